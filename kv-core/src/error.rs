@@ -1,0 +1,337 @@
+//! What can go wrong.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::{Capability, InvalidKey, Key, KeyBuf};
+
+/// A result whose error is the [`Error`] of this crate unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with an operation of a store (contract: section 9).
+///
+/// The variants are what a caller can act on. Two questions cut across them: [`is_transient`](Self::is_transient),
+/// whether trying again may help, and [`outcome_unknown`](Self::outcome_unknown), whether a write may have happened
+/// all the same.
+///
+/// `Display` says what happened, to which key and on which store; the cause, where there is one, is in
+/// [`source`](StdError::source) and not repeated (E2). Neither ever shows a value or a password (E3).
+///
+/// ```
+/// use kv_core::{Error, key};
+///
+/// let error = Error::not_found("memory", key!("greeting"));
+/// assert_eq!(error.to_string(), "memory: there is no entry at key \"greeting\"");
+/// assert_eq!(error.key(), Some("greeting"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What was given as a key, a prefix or a delimiter is none. Nothing was sent or changed (K2).
+    #[error(transparent)]
+    InvalidKey(#[from] InvalidKey),
+
+    /// The store cannot express this lifetime. Nothing was written (T4).
+    #[error("{store}: a lifetime of {ttl:?} for key \"{key}\" cannot be expressed, the longest is {longest:?}")]
+    #[non_exhaustive]
+    InvalidTtl {
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+        /// The key concerned.
+        key: KeyBuf,
+        /// The lifetime that was asked for.
+        ttl: Duration,
+        /// The longest lifetime that the store can express.
+        longest: Duration,
+    },
+
+    /// The value is larger than the store takes. The previous entry is still there (V3).
+    #[error("{store}: the value for key \"{key}\" has {size} bytes or more, and {limit} are the most")]
+    #[non_exhaustive]
+    ValueTooLarge {
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+        /// The key concerned.
+        key: KeyBuf,
+        /// The size of the value in bytes; of a value read from a stream, as much as was read.
+        size: u64,
+        /// The largest size, in bytes.
+        limit: u64,
+    },
+
+    /// An operation that needs an entry found none (C3, S1). Reading an absent key is not an error.
+    #[error("{store}: there is no entry at key \"{key}\"")]
+    #[non_exhaustive]
+    NotFound {
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+        /// The key concerned.
+        key: KeyBuf,
+    },
+
+    /// The store lacks this operation. Nothing was changed (O2).
+    #[error("{store} does not support {operation}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// What it lacks.
+        operation: Capability,
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+    },
+
+    /// The store could not be reached or went away: refused, reset, no connection free in the pool.
+    #[error(transparent)]
+    Unavailable(Failure),
+
+    /// The store did not answer within the configured limit.
+    #[error(transparent)]
+    Timeout(Failure),
+
+    /// The caller's own reader, writer or file failed.
+    #[error("{action} failed for key \"{key}\"")]
+    #[non_exhaustive]
+    Io {
+        /// The key concerned.
+        key: KeyBuf,
+        /// What failed, with the path if there is one: `reading "/tmp/report"`.
+        action: Cow<'static, str>,
+        /// The error of the reader, writer or file.
+        source: io::Error,
+    },
+
+    /// Anything else: the store refused or answered what makes no sense.
+    #[error(transparent)]
+    Backend(Failure),
+}
+
+impl Error {
+    /// An [`InvalidTtl`](Self::InvalidTtl).
+    pub fn invalid_ttl(store: &str, key: Key<'_>, ttl: Duration, longest: Duration) -> Self {
+        Self::InvalidTtl { store: store.into(), key: key.into(), ttl, longest }
+    }
+
+    /// A [`ValueTooLarge`](Self::ValueTooLarge); sizes in bytes.
+    pub fn value_too_large(store: &str, key: Key<'_>, size: u64, limit: u64) -> Self {
+        Self::ValueTooLarge { store: store.into(), key: key.into(), size, limit }
+    }
+
+    /// A [`NotFound`](Self::NotFound).
+    pub fn not_found(store: &str, key: Key<'_>) -> Self {
+        Self::NotFound { store: store.into(), key: key.into() }
+    }
+
+    /// An [`Unsupported`](Self::Unsupported).
+    pub fn unsupported(store: &str, operation: Capability) -> Self {
+        Self::Unsupported { operation, store: store.into() }
+    }
+
+    /// An [`Io`](Self::Io): the caller's reader, writer or file failed while doing what `action` says, for instance
+    /// `reading "/tmp/report"`.
+    pub fn io(key: Key<'_>, action: impl Into<Cow<'static, str>>, source: io::Error) -> Self {
+        Self::Io { key: key.into(), action: action.into(), source }
+    }
+
+    /// Whether the same operation may succeed when it is tried again (E5).
+    ///
+    /// True for [`Unavailable`](Self::Unavailable) and [`Timeout`](Self::Timeout), and for a
+    /// [`Backend`](Self::Backend) error that its backend marked so, such as a server that is still loading its data.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Timeout(_) => true,
+            Self::Backend(failure) => failure.0.transient,
+            _ => false,
+        }
+    }
+
+    /// Whether a write was sent and not answered, so that it may or may not have happened (E5).
+    pub fn outcome_unknown(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.0.outcome_unknown)
+    }
+
+    /// The key concerned, if it is one key: the excerpt of an invalid one as it was given.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::InvalidKey(invalid) => Some(invalid.excerpt()),
+            Self::InvalidTtl { key, .. }
+            | Self::ValueTooLarge { key, .. }
+            | Self::NotFound { key, .. }
+            | Self::Io { key, .. } => Some(key),
+            Self::Unsupported { .. } => None,
+            Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => failure.0.key.as_deref(),
+        }
+    }
+
+    /// The store concerned, if the error comes from one.
+    pub fn store(&self) -> Option<&str> {
+        match self {
+            Self::InvalidTtl { store, .. }
+            | Self::ValueTooLarge { store, .. }
+            | Self::NotFound { store, .. }
+            | Self::Unsupported { store, .. } => Some(store),
+            Self::InvalidKey(_) | Self::Io { .. } => None,
+            Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => Some(&failure.0.store),
+        }
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+/// What a backend tells of a store that could not be reached, did not answer or refused: the content of
+/// [`Error::Unavailable`], [`Error::Timeout`] and [`Error::Backend`].
+///
+/// For authors of backends. Put neither a value nor a password into the message or the cause (E3), and nothing of the
+/// cause into the message (E2).
+///
+/// ```
+/// use std::io;
+/// use kv_core::{Error, Failure, key};
+///
+/// let cause = io::Error::from(io::ErrorKind::ConnectionReset);
+/// let error = Error::Unavailable(
+///     Failure::new("redis://cache:6379/0", "the connection was lost before the reply came")
+///         .at(key!("greeting"))
+///         .caused_by(cause)
+///         .with_unknown_outcome(),
+/// );
+/// assert!(error.is_transient() && error.outcome_unknown());
+/// assert_eq!(
+///     error.to_string(),
+///     "redis://cache:6379/0: the connection was lost before the reply came, key \"greeting\"; \
+///      the write may or may not have happened"
+/// );
+/// ```
+#[derive(Debug)]
+pub struct Failure(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
+    store: Box<str>,
+    message: Cow<'static, str>,
+    key: Option<KeyBuf>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+    transient: bool,
+    outcome_unknown: bool,
+}
+
+impl Failure {
+    /// What happened, on which store.
+    pub fn new(store: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Details {
+            store: store.into(),
+            message: message.into(),
+            key: None,
+            cause: None,
+            transient: false,
+            outcome_unknown: false,
+        }))
+    }
+
+    /// To which key.
+    #[must_use]
+    pub fn at(mut self, key: Key<'_>) -> Self {
+        self.0.key = Some(key.into());
+        self
+    }
+
+    /// Because of which error. It becomes the `source` of the error.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// Trying again may help. Needed for [`Error::Backend`] only, the other two are always transient.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.0.transient = true;
+        self
+    }
+
+    /// A write was sent and not answered: it may or may not have happened.
+    #[must_use]
+    pub fn with_unknown_outcome(mut self) -> Self {
+        self.0.outcome_unknown = true;
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details { store, message, key, outcome_unknown, .. } = &*self.0;
+        write!(f, "{store}: {message}")?;
+        if let Some(key) = key {
+            write!(f, ", key \"{key}\"")?;
+        }
+        if *outcome_unknown {
+            f.write_str("; the write may or may not have happened")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key;
+
+    fn is_send_sync<T: Send + Sync + 'static>() {}
+
+    #[test]
+    fn an_error_crosses_threads_and_is_small() {
+        is_send_sync::<Error>();
+        assert!(size_of::<Error>() <= 80, "{} bytes", size_of::<Error>());
+    }
+
+    #[test]
+    fn a_cause_is_in_source_and_not_repeated() {
+        let error = Error::Backend(Failure::new("redis", "the server refused").caused_by("LOADING dataset"));
+        assert_eq!(error.to_string(), "redis: the server refused");
+        assert_eq!(error.source().unwrap().to_string(), "LOADING dataset");
+
+        let error = Error::io(key!("k"), "reading", io::Error::other("gone"));
+        assert_eq!(error.to_string(), "reading failed for key \"k\"");
+        assert_eq!(error.source().unwrap().to_string(), "gone");
+    }
+
+    #[test]
+    fn transience_is_the_kind_s_or_the_backend_s_word() {
+        let failure = || Failure::new("s", "m");
+        assert!(Error::Unavailable(failure()).is_transient());
+        assert!(Error::Timeout(failure()).is_transient());
+        assert!(!Error::Backend(failure()).is_transient());
+        assert!(Error::Backend(failure().transient()).is_transient());
+        assert!(!Error::not_found("s", key!("k")).is_transient());
+    }
+
+    #[test]
+    fn every_error_names_its_key_and_store() {
+        let key = key!("k");
+        let errors = [
+            Error::invalid_ttl("s", key, Duration::MAX, Duration::ZERO),
+            Error::value_too_large("s", key, 2, 1),
+            Error::not_found("s", key),
+            Error::Timeout(Failure::new("s", "m").at(key)),
+        ];
+        for error in errors {
+            assert_eq!((error.store(), error.key()), (Some("s"), Some("k")), "{error}");
+            let shown = error.to_string();
+            assert!(shown.starts_with("s: ") && shown.contains("\"k\""), "{shown}");
+        }
+        let error = Error::unsupported("s", Capability::Listing);
+        assert_eq!(error.to_string(), "s does not support listing");
+    }
+}

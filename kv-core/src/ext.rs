@@ -1,0 +1,351 @@
+//! What callers use.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::invalid_key::Role;
+use crate::{
+    AsKey, AsPrefix, Capability, Entry, Error, InvalidKey, Key, KeyValueStore, Keys, Remaining, Result, Ttl, Value,
+    ValueReader, file,
+};
+
+/// A key-value store, from its caller's side.
+///
+/// Every [`KeyValueStore`] has these methods; nobody implements them by hand. They take whatever is natural: as keys
+/// `&str`, `String`, [`Key`], [`KeyBuf`](crate::KeyBuf) (see [`AsKey`]), as values `&str`, `String`, `&[u8]`, `&[u8; N]`, `Vec<u8>`,
+/// [`Bytes`] (see [`Value`]; owned ones are not copied), as lifetimes a `Duration` or a [`Ttl`]. They work the same on a
+/// store, a reference to one, a `Box` or an `Arc` of one, also of `dyn KeyValueStore`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use kv_memory::{KeyValueStore, KeyValueStoreExt, MemoryStore};
+///
+/// let store: Arc<dyn KeyValueStore> = Arc::new(MemoryStore::new());
+/// store.put("greeting", "hello")?;
+/// store.put_with_ttl(String::from("session:42"), vec![1, 2, 3], Duration::from_secs(1800))?;
+/// assert_eq!(store.get("greeting")?.as_deref(), Some(&b"hello"[..]));
+/// assert_eq!(store.get("no such key")?, None);
+/// # Ok::<(), kv_memory::Error>(())
+/// ```
+///
+/// # Errors
+/// Every method that takes a key can fail with [`Error::InvalidKey`], before anything is sent, and with what a backend
+/// has: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`]. A method's own section names what comes on top.
+pub trait KeyValueStoreExt: KeyValueStore {
+    /// The value at a key, `None` if there is none (G1, V1).
+    ///
+    /// # Errors
+    /// As every method; see [the trait](KeyValueStoreExt#errors). An absent key is not an error.
+    fn get(&self, key: impl AsKey) -> Result<Option<Bytes>> {
+        self.read(key.as_key()?)
+    }
+
+    /// Stores a value with the store's default lifetime, in place of whatever was there (P1, P2, P3).
+    ///
+    /// # Errors
+    /// [`Error::ValueTooLarge`], after which the old entry is still there (V3).
+    fn put<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>) -> Result<()> {
+        self.write(key.as_key()?, value.into(), Ttl::Default)
+    }
+
+    /// Stores a value with a lifetime (T1 to T5). With a zero lifetime the key is absent afterwards.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTtl`] and [`Error::ValueTooLarge`], after which the old entry is still there;
+    /// [`Error::Unsupported`] where the store lacks [`Lifetimes`](crate::Capability::Lifetimes).
+    fn put_with_ttl<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>, ttl: impl Into<Ttl>) -> Result<()> {
+        self.write(key.as_key()?, value.into(), ttl.into())
+    }
+
+    /// Stores a value with the store's default lifetime if the key is absent, atomically; whether it did (P4).
+    ///
+    /// Of several callers at once exactly one gets `true`; the others change nothing.
+    ///
+    /// # Errors
+    /// [`Error::ValueTooLarge`]; [`Error::Unsupported`] where the store lacks [`Create`](crate::Capability::Create).
+    fn create<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>) -> Result<bool> {
+        self.write_if_absent(key.as_key()?, value.into(), Ttl::Default)
+    }
+
+    /// Stores a value with a lifetime if the key is absent, atomically; whether it did (P4): a lock that lets go by itself.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and [`Error::InvalidTtl`].
+    fn create_with_ttl<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>, ttl: impl Into<Ttl>) -> Result<bool> {
+        self.write_if_absent(key.as_key()?, value.into(), ttl.into())
+    }
+
+    /// Deletes an entry; whether there was one (D1).
+    ///
+    /// # Errors
+    /// As every method; see [the trait](KeyValueStoreExt#errors). An absent key is not an error.
+    fn delete(&self, key: impl AsKey) -> Result<bool> {
+        self.remove(key.as_key()?)
+    }
+
+    /// Whether there is an entry (T5). Its lifetime stays as it is.
+    ///
+    /// The answer may be out of date when it arrives: to act on it, use [`create`](Self::create) or [`get`](Self::get).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the store lacks [`Contains`](crate::Capability::Contains).
+    fn contains(&self, key: impl AsKey) -> Result<bool> {
+        self.exists(key.as_key()?)
+    }
+
+    /// What remains of the lifetime of an entry, `None` if there is none (T6).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the store lacks [`TtlReading`](crate::Capability::TtlReading).
+    fn ttl(&self, key: impl AsKey) -> Result<Option<Remaining>> {
+        self.expiry(key.as_key()?)
+    }
+
+    /// Gives an entry a new lifetime, counted from this call; whether there was one (T6). A zero lifetime deletes it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTtl`]; [`Error::Unsupported`] where the store lacks [`Touch`](crate::Capability::Touch).
+    fn touch(&self, key: impl AsKey, ttl: impl Into<Ttl>) -> Result<bool> {
+        self.set_expiry(key.as_key()?, ttl.into())
+    }
+
+    /// The keys that begin with `prefix`, lazily and in no particular order (L1 to L5). The empty prefix is that of all.
+    ///
+    /// Every byte of the prefix is literal. The store may be used inside the loop. A key that is written or removed
+    /// meanwhile may or may not come.
+    ///
+    /// ```
+    /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
+    /// # let store = MemoryStore::new();
+    /// for key in store.keys("session:")? {
+    ///     store.delete(key?)?;
+    /// }
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidKey`] if the prefix is not one; [`Error::Unsupported`] where the store lacks
+    /// [`Listing`](crate::Capability::Listing). An error half-way is an item, and the last one.
+    fn keys(&self, prefix: impl AsPrefix) -> Result<Keys<'_>> {
+        self.list(prefix.as_prefix()?)
+    }
+
+    /// The distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it: what is
+    /// in a folder, if the delimiter is `/`. A key without one comes whole (L6).
+    ///
+    /// Memory grows with the number of parts. The delimiter is 1 to 250 characters of the alphabet of keys.
+    ///
+    /// ```
+    /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
+    /// let store = MemoryStore::from_iter([("a/1", ""), ("a/b/2", ""), ("a/b/3", ""), ("c", "")]);
+    /// let mut in_a = store.prefixes("/", "a/")?.collect::<Result<Vec<_>, _>>()?;
+    /// in_a.sort();
+    /// assert_eq!(in_a, ["a/1", "a/b/"]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys), and [`Error::InvalidKey`] if the delimiter is not one.
+    fn prefixes(&self, delimiter: impl AsKey, prefix: impl AsPrefix) -> Result<Keys<'_>> {
+        let delimiter = delimiter.as_key().map_err(|error| error.with_role(Role::Delimiter))?;
+        self.list_prefixes(delimiter, prefix.as_prefix()?)
+    }
+
+    /// The values of several keys: as many as asked for, in the same order, duplicates included (B1).
+    ///
+    /// ```
+    /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
+    /// let store = MemoryStore::from_iter([("a", "1"), ("c", "3")]);
+    /// let values = store.get_many(["a", "b", "c"])?;
+    /// assert_eq!(values, [Some("1".into()), None, Some("3".into())]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As every method; see [the trait](KeyValueStoreExt#errors). Every key is checked before the first is asked for.
+    fn get_many<I>(&self, keys: I) -> Result<Vec<Option<Bytes>>>
+    where
+        I: IntoIterator,
+        I::Item: AsKey,
+    {
+        with_keys(keys, |keys| self.read_many(keys))
+    }
+
+    /// Stores several pairs of key and value; of those with the same key the last one wins (B2).
+    ///
+    /// Not atomic: after an error some may have been written (B5).
+    ///
+    /// # Errors
+    /// As [`put`](Self::put). Every key is checked before the first is written.
+    fn put_many<'v, I, K, V>(&self, entries: I) -> Result<()>
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsKey,
+        V: Into<Value<'v>>,
+    {
+        self.put_many_with_ttl(entries.into_iter().map(|(key, value)| (key, value, Ttl::Default)))
+    }
+
+    /// Stores several triples of key, value and lifetime, as [`put_many`](Self::put_many) does.
+    ///
+    /// # Errors
+    /// As [`put_with_ttl`](Self::put_with_ttl). Every key is checked before the first is written.
+    fn put_many_with_ttl<'v, I, K, V, T>(&self, entries: I) -> Result<()>
+    where
+        I: IntoIterator<Item = (K, V, T)>,
+        K: AsKey,
+        V: Into<Value<'v>>,
+        T: Into<Ttl>,
+    {
+        let (keys, contents): (Vec<K>, Vec<(Value<'_>, Ttl)>) =
+            entries.into_iter().map(|(key, value, ttl)| (key, (value.into(), ttl.into()))).unzip();
+        let entries = keys
+            .iter()
+            .zip(contents)
+            .map(|(key, (value, ttl))| Ok(Entry { key: key.as_key()?, value, ttl }))
+            .collect::<Result<Vec<_>>>()?;
+        if entries.is_empty() { Ok(()) } else { self.write_many(entries) }
+    }
+
+    /// Deletes several entries; for each key whether there was one (B3). Of a key named twice the first is `true`.
+    ///
+    /// Not atomic: after an error some may have been deleted (B5).
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete). Every key is checked before the first is deleted.
+    fn delete_many<I>(&self, keys: I) -> Result<Vec<bool>>
+    where
+        I: IntoIterator,
+        I::Item: AsKey,
+    {
+        with_keys(keys, |keys| self.remove_many(keys))
+    }
+
+    /// Copies value and remaining lifetime to another key, in place of whatever is there (C1).
+    ///
+    /// From a key to itself it changes nothing (C4).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged (C3); [`Error::Unsupported`]
+    /// where the store lacks [`Copy`](crate::Capability::Copy).
+    fn copy(&self, from: impl AsKey, to: impl AsKey) -> Result<()> {
+        let (from, to) = (from.as_key()?, to.as_key()?);
+        if from == to { has_entry(self, from) } else { self.copy_entry(from, to) }
+    }
+
+    /// Moves an entry with its remaining lifetime to another key, in place of whatever is there (C2).
+    ///
+    /// From a key to itself it changes nothing (C4).
+    ///
+    /// # Errors
+    /// As [`copy`](Self::copy).
+    fn rename(&self, from: impl AsKey, to: impl AsKey) -> Result<()> {
+        let (from, to) = (from.as_key()?, to.as_key()?);
+        if from == to { has_entry(self, from) } else { self.rename_entry(from, to) }
+    }
+
+    /// Opens a value as a stream: `Read + Seek` (S1).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no entry.
+    fn open(&self, key: impl AsKey) -> Result<ValueReader> {
+        open(self, key.as_key()?)
+    }
+
+    /// Stores all that a reader gives, with the store's default lifetime (S2). Returns when the reader has ended.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the reader fails, [`Error::ValueTooLarge`] if it gives too much. In both cases nothing is stored
+    /// and the old entry is still there.
+    fn put_from(&self, key: impl AsKey, reader: impl Read) -> Result<()> {
+        self.put_from_with_ttl(key, reader, Ttl::Default)
+    }
+
+    /// Stores all that a reader gives, with a lifetime, which is counted from when the reader has ended (S2).
+    ///
+    /// # Errors
+    /// As [`put_from`](Self::put_from), and [`Error::InvalidTtl`].
+    fn put_from_with_ttl(&self, key: impl AsKey, mut reader: impl Read, ttl: impl Into<Ttl>) -> Result<()> {
+        self.write_stream(key.as_key()?, &mut reader, ttl.into())
+    }
+
+    /// Writes a value to a writer and flushes it; its length in bytes (S3).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no entry, before anything is written; [`Error::Io`] if the writer fails.
+    fn get_into(&self, key: impl AsKey, mut writer: impl Write) -> Result<u64> {
+        let key = key.as_key()?;
+        let reader = open(self, key)?;
+        reader
+            .copy_to(&mut writer)
+            .and_then(|length| writer.flush().map(|()| length))
+            .map_err(|error| Error::io(key, "writing the value that was read", error))
+    }
+
+    /// Stores the content of the file at `path`, with the store's default lifetime (S4).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::ValueTooLarge`] if it is too large. In both cases nothing is
+    /// stored and the old entry is still there.
+    fn put_file(&self, key: impl AsKey, path: impl AsRef<Path>) -> Result<()> {
+        self.put_file_with_ttl(key, path, Ttl::Default)
+    }
+
+    /// Stores the content of the file at `path`, with a lifetime, which is counted from when it has been read (S4).
+    ///
+    /// # Errors
+    /// As [`put_file`](Self::put_file), and [`Error::InvalidTtl`].
+    fn put_file_with_ttl(&self, key: impl AsKey, path: impl AsRef<Path>, ttl: impl Into<Ttl>) -> Result<()> {
+        let (key, path) = (key.as_key()?, path.as_ref());
+        let reading = |error| Error::io(key, format!("reading {}", path.display()), error);
+        let mut file = File::open(path).map_err(reading)?;
+        self.write_stream(key, &mut file, ttl.into()).map_err(|error| match error {
+            Error::Io { source, .. } => reading(source),
+            other => other,
+        })
+    }
+
+    /// Writes a value to the file at `path`; its length in bytes (S4).
+    ///
+    /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; what
+    /// is no regular file, such as a pipe, is written to. It is not synchronised with the disk.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no entry, [`Error::Io`] if the file cannot be written. In both cases an old file is
+    /// still there, whole, and no new one.
+    fn get_file(&self, key: impl AsKey, path: impl AsRef<Path>) -> Result<u64> {
+        let (key, path) = (key.as_key()?, path.as_ref());
+        let reader = open(self, key)?;
+        file::replace(path, |file| reader.copy_to(file))
+            .map_err(|error| Error::io(key, format!("writing {}", path.display()), error))
+    }
+}
+
+impl<S: KeyValueStore + ?Sized> KeyValueStoreExt for S {}
+
+fn open<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<ValueReader> {
+    store.read_stream(key)?.ok_or_else(|| Error::not_found(store.name(), key))
+}
+
+/// What copying a key to itself comes to: nothing, if it is there.
+fn has_entry<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<()> {
+    if !store.capabilities().supports(Capability::Copy) {
+        return Err(Error::unsupported(store.name(), Capability::Copy));
+    }
+    store.read(key)?.map(drop).ok_or_else(|| Error::not_found(store.name(), key))
+}
+
+/// Checks the keys of a batch and, if there are any, does something with them.
+fn with_keys<I, T>(keys: I, act: impl FnOnce(&[Key<'_>]) -> Result<Vec<T>>) -> Result<Vec<T>>
+where
+    I: IntoIterator,
+    I::Item: AsKey,
+{
+    let keys = keys.into_iter().collect::<Vec<_>>();
+    let keys = keys.iter().map(AsKey::as_key).collect::<Result<Vec<_>, InvalidKey>>()?;
+    if keys.is_empty() { Ok(Vec::new()) } else { act(&keys) }
+}

@@ -1,0 +1,90 @@
+//! What points to a store is a store: `&S`, `Box<S>`, `Arc<S>`, also where `S` is `dyn KeyValueStore`.
+#![deny(
+    clippy::missing_trait_methods,
+    reason = "a method that is not forwarded would silently replace the store's own by the default"
+)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader};
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: KeyValueStore + ?Sized> KeyValueStore for $pointer {
+            fn name(&self) -> &str {
+                (**self).name()
+            }
+
+            fn capabilities(&self) -> Capabilities {
+                (**self).capabilities()
+            }
+
+            fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+                (**self).read(key)
+            }
+
+            fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+                (**self).write(key, value, ttl)
+            }
+
+            fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+                (**self).write_if_absent(key, value, ttl)
+            }
+
+            fn remove(&self, key: Key<'_>) -> Result<bool> {
+                (**self).remove(key)
+            }
+
+            fn exists(&self, key: Key<'_>) -> Result<bool> {
+                (**self).exists(key)
+            }
+
+            fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+                (**self).expiry(key)
+            }
+
+            fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+                (**self).set_expiry(key, ttl)
+            }
+
+            fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+                (**self).list(prefix)
+            }
+
+            fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+                (**self).list_prefixes(delimiter, prefix)
+            }
+
+            fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+                (**self).read_many(keys)
+            }
+
+            fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+                (**self).write_many(entries)
+            }
+
+            fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+                (**self).remove_many(keys)
+            }
+
+            fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+                (**self).copy_entry(from, to)
+            }
+
+            fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+                (**self).rename_entry(from, to)
+            }
+
+            fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
+                (**self).read_stream(key)
+            }
+
+            fn write_stream(&self, key: Key<'_>, reader: &mut dyn std::io::Read, ttl: Ttl) -> Result<()> {
+                (**self).write_stream(key, reader, ttl)
+            }
+        }
+    )*};
+}
+forward!(&S, Box<S>, Arc<S>);

@@ -1,0 +1,197 @@
+//! A key that is borrowed.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::invalid_key::{InvalidKey, Role};
+use crate::text::{check_alphabet, first_foreign_byte, impl_text};
+use crate::{KeyBuf, KeyFault};
+
+/// A valid key, borrowed: 1 to 250 visible ASCII characters (contract: K1, K2).
+///
+/// A `Key` is to [`KeyBuf`] what `&str` is to `String`. Its text is checked once, when it is made, so whatever takes a
+/// `Key` need not check again. Two keys are the same if and only if their bytes are: case matters and nothing is
+/// normalised or decoded (K3).
+///
+/// ```
+/// use kv_core::{Key, key};
+///
+/// const GREETING: Key<'_> = Key::from_static("greeting");  // checked at compile time
+/// let session = Key::new("session:42")?;                   // checked here
+/// assert!(session.starts_with("session:"));                // a key is used like a str
+/// assert_eq!(key!("greeting"), GREETING);                  // a literal, checked at compile time
+/// assert!(Key::new("").is_err());
+/// assert!(Key::new("two words").is_err());
+/// # Ok::<(), kv_core::InvalidKey>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key<'a>(&'a str);
+
+impl<'a> Key<'a> {
+    /// The length of the longest key, in bytes: [memcached's limit].
+    ///
+    /// [memcached's limit]: https://github.com/memcached/memcached/blob/master/doc/protocol.txt
+    pub const MAX_LEN: usize = 250;
+
+    /// Checks a text and takes it as a key.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN) bytes, or has a byte that is not a
+    /// visible ASCII character (0x21 to 0x7E).
+    pub fn new(text: &'a str) -> Result<Self, InvalidKey> {
+        check(text.as_bytes())?;
+        Ok(Self(text))
+    }
+
+    /// Takes a literal as a key: for constants, where an invalid one does not compile.
+    ///
+    /// Where there is no constant, use [`key!`](crate::key!), which always checks at compile time.
+    ///
+    /// ```compile_fail,E0080
+    /// const KEY: kv_core::Key<'_> = kv_core::Key::from_static("two words");
+    /// # println!("{KEY}");
+    /// ```
+    ///
+    /// # Panics
+    /// If the literal is not a valid key and the call is not evaluated at compile time.
+    pub const fn from_static(literal: &'static str) -> Key<'static> {
+        assert!(!literal.is_empty(), "a key is not empty");
+        assert!(literal.len() <= Self::MAX_LEN, "a key has at most 250 bytes");
+        assert!(
+            first_foreign_byte(literal.as_bytes()).is_none(),
+            "a key is made of visible ASCII characters (0x21 to 0x7E) alone"
+        );
+        Key(literal)
+    }
+
+    /// The text of the key.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// An owned copy.
+    pub fn to_key_buf(self) -> KeyBuf {
+        KeyBuf::from(self)
+    }
+
+    /// For what is known to be a valid key already: a part of one, or a [`KeyBuf`].
+    pub(crate) const fn trusted(text: &'a str) -> Self {
+        Self(text)
+    }
+}
+
+/// Makes a [`Key`] from a literal that is checked at compile time.
+///
+/// ```
+/// let key = kv_core::key!("greeting");
+/// assert_eq!(key, "greeting");
+/// ```
+///
+/// A literal that is not a key does not compile:
+///
+/// ```compile_fail,E0080
+/// kv_core::key!("two words");
+/// ```
+/// ```compile_fail,E0080
+/// kv_core::key!("");
+/// ```
+#[macro_export]
+macro_rules! key {
+    ($literal:expr) => {
+        const { $crate::Key::from_static($literal) }
+    };
+}
+
+/// Checks what is to be a key: its length, then its bytes.
+pub(crate) fn check(text: &[u8]) -> Result<(), InvalidKey> {
+    match text.len() {
+        0 => Err(InvalidKey::new(Role::Key, text, KeyFault::Empty)),
+        1..=Key::MAX_LEN => check_alphabet(Role::Key, text),
+        len => Err(InvalidKey::new(Role::Key, text, KeyFault::TooLong { len })),
+    }
+}
+
+impl_text!('a, Key<'a>);
+
+impl<'a> From<Key<'a>> for &'a str {
+    fn from(key: Key<'a>) -> Self {
+        key.0
+    }
+}
+
+impl From<Key<'_>> for String {
+    fn from(key: Key<'_>) -> Self {
+        key.0.to_owned()
+    }
+}
+
+impl<'a> TryFrom<&'a str> for Key<'a> {
+    type Error = InvalidKey;
+
+    fn try_from(text: &'a str) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+impl<'a> TryFrom<&'a String> for Key<'a> {
+    type Error = InvalidKey;
+
+    fn try_from(text: &'a String) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+impl<'a> TryFrom<&'a [u8]> for Key<'a> {
+    type Error = InvalidKey;
+
+    fn try_from(text: &'a [u8]) -> Result<Self, InvalidKey> {
+        check(text)?;
+        // What has passed the check is ASCII, so this cannot fail; if it did, the byte named would be the right one.
+        str::from_utf8(text).map(Self).map_err(|error| {
+            let index = error.valid_up_to();
+            let byte = text.get(index).copied().unwrap_or_default();
+            InvalidKey::new(Role::Key, text, KeyFault::Byte { byte, index })
+        })
+    }
+}
+
+/// What can be given as a key to the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt).
+///
+/// Text is checked; a [`Key`] or a [`KeyBuf`] has been checked already and is taken as it is.
+pub trait AsKey {
+    /// Borrows the key.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] if it is a text that is not a key.
+    fn as_key(&self) -> Result<Key<'_>, InvalidKey>;
+}
+
+impl AsKey for Key<'_> {
+    fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
+        Ok(*self)
+    }
+}
+
+impl AsKey for KeyBuf {
+    fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
+        Ok(self.as_key())
+    }
+}
+
+impl<T: AsKey + ?Sized> AsKey for &T {
+    fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
+        (**self).as_key()
+    }
+}
+
+macro_rules! impl_as_key_for_text {
+    ($($text:ty),*) => {$(
+        impl AsKey for $text {
+            fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
+                Key::new(self)
+            }
+        }
+    )*};
+}
+impl_as_key_for_text!(str, String, Box<str>, Rc<str>, Arc<str>, Cow<'_, str>);

@@ -1,0 +1,156 @@
+//! A key that is owned.
+
+use std::borrow::Borrow;
+use std::str::FromStr;
+
+use crate::invalid_key::InvalidKey;
+use crate::key::{Key, check};
+use crate::text::impl_text;
+
+/// A valid key, owned: 1 to 250 visible ASCII characters (contract: K1, K2).
+///
+/// A `KeyBuf` is to [`Key`] what `String` is to `&str`. Listings yield it. It hashes and compares as its text does, so
+/// a map from `KeyBuf` can be asked with a `&str`:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use kv_core::KeyBuf;
+///
+/// let key: KeyBuf = "session:42".parse()?;
+/// let visits = HashMap::from([(key, 7)]);
+/// assert_eq!(visits.get("session:42"), Some(&7));
+/// # Ok::<(), kv_core::InvalidKey>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyBuf(Box<str>);
+
+impl KeyBuf {
+    /// Checks a text and takes it as a key. An owned `String` is not copied.
+    ///
+    /// # Errors
+    /// [`InvalidKey`], as for [`Key::new`].
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
+        Self::try_from(text.into())
+    }
+
+    /// The key, borrowed.
+    pub fn as_key(&self) -> Key<'_> {
+        Key::trusted(&self.0)
+    }
+
+    /// The text of the key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text of the key, without copying it.
+    pub fn into_string(self) -> String {
+        self.0.into_string()
+    }
+}
+
+impl_text!(, KeyBuf);
+
+impl Borrow<str> for KeyBuf {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Key<'_>> for KeyBuf {
+    fn from(key: Key<'_>) -> Self {
+        Self(key.as_str().into())
+    }
+}
+
+impl<'a> From<&'a KeyBuf> for Key<'a> {
+    fn from(key: &'a KeyBuf) -> Self {
+        key.as_key()
+    }
+}
+
+impl From<KeyBuf> for String {
+    fn from(key: KeyBuf) -> Self {
+        key.into_string()
+    }
+}
+
+impl From<KeyBuf> for Box<str> {
+    fn from(key: KeyBuf) -> Self {
+        key.0
+    }
+}
+
+impl TryFrom<String> for KeyBuf {
+    type Error = InvalidKey;
+
+    fn try_from(text: String) -> Result<Self, InvalidKey> {
+        check(text.as_bytes())?;
+        Ok(Self(text.into_boxed_str()))
+    }
+}
+
+impl TryFrom<Box<str>> for KeyBuf {
+    type Error = InvalidKey;
+
+    fn try_from(text: Box<str>) -> Result<Self, InvalidKey> {
+        check(text.as_bytes())?;
+        Ok(Self(text))
+    }
+}
+
+impl TryFrom<&str> for KeyBuf {
+    type Error = InvalidKey;
+
+    fn try_from(text: &str) -> Result<Self, InvalidKey> {
+        Key::new(text).map(Self::from)
+    }
+}
+
+impl TryFrom<&[u8]> for KeyBuf {
+    type Error = InvalidKey;
+
+    fn try_from(text: &[u8]) -> Result<Self, InvalidKey> {
+        Key::try_from(text).map(Self::from)
+    }
+}
+
+impl TryFrom<Vec<u8>> for KeyBuf {
+    type Error = InvalidKey;
+
+    fn try_from(text: Vec<u8>) -> Result<Self, InvalidKey> {
+        Self::try_from(text.as_slice())
+    }
+}
+
+impl FromStr for KeyBuf {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::try_from(text)
+    }
+}
+
+impl PartialEq<Key<'_>> for KeyBuf {
+    fn eq(&self, other: &Key<'_>) -> bool {
+        self.as_key() == *other
+    }
+}
+
+impl PartialEq<KeyBuf> for Key<'_> {
+    fn eq(&self, other: &KeyBuf) -> bool {
+        *self == other.as_key()
+    }
+}
+
+impl PartialOrd<Key<'_>> for KeyBuf {
+    fn partial_cmp(&self, other: &Key<'_>) -> Option<std::cmp::Ordering> {
+        self.as_key().partial_cmp(other)
+    }
+}
+
+impl PartialOrd<KeyBuf> for Key<'_> {
+    fn partial_cmp(&self, other: &KeyBuf) -> Option<std::cmp::Ordering> {
+        self.partial_cmp(&other.as_key())
+    }
+}

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+mod capabilities;
+#[doc = include_str!("../CONTRACT.md")]
+pub mod contract {}
+mod error;
+mod ext;
+mod file;
+mod forward;
+mod invalid_key;
+mod key;
+mod key_buf;
+mod keys;
+mod prefix;
+mod reader;
+mod store;
+mod text;
+mod ttl;
+mod value;
+
+pub use capabilities::{Capabilities, CapabilitiesBuilder, Capability};
+pub use error::{Error, Failure, Result};
+pub use ext::KeyValueStoreExt;
+pub use invalid_key::{InvalidKey, KeyFault};
+pub use key::{AsKey, Key};
+pub use key_buf::KeyBuf;
+pub use keys::Keys;
+pub use prefix::{AsPrefix, Prefix};
+pub use reader::ValueReader;
+pub use store::{Entry, KeyValueStore};
+pub use ttl::{Remaining, Ttl};
+pub use value::Value;
+
+pub use bytes::Bytes;

@@ -1,0 +1,130 @@
+//! What the keys of a listing begin with.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::invalid_key::{InvalidKey, Role};
+use crate::text::{check_alphabet, first_foreign_byte, impl_text};
+use crate::{Key, KeyBuf};
+
+/// A valid prefix, borrowed: empty, or made of visible ASCII characters (contract: K4).
+///
+/// Every byte of it is literal: `*`, `?`, `[`, `]`, `^`, `-` and `\` have no meaning. There is no limit to its length;
+/// one that is longer than the longest key matches nothing.
+///
+/// ```
+/// use kv_core::Prefix;
+///
+/// let sessions = Prefix::new("session:")?;
+/// assert!("session:42".starts_with(sessions.as_str()));
+/// assert!(Prefix::EMPTY.is_empty());
+/// assert!(Prefix::new("two words").is_err());
+/// # Ok::<(), kv_core::InvalidKey>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix<'a>(&'a str);
+
+impl<'a> Prefix<'a> {
+    /// The prefix of every key.
+    pub const EMPTY: Prefix<'static> = Prefix("");
+
+    /// Checks a text and takes it as a prefix.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] if it has a byte that is not a visible ASCII character (0x21 to 0x7E).
+    pub fn new(text: &'a str) -> Result<Self, InvalidKey> {
+        check_alphabet(Role::Prefix, text.as_bytes())?;
+        Ok(Self(text))
+    }
+
+    /// Takes a literal as a prefix: for constants, where an invalid one does not compile.
+    ///
+    /// ```compile_fail,E0080
+    /// const PREFIX: kv_core::Prefix<'_> = kv_core::Prefix::from_static("two words");
+    /// # println!("{PREFIX}");
+    /// ```
+    ///
+    /// # Panics
+    /// If the literal is not a valid prefix and the call is not evaluated at compile time.
+    pub const fn from_static(literal: &'static str) -> Prefix<'static> {
+        assert!(
+            first_foreign_byte(literal.as_bytes()).is_none(),
+            "a prefix is made of visible ASCII characters (0x21 to 0x7E) alone"
+        );
+        Prefix(literal)
+    }
+
+    /// The text of the prefix.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+impl_text!('a, Prefix<'a>);
+
+impl<'a> From<Key<'a>> for Prefix<'a> {
+    fn from(key: Key<'a>) -> Self {
+        Self(key.as_str())
+    }
+}
+
+impl<'a> From<&'a KeyBuf> for Prefix<'a> {
+    fn from(key: &'a KeyBuf) -> Self {
+        Self(key.as_str())
+    }
+}
+
+impl<'a> TryFrom<&'a str> for Prefix<'a> {
+    type Error = InvalidKey;
+
+    fn try_from(text: &'a str) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+/// What can be given as a prefix to the listings of [`KeyValueStoreExt`](crate::KeyValueStoreExt).
+///
+/// Text is checked; a [`Prefix`], a [`Key`] or a [`KeyBuf`] has been checked already and is taken as it is.
+pub trait AsPrefix {
+    /// Borrows the prefix.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] if it is a text that is not a prefix.
+    fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey>;
+}
+
+impl AsPrefix for Prefix<'_> {
+    fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey> {
+        Ok(*self)
+    }
+}
+
+impl AsPrefix for Key<'_> {
+    fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey> {
+        Ok((*self).into())
+    }
+}
+
+impl AsPrefix for KeyBuf {
+    fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey> {
+        Ok(self.into())
+    }
+}
+
+impl<T: AsPrefix + ?Sized> AsPrefix for &T {
+    fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey> {
+        (**self).as_prefix()
+    }
+}
+
+macro_rules! impl_as_prefix_for_text {
+    ($($text:ty),*) => {$(
+        impl AsPrefix for $text {
+            fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey> {
+                Prefix::new(self)
+            }
+        }
+    )*};
+}
+impl_as_prefix_for_text!(str, String, Box<str>, Rc<str>, Arc<str>, Cow<'_, str>);

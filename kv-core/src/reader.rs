@@ -1,0 +1,87 @@
+//! A value as a stream.
+
+use std::fmt;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+
+use bytes::Bytes;
+
+/// A value opened for reading: `Read + Seek` (contract: S1).
+///
+/// It is independent of the store: what is written to the key later does not change what is read here.
+///
+/// ```
+/// use std::io::{Read, Seek, SeekFrom};
+/// use kv_core::{Bytes, ValueReader};
+///
+/// let mut reader = ValueReader::from(Bytes::from("hello, world"));
+/// reader.seek(SeekFrom::End(-5))?;
+/// let mut word = String::new();
+/// reader.read_to_string(&mut word)?;
+/// assert_eq!(word, "world");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct ValueReader(Source);
+
+enum Source {
+    Memory(Cursor<Bytes>),
+    Stream(Box<dyn ReadSeek + Send>),
+}
+
+trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+impl ValueReader {
+    /// For authors of backends whose values are not in memory: reads from a stream, such as a file.
+    pub fn new(stream: impl Read + Seek + Send + 'static) -> Self {
+        Self(Source::Stream(Box::new(stream)))
+    }
+
+    /// Writes what has not been read yet. Returns how many bytes that were.
+    pub(crate) fn copy_to(self, writer: &mut dyn Write) -> io::Result<u64> {
+        match self.0 {
+            Source::Memory(cursor) => {
+                let bytes = cursor.into_inner();
+                writer.write_all(&bytes)?;
+                Ok(bytes.len() as u64)
+            }
+            Source::Stream(mut stream) => io::copy(&mut stream, writer),
+        }
+    }
+}
+
+impl From<Bytes> for ValueReader {
+    fn from(value: Bytes) -> Self {
+        Self(Source::Memory(Cursor::new(value)))
+    }
+}
+
+impl Read for ValueReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Source::Memory(cursor) => cursor.read(buffer),
+            Source::Stream(stream) => stream.read(buffer),
+        }
+    }
+
+    fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match &mut self.0 {
+            Source::Memory(cursor) => cursor.read_to_end(buffer),
+            Source::Stream(stream) => stream.read_to_end(buffer),
+        }
+    }
+}
+
+impl Seek for ValueReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match &mut self.0 {
+            Source::Memory(cursor) => cursor.seek(to),
+            Source::Stream(stream) => stream.seek(to),
+        }
+    }
+}
+
+impl fmt::Debug for ValueReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueReader").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,425 @@
+//! What a backend implements.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::io::Read;
+
+use bytes::Bytes;
+
+use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader};
+
+/// A key-value store, from its backend's side.
+///
+/// Callers use [`KeyValueStoreExt`](crate::KeyValueStoreExt), which every store has; this trait is what a backend
+/// implements. What a store promises is written down, clause by clause, in the [contract](crate::contract); the clauses
+/// that a method carries out are named in its documentation (`P2`).
+///
+/// # For implementers
+///
+/// Five methods are required: [`name`](Self::name), [`capabilities`](Self::capabilities), [`read`](Self::read),
+/// [`write`](Self::write) and [`remove`](Self::remove). The others have defaults, which are of two kinds:
+///
+/// | default | methods |
+/// |---|---|
+/// | built on other methods: right, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
+/// | [`Error::Unsupported`]: implement it, or say [`without`](crate::CapabilitiesBuilder::without) in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
+///
+/// You may rely on what the callers' layer has done already:
+///
+/// - every [`Key`] and [`Prefix`] is valid (K2, K4): do not check it again;
+/// - a batch is never empty (B4);
+/// - the two keys of `copy_entry` and `rename_entry` differ (C4).
+///
+/// In return:
+///
+/// - expired entries are absent for every method, also where they still take up memory (T5);
+/// - `Ttl::Default` is what your builder was given, and for ever if it was given nothing (T1);
+///   [`Ttl::or_default`] puts the two together;
+/// - a write with a zero lifetime leaves the key absent (T3), and one with a lifetime that you cannot express is
+///   [`Error::InvalidTtl`] before anything is changed (T4), as a value that you cannot store is
+///   [`Error::ValueTooLarge`] (V3);
+/// - an error names the key and the store; nothing panics (E1 to E5);
+/// - `Debug` shows neither values nor passwords (E3).
+///
+/// A whole backend, which the conformance suite (crate `kv-conformance`) accepts without an opt-out:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::fmt;
+/// use std::sync::{Mutex, MutexGuard, PoisonError};
+/// use std::time::{Duration, Instant};
+///
+/// use kv_core::{
+///     Bytes, Capabilities, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+/// };
+///
+/// #[derive(Default)]
+/// struct TinyStore(Mutex<BTreeMap<KeyBuf, (Bytes, Option<Instant>)>>);
+///
+/// /// Whether an entry that ends then is live.
+/// fn is_live(end: Option<Instant>) -> bool {
+///     end.is_none_or(|end| Instant::now() < end)
+/// }
+///
+/// impl TinyStore {
+///     /// The live entries; what has expired is dropped here, which makes it absent for every method.
+///     fn live(&self) -> MutexGuard<'_, BTreeMap<KeyBuf, (Bytes, Option<Instant>)>> {
+///         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         entries.retain(|_, (_, end)| is_live(*end));
+///         entries
+///     }
+///
+///     fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Instant>> {
+///         let longest = self.capabilities().longest_ttl();
+///         match ttl.or_default(None) {
+///             Some(ttl) if ttl > longest => Err(Error::invalid_ttl(self.name(), key, ttl, longest)),
+///             ttl => Ok(ttl.map(|ttl| Instant::now() + ttl)),
+///         }
+///     }
+/// }
+///
+/// impl fmt::Debug for TinyStore {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         f.debug_struct("TinyStore").finish_non_exhaustive()
+///     }
+/// }
+///
+/// impl KeyValueStore for TinyStore {
+///     fn name(&self) -> &str {
+///         "tiny"
+///     }
+///
+///     fn capabilities(&self) -> Capabilities {
+///         let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+///         Capabilities::builder().longest_ttl(century).build()
+///     }
+///
+///     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+///         Ok(self.live().get(key.as_str()).map(|(value, _)| value.clone()))
+///     }
+///
+///     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+///         let end = self.end(key, ttl)?;
+///         self.live().insert(key.into(), (value.into_bytes(), end));
+///         Ok(())
+///     }
+///
+///     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+///         let end = self.end(key, ttl)?;
+///         let mut entries = self.live();
+///         let absent = !entries.contains_key(key.as_str());
+///         if absent {
+///             entries.insert(key.into(), (value.into_bytes(), end));
+///         }
+///         Ok(absent)
+///     }
+///
+///     fn remove(&self, key: Key<'_>) -> Result<bool> {
+///         Ok(self.live().remove(key.as_str()).is_some())
+///     }
+///
+///     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+///         let entries = self.live();
+///         let Some((_, end)) = entries.get(key.as_str()) else { return Ok(None) };
+///         let now = Instant::now();
+///         Ok(Some(end.map_or(Remaining::Forever, |end| Remaining::For(end.saturating_duration_since(now)))))
+///     }
+///
+///     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+///         let new = self.end(key, ttl)?;
+///         Ok(self.live().get_mut(key.as_str()).map(|(_, end)| *end = new).is_some())
+///     }
+///
+///     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+///         // All at once, as it is tiny. A backend that holds much lists page by page (L4).
+///         let keys: Vec<_> = self.live().keys().filter(|key| key.starts_with(prefix.as_str())).cloned().collect();
+///         Ok(Keys::new(keys.into_iter().map(Ok)))
+///     }
+/// }
+///
+/// use kv_core::KeyValueStoreExt;
+///
+/// let store = TinyStore::default();
+/// store.put_with_ttl("session:42", "token", Duration::from_secs(1800))?;
+/// assert_eq!(store.keys("session:")?.count(), 1);
+/// assert!(store.delete("session:42")?);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # For authors of wrappers
+///
+/// A store that wraps another (to count, to cache, to add a namespace) forwards **every** method: one that it leaves
+/// out gets the default, which is right and yet slower, and not atomic where the inner store is. Put
+/// `#![deny(clippy::missing_trait_methods)]` on the module; `kv-core` does so for its own impls for `&S`, `Box<S>` and
+/// `Arc<S>`. Forward `capabilities` too, less what the wrapper takes away.
+///
+/// # Both layers in scope
+///
+/// The names of the two traits do not collide, so both may be imported. The trait is object-safe, and a store can be
+/// shared by threads:
+///
+/// ```
+/// fn is_a_store<S: kv_core::KeyValueStore + Send + Sync + ?Sized>() {}
+///
+/// is_a_store::<dyn kv_core::KeyValueStore>();
+/// is_a_store::<std::sync::Arc<dyn kv_core::KeyValueStore>>();
+/// ```
+///
+/// What cannot be shared is no store:
+///
+/// ```compile_fail,E0277
+/// use kv_core::{Bytes, Capabilities, Key, KeyValueStore, Result, Ttl, Value};
+///
+/// #[derive(Debug)]
+/// struct NotSync(std::cell::Cell<u8>);
+///
+/// impl KeyValueStore for NotSync {
+///     fn name(&self) -> &str { "not sync" }
+///     fn capabilities(&self) -> Capabilities { Capabilities::builder().build() }
+///     fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> { Ok(None) }
+///     fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> { Ok(()) }
+///     fn remove(&self, _: Key<'_>) -> Result<bool> { Ok(false) }
+/// }
+/// ```
+pub trait KeyValueStore: Debug + Send + Sync {
+    /// What error messages and reports call this store: its kind and, if it has one, its address. Never a password (E3).
+    fn name(&self) -> &str;
+
+    /// What this store can do, and its limits (O1).
+    ///
+    /// Cheap: no I/O. Always the same for the same store.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The value of a live entry, `None` if there is none (V1, G1, P1, P3, T5).
+    ///
+    /// # Errors
+    /// Those of the backend: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`].
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>>;
+
+    /// Writes an entry, and replaces value and lifetime of the one that is there (V1 to V3, P1 to P3, T1 to T4).
+    ///
+    /// A concurrent reader sees the old value or the new one. With a zero lifetime the key is absent afterwards.
+    ///
+    /// # Errors
+    /// [`Error::ValueTooLarge`] and [`Error::InvalidTtl`], after which the old entry is still there;
+    /// [`Error::Unsupported`] for a lifetime where the store has none; those of the backend.
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()>;
+
+    /// Writes an entry if no live one is there, atomically; whether it did (P4).
+    ///
+    /// Of several callers at once exactly one gets `true`. The others change neither value nor lifetime. With a zero
+    /// lifetime the key is absent afterwards if it was before.
+    ///
+    /// **Default:** unsupported, since it cannot be made of the other methods.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and [`Error::Unsupported`] where the store lacks [`Capability::Create`].
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        let _ = (key, value, ttl);
+        Err(Error::unsupported(self.name(), Capability::Create))
+    }
+
+    /// Removes an entry; whether there was a live one (D1).
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn remove(&self, key: Key<'_>) -> Result<bool>;
+
+    /// Whether there is a live entry (T5). It does not change its lifetime.
+    ///
+    /// **Default:** reads the value. Implement it if the store can tell without sending the value.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the store lacks [`Capability::Contains`]; those of the backend.
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        if !self.capabilities().supports(Capability::Contains) {
+            return Err(Error::unsupported(self.name(), Capability::Contains));
+        }
+        self.read(key).map(|value| value.is_some())
+    }
+
+    /// What remains of the lifetime of a live entry, `None` if there is none (T6).
+    ///
+    /// Never more than the lifetime it was given plus the resolution of the store.
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the store lacks [`Capability::TtlReading`]; those of the backend.
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        let _ = key;
+        Err(Error::unsupported(self.name(), Capability::TtlReading))
+    }
+
+    /// Sets a new lifetime, counted from this call, without touching the value; whether there was a live entry (T6).
+    ///
+    /// A zero lifetime removes it.
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTtl`], after which the old lifetime holds; [`Error::Unsupported`] where the store lacks
+    /// [`Capability::Touch`]; those of the backend.
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let _ = (key, ttl);
+        Err(Error::unsupported(self.name(), Capability::Touch))
+    }
+
+    /// The keys of the live entries that begin with `prefix`, lazily and in any order (L1 to L5, K4).
+    ///
+    /// Every key that is live during the whole iteration comes exactly once; one that is written or removed meanwhile may
+    /// or may not. No lock is held between two keys, and memory is bounded by a page and what removing duplicates
+    /// needs; say in your documentation how much that is. What is not this store's is skipped.
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the store lacks [`Capability::Listing`]; those of the backend, here or as an item,
+    /// which is the last one.
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        let _ = prefix;
+        Err(Error::unsupported(self.name(), Capability::Listing))
+    }
+
+    /// The distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it; a key
+    /// without one comes whole (L6).
+    ///
+    /// **Default:** goes through [`list`](Self::list) and remembers the parts that it has yielded. Implement it if the
+    /// store can skip the keys that share a part.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        let delimiter = delimiter.to_key_buf();
+        let begin = prefix.len();
+        let mut yielded = HashSet::new();
+        Ok(Keys::new(self.list(prefix)?.filter_map(move |key| {
+            let Ok(key) = key else { return Some(key) };
+            let part = key
+                .get(begin..)
+                .and_then(|rest| rest.find(delimiter.as_str()))
+                .and_then(|at| key.get(..begin + at + delimiter.len()));
+            let Some(part) = part else { return Some(Ok(key)) };
+            if yielded.contains(part) {
+                return None;
+            }
+            let part = KeyBuf::from(Key::trusted(part));
+            yielded.insert(part.clone());
+            Some(Ok(part))
+        })))
+    }
+
+    /// The values of several keys: as many as asked for, in the same order, duplicates included (B1, B6).
+    ///
+    /// **Default:** one [`read`](Self::read) each. Implement it if the store can answer several in one round trip, in
+    /// chunks where there are many.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|&key| self.read(key)).collect()
+    }
+
+    /// Writes several entries; of those with the same key the last one wins (B2, B5, B6).
+    ///
+    /// Not atomic: after an error some may have been written, in any order. What is not named is not touched.
+    ///
+    /// **Default:** one [`write`](Self::write) each, in order, up to the first that fails. Implement it if the store can
+    /// take several in one round trip, in chunks where there are many.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); the key in the error is that of the entry that failed, where that is known.
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        entries.into_iter().try_for_each(|entry| self.write(entry.key, entry.value, entry.ttl))
+    }
+
+    /// Removes several entries; for each key whether there was a live one, `false` for one named before (B3, B5, B6).
+    ///
+    /// Not atomic: after an error some may have been removed.
+    ///
+    /// **Default:** one [`remove`](Self::remove) each. Implement it if the store can take several in one round trip, in
+    /// chunks where there are many.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        keys.iter().map(|&key| self.remove(key)).collect()
+    }
+
+    /// Copies value and remaining lifetime of one entry to another key and replaces what is there (C1, C3).
+    ///
+    /// **Default:** reads the value and what remains of the lifetime, and writes both. Not atomic: if the entry is
+    /// replaced meanwhile, the copy may have the value of one and the lifetime of the other. Implement it if the store can
+    /// copy by itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged; [`Error::Unsupported`] where the
+    /// store lacks [`Capability::Copy`]; those of the backend.
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        let capabilities = self.capabilities();
+        let lifetimes = capabilities.supports(Capability::Lifetimes);
+        let cannot_keep_it = lifetimes && !capabilities.supports(Capability::TtlReading);
+        if cannot_keep_it || !capabilities.supports(Capability::Copy) {
+            return Err(Error::unsupported(self.name(), Capability::Copy));
+        }
+        let not_found = || Error::not_found(self.name(), from);
+        let value = self.read(from)?.ok_or_else(not_found)?;
+        let remaining = if lifetimes { self.expiry(from)?.ok_or_else(not_found)? } else { Remaining::Forever };
+        if remaining.duration().is_some_and(|left| left.is_zero()) {
+            return Err(not_found());
+        }
+        self.write(to, value.into(), remaining.into())
+    }
+
+    /// Moves an entry with its remaining lifetime to another key and replaces what is there (C2, C3).
+    ///
+    /// **Default:** [`copy_entry`](Self::copy_entry), then [`remove`](Self::remove). Not atomic: meanwhile the entry can
+    /// be read at both keys, what is written to `from` is lost, and after an error it may still be there. Implement it if
+    /// the store can rename by itself.
+    ///
+    /// # Errors
+    /// As [`copy_entry`](Self::copy_entry).
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.copy_entry(from, to)?;
+        self.remove(from).map(drop)
+    }
+
+    /// The value of a live entry as a stream, `None` if there is none (S1).
+    ///
+    /// **Default:** reads the value. Implement it if the store can read a part without reading the whole.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
+        Ok(self.read(key)?.map(ValueReader::from))
+    }
+
+    /// Writes all that `reader` gives, as [`write`](Self::write) does; nothing if the reader fails (S2).
+    ///
+    /// **Default:** reads all of it into memory, and no more than the largest value that the store takes. Implement it if
+    /// the store can take a value piece by piece and drop it again.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the reader fails; else as [`write`](Self::write).
+    fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        let mut value = Vec::new();
+        let read = match self.capabilities().largest_value() {
+            // One byte more than the limit is enough to know that there is too much.
+            Some(limit) => reader.take(limit.saturating_add(1)).read_to_end(&mut value),
+            None => reader.read_to_end(&mut value),
+        };
+        read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+        self.write(key, value.into_boxed_slice().into(), ttl)
+    }
+}
+
+/// One entry of a batch of writes.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// The value.
+    pub value: Value<'a>,
+    /// The lifetime.
+    pub ttl: Ttl,
+}

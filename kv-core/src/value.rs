@@ -1,0 +1,166 @@
+//! A value on its way into a store.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+
+/// A value to be written: any bytes, borrowed or owned (contract: V1, V2).
+///
+/// Callers never name this type: the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt) take whatever converts
+/// into it. A backend that sends the bytes away uses [`as_bytes`](Self::as_bytes); one that keeps them uses
+/// [`into_bytes`](Self::into_bytes), which copies what was borrowed and moves what was owned.
+///
+/// Its `Debug` shows the length and never the content (E3).
+///
+/// ```
+/// use kv_core::Value;
+///
+/// let value = Value::from("secret");
+/// assert_eq!(value.as_bytes(), b"secret");
+/// assert_eq!(format!("{value:?}"), "Value(6 bytes)");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value<'a>(Content<'a>);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Content<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Bytes),
+}
+
+impl Value<'_> {
+    /// The bytes of the value.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Content::Borrowed(bytes) => bytes,
+            Content::Owned(bytes) => bytes,
+        }
+    }
+
+    /// The bytes of the value, to be kept. Only what was borrowed is copied.
+    pub fn into_bytes(self) -> Bytes {
+        match self.0 {
+            Content::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Content::Owned(bytes) => bytes,
+        }
+    }
+
+    /// The length of the value, in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the value is empty, which is as good as any other.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+}
+
+impl AsRef<[u8]> for Value<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({} bytes)", self.len())
+    }
+}
+
+impl From<Bytes> for Value<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self(Content::Owned(bytes))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Content::Borrowed(bytes))
+    }
+}
+
+macro_rules! impl_from_borrowed {
+    ($($(const $n:ident: usize,)? $type:ty),*) => {$(
+        impl<'a, $(const $n: usize)?> From<&'a $type> for Value<'a> {
+            fn from(value: &'a $type) -> Self {
+                Self(Content::Borrowed(value.as_ref()))
+            }
+        }
+    )*};
+}
+impl_from_borrowed!(str, String, Vec<u8>, const N: usize, [u8; N]);
+
+/// A `Bytes` is shared, not copied, however it is given.
+impl From<&Bytes> for Value<'_> {
+    fn from(bytes: &Bytes) -> Self {
+        bytes.clone().into()
+    }
+}
+
+macro_rules! impl_from_owned {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Value<'_> {
+            fn from(value: $type) -> Self {
+                Self(Content::Owned(Bytes::from(value)))
+            }
+        }
+    )*};
+}
+impl_from_owned!(String, Vec<u8>, Box<[u8]>, BytesMut);
+
+impl<'a> From<Cow<'a, [u8]>> for Value<'a> {
+    fn from(value: Cow<'a, [u8]>) -> Self {
+        match value {
+            Cow::Borrowed(bytes) => bytes.into(),
+            Cow::Owned(bytes) => bytes.into(),
+        }
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(value: Cow<'a, str>) -> Self {
+        match value {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owned_value_is_not_copied() {
+        let vec = vec![7_u8; 100];
+        let at = vec.as_ptr();
+        assert_eq!(Value::from(vec).into_bytes().as_ptr(), at);
+
+        let bytes = Bytes::from(vec![7_u8; 100]);
+        assert_eq!(Value::from(&bytes).into_bytes().as_ptr(), bytes.as_ptr());
+        assert_eq!(Value::from(bytes.clone()).as_bytes().as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn whatever_is_natural_converts() {
+        let string = String::from("abc");
+        let vec = b"abc".to_vec();
+        let values: [Value<'_>; 10] = [
+            "abc".into(),
+            (&string).into(),
+            string.clone().into(),
+            b"abc".into(),
+            b"abc"[..].into(),
+            (&vec).into(),
+            vec.clone().into(),
+            vec.clone().into_boxed_slice().into(),
+            Cow::Borrowed("abc").into(),
+            BytesMut::from("abc").into(),
+        ];
+        for value in values {
+            assert_eq!(value.as_bytes(), b"abc");
+        }
+    }
+}
