@@ -140,8 +140,10 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// Memory grows with the number of parts. The delimiter is 1 to 250 characters of the alphabet of keys.
     ///
     /// ```
-    /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
-    /// let store = MemoryStore::from_iter([("a/1", ""), ("a/b/2", ""), ("a/b/3", ""), ("c", "")]);
+    /// use kv_memory::{KeyValueStoreExt, MemoryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// store.put_many([("a/1", ""), ("a/b/2", ""), ("a/b/3", ""), ("c", "")])?;
     /// let mut in_a = store.prefixes("/", "a/")?.collect::<Result<Vec<_>, _>>()?;
     /// in_a.sort();
     /// assert_eq!(in_a, ["a/1", "a/b/"]);
@@ -158,8 +160,10 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// The values of several keys: as many as asked for, in the same order, duplicates included (B1).
     ///
     /// ```
-    /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
-    /// let store = MemoryStore::from_iter([("a", "1"), ("c", "3")]);
+    /// use kv_memory::{KeyValueStoreExt, MemoryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// store.put_many([("a", "1"), ("c", "3")])?;
     /// let values = store.get_many(["a", "b", "c"])?;
     /// assert_eq!(values, [Some("1".into()), None, Some("3".into())]);
     /// # Ok::<(), kv_memory::Error>(())

@@ -104,7 +104,7 @@ macro_rules! key {
 }
 
 /// Checks what is to be a key: its length, then its bytes.
-pub(crate) fn check(text: &[u8]) -> Result<(), InvalidKey> {
+fn check(text: &[u8]) -> Result<(), InvalidKey> {
     match text.len() {
         0 => Err(InvalidKey::new(Role::Key, text, KeyFault::Empty)),
         1..=Key::MAX_LEN => check_alphabet(Role::Key, text),

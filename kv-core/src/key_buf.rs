@@ -2,15 +2,16 @@
 
 use std::borrow::Borrow;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::invalid_key::InvalidKey;
-use crate::key::{Key, check};
+use crate::key::Key;
 use crate::text::impl_text;
 
 /// A valid key, owned: 1 to 250 visible ASCII characters (contract: K1, K2).
 ///
 /// A `KeyBuf` is to [`Key`] what `String` is to `&str`. Listings yield it. It hashes and compares as its text does, so
-/// a map from `KeyBuf` can be asked with a `&str`:
+/// a map from `KeyBuf` can be asked with a `&str`. Cloning it copies nothing.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -22,15 +23,15 @@ use crate::text::impl_text;
 /// # Ok::<(), kv_core::InvalidKey>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyBuf(Box<str>);
+pub struct KeyBuf(Arc<str>);
 
 impl KeyBuf {
-    /// Checks a text and takes it as a key. An owned `String` is not copied.
+    /// Checks a text and makes a key of it.
     ///
     /// # Errors
     /// [`InvalidKey`], as for [`Key::new`].
-    pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
-        Self::try_from(text.into())
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidKey> {
+        Key::new(text.as_ref()).map(Self::from)
     }
 
     /// The key, borrowed.
@@ -41,11 +42,6 @@ impl KeyBuf {
     /// The text of the key.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The text of the key, without copying it.
-    pub fn into_string(self) -> String {
-        self.0.into_string()
     }
 }
 
@@ -71,11 +67,12 @@ impl<'a> From<&'a KeyBuf> for Key<'a> {
 
 impl From<KeyBuf> for String {
     fn from(key: KeyBuf) -> Self {
-        key.into_string()
+        key.as_str().to_owned()
     }
 }
 
-impl From<KeyBuf> for Box<str> {
+/// Shares the text, copies nothing.
+impl From<KeyBuf> for Arc<str> {
     fn from(key: KeyBuf) -> Self {
         key.0
     }
@@ -85,17 +82,7 @@ impl TryFrom<String> for KeyBuf {
     type Error = InvalidKey;
 
     fn try_from(text: String) -> Result<Self, InvalidKey> {
-        check(text.as_bytes())?;
-        Ok(Self(text.into_boxed_str()))
-    }
-}
-
-impl TryFrom<Box<str>> for KeyBuf {
-    type Error = InvalidKey;
-
-    fn try_from(text: Box<str>) -> Result<Self, InvalidKey> {
-        check(text.as_bytes())?;
-        Ok(Self(text))
+        Self::new(text)
     }
 }
 
