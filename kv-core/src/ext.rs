@@ -28,7 +28,7 @@ use crate::{
 /// store.put("greeting", "hello")?;
 /// store.put_with_ttl(String::from("session:42"), vec![1, 2, 3], Duration::from_secs(1800))?;
 /// assert_eq!(store.get("greeting")?.as_deref(), Some(&b"hello"[..]));
-/// assert_eq!(store.get("no such key")?, None);
+/// assert_eq!(store.get("absent")?, None);
 /// # Ok::<(), kv_memory::Error>(())
 /// ```
 ///

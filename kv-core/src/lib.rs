@@ -1,8 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod capabilities;
-#[doc = include_str!("../CONTRACT.md")]
-pub mod contract {}
+pub mod contract;
 mod error;
 mod ext;
 mod file;

@@ -1,0 +1,303 @@
+//! Section 4: when entries go.
+
+use std::time::Duration;
+
+use kv_core::{Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use super::{BYSTANDER, checks, listed, sorted};
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
+use crate::time::{End, Known};
+
+checks! {
+    t1_without_a_configured_default_entries_stay [T1] needs Lifetimes;
+    t1_a_configured_default_applies_unless_a_write_says_otherwise [T1] needs Lifetimes;
+    t2_an_entry_goes_neither_early_nor_late [T2] needs Lifetimes;
+    t2_lifetimes_from_a_nanosecond_to_a_second_are_kept [T2 T4] needs Lifetimes;
+    t2_each_entry_of_a_batch_has_its_own_lifetime [T2 B2] needs Lifetimes;
+    t2_reading_does_not_extend_a_lifetime [T2] needs Lifetimes;
+    t3_a_zero_lifetime_leaves_the_key_absent [T3] needs Lifetimes;
+    t5_an_expired_entry_is_absent_for_every_operation [T5 G1 D1 C3 S1 S3 S4] needs Lifetimes;
+    t5_an_expired_key_is_not_listed [T5 L1] needs Lifetimes Listing;
+    t5_an_expired_entry_is_created_anew [T5 P4] needs Lifetimes Create;
+    t5_an_expired_entry_cannot_be_touched_back_to_life [T5 T6] needs Lifetimes Touch;
+    t5_an_expired_entry_is_not_copied [T5 C3] needs Lifetimes Copy;
+}
+
+/// Writes without a lifetime and waits a while: the entry has to be there, and to say that it stays.
+pub fn t1_without_a_configured_default_entries_stay(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put("k", "v")?;
+    store.put_with_ttl("default", "v", Ttl::Default)?;
+    context.time.wait(context.short());
+    for key in ["k", "default"] {
+        expect(format_args!("get({key:?}), written without a lifetime"), store.get(key), Some("v".into()))?;
+        if context.has(Capability::TtlReading) {
+            expect(format_args!("ttl({key:?})"), store.ttl(key), Some(Remaining::Forever))?;
+        }
+    }
+    Ok(())
+}
+
+/// Configures a store with a default lifetime: every way of writing has to use it, and `Forever` and `After` to overrule it.
+pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise(context: &Context<'_>) -> Outcome {
+    let ttl = context.short();
+    let fixture = context.suite.open_with_default_ttl(ttl)?;
+    let context = Context::new(context.suite, &fixture, 0, context.seed);
+    let store = context.store();
+    let mut by_default = vec!["put", "put_with_ttl", "put_many", "put_from"];
+    let ((), end) = context.ending(ttl, || {
+        store.put("put", "v")?;
+        store.put_with_ttl("put_with_ttl", "v", Ttl::Default)?;
+        store.put_many([("put_many", "v")])?;
+        store.put_from("put_from", &b"v"[..])?;
+        if context.has(Capability::Create) {
+            by_default.push("create");
+            store.create("create", "v")?;
+        }
+        if context.has(Capability::Touch) {
+            by_default.push("touch");
+            store.put_with_ttl("touch", "v", Ttl::Forever)?;
+            store.touch("touch", Ttl::Default)?;
+        }
+        Ok::<_, Error>(())
+    })?;
+    store.put_with_ttl("forever", "v", Ttl::Forever)?;
+    store.put_with_ttl("long", "v", context.long())?;
+    for key in &by_default {
+        context.while_live(end, || expect("get within the default lifetime", store.get(key), Some("v".into())))?;
+    }
+    context.wait_for(end);
+    for key in by_default {
+        expect(format_args!("get after the default lifetime, written by {key}"), store.get(key), None)?;
+    }
+    expect("get of an entry that is for ever", store.get("forever"), Some("v".into()))?;
+    expect("get of an entry with a longer lifetime", store.get("long"), Some("v".into()))
+}
+
+/// Reads an entry over and over until its lifetime and the store's resolution have passed. At no moment before its lifetime
+/// has passed may it be absent, and at none after may it be there, or reappear.
+pub fn t2_an_entry_goes_neither_early_nor_late(context: &Context<'_>) -> Outcome {
+    let ttl = context.short();
+    let end = context.put_for("k", "v", ttl)?;
+    watch(context, "k", ttl, end)?;
+    context.time.wait(ttl);
+    expect("get, a lifetime later", context.store().get("k"), None)
+}
+
+/// Reads an entry at many moments up to its end and just after.
+fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: End) -> Outcome {
+    let step = (end.latest.saturating_sub(context.time.now()) / 20).max(Duration::from_nanos(1));
+    let mut moments = (0..20).map(|n| end.latest.saturating_sub(step * (20 - n))).collect::<Vec<_>>();
+    let nanosecond = Duration::from_nanos(1);
+    moments.extend([end.earliest.saturating_sub(nanosecond), end.earliest, end.latest, end.latest + nanosecond]);
+    moments.sort_unstable();
+    for moment in moments {
+        context.time.wait_until(moment);
+        look(context, key, ttl, end)?;
+    }
+    Ok(())
+}
+
+/// Reads an entry once, which must not be gone early and has to be gone in time.
+fn look(context: &Context<'_>, key: &str, ttl: Duration, end: End) -> Outcome {
+    let (got, before, after) = context.time.span(|| context.store().get(key));
+    let got = got?;
+    let what =
+        format!("get({key:?}), {before:?} to {after:?} after the start, of a lifetime of {ttl:?} that ends {end:?}");
+    match end.known(before, after) {
+        Known::Live => expect_that(what, got.is_some(), "the value: it must not go early", got),
+        Known::Gone => expect_that(what, got.is_none(), "None: it has to be gone by now", got),
+        Known::Either => Ok(()),
+    }
+}
+
+/// Writes entries that live from a nanosecond to a second, all at once, and watches each. A store that cuts lifetimes to
+/// milliseconds or seconds makes them end early, or turns them into "for ever".
+pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept(context: &Context<'_>) -> Outcome {
+    let nanoseconds =
+        [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
+    let seconds = [999_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 1_001_000_000, 1_500_000_000];
+    let mut entries = Vec::new();
+    for (at, &ttl) in nanoseconds.iter().chain(&seconds).enumerate() {
+        let (key, ttl) = (format!("k{at}"), Duration::from_nanos(ttl));
+        let end = context.put_for(&key, "v", ttl)?;
+        entries.push((key, ttl, end));
+    }
+    // The lifetimes run at the same time: in the order of their ends, each is looked at shortly before and after its own.
+    for (key, ttl, end) in entries {
+        let margin = context.time.is_advanced_by_hand().then_some(Duration::from_nanos(1));
+        let margin = margin.unwrap_or(Duration::from_millis(20));
+        for moment in [end.earliest.saturating_sub(margin), end.latest] {
+            context.time.wait_until(moment);
+            look(context, &key, ttl, end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a batch of entries with different lifetimes, without one, and with a zero one.
+pub fn t2_each_entry_of_a_batch_has_its_own_lifetime(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let ttl = context.short();
+    let ((), end) = context.ending(ttl, || {
+        store.put_many_with_ttl([
+            ("long", "v", Ttl::After(context.long())),
+            ("short", "v", Ttl::After(ttl)),
+            ("forever", "v", Ttl::Forever),
+            ("zero", "v", Ttl::After(Duration::ZERO)),
+            ("default", "v", Ttl::Default),
+        ])
+    })?;
+    context.while_live(end, || expect("get within the short lifetime", store.get("short"), Some("v".into())))?;
+    context.wait_for(end);
+    let got = store.get_many(["long", "short", "forever", "zero", "default"])?;
+    let there = got.iter().map(Option::is_some).collect::<Vec<_>>();
+    expect_eq("which of long, short, forever, zero, default are there", there, vec![true, false, true, false, true])
+}
+
+/// Reads an entry in every way until it goes: it has to go when it would have gone unread.
+pub fn t2_reading_does_not_extend_a_lifetime(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let end = context.put_for("k", "v", context.short())?;
+    for _ in 0..5 {
+        context.time.wait(context.short() / 8);
+        store.get("k")?;
+        store.get_many(["k"])?;
+        if context.has(Capability::Contains) {
+            store.contains("k")?;
+        }
+        if context.has(Capability::TtlReading) {
+            store.ttl("k")?;
+        }
+        if context.has(Capability::Listing) {
+            listed(context, "")?;
+        }
+        if let Err(error) = store.get_into("k", std::io::sink()) {
+            expect_error("get_into", Err::<(), _>(error), "NotFound", |error| matches!(error, Error::NotFound { .. }))?;
+        }
+    }
+    context.wait_for(end);
+    expect("get after the lifetime of an entry that was read all the time", store.get("k"), None)
+}
+
+/// Writes with a zero lifetime in every way, where nothing is and where something is. The key has to be absent. (To redis
+/// `PX 0` is an error, to memcached `0` is for ever.)
+pub fn t3_a_zero_lifetime_leaves_the_key_absent(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let zero = Duration::ZERO;
+    for present in [false, true] {
+        for way in ["put_with_ttl", "put_many_with_ttl", "put_from_with_ttl", "touch"] {
+            if present {
+                store.put("k", "old")?;
+            }
+            match way {
+                "put_with_ttl" => store.put_with_ttl("k", "v", zero)?,
+                "put_many_with_ttl" => store.put_many_with_ttl([("k", "v", zero)])?,
+                "put_from_with_ttl" => store.put_from_with_ttl("k", &b"v"[..], zero)?,
+                _ if context.has(Capability::Touch) => {
+                    let what = format!("touch with a zero lifetime, where the key is present: {present}");
+                    expect(what, store.touch("k", zero), present)?;
+                }
+                _ => continue,
+            }
+            let what = format!("get after {way} with a zero lifetime, where the key was present before: {present}");
+            expect(what, store.get("k"), None)?;
+            store.delete("k")?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets entries expire and asks for them in every way that a store without any capability has.
+pub fn t5_an_expired_entry_is_absent_for_every_operation(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let (bystander, unharmed) = BYSTANDER;
+    store.put(bystander, unharmed)?;
+    expire(context, &["k", "m", "deleted"])?;
+    let is_not_found = |error: &Error| matches!(error, Error::NotFound { .. });
+    expect("get of an expired entry", store.get("k"), None)?;
+    expect("get_many", store.get_many(["m", bystander]), vec![None, Some(unharmed.into())])?;
+    expect("delete of an expired entry", store.delete("deleted"), false)?;
+    expect("delete_many", store.delete_many(["m"]), vec![false])?;
+    expect_error("open", store.open("k"), "NotFound", is_not_found)?;
+    let mut written = Vec::new();
+    expect_error("get_into", store.get_into("k", &mut written), "NotFound", is_not_found)?;
+    expect_eq("what get_into wrote of an expired entry", written, Vec::new())?;
+    let folder = tempfile::tempdir().map_err(NotPassed::failed)?;
+    let path = folder.path().join("file");
+    expect_error("get_file", store.get_file("k", &path), "NotFound", is_not_found)?;
+    expect_eq("whether get_file of an expired entry made a file", path.exists(), false)?;
+    if context.has(Capability::Contains) {
+        expect("contains of an expired entry", store.contains("k"), false)?;
+    }
+    if context.has(Capability::TtlReading) {
+        expect("ttl of an expired entry", store.ttl("k"), None)?;
+    }
+    Ok(())
+}
+
+/// Writes these keys with a lifetime and waits until it has passed.
+fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
+    let ttl = Duration::from_millis(5);
+    let mut last = None;
+    for key in keys {
+        last = Some(context.put_for(key, "expired", ttl)?);
+    }
+    if let Some(end) = last {
+        context.wait_for(end);
+    }
+    Ok(())
+}
+
+/// Lets keys expire and lists: all, by prefix, and by parts.
+pub fn t5_an_expired_key_is_not_listed(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put("folder/live", "v")?;
+    expire(context, &["expired", "folder/expired", "gone/expired"])?;
+    expect("keys(\"\") beside expired ones", listed(context, ""), vec!["folder/live".to_owned()])?;
+    expect("keys(\"folder/\")", listed(context, "folder/"), vec!["folder/live".to_owned()])?;
+    expect("keys(\"gone/\")", listed(context, "gone/"), Vec::<String>::new())?;
+    expect("prefixes(\"/\", \"\")", store.prefixes("/", "").and_then(sorted), vec!["folder/".to_owned()])
+}
+
+/// Creates where an entry has expired.
+pub fn t5_an_expired_entry_is_created_anew(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    expire(context, &["k"])?;
+    expect("create over an expired entry", store.create("k", "new"), true)?;
+    expect("get after that", store.get("k"), Some("new".into()))
+}
+
+/// Touches an expired entry: it was not there, and stays away.
+pub fn t5_an_expired_entry_cannot_be_touched_back_to_life(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    expire(context, &["k"])?;
+    for ttl in [Ttl::Forever, Ttl::After(context.long())] {
+        expect("touch of an expired entry", store.touch("k", ttl), false)?;
+        expect("get after that", store.get("k"), None)?;
+    }
+    Ok(())
+}
+
+/// Copies and renames an expired entry: it is not found, and the other one stays.
+pub fn t5_an_expired_entry_is_not_copied(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let (bystander, unharmed) = BYSTANDER;
+    store.put(bystander, unharmed)?;
+    expire(context, &["k"])?;
+    for (operation, result) in operations(store, "k", bystander) {
+        expect_error(operation, result, "NotFound", |error| matches!(error, Error::NotFound { .. }))?;
+        expect("get of the other key after that", store.get(bystander), Some(unharmed.into()))?;
+    }
+    Ok(())
+}
+
+fn operations(store: &dyn KeyValueStore, from: &str, to: &str) -> [(&'static str, Result<(), Error>); 4] {
+    [
+        ("copy of an expired entry", store.copy(from, to)),
+        ("rename of an expired entry", store.rename(from, to)),
+        ("copy of an expired entry to itself", store.copy(from, from)),
+        ("rename of an expired entry to itself", store.rename(from, from)),
+    ]
+}

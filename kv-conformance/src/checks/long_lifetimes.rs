@@ -1,0 +1,162 @@
+//! Section 4: lifetimes at the limits of what a store can express.
+
+use std::time::Duration;
+
+use kv_core::{Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use super::checks;
+use crate::context::Context;
+use crate::failure::{Outcome, expect, expect_error, expect_that};
+
+checks! {
+    t4_long_lifetimes_are_kept_or_refused [T4 T6 O1] needs Lifetimes;
+    t4_a_refused_lifetime_changes_nothing [T4] needs Lifetimes;
+    t4_a_refused_lifetime_of_a_touch_or_create_changes_nothing [T4] needs Lifetimes Create Touch;
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Lifetimes at which some store or protocol changes its mind.
+fn long_lifetimes(longest: Duration) -> Vec<Duration> {
+    let second = Duration::from_secs(1);
+    let mut ttls = vec![
+        DAY,
+        // memcached takes anything longer than 30 days for a Unix time.
+        (30 * DAY).saturating_sub(second),
+        30 * DAY,
+        30 * DAY + second,
+        31 * DAY,
+        365 * DAY,
+        // Seconds and milliseconds in 31 and 32 bits, milliseconds, microseconds and nanoseconds in 63 and 64.
+        Duration::from_millis(i32::MAX as u64),
+        Duration::from_millis(u64::from(u32::MAX) + 1),
+        Duration::from_secs(i32::MAX as u64),
+        Duration::from_secs(u64::from(u32::MAX) + 1),
+        Duration::from_nanos(i64::MAX as u64),
+        Duration::from_nanos(u64::MAX),
+        Duration::from_micros(i64::MAX as u64),
+        Duration::from_millis(i64::MAX as u64),
+        Duration::from_millis(u64::MAX),
+        Duration::from_secs(i64::MAX as u64),
+        Duration::MAX,
+    ];
+    ttls.extend([Some(longest), longest.checked_sub(second), longest.checked_add(second)].into_iter().flatten());
+    ttls
+}
+
+/// Writes, touches and creates with lifetimes around 30 days, the year 2038 and the overflow of every width of integer. Each
+/// has to be kept (the entry is there, and the lifetime that is read back is the one given) or refused with `InvalidTtl`; none
+/// that `capabilities()` promises may be refused.
+pub fn t4_long_lifetimes_are_kept_or_refused(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let longest = context.capabilities().longest_ttl();
+    for ttl in long_lifetimes(longest) {
+        for way in ["put", "put_many", "create", "touch"] {
+            let result = match way {
+                "put" => store.put_with_ttl("k", "v", ttl),
+                "put_many" => store.put_many_with_ttl([("k", "v", ttl)]),
+                "create" if context.has(Capability::Create) => {
+                    store.delete("k")?;
+                    store.create_with_ttl("k", "v", ttl).map(drop)
+                }
+                "touch" if context.has(Capability::Touch) => {
+                    store.put("k", "v")?;
+                    store.touch("k", ttl).map(drop)
+                }
+                _ => continue,
+            };
+            let what = format!("{way} with a lifetime of {ttl:?}");
+            if ttl <= longest {
+                expect(format_args!("{what}; capabilities() says that the longest is {longest:?}"), result, ())?;
+                expect_kept(context, ttl, &what)?;
+            } else if let Err(error) = result {
+                expect_invalid_ttl(&what, Err(error), ttl)?;
+            } else {
+                expect_kept(context, ttl, &what)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The entry is there, and what is left of its lifetime is all of it, less the time that this check takes.
+fn expect_kept(context: &Context<'_>, ttl: Duration, what: &str) -> Outcome {
+    let store = context.store();
+    expect(format_args!("get after {what}"), store.get("k"), Some("v".into()))?;
+    if context.has(Capability::TtlReading) {
+        let got = store.ttl("k")?;
+        let resolution = context.capabilities().ttl_resolution();
+        let slack = if context.time.is_advanced_by_hand() { resolution } else { resolution + Duration::from_secs(60) };
+        let kept = |left: Duration| left <= ttl.saturating_add(resolution) && left.saturating_add(slack) >= ttl;
+        let holds = matches!(got, Some(Remaining::For(left)) if kept(left));
+        expect_that(format_args!("ttl after {what}"), holds, &format!("all but {slack:?} of {ttl:?}"), got)?;
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn expect_invalid_ttl(what: &str, result: Result<(), Error>, ttl: Duration) -> Outcome {
+    let error = expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
+    if let Error::InvalidTtl { ttl: refused, longest, .. } = &error {
+        expect_that(
+            format_args!("the lifetime in the error of {what}"),
+            *refused == ttl,
+            &format!("{ttl:?}"),
+            refused,
+        )?;
+        let want = "a longest lifetime that is shorter than the refused one";
+        expect_that(format_args!("the longest lifetime in the error of {what}"), *longest < ttl, want, longest)?;
+    }
+    Ok(())
+}
+
+/// A lifetime that the store refuses, if there is one.
+fn refused(context: &Context<'_>) -> Outcome<Duration> {
+    if context.capabilities().longest_ttl() < Duration::MAX {
+        Ok(Duration::MAX)
+    } else {
+        Err(crate::NotPassed::Ignored("the store says that it takes lifetimes of any length".into()))
+    }
+}
+
+/// Writes with a lifetime that is too long, where nothing is and where something is. It has to be `InvalidTtl`, what is
+/// there has to stay with its lifetime, and what is not has to stay away.
+pub fn t4_a_refused_lifetime_changes_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let ttl = refused(context)?;
+    store.put("k", "old")?;
+    for key in ["k", "absent"] {
+        let results = [
+            ("put_with_ttl", store.put_with_ttl(key, "new", ttl)),
+            ("put_many_with_ttl", store.put_many_with_ttl([(key, "new", ttl)])),
+            ("put_from_with_ttl", store.put_from_with_ttl(key, &b"new"[..], ttl)),
+        ];
+        for (way, result) in results {
+            expect_invalid_ttl(&format!("{way} with a lifetime of {ttl:?}"), result, ttl)?;
+        }
+        expect_unchanged(context, store, key)?;
+    }
+    Ok(())
+}
+
+/// Touches and creates with a lifetime that is too long; as [`t4_a_refused_lifetime_changes_nothing`].
+pub fn t4_a_refused_lifetime_of_a_touch_or_create_changes_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let ttl = refused(context)?;
+    store.put_with_ttl("k", "old", Ttl::Forever)?;
+    expect_invalid_ttl("create_with_ttl", store.create_with_ttl("absent", "new", ttl).map(drop), ttl)?;
+    expect_invalid_ttl("touch", store.touch("k", ttl).map(drop), ttl)?;
+    expect_unchanged(context, store, "k")?;
+    expect_unchanged(context, store, "absent")
+}
+
+fn expect_unchanged(context: &Context<'_>, store: &dyn KeyValueStore, key: &str) -> Outcome {
+    let was_there = key != "absent";
+    let want = was_there.then(|| "old".into());
+    expect(format_args!("get({key:?}) after a lifetime was refused"), store.get(key), want)?;
+    if context.has(Capability::TtlReading) {
+        let want = was_there.then_some(Remaining::Forever);
+        expect(format_args!("ttl({key:?}) after a lifetime was refused"), store.ttl(key), want)?;
+    }
+    Ok(())
+}

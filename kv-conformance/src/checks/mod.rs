@@ -1,0 +1,169 @@
+//! Every check of the suite, one function each: what it does, and why it matters.
+//!
+//! The name of a check begins with the clause of the [contract](kv_core::contract) that it is about. What a check says
+//! when it fails is written for the author of a backend: what was done, what was expected, what came, the clauses that
+//! this breaks, and how to run just that check again.
+//!
+//! The functions are public so that they are documented; [`Suite`](crate::Suite) is what runs them.
+
+#![allow(clippy::missing_errors_doc, reason = "what a check returns as an error is what it has found")]
+
+pub mod batches;
+pub mod capabilities;
+pub mod copies;
+pub mod creating;
+pub mod errors;
+pub mod keys;
+pub mod lifetimes;
+pub mod listing;
+pub mod long_lifetimes;
+pub mod model;
+pub mod prefixes;
+pub mod races;
+pub mod reading_and_writing;
+pub mod streams;
+pub mod ttls;
+pub mod values;
+
+use std::borrow::Cow;
+
+use kv_core::{Capability, KeyValueStoreExt};
+
+use crate::context::Context;
+use crate::failure::Outcome;
+
+pub(crate) use capabilities::opt_out_of;
+
+/// One check.
+#[derive(Clone, Copy)]
+pub(crate) struct Check {
+    name: &'static str,
+    /// The clauses of the contract that it checks.
+    pub(crate) clauses: &'static [&'static str],
+    /// What the store has to be able to do.
+    pub(crate) needs: &'static [Capability],
+    pub(crate) run: fn(&Context<'_>) -> Outcome,
+}
+
+impl Check {
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.name)
+    }
+
+    /// The name as a sentence.
+    pub(crate) fn what(&self) -> String {
+        let name = self.name.split_once('_').map_or(self.name, |(_clause, name)| name);
+        name.replace('_', " ")
+    }
+}
+
+/// Names the checks of a module, the clauses that each is about, and what it needs of the store.
+macro_rules! checks {
+    ($($name:ident [$($clause:ident)+] $(needs $($need:ident)+)?;)+) => {
+        pub(crate) const CHECKS: &[$crate::checks::Check] = &[$(
+            $crate::checks::Check {
+                name: stringify!($name),
+                clauses: &[$(stringify!($clause)),+],
+                needs: &[$($(kv_core::Capability::$need),+)?],
+                run: $name,
+            }
+        ),+];
+    };
+}
+use checks;
+
+/// The checks of every module, in the order of the contract.
+pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
+    let modules = [
+        keys::CHECKS,
+        values::CHECKS,
+        reading_and_writing::CHECKS,
+        creating::CHECKS,
+        races::CHECKS,
+        lifetimes::CHECKS,
+        long_lifetimes::CHECKS,
+        ttls::CHECKS,
+        listing::CHECKS,
+        prefixes::CHECKS,
+        batches::CHECKS,
+        copies::CHECKS,
+        streams::CHECKS,
+        errors::CHECKS,
+        capabilities::CHECKS,
+        model::CHECKS,
+    ];
+    modules.into_iter().flatten()
+}
+
+/// A clause of the contract: its name and its text, without the links.
+pub(crate) fn clause_text(clause: &str) -> String {
+    let begin = format!("- **{clause}** ");
+    let text = kv_core::contract::TEXT.split_once(&begin).map_or("", |(_, rest)| rest);
+    let text = text.split("\n- ").next().unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let mut plain = String::new();
+    for (at, piece) in text.split("](").enumerate() {
+        let piece = if at == 0 { piece } else { piece.split_once(')').map_or("", |(_link, rest)| rest) };
+        plain.push_str(piece);
+    }
+    let words = plain.split_whitespace().map(|word| word.trim_start_matches('[')).collect::<Vec<_>>();
+    format!("{clause}: {}", words.join(" "))
+}
+
+/// The keys of a listing, sorted.
+pub(crate) fn listed(context: &Context<'_>, prefix: &str) -> Result<Vec<String>, kv_core::Error> {
+    sorted(context.store().keys(prefix)?)
+}
+
+/// What a listing yields, sorted.
+pub(crate) fn sorted(keys: kv_core::Keys<'_>) -> Result<Vec<String>, kv_core::Error> {
+    let mut keys = keys.map(|key| Ok(key?.into())).collect::<Result<Vec<String>, kv_core::Error>>()?;
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// An entry with nothing special about it, to be found unharmed afterwards.
+pub(crate) const BYSTANDER: (&str, &str) = ("bystander", "unharmed");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clause_is_quoted_without_links_and_up_to_its_end() {
+        assert_eq!(clause_text("G1"), "G1: Reading an absent key is `Ok(None)`, never an error.");
+        let clause = clause_text("T4");
+        assert!(clause.starts_with("T4: A lifetime that the backend cannot express is `InvalidTtl` (with the longest"));
+        assert!(clause.ends_with("another one."), "{clause}");
+    }
+
+    #[test]
+    fn every_clause_that_can_be_seen_from_outside_has_a_check() {
+        // Section 10 needs faults between the store and its server. Of section 5, an error half-way (L3) does too, and the
+        // type `Keys` sees to it; memory (L4) and the absence of I/O (B4) cannot be seen through the trait, but for the
+        // result of an empty batch. E2 to E5 are seen as far as errors can be provoked without faults.
+        let not_from_outside = ["L3", "L4", "N1", "N2", "N3", "N4", "N5", "N6"];
+        let clauses = kv_core::contract::TEXT.lines().filter_map(|line| {
+            let (clause, _) = line.strip_prefix("- **")?.split_once("**")?;
+            (!not_from_outside.contains(&clause)).then_some(clause)
+        });
+        let clauses = clauses.collect::<Vec<_>>();
+        assert!(clauses.len() > 40, "{clauses:?}");
+        for clause in clauses {
+            let checked = all().any(|check| check.clauses.contains(&clause));
+            assert!(checked || clause == "O3", "no check for {clause}");
+        }
+    }
+
+    #[test]
+    fn a_check_is_named_after_its_first_clause_and_names_are_unique() {
+        let mut names = all().map(|check| check.name).collect::<Vec<_>>();
+        for check in all() {
+            let clause = check.clauses[0].to_lowercase();
+            assert!(check.name.starts_with(&format!("{clause}_")), "{} is about {clause}", check.name);
+        }
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,64 @@
+//! Section 5: listing the parts of keys.
+
+use kv_core::{Error, KeyValueStoreExt};
+
+use super::{checks, sorted};
+use crate::context::Context;
+use crate::failure::{Outcome, expect, expect_eq, expect_error};
+
+checks! {
+    l6_parts_end_with_the_first_delimiter_after_the_prefix [L6] needs Listing;
+    l6_a_part_comes_once_however_many_keys_share_it [L6 L1] needs Listing;
+    l6_an_invalid_delimiter_is_refused [L6 K2] needs Listing;
+}
+
+/// Lists the parts of a few keys as of files in folders, with delimiters of one and of several characters, at the end, at the
+/// beginning and next to each other.
+pub fn l6_parts_end_with_the_first_delimiter_after_the_prefix(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many(
+        ["a", "a/b", "a/b/c", "a/d", "b/", "b//", "/c", "ab/c", "x::y::z", "x:y", "a/b/"].map(|key| (key, "v")),
+    )?;
+    #[rustfmt::skip]
+    let cases: [(&str, &str, &[&str]); 12] = [
+        ("/", "", &["/", "a", "a/", "ab/", "b/", "x::y::z", "x:y"]),
+        ("/", "a", &["a", "a/", "ab/"]),
+        ("/", "a/", &["a/b", "a/b/", "a/d"]),
+        ("/", "a/b", &["a/b", "a/b/"]),
+        ("/", "a/b/", &["a/b/", "a/b/c"]),
+        ("/", "b/", &["b/", "b//"]),
+        ("/", "/", &["/c"]),
+        ("/", "nothing", &[]),
+        ("::", "", &["/c", "a", "a/b", "a/b/", "a/b/c", "a/d", "ab/c", "b/", "b//", "x::", "x:y"]),
+        ("::", "x", &["x::", "x:y"]),
+        ("::", "x:", &["x::y::", "x:y"]),
+        ("b/", "a/", &["a/b", "a/b/", "a/d"]),
+    ];
+    for (delimiter, prefix, want) in cases {
+        let want = want.iter().map(|&key| key.to_owned()).collect::<Vec<_>>();
+        let what = format!("prefixes({delimiter:?}, {prefix:?})");
+        expect(what, store.prefixes(delimiter, prefix).and_then(sorted), want)?;
+    }
+    Ok(())
+}
+
+/// Lists the parts of 3000 keys in 30 folders.
+pub fn l6_a_part_comes_once_however_many_keys_share_it(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many((0..3000).map(|n| (format!("in/{:02}/{n}", n % 30), "v")))?;
+    let want = (0..30).map(|folder| format!("in/{folder:02}/")).collect::<Vec<_>>();
+    expect("prefixes(\"/\", \"in/\")", store.prefixes("/", "in/").and_then(sorted), want)?;
+    let taken = store.prefixes("/", "in/")?.take(3).collect::<Result<Vec<_>, _>>()?;
+    expect_eq("the number of parts taken", taken.len(), 3)?;
+    expect("get after that", store.get("in/00/0"), Some("v".into()))
+}
+
+/// Asks for parts with delimiters that are none.
+pub fn l6_an_invalid_delimiter_is_refused(context: &Context<'_>) -> Outcome {
+    for delimiter in ["", " ", "\n", "ü"] {
+        let result = context.store().prefixes(delimiter, "").map(drop);
+        let what = format!("prefixes({delimiter:?}, \"\")");
+        expect_error(what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Section 8: streams and files.
+
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use kv_core::{Error, KeyValueStoreExt, Remaining};
+
+use super::checks;
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error};
+use crate::property::values;
+
+checks! {
+    s1_an_opened_value_is_read_piece_by_piece_and_anywhere [S1 V1];
+    s1_an_opened_value_stays_what_it_was [S1 P3];
+    s1_opening_an_absent_key_is_not_found [S1];
+    s2_all_that_a_reader_gives_is_stored [S2 V1];
+    s2_a_failing_reader_stores_nothing [S2 E1 E2];
+    s3_a_value_is_written_to_a_writer [S3 V1 E1];
+    s4_files_go_in_and_out [S4 V1];
+    s4_what_cannot_be_written_or_read_leaves_everything_as_it_was [S4 E1];
+}
+
+fn is_io(error: &Error) -> bool {
+    matches!(error, Error::Io { .. })
+}
+
+fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. })
+}
+
+/// Opens a value and reads it a few bytes at a time, from the end, from the middle, beyond the end.
+pub fn s1_an_opened_value_is_read_piece_by_piece_and_anywhere(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let value = values::patterned(20_000);
+    store.put("k", &value)?;
+    let mut reader = store.open("k")?;
+    let mut pieces = Vec::<u8>::new();
+    let mut piece = [0; 37];
+    loop {
+        let count = reader.read(&mut piece).map_err(NotPassed::failed)?;
+        if count == 0 {
+            break;
+        }
+        pieces.extend(piece.iter().take(count));
+    }
+    expect_eq("whether the pieces make the value", pieces == value, true)?;
+    for (to, want) in [
+        (SeekFrom::Start(0), 0),
+        (SeekFrom::Start(19_990), 19_990),
+        (SeekFrom::Current(-5), 19_995),
+        (SeekFrom::End(-20_000), 0),
+        (SeekFrom::End(0), 20_000),
+        (SeekFrom::Start(30_000), 30_000),
+    ] {
+        reader.rewind().map_err(NotPassed::failed)?;
+        if matches!(to, SeekFrom::Current(_)) {
+            reader.seek(SeekFrom::End(0)).map_err(NotPassed::failed)?;
+        }
+        expect_eq(format_args!("the position after seek({to:?})"), reader.seek(to).map_err(NotPassed::failed)?, want)?;
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).map_err(NotPassed::failed)?;
+        let from = usize::try_from(want).unwrap_or_default().min(value.len());
+        expect_eq(
+            format_args!("whether the rest is read after seek({to:?})"),
+            Some(&*rest) == value.get(from..),
+            true,
+        )?;
+    }
+    let mut reader = store.open("k")?;
+    expect_eq("whether a seek before the beginning fails", reader.seek(SeekFrom::Current(-1)).is_err(), true)?;
+    store.put("empty", "")?;
+    expect_eq(
+        "what the reader of an empty value gives",
+        io::copy(&mut store.open("empty")?, &mut io::sink()).ok(),
+        Some(0),
+    )
+}
+
+/// Opens a value, reads a part, overwrites and deletes the entry, and reads on: it is the old value still.
+pub fn s1_an_opened_value_stays_what_it_was(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let value = values::patterned(20_000);
+    store.put("k", &value)?;
+    let mut reader = store.open("k")?;
+    let mut first = [0; 100];
+    reader.read_exact(&mut first).map_err(NotPassed::failed)?;
+    store.put("k", vec![b'!'; 20_000])?;
+    store.delete("k")?;
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).map_err(NotPassed::failed)?;
+    let read = [&first[..], &rest].concat();
+    expect_eq("whether the value is read on after it was overwritten and deleted", read == value, true)
+}
+
+/// Opens a key that was never written.
+pub fn s1_opening_an_absent_key_is_not_found(context: &Context<'_>) -> Outcome {
+    let error = expect_error("open of an absent key", context.store().open("absent"), "NotFound", is_not_found)?;
+    expect_eq("the key in the error", error.key(), Some("absent"))
+}
+
+/// A reader that gives its bytes one by one, is interrupted now and then, and may fail at the end.
+struct Reluctant<'a> {
+    rest: &'a [u8],
+    reads: usize,
+    fails: bool,
+}
+
+impl Read for Reluctant<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        if self.reads.is_multiple_of(5) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match (self.rest.split_first(), buffer.first_mut()) {
+            (Some((byte, rest)), Some(place)) => {
+                *place = *byte;
+                self.rest = rest;
+                Ok(1)
+            }
+            (None, _) if self.fails => Err(io::Error::other("the reader's own error")),
+            _ => Ok(0),
+        }
+    }
+}
+
+/// Stores from readers: of nothing, of much, of one byte at a time and with interruptions, which are no errors.
+pub fn s2_all_that_a_reader_gives_is_stored(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    for size in [0, 1, 5000, 100_000] {
+        let value = values::patterned(size);
+        expect(format_args!("put_from of {size} bytes"), store.put_from("k", value.as_slice()), ())?;
+        expect(format_args!("get after put_from of {size} bytes"), store.get("k"), Some(value.clone().into()))?;
+        let reluctant = Reluctant { rest: &value, reads: 0, fails: false };
+        expect("put_from of a reader of one byte at a time", store.put_from("slow", reluctant), ())?;
+        expect("get after that", store.get("slow"), Some(value.into()))?;
+    }
+    Ok(())
+}
+
+/// Stores from a reader that fails at its beginning and after some bytes, where nothing is and where something is. It has to be
+/// `Io` with the reader's error as its cause; nothing may be stored, and what was there has to stay with its lifetime.
+pub fn s2_a_failing_reader_stores_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put("k", "old")?;
+    for size in [0, 1, 3000] {
+        let given = values::patterned(size);
+        for (key, want) in [("k", Some("old".into())), ("absent", None)] {
+            let reader = Reluctant { rest: &given, reads: 0, fails: true };
+            let what = format!("put_from({key:?}) of a reader that fails after {size} bytes");
+            let error = expect_error(&what, store.put_from(key, reader), "Io", is_io)?;
+            expect_eq(format_args!("the key in the error of {what}"), error.key(), Some(key))?;
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            expect_eq(
+                format_args!("the cause of the error of {what}"),
+                cause.as_deref(),
+                Some("the reader's own error"),
+            )?;
+            expect(format_args!("get({key:?}) after {what}"), store.get(key), want)?;
+        }
+    }
+    if context.has(kv_core::Capability::TtlReading) {
+        expect("ttl of the old entry after that", store.ttl("k"), Some(Remaining::Forever))?;
+    }
+    Ok(())
+}
+
+/// A writer that takes some bytes and then fails.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::Error::other("the writer's own error"));
+        }
+        let taken = self.0.min(buffer.len());
+        self.0 -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes values to a writer, to a buffered one, to one that fails, and from an absent key, where nothing may be written.
+pub fn s3_a_value_is_written_to_a_writer(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    for size in [0, 1, 50_000] {
+        let value = values::patterned(size);
+        store.put("k", &value)?;
+        let mut written = Vec::new();
+        expect(format_args!("get_into of {size} bytes"), store.get_into("k", &mut written), size as u64)?;
+        expect_eq("whether that is what was written", written == value, true)?;
+        let file = tempfile::NamedTempFile::new().map_err(NotPassed::failed)?;
+        let buffered = io::BufWriter::new(file.reopen().map_err(NotPassed::failed)?);
+        store.get_into("k", buffered)?;
+        let in_file = fs::read(file.path()).map_err(NotPassed::failed)?;
+        expect_eq("whether it was flushed through a buffer", in_file == value, true)?;
+    }
+    let error = expect_error("get_into a writer that fails", store.get_into("k", Full(1000)), "Io", is_io)?;
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    expect_eq("the cause of that", cause.as_deref(), Some("the writer's own error"))?;
+    let mut written = Vec::new();
+    expect_error("get_into of an absent key", store.get_into("absent", &mut written), "NotFound", is_not_found)?;
+    expect_eq("what get_into wrote of an absent key", written, Vec::new())
+}
+
+/// Stores a file, and writes it to a new path and over an old file.
+pub fn s4_files_go_in_and_out(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let folder = tempfile::tempdir().map_err(NotPassed::failed)?;
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    for size in [100_000, 0, 1] {
+        let value = values::patterned(size);
+        fs::write(&from, &value).map_err(NotPassed::failed)?;
+        expect(format_args!("put_file of {size} bytes"), store.put_file("k", &from), ())?;
+        expect("get after put_file", store.get("k"), Some(value.clone().into()))?;
+        expect("get_file", store.get_file("k", &to), size as u64)?;
+        let written = fs::read(&to).map_err(NotPassed::failed)?;
+        expect_eq("whether that is what was written", written == value, true)?;
+    }
+    let left = fs::read_dir(folder.path()).map_err(NotPassed::failed)?.count();
+    expect_eq("the number of files in the folder afterwards", left, 2)
+}
+
+/// Stores a file that is not there, and a folder; writes to a folder, into one that is not there, and from an absent key. Old
+/// entries and old files have to stay whole, and no new ones to appear.
+pub fn s4_what_cannot_be_written_or_read_leaves_everything_as_it_was(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let folder = tempfile::tempdir().map_err(NotPassed::failed)?;
+    let old = folder.path().join("old");
+    fs::write(&old, "old").map_err(NotPassed::failed)?;
+    store.put("k", "old")?;
+    for path in [folder.path().join("absent"), folder.path().to_owned()] {
+        let what = format!("put_file of {}", path.display());
+        let error = expect_error(&what, store.put_file("k", &path), "Io", is_io)?;
+        let names_path = error.to_string().contains(&*path.to_string_lossy());
+        expect_eq(format_args!("whether the error of {what} names the path"), names_path, true)?;
+        expect(format_args!("get after {what}"), store.get("k"), Some("old".into()))?;
+    }
+    for path in [folder.path().join("absent/file"), folder.path().to_owned()] {
+        expect_error(format_args!("get_file to {}", path.display()), store.get_file("k", &path), "Io", is_io)?;
+    }
+    for path in [&old, &folder.path().join("new")] {
+        expect_error("get_file of an absent key", store.get_file("absent", path), "NotFound", is_not_found)?;
+    }
+    expect_eq("the old file", fs::read(&old).ok(), Some(b"old".to_vec()))?;
+    let left = fs::read_dir(folder.path()).map_err(NotPassed::failed)?.count();
+    expect_eq("the number of files in the folder afterwards", left, 1)
+}

@@ -1,0 +1,195 @@
+//! Section 2: any bytes, unchanged, and not too many.
+
+use std::io::Read;
+
+use kv_core::{Bytes, Error, KeyValueStore, KeyValueStoreExt};
+use proptest::collection::vec;
+use proptest::prelude::any;
+
+use super::{BYSTANDER, checks};
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error};
+use crate::property::{self, values};
+
+checks! {
+    v1_any_bytes_come_back_through_every_way_of_reading [V1 P1 S1 S3 S4 B1];
+    v1_what_looks_like_protocol_is_a_value_like_any_other [V1];
+    v1_values_of_every_size_come_back [V1];
+    v1_random_values_come_back_whatever_the_way_in [V1 S2 B2];
+    v2_a_buffer_that_changes_after_the_write_changes_nothing [V2];
+    v3_a_value_of_the_largest_size_is_taken [V3 O1];
+    v3_a_value_over_the_limit_is_refused_and_the_old_one_stays [V3 E1 S2 B5];
+}
+
+/// Sizes up to which values are checked in full; beyond, memory and time would be all that is tested.
+const LARGEST_TRIED: u64 = 64 << 20;
+
+/// Reads a value in each way there is, and compares.
+fn read_back(store: &dyn KeyValueStore, key: &str, value: &[u8], what: &str) -> Outcome {
+    let value = Bytes::copy_from_slice(value);
+    expect(format_args!("get of {what}"), store.get(key), Some(value.clone()))?;
+    expect(format_args!("get_many of {what}"), store.get_many([key]), vec![Some(value.clone())])?;
+    let mut opened = Vec::new();
+    store.open(key)?.read_to_end(&mut opened).map_err(NotPassed::failed)?;
+    expect_eq(format_args!("what the reader of open gives of {what}"), &opened, &value)?;
+    let mut written = Vec::new();
+    expect(format_args!("get_into of {what}"), store.get_into(key, &mut written), value.len() as u64)?;
+    expect_eq(format_args!("what get_into wrote of {what}"), &written, &value)?;
+    let folder = tempfile::tempdir().map_err(NotPassed::failed)?;
+    let path = folder.path().join("value");
+    expect(format_args!("get_file of {what}"), store.get_file(key, &path), value.len() as u64)?;
+    let in_file = std::fs::read(&path).map_err(NotPassed::failed)?;
+    expect_eq(format_args!("what get_file wrote of {what}"), &in_file, &value)
+}
+
+/// Stores the empty value, each single byte, all 256 together in both directions, and reads them back with every operation
+/// that reads. A backend that stores text, or ends values at a NUL or a line, fails here.
+pub fn v1_any_bytes_come_back_through_every_way_of_reading(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    for value in [&b""[..], b"\0", b"\n", b"\r\n", b"\xFF", b"\0\0\0", b" ", b" a ", b"a\0b", b"\xC3\x28"] {
+        store.put("k", value)?;
+        read_back(store, "k", value, &format!("the value {value:?}"))?;
+    }
+    let all = (0..=255_u8).collect::<Vec<_>>();
+    let reversed = (0..=255_u8).rev().collect::<Vec<_>>();
+    for value in [all, reversed] {
+        store.put("k", &value)?;
+        read_back(store, "k", &value, "all 256 bytes")?;
+    }
+    for byte in 0..=255_u8 {
+        let key = format!("byte-{byte}");
+        store.put(&key, [byte].as_slice())?;
+        expect(format_args!("get of the value of the one byte {byte}"), store.get(&key), Some(vec![byte].into()))?;
+    }
+    Ok(())
+}
+
+/// Stores values that are pieces of the protocols of redis and memcached, of JSON, of numbers. A client that looks for an
+/// end in the reply instead of counting, or a store that parses values, fails here.
+pub fn v1_what_looks_like_protocol_is_a_value_like_any_other(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    #[rustfmt::skip]
+    let values: [&[u8]; 18] = [
+        b"END\r\n", b"\r\nEND\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"+OK\r\n", b"-ERR no\r\n", b":1\r\n", b"_\r\n",
+        b"VA 2\r\nxx\r\n", b"HD\r\n", b"EN\r\n", b"NS\r\n", b"MN\r\n", b"VALUE k 0 5\r\n", b"null", b"0", b"{\"a\":1}",
+    ];
+    for (at, value) in values.iter().enumerate() {
+        store.put(format!("k{at}"), *value)?;
+    }
+    let keys = (0..values.len()).map(|at| format!("k{at}")).collect::<Vec<_>>();
+    let want = values.iter().map(|value| Some(Bytes::copy_from_slice(value))).collect::<Vec<_>>();
+    expect("get_many of values that look like protocol", store.get_many(&keys), want)?;
+    for (key, value) in keys.iter().zip(values) {
+        expect(format_args!("get({key:?})"), store.get(key), Some(Bytes::copy_from_slice(value)))?;
+    }
+    Ok(())
+}
+
+/// Stores values of 0 bytes to 1 MiB, with the powers of two and their neighbours, as far as the store takes them. A buffer
+/// of fixed size, or a length that is cut to 16 bits, is found here.
+pub fn v1_values_of_every_size_come_back(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let limit = context.capabilities().largest_value().unwrap_or(u64::MAX);
+    let sizes = (0..=20).flat_map(|power| [(1_usize << power) - 1, 1 << power, (1 << power) + 1]);
+    for size in sizes.filter(|size| *size as u64 <= limit) {
+        let value = values::patterned(size);
+        store.put("k", &value)?;
+        expect(format_args!("get of a value of {size} bytes"), store.get("k"), Some(value.into()))?;
+    }
+    Ok(())
+}
+
+/// A property: random values, in through `put`, `put_many` or `put_from`, come back through every way of reading.
+pub fn v1_random_values_come_back_whatever_the_way_in(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    property::check(context, &(0..3_u8, vec(any::<u8>(), 0..3000)), |(way_in, value)| {
+        match way_in {
+            0 => store.put("k", value)?,
+            1 => store.put_many([("k", value)])?,
+            _ => store.put_from("k", value.as_slice())?,
+        }
+        read_back(store, "k", value, &format!("a value of {} bytes", value.len()))
+    })
+}
+
+/// Overwrites and drops the buffers after `put`, `create`, `put_many` and `put_from` have returned.
+pub fn v2_a_buffer_that_changes_after_the_write_changes_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let mut buffer = b"as it was".to_vec();
+    let mut keys = vec!["put", "put_many", "put_from"];
+    store.put("put", &buffer)?;
+    store.put_many([("put_many", &buffer)])?;
+    store.put_from("put_from", buffer.as_slice())?;
+    if context.has(kv_core::Capability::Create) {
+        store.create("create", &buffer)?;
+        keys.push("create");
+    }
+    buffer.fill(b'!');
+    drop(buffer);
+    for key in keys {
+        let what = format!("get({key:?}), whose buffer was changed after the write");
+        expect(what, store.get(key), Some("as it was".into()))?;
+    }
+    let read = store.get("put")?.map(Vec::from).map(|mut read| read.fill(b'!'));
+    expect_eq("the value was there", read, Some(()))?;
+    expect("get after a buffer that was read has been changed", store.get("put"), Some("as it was".into()))
+}
+
+/// The limit of the store, if it has one that can be tried.
+fn limit(context: &Context<'_>) -> Outcome<u64> {
+    match context.capabilities().largest_value() {
+        Some(limit) if limit <= LARGEST_TRIED => Ok(limit),
+        Some(_) => Err(NotPassed::Ignored("the largest value is larger than what is tried here, 64 MiB".into())),
+        None => Err(NotPassed::Ignored("the store says that only memory limits its values".into())),
+    }
+}
+
+/// Stores a value as large as `capabilities()` allows, under the longest key.
+pub fn v3_a_value_of_the_largest_size_is_taken(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let limit = limit(context)?;
+    let value = values::patterned(usize::try_from(limit).map_err(NotPassed::failed)?);
+    let key = "k".repeat(250);
+    expect(format_args!("put of a value of {limit} bytes, the most"), store.put(&key, &value), ())?;
+    expect_that_it_is_there(store, &key, &value)
+}
+
+fn expect_that_it_is_there(store: &dyn KeyValueStore, key: &str, value: &[u8]) -> Outcome {
+    let got = store.get(key)?;
+    expect_eq("get of the largest value, compared", got.as_deref() == Some(value), true)
+}
+
+/// Offers values of one byte too many and of an endless reader, to each operation that writes. Each has to answer
+/// `ValueTooLarge` with size and limit, and what was there has to stay, with its lifetime. (A memcached server deletes the
+/// old entry when it refuses a larger one.)
+pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let limit = match context.capabilities().largest_value() {
+        // Only the length counts: this is memory that the operating system never has to provide.
+        Some(limit) if limit <= 1 << 30 => limit,
+        _ => self::limit(context)?,
+    };
+    // Where the limit depends on the key, it is the longest key's.
+    let key = "k".repeat(250);
+    let (bystander, unharmed) = BYSTANDER;
+    store.put(&key, "old")?;
+    store.put(bystander, unharmed)?;
+    let too_large = vec![0_u8; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
+    let results = [
+        ("put", store.put(&key, &too_large)),
+        ("put_many", store.put_many([(key.as_str(), &too_large)])),
+        ("put_from", store.put_from(&key, too_large.as_slice())),
+        ("put_from an endless reader", store.put_from(&key, std::io::repeat(0))),
+    ];
+    for (operation, result) in results {
+        let is_kind = |error: &Error| matches!(error, Error::ValueTooLarge { .. });
+        let error = expect_error(operation, result, "ValueTooLarge", is_kind)?;
+        if let Error::ValueTooLarge { size, limit: reported, key: concerned, .. } = error {
+            expect_eq(format_args!("the size that {operation} reports"), size, limit + 1)?;
+            expect_eq(format_args!("the limit that {operation} reports"), reported, limit)?;
+            expect_eq(format_args!("the key that {operation} reports"), concerned.as_str(), key.as_str())?;
+        }
+        expect(format_args!("get after {operation} was refused"), store.get(&key), Some("old".into()))?;
+    }
+    expect("get of a bystander", store.get(bystander), Some(unharmed.into()))
+}

@@ -1,0 +1,156 @@
+//! What a check has found, told to the author of a backend.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Debug, Display};
+use std::panic::Location;
+
+use kv_core::{Error, InvalidKey};
+
+use crate::BoxError;
+
+/// The outcome of a check: passed, or why not.
+pub type Outcome<T = ()> = Result<T, NotPassed>;
+
+/// Why a check has not passed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NotPassed {
+    /// The store does something else than the contract says.
+    Failed(String),
+    /// The fixture lacks something that the check needs.
+    Ignored(String),
+    /// In real time, the machine was too slow for the lifetimes of the check to tell anything: to be repeated with
+    /// longer ones.
+    TooSlow,
+}
+
+impl NotPassed {
+    /// A failure with a message of its own.
+    #[track_caller]
+    pub(crate) fn failed(message: impl Display) -> Self {
+        let at = Location::caller();
+        Self::Failed(format!("{message}\n(checked in {}:{})", at.file(), at.line()))
+    }
+}
+
+impl From<Error> for NotPassed {
+    #[track_caller]
+    fn from(error: Error) -> Self {
+        Self::failed(format_args!("expected: the operation works\ngot:      {}", show_error(&error)))
+    }
+}
+
+impl From<InvalidKey> for NotPassed {
+    #[track_caller]
+    fn from(error: InvalidKey) -> Self {
+        Self::from(Error::from(error))
+    }
+}
+
+impl From<BoxError> for NotPassed {
+    #[track_caller]
+    fn from(error: BoxError) -> Self {
+        Self::failed(format_args!("the fixture failed: {}", show_error(&*error)))
+    }
+}
+
+/// The result of an operation has to be this value.
+#[track_caller]
+pub(crate) fn expect<T, W>(what: impl Display, got: Result<T, Error>, want: W) -> Outcome
+where
+    T: PartialEq<W> + Debug,
+    W: Debug,
+{
+    match got {
+        Ok(got) if got == want => Ok(()),
+        Ok(got) => Err(mismatch(what, &show(&want), &show(&got))),
+        Err(error) => Err(mismatch(what, &show(&want), &show_error(&error))),
+    }
+}
+
+/// A value has to be this one.
+#[track_caller]
+pub(crate) fn expect_eq<T, W>(what: impl Display, got: T, want: W) -> Outcome
+where
+    T: PartialEq<W> + Debug,
+    W: Debug,
+{
+    expect(what, Ok(got), want)
+}
+
+/// Something has to hold; `got` says what was found instead.
+#[track_caller]
+pub(crate) fn expect_that(what: impl Display, holds: bool, want: &str, got: impl Debug) -> Outcome {
+    if holds { Ok(()) } else { Err(mismatch(what, want, &show(&got))) }
+}
+
+/// The result of an operation has to be an error of this kind, which is handed back.
+#[track_caller]
+pub(crate) fn expect_error<T: Debug>(
+    what: impl Display,
+    got: Result<T, Error>,
+    kind: &str,
+    is_kind: impl Fn(&Error) -> bool,
+) -> Outcome<Error> {
+    match got {
+        Err(error) if is_kind(&error) => Ok(error),
+        Err(error) => Err(mismatch(what, &format!("Err({kind})"), &show_error(&error))),
+        Ok(value) => Err(mismatch(what, &format!("Err({kind})"), &format!("Ok({})", show(&value)))),
+    }
+}
+
+#[track_caller]
+fn mismatch(what: impl Display, want: &str, got: &str) -> NotPassed {
+    NotPassed::failed(format_args!("{what}\nexpected: {want}\ngot:      {got}"))
+}
+
+/// An error with its kind and its chain of causes.
+pub(crate) fn show_error(error: &(dyn StdError + 'static)) -> String {
+    let mut shown = match error.downcast_ref::<Error>() {
+        Some(error) => format!("Err({}): {error}", kind_of(error)),
+        None => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        shown.push_str("\n          caused by: ");
+        shown.push_str(&error.to_string());
+        cause = error.source();
+    }
+    shown
+}
+
+/// The name of the variant of an error.
+pub(crate) fn kind_of(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidKey(_) => "InvalidKey",
+        Error::InvalidTtl { .. } => "InvalidTtl",
+        Error::ValueTooLarge { .. } => "ValueTooLarge",
+        Error::NotFound { .. } => "NotFound",
+        Error::Unsupported { .. } => "Unsupported",
+        Error::Unavailable(_) => "Unavailable",
+        Error::Timeout(_) => "Timeout",
+        Error::Io { .. } => "Io",
+        Error::Backend(_) => "Backend",
+        _ => "an error of an unknown kind",
+    }
+}
+
+/// The `Debug` of something, cut where it gets long.
+pub(crate) fn show(value: &dyn Debug) -> String {
+    const SHOWN: usize = 300;
+    let shown = format!("{value:?}");
+    match shown.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}… ({} characters)", shown.get(..end).unwrap_or_default(), shown.len()),
+        None => shown,
+    }
+}
+
+impl Display for NotPassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(message) => f.write_str(message),
+            Self::Ignored(reason) => write!(f, "ignored: {reason}"),
+            Self::TooSlow => f.write_str("the machine was too slow to tell early from late"),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+pub mod checks;
+mod context;
+mod failure;
+mod fixture;
+mod model;
+mod operation;
+mod property;
+mod report;
+mod suite;
+mod time;
+
+pub use context::Context;
+pub use failure::{NotPassed, Outcome};
+pub use fixture::{BoxError, Fixture};
+pub use report::{CheckResult, Report, Verdict};
+pub use suite::{Suite, main};

@@ -1,0 +1,147 @@
+//! Random operations: the steps of the sequences that a store is compared with its model in.
+
+use std::time::Duration;
+
+use Capability::{Contains, Copy, Create, Lifetimes, Listing, Touch, TtlReading};
+use kv_core::{Bytes, Capability, Ttl};
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::sample::select;
+use proptest::strategy::{BoxedStrategy, Strategy, Union};
+
+use crate::context::Context;
+
+/// Few keys, so that operations meet: beginnings of one another, other case, a pattern.
+const KEYS: &[&str] = &["a", "a/b", "a/b/c", "a*", "A", "b"];
+const PREFIXES: &[&str] = &["", "a", "a/", "a/b", "a*", "c"];
+
+/// One step of a sequence.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Get(&'static str),
+    GetInto(&'static str),
+    GetMany(Vec<&'static str>),
+    Put(&'static str, Bytes, Lifetime),
+    PutFrom(&'static str, Bytes, Lifetime),
+    PutMany(Vec<(&'static str, Bytes, Lifetime)>),
+    Create(&'static str, Bytes, Lifetime),
+    Delete(&'static str),
+    DeleteMany(Vec<&'static str>),
+    Contains(&'static str),
+    Ttl(&'static str),
+    Touch(&'static str, Lifetime),
+    Copy(&'static str, &'static str),
+    Rename(&'static str, &'static str),
+    Keys(&'static str),
+    Prefixes(&'static str),
+    Wait(Wait),
+}
+
+/// The lifetime that a step gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lifetime {
+    Default,
+    Forever,
+    Zero,
+    Short,
+    Middle,
+    Long,
+}
+
+/// How long a step waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    /// One nanosecond less than the short lifetime.
+    AlmostShort,
+    /// One nanosecond.
+    Instant,
+    /// The short lifetime, and what the store may be late.
+    Short,
+    /// The middle lifetime, and what the store may be late.
+    Middle,
+}
+
+/// How long the lifetimes are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    short: Duration,
+    pub(crate) resolution: Duration,
+    long: Duration,
+}
+
+impl Pace {
+    pub(crate) fn of(context: &Context<'_>) -> Self {
+        let by_hand = context.time.is_advanced_by_hand();
+        Self {
+            short: if by_hand { Duration::from_secs(1) } else { Duration::from_millis(20) },
+            resolution: context.capabilities().ttl_resolution(),
+            long: context.long(),
+        }
+    }
+
+    pub(crate) fn ttl(self, lifetime: Lifetime) -> Ttl {
+        match lifetime {
+            Lifetime::Default => Ttl::Default,
+            Lifetime::Forever => Ttl::Forever,
+            Lifetime::Zero => Ttl::After(Duration::ZERO),
+            Lifetime::Short => Ttl::After(self.short),
+            Lifetime::Middle => Ttl::After(self.short * 3),
+            Lifetime::Long => Ttl::After(self.long),
+        }
+    }
+
+    pub(crate) fn wait(self, wait: Wait) -> Duration {
+        let nanosecond = Duration::from_nanos(1);
+        match wait {
+            Wait::AlmostShort => self.short.saturating_sub(nanosecond),
+            Wait::Instant => nanosecond,
+            Wait::Short => self.short + self.resolution,
+            Wait::Middle => self.short * 3 + self.resolution,
+        }
+    }
+}
+
+/// Random steps, of what the store can do.
+pub(crate) fn operations(context: &Context<'_>) -> impl Strategy<Value = Operation> + use<> {
+    let key = || select(KEYS);
+    let keys = || vec(select(KEYS), 0..8);
+    let value = || {
+        Union::new_weighted(vec![(4, vec(any::<u8>(), 0..4).boxed()), (1, vec(any::<u8>(), 0..5000).boxed())])
+            .prop_map(Bytes::from)
+    };
+    let mut lifetimes = vec![Lifetime::Default, Lifetime::Forever];
+    if context.has(Capability::Lifetimes) {
+        lifetimes.extend([Lifetime::Zero, Lifetime::Short, Lifetime::Short, Lifetime::Middle, Lifetime::Long]);
+    }
+    let lifetime = || select(lifetimes.clone());
+    let mut choices = vec![
+        (4, key().prop_map(Operation::Get).boxed()),
+        (1, key().prop_map(Operation::GetInto).boxed()),
+        (2, keys().prop_map(Operation::GetMany).boxed()),
+        (6, (key(), value(), lifetime()).prop_map(|(k, v, l)| Operation::Put(k, v, l)).boxed()),
+        (1, (key(), value(), lifetime()).prop_map(|(k, v, l)| Operation::PutFrom(k, v, l)).boxed()),
+        (2, vec((key(), value(), lifetime()), 0..8).prop_map(Operation::PutMany).boxed()),
+        (2, key().prop_map(Operation::Delete).boxed()),
+        (1, keys().prop_map(Operation::DeleteMany).boxed()),
+    ];
+    let mut add = |needs: &[Capability], weight: u32, choice: BoxedStrategy<Operation>| {
+        if needs.iter().all(|&capability| context.has(capability)) {
+            choices.push((weight, choice));
+        }
+    };
+    add(&[Create], 3, (key(), value(), lifetime()).prop_map(|(k, v, l)| Operation::Create(k, v, l)).boxed());
+    add(&[Contains], 1, key().prop_map(Operation::Contains).boxed());
+    add(&[TtlReading], 2, key().prop_map(Operation::Ttl).boxed());
+    add(&[Touch], 2, (key(), lifetime()).prop_map(|(k, l)| Operation::Touch(k, l)).boxed());
+    add(&[Copy], 2, (key(), key()).prop_map(|(from, to)| Operation::Copy(from, to)).boxed());
+    add(&[Copy], 2, (key(), key()).prop_map(|(from, to)| Operation::Rename(from, to)).boxed());
+    add(&[Listing], 2, select(PREFIXES).prop_map(Operation::Keys).boxed());
+    add(&[Listing], 1, select(PREFIXES).prop_map(Operation::Prefixes).boxed());
+    let waits = if context.time.is_advanced_by_hand() { 4 } else { 1 };
+    add(
+        &[Lifetimes],
+        waits,
+        select(vec![Wait::AlmostShort, Wait::Instant, Wait::Short, Wait::Middle]).prop_map(Operation::Wait).boxed(),
+    );
+    Union::new_weighted(choices)
+}

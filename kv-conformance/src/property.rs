@@ -1,0 +1,125 @@
+//! Properties: something that has to hold for whatever proptest comes up with.
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, show};
+
+/// How many cases a property is tried with unless `KV_CONFORMANCE_CASES` says otherwise.
+const CASES: u32 = 64;
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// The number of inputs to try.
+    pub(crate) cases: u32,
+    /// The number of simpler inputs to try when one has failed.
+    pub(crate) shrinking: u32,
+}
+
+/// Tries a property with random inputs, and if it does not hold shows the simplest input for which it does not.
+pub(crate) fn check<S>(context: &Context<'_>, inputs: &S, holds: impl Fn(&S::Value) -> Outcome) -> Outcome
+where
+    S: Strategy,
+    S::Value: Debug,
+{
+    check_with(context, Effort { cases: cases(), shrinking: 500 }, inputs, |input| show(input), holds)
+}
+
+/// As [`check`], with another effort and another way to show an input.
+pub(crate) fn check_with<S>(
+    context: &Context<'_>,
+    effort: Effort,
+    inputs: &S,
+    shown: impl Fn(&S::Value) -> String,
+    holds: impl Fn(&S::Value) -> Outcome,
+) -> Outcome
+where
+    S: Strategy,
+    S::Value: Debug,
+{
+    let Effort { cases, shrinking } = effort;
+    let config = Config { cases, max_shrink_iters: shrinking, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, rng(context.seed));
+    // proptest keeps a message at most; this keeps the outcome itself.
+    let last = RefCell::new(None);
+    let result = runner.run(inputs, |input| {
+        holds(&input).map_err(|outcome| {
+            *last.borrow_mut() = Some(outcome);
+            TestCaseError::fail("does not hold")
+        })
+    });
+    match (result, last.into_inner()) {
+        (Ok(()), _) => Ok(()),
+        (Err(TestError::Fail(_, simplest)), Some(NotPassed::Failed(_))) => {
+            // What was kept is of the last input tried, which need not be the simplest one.
+            let message = match holds(&simplest) {
+                Err(NotPassed::Failed(message)) => message,
+                _ => {
+                    "(it failed, and held when it was tried again: a race, or a store that is not deterministic)".into()
+                }
+            };
+            let seed = context.seed;
+            Err(NotPassed::Failed(format!(
+                "{message}\nsimplest: {}\nseed:     KV_CONFORMANCE_SEED={seed}",
+                shown(&simplest)
+            )))
+        }
+        (Err(_), Some(outcome)) => Err(outcome),
+        (Err(error), None) => Err(NotPassed::Failed(format!("{error:?}"))),
+    }
+}
+
+/// The number of cases: `KV_CONFORMANCE_CASES`, or 64.
+pub(crate) fn cases() -> u32 {
+    std::env::var("KV_CONFORMANCE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+}
+
+fn rng(seed: u64) -> TestRng {
+    let mut bytes = [0; 32];
+    for (byte, of_seed) in bytes.iter_mut().zip(seed.to_le_bytes()) {
+        *byte = of_seed;
+    }
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}
+
+/// Random keys.
+pub(crate) mod keys {
+    use proptest::collection::vec;
+    use proptest::strategy::{Strategy, Union};
+
+    /// Any key. Short ones of few characters, which often begin alike, as often as ones of the whole alphabet.
+    pub(crate) fn any_key() -> impl Strategy<Value = String> {
+        Union::new([
+            text(vec(few_characters(), 1..6)).boxed(),
+            text(vec(0x21..=0x7E_u8, 1..20)).boxed(),
+            text(vec(0x21..=0x7E_u8, 240..=250)).boxed(),
+        ])
+    }
+
+    /// Any prefix: the empty one, and beginnings of keys.
+    pub(crate) fn any_prefix() -> impl Strategy<Value = String> {
+        Union::new([text(vec(few_characters(), 0..4)).boxed(), text(vec(0x21..=0x7E_u8, 0..4)).boxed()])
+    }
+
+    /// Characters that mean something in patterns, paths and names, and a few that do not.
+    fn few_characters() -> impl Strategy<Value = u8> {
+        proptest::sample::select(b"ab*?[]^-\\/:".as_slice())
+    }
+
+    fn text(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = String> {
+        bytes.prop_map(|bytes| bytes.into_iter().map(char::from).collect())
+    }
+}
+
+/// Values made to be recognised.
+pub(crate) mod values {
+    /// A value of this size in which no part repeats soon, so that a piece that is missing or out of place shows.
+    pub(crate) fn patterned(size: usize) -> Vec<u8> {
+        (0..size).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 13).to_le_bytes()[0]).collect()
+    }
+}

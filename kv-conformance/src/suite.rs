@@ -1,0 +1,201 @@
+//! The checks that a store has to pass, and how they are run.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kv_core::Capability;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::checks::{self, Check};
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome};
+use crate::fixture::{BoxError, Fixture};
+use crate::report::{CheckResult, Report, Verdict};
+
+/// How often a check in real time is repeated with longer lifetimes before the machine is said to be too slow.
+const REPEATS: u32 = 3;
+
+/// How many checks run at a time unless `--test-threads` says otherwise: they mostly wait for lifetimes to end.
+const THREADS: usize = 24;
+
+type Open = Box<dyn Fn() -> Result<Fixture, BoxError> + Send + Sync>;
+type OpenWithTtl = Box<dyn Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync>;
+
+/// The checks of the contract for one store: how to make a fixture, and what the store opts out of.
+///
+/// See the [crate's front page](crate) for how to use it.
+pub struct Suite {
+    name: String,
+    open: Open,
+    open_with_default_ttl: Option<OpenWithTtl>,
+    opt_outs: Vec<(Capability, String)>,
+}
+
+impl Suite {
+    /// A suite of this name, whose checks get their stores from `open`: each a fresh one, several at the same time.
+    pub fn new(name: impl Into<String>, open: impl Fn() -> Result<Fixture, BoxError> + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), open: Box::new(open), open_with_default_ttl: None, opt_outs: Vec::new() }
+    }
+
+    /// How to make a fixture whose store is configured with a default lifetime (clause T1).
+    ///
+    /// Without it the checks of the configured default are ignored.
+    #[must_use]
+    pub fn with_default_ttl(
+        mut self,
+        open: impl Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.open_with_default_ttl = Some(Box::new(open));
+        self
+    }
+
+    /// Opts out of what the store cannot do, and says why (clause O3).
+    ///
+    /// The checks that need it are shown as ignored, with the reason. In their place the opt-out is verified: the
+    /// operation has to return `Unsupported` and to change nothing, and `capabilities()` has to say the same. Whoever
+    /// opts out of [`Capability::Lifetimes`] opts out of [`Capability::TtlReading`] and [`Capability::Touch`].
+    #[must_use]
+    pub fn opt_out(mut self, capability: Capability, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        if capability == Capability::Lifetimes {
+            for implied in [Capability::TtlReading, Capability::Touch] {
+                self.opt_outs.push((implied, reason.clone()));
+            }
+        }
+        self.opt_outs.push((capability, reason));
+        self
+    }
+
+    /// Runs the checks as tests, as `cargo test` does: with its arguments (`--list`, a filter, `--exact`,
+    /// `--test-threads`, …) and its output. For the `main` of a test target with `harness = false`.
+    pub fn main(self) -> ExitCode {
+        main([self])
+    }
+
+    /// Runs all checks, one after the other, and prints nothing.
+    pub fn run(&self) -> Report {
+        let seed = seed();
+        let results = self.checks().iter().map(|check| self.run_check(check, seed)).collect();
+        Report { suite: self.name.clone(), seed, results }
+    }
+
+    /// Runs the checks whose name contains `filter`, as [`run`](Self::run) does.
+    pub fn run_matching(&self, filter: &str) -> Report {
+        let seed = seed();
+        let checks = self.checks();
+        let matching = checks.iter().filter(|check| check.name().contains(filter));
+        let results = matching.map(|check| self.run_check(check, seed)).collect();
+        Report { suite: self.name.clone(), seed, results }
+    }
+
+    pub(crate) fn is_opted_out(&self, capability: Capability) -> bool {
+        self.opt_outs.iter().any(|(opted_out, _)| *opted_out == capability)
+    }
+
+    pub(crate) fn open(&self) -> Outcome<Fixture> {
+        Ok((self.open)()?)
+    }
+
+    pub(crate) fn open_with_default_ttl(&self, ttl: Duration) -> Outcome<Fixture> {
+        match &self.open_with_default_ttl {
+            Some(open) => Ok(open(ttl)?),
+            None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
+        }
+    }
+
+    /// The checks of the contract and those of the opt-outs.
+    fn checks(&self) -> Vec<Check> {
+        let opt_outs = self.opt_outs.iter().map(|(capability, _)| checks::opt_out_of(*capability));
+        checks::all().copied().chain(opt_outs).collect()
+    }
+
+    /// Why a check is not to be run, if it needs something that was opted out of.
+    fn ignored_because(&self, check: &Check) -> Option<String> {
+        let (capability, reason) = self.opt_outs.iter().find(|(opted_out, _)| check.needs.contains(opted_out))?;
+        Some(format!("opted out of {capability}: {reason}"))
+    }
+
+    fn run_check(&self, check: &Check, seed: u64) -> CheckResult {
+        let started = Instant::now();
+        let verdict = match self.ignored_because(check) {
+            Some(reason) => Verdict::Ignored(reason),
+            None => self.try_check(check, seed),
+        };
+        CheckResult { name: check.name().into_owned(), clauses: check.clauses, verdict, took: started.elapsed() }
+    }
+
+    fn try_check(&self, check: &Check, seed: u64) -> Verdict {
+        for patience in 0..=REPEATS {
+            let run = || (check.run)(&Context::new(self, &self.open()?, patience, seed));
+            let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+                Err(NotPassed::Failed(format!("the store, or the fixture, panicked: {}", panic_message(&*panic))))
+            });
+            match outcome {
+                Ok(()) => return Verdict::Passed,
+                Err(NotPassed::Ignored(reason)) => return Verdict::Ignored(reason),
+                Err(NotPassed::Failed(message)) => return Verdict::Failed(self.explain(check, &message)),
+                Err(NotPassed::TooSlow) => {}
+            }
+        }
+        let message = "the machine was too slow to tell early from late, although the lifetimes were made longer";
+        Verdict::Failed(self.explain(check, message))
+    }
+
+    /// A finding, with the clauses that it breaks and how to see it again.
+    fn explain(&self, check: &Check, message: &str) -> String {
+        let clauses = match check.clauses {
+            few @ ([_] | [_, _] | [_, _, _]) => {
+                let quoted = few.iter().map(|clause| format!("clause {}", checks::clause_text(clause)));
+                quoted.collect::<Vec<_>>().join("\n")
+            }
+            many => format!("one of the clauses {}", many.join(" ")),
+        };
+        let (what, suite, name) = (check.what(), &self.name, check.name());
+        format!("{what}\n{clauses}\n{message}\nagain:    cargo test -- --exact {suite}::{name}")
+    }
+
+    fn trials(self, seed: u64) -> Vec<Trial> {
+        let suite = Arc::new(self);
+        let trial = |check: Check| {
+            let suite = Arc::clone(&suite);
+            let name = format!("{}::{}", suite.name, check.name());
+            Trial::ignorable_test(name, move || match suite.run_check(&check, seed).verdict {
+                Verdict::Passed => Ok(Completion::Completed),
+                Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
+                Verdict::Failed(message) => Err(Failed::from(message)),
+            })
+        };
+        suite.checks().into_iter().map(trial).collect()
+    }
+}
+
+/// Runs the checks of several suites as one test target, as [`Suite::main`] does for one.
+pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let seed = seed();
+    let trials = suites.into_iter().flat_map(|suite| suite.trials(seed)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one.
+fn seed() -> u64 {
+    let given = std::env::var("KV_CONFORMANCE_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| RandomState::new().hash_one(Instant::now()))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite").field("name", &self.name).field("opt_outs", &self.opt_outs).finish_non_exhaustive()
+    }
+}
