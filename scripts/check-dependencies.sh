@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Checks what users of each crate compile: kv-core has two dependencies, and no backend pulls in another's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The names of the crates that a crate of ours depends on, without those for tests. Further arguments go to cargo.
+dependencies() {
+    local crate=$1
+    shift
+    cargo tree --locked --all-features --package "$crate" --edges normal,build --prefix none --format '{p}' "$@" |
+        cut -d ' ' -f 1 | sort -u | grep -vx "$crate"
+}
+
+fail() {
+    printf '%s\n' "$1" >&2
+    exit 1
+}
+
+direct=$(dependencies kv-core --depth 1 | tr '\n' ' ')
+[ "$direct" = 'bytes thiserror ' ] || fail "kv-core depends on: ${direct}and should on bytes and thiserror alone"
+
+for manifest in kv-*/Cargo.toml; do
+    crate=$(dirname "$manifest")
+    [ "$crate" = kv-core ] && continue
+    ours=$(dependencies "$crate" | grep '^kv-' | tr '\n' ' ')
+    [ "$ours" = 'kv-core ' ] || fail "$crate depends on: ${ours}and should, of this workspace, on kv-core alone"
+done
+
+# What belongs to one backend only.
+for pair in kv-redis:redis kv-redis:r2d2_redis kv-memcache:memcache kv-memory:hashbrown; do
+    owner=${pair%%:*} dependency=${pair##*:}
+    for manifest in kv-*/Cargo.toml; do
+        crate=$(dirname "$manifest")
+        case $crate in "$owner" | kv-conformance) continue ;; esac
+        dependencies "$crate" | grep -qx "$dependency" && fail "$crate pulls in $dependency, which is $owner's"
+    done
+done
+echo "The dependencies of every crate are what they should be."

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Checks everything: formatting, lints, tests, doctests, documentation, dependencies. Installs what is missing for that.
+# Usage: scripts/test.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Says what comes, then does it.
+step() {
+    printf '\n==> %s\n' "$*"
+    "$@"
+}
+
+# Installs a Debian package unless the program is there.
+need() {
+    local program=$1 package=$2
+    command -v "$program" >/dev/null && return
+    command -v apt-get >/dev/null || { echo "$program is missing: install it (Debian's package is $package)" >&2; exit 1; }
+    local sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    step "${sudo[@]}" apt-get update -qq
+    step "${sudo[@]}" apt-get install -qq --yes --no-install-recommends "$package"
+}
+
+# Installs a component of the Rust toolchain unless it is there.
+need_component() {
+    cargo "$1" --version >/dev/null 2>&1 || step rustup component add "$2"
+}
+
+need cc gcc
+need_component fmt rustfmt
+need_component clippy clippy
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+step cargo test --workspace --all-features --locked
+RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
+step scripts/check-dependencies.sh
+printf '\nAll checks passed.\n'
