@@ -85,12 +85,14 @@ pub fn v1_what_looks_like_protocol_is_a_value_like_any_other(context: &Context<'
     Ok(())
 }
 
-/// Stores values of 0 bytes to 1 MiB, with the powers of two and their neighbours, as far as the store takes them. A buffer
+/// Stores values of 0 bytes to 1 MiB, with the powers of two and their neighbours, and of 16 MiB, as far as the store takes
+/// them. A buffer
 /// of fixed size, or a length that is cut to 16 bits, is found here.
 pub fn v1_values_of_every_size_come_back(context: &Context<'_>) -> Outcome {
     let store = context.store();
     let limit = context.capabilities().largest_value().unwrap_or(u64::MAX);
     let sizes = (0..=20).flat_map(|power| [(1_usize << power) - 1, 1 << power, (1 << power) + 1]);
+    let sizes = sizes.chain([16 << 20]);
     for size in sizes.filter(|size| *size as u64 <= limit) {
         let value = values::patterned(size);
         store.put("k", &value)?;
