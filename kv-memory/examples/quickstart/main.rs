@@ -1,0 +1,40 @@
+//! A tour of a store, with the files of a folder as its entries:
+//! `cargo run -p kv-memory --example quickstart [FOLDER] [--ttl SECONDS]`.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kv_memory::MemoryStore;
+
+mod tour;
+
+fn main() -> ExitCode {
+    let result = parse().and_then(|(folder, ttl)| tour::run(&MemoryStore::new(), &folder, ttl));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", tour::with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder, by default that of the workspace, and the lifetime that the entries are to have.
+fn parse() -> tour::Result<(PathBuf, Option<Duration>)> {
+    let (mut folder, mut ttl) = (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), None);
+    let mut arguments = env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--ttl" {
+            let seconds =
+                arguments.next().and_then(|seconds| seconds.to_str()?.parse().ok()).filter(|&seconds| seconds > 0);
+            ttl = Some(Duration::from_secs(seconds.ok_or("--ttl takes a number of seconds above zero")?));
+        } else if argument.as_encoded_bytes().starts_with(b"-") {
+            return Err(format!("usage: quickstart [FOLDER] [--ttl SECONDS], not {}", argument.display()).into());
+        } else {
+            folder = argument.into();
+        }
+    }
+    Ok((folder, ttl))
+}

@@ -1,0 +1,238 @@
+//! What a store can do, shown with the files of a folder. It takes any store; what one lacks is said and left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, thread};
+
+use kv_core::{Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Ttl};
+
+/// A result whose error can be anything.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError>>;
+
+/// All keys of the tour begin so, that it can clean up behind itself and harm nothing else in the store.
+const PREFIX: &str = "tour/";
+
+/// Keys of the tour's own. No file has one of them, as in a file's key `%` is never followed by a `:`.
+const COPY: Key<'_> = Key::from_static("tour/%:copy");
+const MOVED: Key<'_> = Key::from_static("tour/%:moved");
+const ONCE: Key<'_> = Key::from_static("tour/%:once");
+const BRIEF: Key<'_> = Key::from_static("tour/%:brief");
+
+/// Files of up to this many bytes are stored many at once.
+const SMALL: u64 = 16 * 1024;
+
+struct File {
+    path: PathBuf,
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+/// The tour. Any answer of the store that is not the right one is an error.
+pub(crate) fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Result<()> {
+    let mut files = BTreeMap::new();
+    let skipped = walk(folder, PREFIX, &mut files)?;
+    let limit = store.capabilities().largest_value().unwrap_or(u64::MAX);
+    let all = files.len();
+    files.retain(|_, file| file.length <= limit);
+    println!("store   {}\nfolder  {}", store.name(), folder.display());
+    let too_large = all - files.len();
+    println!("found   {all} files; left out: {skipped} links and the like, {too_large} too large for the store\n");
+    println!("{:<40} {:>8} {:>12} {:>14}", "done", "entries", "bytes", "time for each");
+
+    let result = visit(store, &files, ttl);
+    let cleaned = clean_up(store, &files);
+    result.and(cleaned)?;
+    println!("\nall as it should be");
+    Ok(())
+}
+
+fn visit(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>, ttl: Option<Duration>) -> Result<()> {
+    let ttl = ttl.map_or(Ttl::Default, Ttl::After);
+    put(store, files, ttl)?;
+    list(store, files)?;
+    read_back(store, files)?;
+    copy_and_rename(store, files)?;
+    create_twice(store)?;
+    expire(store)
+}
+
+fn put(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>, ttl: Ttl) -> Result<()> {
+    let (small, large): (Vec<_>, Vec<_>) = files.iter().partition(|(_, file)| file.length <= SMALL);
+    let bytes = |files: &[(&KeyBuf, &File)]| files.iter().map(|(_, file)| file.length).sum();
+    timed("put_file, one by one", large.len(), bytes(&large), || {
+        large.iter().try_for_each(|(key, file)| Ok(store.put_file_with_ttl(key, &file.path, ttl)?))
+    })?;
+    let read = |(key, file): &(&KeyBuf, &File)| Ok((KeyBuf::clone(key), fs::read(&file.path)?, ttl));
+    let entries = small.iter().map(read).collect::<Result<Vec<_>>>()?;
+    timed("put_many", small.len(), bytes(&small), || Ok(store.put_many_with_ttl(entries)?))
+}
+
+fn list(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
+    if lacks(store, Capability::Listing) {
+        return Ok(());
+    }
+    let keys = timed("keys, by prefix", files.len(), 0, || {
+        Ok(store.keys(PREFIX)?.collect::<std::result::Result<BTreeSet<_>, _>>()?)
+    })?;
+    check(keys.iter().eq(files.keys()), || format!("{} keys are listed, {} were stored", keys.len(), files.len()))?;
+    let expected = files.keys().filter_map(|key| key.strip_prefix(PREFIX)?.split_inclusive('/').next());
+    let expected = expected.map(|part| format!("{PREFIX}{part}")).collect::<BTreeSet<_>>();
+    let parts = timed("prefixes, up to the next /", expected.len(), 0, || {
+        Ok(store.prefixes("/", PREFIX)?.collect::<std::result::Result<BTreeSet<_>, _>>()?)
+    })?;
+    check(parts.iter().eq(&expected), || format!("the parts are {parts:?}, not {expected:?}"))
+}
+
+fn read_back(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
+    let bytes = files.values().map(|file| file.length).sum();
+    let values = timed("get_many", files.len(), bytes, || Ok(store.get_many(files.keys())?))?;
+    let mut changed = 0;
+    for ((key, file), value) in files.iter().zip(values) {
+        let value = value.ok_or_else(|| format!("{key} is not there"))?;
+        if value == fs::read(&file.path)? {
+            continue;
+        }
+        // Who edits a file during the tour is not to be told that the store is at fault.
+        let metadata = fs::metadata(&file.path)?;
+        let same = metadata.modified().ok() == file.modified && metadata.len() == file.length;
+        check(!same, || format!("{key} is not what is in {}", file.path.display()))?;
+        changed += 1;
+    }
+    println!("  compared with the disk byte by byte; {changed} files were changed there meanwhile");
+    Ok(())
+}
+
+fn copy_and_rename(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
+    let Some(original) = files.keys().next() else { return Ok(()) };
+    if lacks(store, Capability::Copy) {
+        return Ok(());
+    }
+    timed("copy", 1, 0, || Ok(store.copy(original, COPY)?))?;
+    timed("rename", 1, 0, || Ok(store.rename(COPY, MOVED)?))?;
+    let same = store.get(original)? == store.get(MOVED)? && store.get(COPY)?.is_none();
+    check(same, || "a copy that was renamed is not where or what it should be".into())?;
+    let deleted = timed("delete", 1, 0, || Ok((store.delete(MOVED)?, store.delete(MOVED)?)))?;
+    check(deleted == (true, false), || "an entry can be deleted once, and it was not so".into())
+}
+
+fn create_twice(store: &dyn KeyValueStore) -> Result<()> {
+    if lacks(store, Capability::Create) {
+        return Ok(());
+    }
+    let created = timed("create, twice", 2, 0, || Ok((store.create(ONCE, "first")?, store.create(ONCE, "second")?)))?;
+    let value = store.get(ONCE)?;
+    let right = created == (true, false) && value.as_deref() == Some(b"first");
+    check(right, || "the second create was not refused".into())?;
+    println!("  the second was refused");
+    Ok(())
+}
+
+fn expire(store: &dyn KeyValueStore) -> Result<()> {
+    if lacks(store, Capability::Lifetimes) {
+        return Ok(());
+    }
+    let resolution = store.capabilities().ttl_resolution();
+    let lifetime = Duration::from_millis(100).max(resolution);
+    let start = Instant::now();
+    timed("put_with_ttl", 1, 0, || Ok(store.put_with_ttl(BRIEF, "gone soon", lifetime)?))?;
+    let written = Instant::now();
+    while store.get(BRIEF)?.is_some() {
+        let late = written.elapsed() > lifetime + resolution + Duration::from_secs(1);
+        check(!late, || format!("an entry with a lifetime of {lifetime:?} is still there"))?;
+        thread::sleep(Duration::from_millis(1));
+    }
+    let lived = start.elapsed();
+    check(lived >= lifetime, || format!("an entry with a lifetime of {lifetime:?} went after {lived:?}"))?;
+    println!("  it had a lifetime of {lifetime:?} and was gone after {} ms", lived.as_millis());
+    Ok(())
+}
+
+fn clean_up(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
+    timed("delete_many", files.len(), 0, || Ok(store.delete_many(files.keys())?))?;
+    let own = [COPY, MOVED, ONCE, BRIEF];
+    store.delete_many(own)?;
+    let left = store.get_many(files.keys().map(KeyBuf::as_key).chain(own))?.into_iter().flatten().count();
+    check(left == 0, || format!("{left} entries are left after all were deleted"))
+}
+
+/// Collects the files below a folder under the keys that they are to have. Returns how many things are not files.
+fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<KeyBuf, File>) -> Result<usize> {
+    let mut skipped = 0;
+    let entries = fs::read_dir(folder).map_err(|error| format!("reading the folder {}: {error}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let (name, kind, path) = (entry.file_name(), entry.file_type()?, entry.path());
+        let escaped = format!("{prefix}{}", escape(name.as_encoded_bytes()));
+        if kind.is_dir() && name != "target" && name != ".git" {
+            skipped += walk(&path, &format!("{escaped}/"), files)?;
+        } else if kind.is_file() {
+            let metadata = entry.metadata()?;
+            let file = File { path, length: metadata.len(), modified: metadata.modified().ok() };
+            if let Some(other) = files.insert(shorten(&escaped)?, file) {
+                return Err(format!("two files have the key {escaped}, one is {}", other.path.display()).into());
+            }
+        } else if !kind.is_dir() {
+            skipped += 1;
+        }
+    }
+    Ok(skipped)
+}
+
+/// A name in the alphabet of keys. What is not of it, and the `%` itself, becomes `%` and two digits, so that no two
+/// names become one.
+fn escape(name: &[u8]) -> String {
+    name.iter().fold(String::new(), |mut text, &byte| {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+/// A key for a path of any length: the end of a long one is replaced by `%~`, which no escaped path has, and a hash.
+/// Should two files come to the same key all the same, `walk` says so.
+fn shorten(path: &str) -> Result<KeyBuf> {
+    if path.len() <= Key::MAX_LEN {
+        return Ok(KeyBuf::new(path)?);
+    }
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    let begin = path.get(..Key::MAX_LEN - 18).unwrap_or(path);
+    Ok(KeyBuf::new(format!("{begin}%~{:016x}", hasher.finish()))?)
+}
+
+fn lacks(store: &dyn KeyValueStore, capability: Capability) -> bool {
+    let lacks = !store.capabilities().supports(capability);
+    if lacks {
+        println!("{:<40} {:>8}", capability.to_string(), "lacking");
+    }
+    lacks
+}
+
+/// Does something and prints a line about it.
+fn timed<T>(what: &str, entries: usize, bytes: u64, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    let result = act().map_err(|error| format!("{what}: {}", with_causes(&*error)))?;
+    let each = start.elapsed().as_secs_f64() * 1e6 / f64::from(u32::try_from(entries.max(1))?);
+    let bytes = if bytes == 0 { String::new() } else { bytes.to_string() };
+    println!("{what:<40} {entries:>8} {bytes:>12} {each:>11.1} µs");
+    Ok(result)
+}
+
+fn check(right: bool, message: impl FnOnce() -> String) -> Result<()> {
+    if right { Ok(()) } else { Err(message().into()) }
+}
+
+/// An error and what caused it, which [`Error`] does not repeat.
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let unknown = error.downcast_ref::<Error>().is_some_and(Error::outcome_unknown);
+    let causes = std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
+    let text = causes.collect::<Vec<_>>().join(": ");
+    if unknown { format!("{text} (it may have happened)") } else { text }
+}

@@ -1,0 +1,119 @@
+//! Where the time comes from.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A clock for a store: [`MemoryStoreBuilder::clock`](crate::MemoryStoreBuilder::clock).
+///
+/// The store reads it only where a lifetime is involved, and while it has locked a part of itself: a clock must not use
+/// the store.
+pub trait Clock: Debug + Send + Sync {
+    /// The time that has passed since any fixed moment. It never goes back.
+    ///
+    /// If it does go back, lifetimes last longer by as much, and nothing else is harmed. The store counts in nanoseconds
+    /// and takes what is beyond `u64::MAX` of them, about 584 years, for the end of time.
+    fn now(&self) -> Duration;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Duration {
+        (**self).now()
+    }
+}
+
+/// A clock that stands still until it is told to go on, so that tests of lifetimes need not wait.
+///
+/// A clone is another handle to the same clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use kv_memory::{KeyValueStoreExt, ManualClock, MemoryStore};
+///
+/// let clock = ManualClock::new();
+/// let store = MemoryStore::builder().clock(clock.clone()).build();
+/// store.put_with_ttl("session", "token", Duration::from_secs(1800))?;
+/// clock.advance(Duration::from_secs(1799));
+/// assert!(store.contains("session")?);
+/// clock.advance(Duration::from_secs(1));
+/// assert!(!store.contains("session")?);
+/// # Ok::<(), kv_memory::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock that shows zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets time pass, for every handle of this clock. It stops at the end of time, `u64::MAX` nanoseconds.
+    pub fn advance(&self, by: Duration) {
+        let by = nanos(by);
+        let mut now = self.0.load(Ordering::SeqCst);
+        while let Err(other) =
+            self.0.compare_exchange_weak(now, now.saturating_add(by), Ordering::SeqCst, Ordering::SeqCst)
+        {
+            now = other;
+        }
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The clock of a store. The usual one is a variant of its own, so that it is read without a dynamic call.
+#[derive(Debug)]
+pub(crate) enum TimeSource {
+    Monotonic(Instant),
+    Custom(Box<dyn Clock>),
+}
+
+impl TimeSource {
+    /// The time in nanoseconds.
+    pub(crate) fn now(&self) -> u64 {
+        nanos(match self {
+            Self::Monotonic(start) => start.elapsed(),
+            Self::Custom(clock) => clock.now(),
+        })
+    }
+}
+
+impl Default for TimeSource {
+    fn default() -> Self {
+        Self::Monotonic(Instant::now())
+    }
+}
+
+/// A time in nanoseconds, or the end of time.
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_end_of_time_is_its_end() {
+        assert_eq!(nanos(Duration::new(3, 7)), 3_000_000_007);
+        assert_eq!(nanos(Duration::from_nanos(u64::MAX)), u64::MAX);
+        assert_eq!(nanos(Duration::MAX), u64::MAX);
+        let clock = ManualClock::new();
+        clock.advance(Duration::MAX);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn a_clone_is_a_handle_to_the_same_clock() {
+        let clock = ManualClock::new();
+        clock.clone().advance(Duration::from_secs(1));
+        assert_eq!(clock.now(), Duration::from_secs(1));
+    }
+}

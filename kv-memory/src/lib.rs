@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod clock;
+mod listing;
+mod pairs;
+mod shard;
+mod shards;
+mod store;
+
+pub use builder::MemoryStoreBuilder;
+pub use clock::{Clock, ManualClock};
+pub use store::MemoryStore;
+
+pub use kv_core::{
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, InvalidKey, Key, KeyBuf, KeyValueStore, KeyValueStoreExt,
+    Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
+};

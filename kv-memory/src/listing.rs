@@ -1,0 +1,260 @@
+//! Listings: page by page, without a lock between two keys.
+
+use std::collections::btree_set::Range;
+use std::collections::{HashSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use kv_core::{Key, KeyBuf, Prefix, Result};
+
+use crate::MemoryStore;
+use crate::shard::Shard;
+
+/// How many keys are looked at under one lock.
+const PAGE: usize = 256;
+
+/// The keys that begin with a prefix (L1).
+pub(crate) fn keys<'s>(
+    store: &'s MemoryStore,
+    prefix: Prefix<'_>,
+) -> impl Iterator<Item = Result<KeyBuf>> + Send + use<'s> {
+    Walk::new(store, prefix, |place| {
+        take_keys(place);
+        Ok(())
+    })
+}
+
+/// Their distinct parts up to a delimiter (L6).
+pub(crate) fn parts<'s>(
+    store: &'s MemoryStore,
+    delimiter: Key<'_>,
+    prefix: Prefix<'_>,
+) -> impl Iterator<Item = Result<KeyBuf>> + Send + use<'s> {
+    let delimiter = delimiter.to_key_buf();
+    let begin = prefix.len();
+    let mut yielded = HashSet::new();
+    Walk::new(store, prefix, move |place| take_parts(place, begin, &delimiter, &mut yielded))
+}
+
+/// Goes through the parts of a store one after the other, and through each in the order of its keys.
+struct Walk<'s, F> {
+    store: &'s MemoryStore,
+    take: F,
+    prefix: Arc<str>,
+    end: Bound<Arc<str>>,
+    shard: usize,
+    from: Bound<Arc<str>>,
+    page: VecDeque<KeyBuf>,
+}
+
+impl<'s, F: FnMut(&mut Place<'_>) -> Result<()>> Walk<'s, F> {
+    fn new(store: &'s MemoryStore, prefix: Prefix<'_>, take: F) -> Self {
+        let prefix: Arc<str> = prefix.as_str().into();
+        let end = after_all_with(&prefix);
+        let from = Bound::Included(prefix.clone());
+        Self { store, take, prefix, end, shard: 0, from, page: VecDeque::new() }
+    }
+
+    /// Fills the page under one lock. `None` at the end.
+    fn fill(&mut self) -> Option<Result<()>> {
+        let shard = self.store.shards.nth(self.shard)?.read();
+        let mut place = Place {
+            store: self.store,
+            shard: &shard,
+            now: None,
+            from: &mut self.from,
+            end: as_str(&self.end),
+            budget: PAGE,
+            page: &mut self.page,
+        };
+        let taken = (self.take)(&mut place);
+        if place.budget > 0 {
+            self.shard += 1;
+            self.from = Bound::Included(self.prefix.clone());
+        }
+        Some(taken)
+    }
+}
+
+impl<F: FnMut(&mut Place<'_>) -> Result<()>> Iterator for Walk<'_, F> {
+    type Item = Result<KeyBuf>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(key) = self.page.pop_front() {
+                return Some(Ok(key));
+            }
+            if let Err(error) = self.fill()? {
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+/// Where a listing is: in a part of the store that is locked for reading.
+struct Place<'p> {
+    store: &'p MemoryStore,
+    shard: &'p Shard,
+    now: Option<u64>,
+    /// From here on keys have not been looked at.
+    from: &'p mut Bound<Arc<str>>,
+    end: Bound<&'p str>,
+    /// How many more keys may be looked at under this lock. What is left at the end says that there are no more.
+    budget: usize,
+    page: &'p mut VecDeque<KeyBuf>,
+}
+
+impl<'p> Place<'p> {
+    fn ahead(&self) -> Range<'p, KeyBuf> {
+        self.shard.keys(as_str(self.from), self.end)
+    }
+
+    /// Whether the entry of a key of this part is live. Neither the table nor the clock is asked if all are.
+    fn is_live(&mut self, key: &KeyBuf) -> bool {
+        if !self.shard.has_deadlines() {
+            return true;
+        }
+        let (clock, now) = (&self.store.clock, &mut self.now);
+        let slot = self.shard.find(self.store.shards.hashed(key.as_key()));
+        slot.is_some_and(|slot| slot.is_live(|| *now.get_or_insert_with(|| clock.now())))
+    }
+}
+
+/// Takes the keys ahead as they come.
+fn take_keys(place: &mut Place<'_>) {
+    let mut last = None;
+    for key in place.ahead().take(place.budget) {
+        place.budget -= 1;
+        if place.is_live(key) {
+            place.page.push_back(key.clone());
+        }
+        last = Some(key);
+    }
+    if let Some(last) = last {
+        *place.from = Bound::Excluded(last.clone().into());
+    }
+}
+
+/// Takes the parts of the keys ahead, and skips those keys that begin with a part that was taken.
+fn take_parts(place: &mut Place<'_>, begin: usize, delimiter: &str, yielded: &mut HashSet<KeyBuf>) -> Result<()> {
+    while place.budget > 0 {
+        let Some(key) = place.ahead().next() else { break };
+        place.budget -= 1;
+        let part = key
+            .get(begin..)
+            .and_then(|rest| rest.find(delimiter))
+            .and_then(|at| key.get(..begin + at + delimiter.len()));
+        let known = part.is_some_and(|part| yielded.contains(part));
+        let taken = known || place.is_live(key);
+        *place.from = match part {
+            Some(part) if taken => start_after(part),
+            _ => Bound::Excluded(key.clone().into()),
+        };
+        if taken && !known {
+            let found = part.map_or_else(|| Ok(key.clone()), KeyBuf::new)?;
+            if part.is_some() {
+                yielded.insert(found.clone());
+            }
+            place.page.push_back(found);
+        }
+    }
+    Ok(())
+}
+
+/// The end of the keys that begin with a text.
+fn after_all_with(text: &str) -> Bound<Arc<str>> {
+    successor(text).map_or(Bound::Unbounded, Bound::Excluded)
+}
+
+/// The start of the keys that come after all those that begin with a text.
+fn start_after(text: &str) -> Bound<Arc<str>> {
+    successor(text).map_or_else(|| Bound::Excluded(text.into()), Bound::Included)
+}
+
+/// The least text that comes after all those that begin with this one; none comes after all that begin with nothing.
+///
+/// All characters are below 0x7F, so the last can always be followed by another that is ASCII too.
+fn successor(text: &str) -> Option<Arc<str>> {
+    let mut text = text.to_owned();
+    let last = text.pop()?;
+    text.extend(char::from_u32(u32::from(last) + 1));
+    Some(text.into())
+}
+
+fn as_str(bound: &Bound<Arc<str>>) -> Bound<&str> {
+    bound.as_ref().map(|text| &**text)
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_core::{KeyValueStoreExt, key};
+
+    use super::*;
+
+    /// How many keys of the index a listing looks at.
+    fn looked_at(store: &MemoryStore, prefix: Prefix<'_>, mut take: impl FnMut(&mut Place<'_>)) -> usize {
+        let mut sum = 0;
+        let mut walk = Walk::new(store, prefix, |place| {
+            let budget = place.budget;
+            take(place);
+            sum += budget - place.budget;
+            Ok(())
+        });
+        assert!(walk.by_ref().all(|key| key.is_ok()));
+        drop(walk);
+        sum
+    }
+
+    #[test]
+    fn a_listing_of_100_keys_of_a_million_looks_at_no_others() {
+        let store = MemoryStore::new();
+        for number in 0..1_000_000 {
+            store.put(format!("k:{number:06}"), "").unwrap();
+        }
+        let prefix = Prefix::from_static("k:1234");
+        assert_eq!(keys(&store, prefix).count(), 100);
+        assert_eq!(looked_at(&store, prefix, take_keys), 100);
+    }
+
+    #[test]
+    fn parts_skip_the_keys_that_share_one() {
+        let store = MemoryStore::new();
+        for number in 0..50_000 {
+            store.put(format!("big/{number}"), "").unwrap();
+        }
+        store.put_many([("small/1", ""), ("whole", "")]).unwrap();
+        let mut found = parts(&store, key!("/"), Prefix::EMPTY).map(Result::unwrap).collect::<Vec<_>>();
+        found.sort();
+        assert_eq!(found, ["big/", "small/", "whole"]);
+
+        let mut yielded = HashSet::new();
+        let looks = looked_at(&store, Prefix::EMPTY, |place| take_parts(place, 0, "/", &mut yielded).unwrap());
+        assert!(looks <= 128 + 2, "once in each shard for the big part, once for each other key: {looks}");
+    }
+
+    #[test]
+    fn a_listing_goes_on_where_its_page_ended() {
+        let store = MemoryStore::new();
+        let mut expected = Vec::new();
+        for number in 0..PAGE * 300 {
+            let key: KeyBuf = format!("k{number:05}").parse().unwrap();
+            store.put(&key, "").unwrap();
+            expected.push(key);
+        }
+        let mut listed = keys(&store, Prefix::EMPTY).map(Result::unwrap).collect::<Vec<_>>();
+        listed.sort();
+        assert_eq!(listed, expected);
+
+        // No two keys share a part here, so that each page is full of them.
+        let mut found = parts(&store, key!("x"), Prefix::EMPTY).map(Result::unwrap).collect::<Vec<_>>();
+        found.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_text_of_the_alphabet_has_a_successor() {
+        assert_eq!(successor("a/"), Some("a0".into()));
+        assert_eq!(successor("a~"), Some("a\x7F".into()));
+        assert_eq!(successor(""), None);
+    }
+}

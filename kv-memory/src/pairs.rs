@@ -1,0 +1,86 @@
+//! A store as a collection of pairs.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use kv_core::{Bytes, KeyBuf, KeyValueStore, Ttl, Value};
+
+use crate::MemoryStore;
+
+impl MemoryStore {
+    /// All live entries, in the order of their keys.
+    ///
+    /// For tests and debugging: it needs memory for each key and value at once, though it shares their bytes with the
+    /// store. Each of the 128 parts of the store is seen as it is at one moment, and locked for as long as it takes to
+    /// copy it; different parts are seen at different moments.
+    ///
+    /// ```
+    /// use kv_memory::{KeyValueStoreExt, MemoryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// store.put("greeting", "hello")?;
+    /// assert_eq!(store.snapshot()["greeting"], "hello");
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    pub fn snapshot(&self) -> BTreeMap<KeyBuf, Bytes> {
+        let mut all = BTreeMap::new();
+        for shard in self.shards.iter() {
+            let shard = shard.read();
+            let mut now = None;
+            let live = shard.slots().filter(|slot| slot.is_live(|| *now.get_or_insert_with(|| self.clock.now())));
+            let pairs: Vec<_> = live.map(|slot| (slot.key.clone(), slot.value.clone())).collect();
+            drop(shard);
+            all.extend(pairs);
+        }
+        all
+    }
+
+    /// Removes all entries and frees their memory.
+    ///
+    /// Not atomic: what is written meanwhile may stay, and a concurrent reader may find some entries gone and others there.
+    pub fn clear(&self) {
+        for shard in self.shards.iter() {
+            let content = mem::take(&mut *shard.write());
+            // Here, after the lock: it takes long.
+            drop(content);
+        }
+    }
+}
+
+/// Collects pairs of key and value into a store. Of those with the same key the last one wins (B2).
+///
+/// Keys are checked already, so it cannot fail. To collect from texts, check them on the way:
+///
+/// ```
+/// use kv_memory::{InvalidKey, KeyBuf, KeyValueStoreExt, MemoryStore, key};
+///
+/// let store = MemoryStore::from_iter([(key!("a"), "1"), (key!("b"), "2")]);
+/// assert_eq!(store.len(), 2);
+///
+/// let texts = [("a", "1"), ("b", "2")];
+/// let store = texts
+///     .into_iter()
+///     .map(|(key, value)| Ok((KeyBuf::new(key)?, value)))
+///     .collect::<Result<MemoryStore, InvalidKey>>()?;
+/// assert!(store.contains("b")?);
+/// # Ok::<(), kv_memory::Error>(())
+/// ```
+impl<'v, K: Into<KeyBuf>, V: Into<Value<'v>>> FromIterator<(K, V)> for MemoryStore {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut store = Self::new();
+        store.extend(pairs);
+        store
+    }
+}
+
+/// Writes pairs of key and value with the store's default lifetime. Of those with the same key the last one wins (B2).
+///
+/// A store whose default lifetime is longer than it can express takes nothing in this way, as it refuses every `put`.
+impl<'v, K: Into<KeyBuf>, V: Into<Value<'v>>> Extend<(K, V)> for MemoryStore {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, pairs: I) {
+        for (key, value) in pairs {
+            // Fails only for a default lifetime that cannot be expressed; that is documented, and there is no one to tell.
+            let _ = self.write(key.into().as_key(), value.into(), Ttl::Default);
+        }
+    }
+}

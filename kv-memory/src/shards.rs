@@ -1,0 +1,204 @@
+//! The parts of a store, each behind its lock, and the ways to lock them.
+
+use std::array;
+use std::cmp::Ordering;
+use std::num::NonZeroU64;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use foldhash::fast::RandomState;
+use kv_core::{Bytes, Key};
+
+use crate::clock::TimeSource;
+use crate::shard::{HashedKey, Shard, Slot, Step};
+
+/// How many parts there are: enough that threads seldom meet in one, and that what takes time in proportion to a part
+/// (a table that grows) takes little.
+const SHARDS: usize = 128;
+
+/// How many sweep steps a write does first. See the module `shard` for what follows from it.
+const STEPS_PER_WRITE: usize = 4;
+
+/// How many sweep steps are done under one lock by those who sweep for its own sake.
+const STEPS_PER_LOCK: usize = 64;
+
+/// A lock of its own, so that no two of them share what a processor core keeps to itself.
+#[repr(align(128))]
+#[derive(Default)]
+pub(crate) struct Locked(RwLock<Shard>);
+
+impl Locked {
+    // A panic under the lock (out of a caller's clock, the only foreign code that runs there) comes before any change:
+    // there is nothing wrong with a poisoned shard.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Shard> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Shard> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All parts of a store. A key's hash says where it belongs.
+pub(crate) struct Shards {
+    locks: Box<[Locked; SHARDS]>,
+    pub(crate) hasher: RandomState,
+}
+
+impl Shards {
+    pub(crate) fn new() -> Self {
+        Self { locks: Box::new(array::from_fn(|_| Locked::default())), hasher: RandomState::default() }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Locked> {
+        self.locks.iter()
+    }
+
+    pub(crate) fn nth(&self, number: usize) -> Option<&Locked> {
+        self.locks.get(number)
+    }
+
+    pub(crate) fn hashed<'k>(&self, key: Key<'k>) -> HashedKey<'k> {
+        HashedKey::new(&self.hasher, key)
+    }
+
+    pub(crate) fn read(&self, key: HashedKey<'_>) -> RwLockReadGuard<'_, Shard> {
+        self.of(key).read()
+    }
+
+    /// Locks the part of a key for a write, and does the sweep steps that each write owes.
+    pub(crate) fn write<'s>(&'s self, clock: &'s TimeSource, key: HashedKey<'_>, swept: &mut Swept) -> Writing<'s> {
+        let mut writing = Writing { shard: self.of(key).write(), hasher: &self.hasher, clock, now: None };
+        writing.sweep(swept);
+        writing
+    }
+
+    /// Locks the parts of two keys, always in the same order so that no two threads wait for each other.
+    ///
+    /// The second is `None` if both keys are in the first.
+    pub(crate) fn write_two<'s>(
+        &'s self,
+        clock: &'s TimeSource,
+        keys: [HashedKey<'_>; 2],
+        swept: &mut [Swept; 2],
+    ) -> (Writing<'s>, Option<Writing<'s>>) {
+        let [first, second] = keys.map(|key| self.of(key));
+        let [first_place, second_place] = keys.map(|key| place(key.hash));
+        let writing = |shard| Writing { shard, hasher: &self.hasher, clock, now: None };
+        let (mut first, mut second) = match first_place.cmp(&second_place) {
+            Ordering::Equal => (writing(first.write()), None),
+            Ordering::Less => {
+                let first = writing(first.write());
+                (first, Some(writing(second.write())))
+            }
+            Ordering::Greater => {
+                let second = writing(second.write());
+                (writing(first.write()), Some(second))
+            }
+        };
+        let [swept_first, swept_second] = swept;
+        first.sweep(swept_first);
+        if let Some(second) = &mut second {
+            second.now = first.now;
+            second.sweep(swept_second);
+        }
+        (first, second)
+    }
+
+    /// Removes what has expired from one part, a few entries under each lock. Returns how many are left.
+    pub(crate) fn sweep(&self, clock: &TimeSource, shard: &Locked) -> usize {
+        {
+            let shard = shard.read();
+            if !shard.has_deadlines() {
+                return shard.len();
+            }
+        }
+        let now = clock.now();
+        loop {
+            // Before the lock, and so dropped after it.
+            let mut removed = Vec::with_capacity(STEPS_PER_LOCK);
+            let mut shard = shard.write();
+            for _ in 0..STEPS_PER_LOCK {
+                match shard.sweep_step(&self.hasher, now) {
+                    Step::Idle => return shard.len(),
+                    Step::Requeued => {}
+                    Step::Removed(slot) => removed.push(slot),
+                }
+            }
+        }
+    }
+
+    fn of(&self, key: HashedKey<'_>) -> &Locked {
+        let [first, ..] = &*self.locks;
+        self.locks.get(place(key.hash)).unwrap_or(first)
+    }
+}
+
+/// The number of the part that a hash belongs to.
+///
+/// Of bits that the table itself does not look at: it compares the topmost seven, and in a table of this size only the
+/// lower ones choose a bucket.
+fn place(hash: u64) -> usize {
+    let [_, bits, ..] = hash.to_be_bytes();
+    usize::from(bits >> 1)
+}
+
+/// What the sweep steps of a write removed.
+///
+/// Declare it before the lock is taken: it is then dropped after the lock is released, and dropping a value may take
+/// long and run the code of who made it.
+#[derive(Default)]
+pub(crate) struct Swept(Vec<Slot>);
+
+/// A part of a store that is locked for a write.
+pub(crate) struct Writing<'s> {
+    shard: RwLockWriteGuard<'s, Shard>,
+    hasher: &'s RandomState,
+    clock: &'s TimeSource,
+    /// Read at most once, and always if any entry has a deadline.
+    now: Option<u64>,
+}
+
+impl Writing<'_> {
+    #[inline]
+    fn sweep(&mut self, swept: &mut Swept) {
+        if self.shard.has_deadlines() {
+            self.sweep_some(swept);
+        }
+    }
+
+    fn sweep_some(&mut self, swept: &mut Swept) {
+        let now = self.now();
+        for _ in 0..STEPS_PER_WRITE {
+            match self.shard.sweep_step(self.hasher, now) {
+                Step::Idle => return,
+                Step::Requeued => {}
+                Step::Removed(slot) => swept.0.push(slot),
+            }
+        }
+    }
+
+    pub(crate) fn now(&mut self) -> u64 {
+        *self.now.get_or_insert_with(|| self.clock.now())
+    }
+
+    pub(crate) fn is_live(&self, slot: &Slot) -> bool {
+        // Where the clock was not read there are no deadlines, so that it does not matter what it shows.
+        slot.is_live(|| self.now.unwrap_or_default())
+    }
+
+    pub(crate) fn live(&self, key: HashedKey<'_>) -> Option<&Slot> {
+        self.shard.find(key).filter(|slot| self.is_live(slot))
+    }
+
+    pub(crate) fn put(&mut self, key: HashedKey<'_>, value: Bytes, deadline: Option<NonZeroU64>) -> Option<Bytes> {
+        self.shard.put(self.hasher, key, value, deadline)
+    }
+
+    pub(crate) fn set_deadline(&mut self, key: HashedKey<'_>, deadline: Option<NonZeroU64>) {
+        self.shard.set_deadline(key, deadline);
+    }
+
+    pub(crate) fn remove(&mut self, key: HashedKey<'_>) -> Option<Slot> {
+        self.shard.remove(self.hasher, key)
+    }
+}

@@ -1,0 +1,30 @@
+//! The conformance suite on `MemoryStore`: as it is, through everything that points to a store, and in real time.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_conformance::{BoxError, Fixture, Suite};
+use kv_memory::{KeyValueStore, ManualClock, MemoryStore, MemoryStoreBuilder};
+
+/// A suite of stores whose time is advanced by hand, which are used through what `point` makes of them.
+fn suite<S: KeyValueStore + 'static>(name: &str, point: fn(Arc<MemoryStore>) -> S) -> Suite {
+    let fixture = move |builder: MemoryStoreBuilder| -> Result<Fixture, BoxError> {
+        let clock = ManualClock::new();
+        let store = Arc::new(builder.clock(clock.clone()).build());
+        Ok(Fixture::new(point(Arc::clone(&store))).second_handle(store).clock(move |by| clock.advance(by)))
+    };
+    Suite::new(name, move || fixture(MemoryStore::builder()))
+        .with_default_ttl(move |ttl: Duration| fixture(MemoryStore::builder().default_ttl(ttl)))
+}
+
+fn main() -> ExitCode {
+    kv_conformance::main([
+        suite("memory", |store| store),
+        suite("reference", |store| -> &'static MemoryStore { Box::leak(Box::new(store)) }),
+        suite("box_dyn", |store| -> Box<dyn KeyValueStore> { Box::new(store) }),
+        suite("arc_dyn", |store| -> Arc<dyn KeyValueStore> { store }),
+        Suite::new("real_time", || Ok(Fixture::new(MemoryStore::new())))
+            .with_default_ttl(|ttl| Ok(Fixture::new(MemoryStore::builder().default_ttl(ttl).build()))),
+    ])
+}
