@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::invalid_key::{InvalidKey, Role};
-use crate::text::{check_alphabet, first_foreign_byte, impl_text};
+use crate::text::{first_foreign_byte, foreign_byte, impl_text, is_in_alphabet};
 use crate::{KeyBuf, KeyFault};
 
 /// A valid key, borrowed: 1 to 250 visible ASCII characters (contract: K1, K2).
@@ -39,9 +39,9 @@ impl<'a> Key<'a> {
     /// # Errors
     /// [`InvalidKey`] if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN) bytes, or has a byte that is not a
     /// visible ASCII character (0x21 to 0x7E).
+    #[inline]
     pub fn new(text: &'a str) -> Result<Self, InvalidKey> {
-        check(text.as_bytes())?;
-        Ok(Self(text))
+        if is_key(text.as_bytes()) { Ok(Self(text)) } else { Err(invalid(text.as_bytes())) }
     }
 
     /// Takes a literal as a key: for constants, where an invalid one does not compile.
@@ -66,6 +66,7 @@ impl<'a> Key<'a> {
     }
 
     /// The text of the key.
+    #[inline]
     pub const fn as_str(self) -> &'a str {
         self.0
     }
@@ -76,6 +77,7 @@ impl<'a> Key<'a> {
     }
 
     /// For what is known to be a valid key already: a part of one, or a [`KeyBuf`].
+    #[inline]
     pub(crate) const fn trusted(text: &'a str) -> Self {
         Self(text)
     }
@@ -103,12 +105,19 @@ macro_rules! key {
     };
 }
 
-/// Checks what is to be a key: its length, then its bytes.
-fn check(text: &[u8]) -> Result<(), InvalidKey> {
+/// Whether a text is a key.
+#[inline]
+fn is_key(text: &[u8]) -> bool {
+    matches!(text.len(), 1..=Key::MAX_LEN) && is_in_alphabet(text)
+}
+
+/// Says why a text is not a key: its length, or else a byte of it.
+#[cold]
+fn invalid(text: &[u8]) -> InvalidKey {
     match text.len() {
-        0 => Err(InvalidKey::new(Role::Key, text, KeyFault::Empty)),
-        1..=Key::MAX_LEN => check_alphabet(Role::Key, text),
-        len => Err(InvalidKey::new(Role::Key, text, KeyFault::TooLong { len })),
+        0 => InvalidKey::new(Role::Key, text, KeyFault::Empty),
+        1..=Key::MAX_LEN => foreign_byte(Role::Key, text),
+        len => InvalidKey::new(Role::Key, text, KeyFault::TooLong { len }),
     }
 }
 
@@ -146,13 +155,10 @@ impl<'a> TryFrom<&'a [u8]> for Key<'a> {
     type Error = InvalidKey;
 
     fn try_from(text: &'a [u8]) -> Result<Self, InvalidKey> {
-        check(text)?;
-        // What has passed the check is ASCII, so this cannot fail; if it did, the byte named would be the right one.
-        str::from_utf8(text).map(Self).map_err(|error| {
-            let index = error.valid_up_to();
-            let byte = text.get(index).copied().unwrap_or_default();
-            InvalidKey::new(Role::Key, text, KeyFault::Byte { byte, index })
-        })
+        match str::from_utf8(text) {
+            Ok(checked) if is_key(text) => Ok(Self(checked)),
+            _ => Err(invalid(text)),
+        }
     }
 }
 
@@ -168,18 +174,21 @@ pub trait AsKey {
 }
 
 impl AsKey for Key<'_> {
+    #[inline]
     fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
         Ok(*self)
     }
 }
 
 impl AsKey for KeyBuf {
+    #[inline]
     fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
         Ok(self.as_key())
     }
 }
 
 impl<T: AsKey + ?Sized> AsKey for &T {
+    #[inline]
     fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
         (**self).as_key()
     }
@@ -188,6 +197,7 @@ impl<T: AsKey + ?Sized> AsKey for &T {
 macro_rules! impl_as_key_for_text {
     ($($text:ty),*) => {$(
         impl AsKey for $text {
+            #[inline]
             fn as_key(&self) -> Result<Key<'_>, InvalidKey> {
                 Key::new(self)
             }

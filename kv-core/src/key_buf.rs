@@ -35,11 +35,13 @@ impl KeyBuf {
     }
 
     /// The key, borrowed.
+    #[inline]
     pub fn as_key(&self) -> Key<'_> {
         Key::trusted(&self.0)
     }
 
     /// The text of the key.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,24 +50,28 @@ impl KeyBuf {
 impl_text!(, KeyBuf);
 
 impl Borrow<str> for KeyBuf {
+    #[inline]
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
 impl From<Key<'_>> for KeyBuf {
+    #[inline]
     fn from(key: Key<'_>) -> Self {
         Self(key.as_str().into())
     }
 }
 
 impl<'a> From<&'a KeyBuf> for Key<'a> {
+    #[inline]
     fn from(key: &'a KeyBuf) -> Self {
         key.as_key()
     }
 }
 
 impl From<KeyBuf> for String {
+    #[inline]
     fn from(key: KeyBuf) -> Self {
         key.as_str().to_owned()
     }
@@ -73,6 +79,7 @@ impl From<KeyBuf> for String {
 
 /// Shares the text, copies nothing.
 impl From<KeyBuf> for Arc<str> {
+    #[inline]
     fn from(key: KeyBuf) -> Self {
         key.0
     }

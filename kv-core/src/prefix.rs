@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::invalid_key::{InvalidKey, Role};
-use crate::text::{check_alphabet, first_foreign_byte, impl_text};
+use crate::text::{first_foreign_byte, foreign_byte, impl_text, is_in_alphabet};
 use crate::{Key, KeyBuf};
 
 /// A valid prefix, borrowed: empty, or made of visible ASCII characters (contract: K4).
@@ -33,9 +33,9 @@ impl<'a> Prefix<'a> {
     ///
     /// # Errors
     /// [`InvalidKey`] if it has a byte that is not a visible ASCII character (0x21 to 0x7E).
+    #[inline]
     pub fn new(text: &'a str) -> Result<Self, InvalidKey> {
-        check_alphabet(Role::Prefix, text.as_bytes())?;
-        Ok(Self(text))
+        if is_in_alphabet(text.as_bytes()) { Ok(Self(text)) } else { Err(foreign_byte(Role::Prefix, text.as_bytes())) }
     }
 
     /// Takes a literal as a prefix: for constants, where an invalid one does not compile.
@@ -56,6 +56,7 @@ impl<'a> Prefix<'a> {
     }
 
     /// The text of the prefix.
+    #[inline]
     pub const fn as_str(self) -> &'a str {
         self.0
     }

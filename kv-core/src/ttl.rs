@@ -28,6 +28,7 @@ impl Ttl {
     /// assert_eq!(Ttl::Forever.or_default(Some(minute)), None);
     /// assert_eq!(Ttl::After(minute).or_default(None), Some(minute));
     /// ```
+    #[inline]
     pub const fn or_default(self, default: Option<Duration>) -> Option<Duration> {
         match self {
             Self::Default => default,
@@ -38,6 +39,7 @@ impl Ttl {
 }
 
 impl From<Duration> for Ttl {
+    #[inline]
     fn from(lifetime: Duration) -> Self {
         Self::After(lifetime)
     }
@@ -64,6 +66,7 @@ impl Remaining {
 
 /// The lifetime to give to a copy that is to live as long as the original.
 impl From<Remaining> for Ttl {
+    #[inline]
     fn from(remaining: Remaining) -> Self {
         match remaining {
             Remaining::Forever => Self::Forever,

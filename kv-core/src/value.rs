@@ -31,6 +31,7 @@ enum Content<'a> {
 
 impl Value<'_> {
     /// The bytes of the value.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Content::Borrowed(bytes) => bytes,
@@ -39,6 +40,7 @@ impl Value<'_> {
     }
 
     /// The bytes of the value, to be kept. Only what was borrowed is copied.
+    #[inline]
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
             Content::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
@@ -47,6 +49,7 @@ impl Value<'_> {
     }
 
     /// The length of the value, in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
@@ -70,12 +73,14 @@ impl fmt::Debug for Value<'_> {
 }
 
 impl From<Bytes> for Value<'_> {
+    #[inline]
     fn from(bytes: Bytes) -> Self {
         Self(Content::Owned(bytes))
     }
 }
 
 impl<'a> From<&'a [u8]> for Value<'a> {
+    #[inline]
     fn from(bytes: &'a [u8]) -> Self {
         Self(Content::Borrowed(bytes))
     }
@@ -84,6 +89,7 @@ impl<'a> From<&'a [u8]> for Value<'a> {
 macro_rules! impl_from_borrowed {
     ($($(const $n:ident: usize,)? $type:ty),*) => {$(
         impl<'a, $(const $n: usize)?> From<&'a $type> for Value<'a> {
+            #[inline]
             fn from(value: &'a $type) -> Self {
                 Self(Content::Borrowed(value.as_ref()))
             }
@@ -94,6 +100,7 @@ impl_from_borrowed!(str, String, Vec<u8>, const N: usize, [u8; N]);
 
 /// A `Bytes` is shared, not copied, however it is given.
 impl From<&Bytes> for Value<'_> {
+    #[inline]
     fn from(bytes: &Bytes) -> Self {
         bytes.clone().into()
     }
@@ -102,6 +109,7 @@ impl From<&Bytes> for Value<'_> {
 macro_rules! impl_from_owned {
     ($($type:ty),*) => {$(
         impl From<$type> for Value<'_> {
+            #[inline]
             fn from(value: $type) -> Self {
                 Self(Content::Owned(Bytes::from(value)))
             }
@@ -111,6 +119,7 @@ macro_rules! impl_from_owned {
 impl_from_owned!(String, Vec<u8>, Box<[u8]>, BytesMut);
 
 impl<'a> From<Cow<'a, [u8]>> for Value<'a> {
+    #[inline]
     fn from(value: Cow<'a, [u8]>) -> Self {
         match value {
             Cow::Borrowed(bytes) => bytes.into(),
@@ -120,6 +129,7 @@ impl<'a> From<Cow<'a, [u8]>> for Value<'a> {
 }
 
 impl<'a> From<Cow<'a, str>> for Value<'a> {
+    #[inline]
     fn from(value: Cow<'a, str>) -> Self {
         match value {
             Cow::Borrowed(text) => text.into(),

@@ -91,6 +91,7 @@ impl Default for TimeSource {
 }
 
 /// A time in nanoseconds, or the end of time.
+#[inline]
 fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }

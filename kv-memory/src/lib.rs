@@ -16,3 +16,8 @@ pub use kv_core::{
     AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, InvalidKey, Key, KeyBuf, KeyValueStore, KeyValueStoreExt,
     Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
 };
+
+/// The examples of the workspace's README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct WorkspaceReadme;

@@ -46,6 +46,7 @@ pub(crate) struct HashedKey<'k> {
 }
 
 impl<'k> HashedKey<'k> {
+    #[inline]
     pub(crate) fn new(hasher: &RandomState, key: Key<'k>) -> Self {
         Self { key, hash: hasher.hash_one(key.as_str()) }
     }
@@ -61,6 +62,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Whether the entry is there (T5). The clock is read only if it has a deadline.
+    #[inline]
     pub(crate) fn is_live(&self, now: impl FnOnce() -> u64) -> bool {
         self.deadline.is_none_or(|deadline| deadline.get() > now())
     }
@@ -91,6 +93,7 @@ impl Shard {
     }
 
     /// Whether any entry has a deadline. If not, all are live, whatever the time.
+    #[inline]
     pub(crate) fn has_deadlines(&self) -> bool {
         !self.queue.is_empty()
     }
@@ -106,6 +109,7 @@ impl Shard {
     }
 
     /// The entry at a key, dead or alive.
+    #[inline]
     pub(crate) fn find(&self, key: HashedKey<'_>) -> Option<&Slot> {
         self.table.find(key.hash, |slot| slot.key == key.key)
     }

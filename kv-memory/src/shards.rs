@@ -29,10 +29,12 @@ pub(crate) struct Locked(RwLock<Shard>);
 impl Locked {
     // A panic under the lock (out of a caller's clock, the only foreign code that runs there) comes before any change:
     // there is nothing wrong with a poisoned shard.
+    #[inline]
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Shard> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Shard> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,15 +59,18 @@ impl Shards {
         self.locks.get(number)
     }
 
+    #[inline]
     pub(crate) fn hashed<'k>(&self, key: Key<'k>) -> HashedKey<'k> {
         HashedKey::new(&self.hasher, key)
     }
 
+    #[inline]
     pub(crate) fn read(&self, key: HashedKey<'_>) -> RwLockReadGuard<'_, Shard> {
         self.of(key).read()
     }
 
     /// Locks the part of a key for a write, and does the sweep steps that each write owes.
+    #[inline]
     pub(crate) fn write<'s>(&'s self, clock: &'s TimeSource, key: HashedKey<'_>, swept: &mut Swept) -> Writing<'s> {
         let mut writing = Writing { shard: self.of(key).write(), hasher: &self.hasher, clock, now: None };
         writing.sweep(swept);
@@ -127,6 +132,7 @@ impl Shards {
         }
     }
 
+    #[inline]
     fn of(&self, key: HashedKey<'_>) -> &Locked {
         let [first, ..] = &*self.locks;
         self.locks.get(place(key.hash)).unwrap_or(first)
@@ -137,6 +143,7 @@ impl Shards {
 ///
 /// Of bits that the table itself does not look at: it compares the topmost seven, and in a table of this size only the
 /// lower ones choose a bucket.
+#[inline]
 fn place(hash: u64) -> usize {
     let [_, bits, ..] = hash.to_be_bytes();
     usize::from(bits >> 1)
@@ -147,7 +154,7 @@ fn place(hash: u64) -> usize {
 /// Declare it before the lock is taken: it is then dropped after the lock is released, and dropping a value may take
 /// long and run the code of who made it.
 #[derive(Default)]
-pub(crate) struct Swept(Vec<Slot>);
+pub(crate) struct Swept(Option<Vec<Slot>>);
 
 /// A part of a store that is locked for a write.
 pub(crate) struct Writing<'s> {
@@ -172,32 +179,38 @@ impl Writing<'_> {
             match self.shard.sweep_step(self.hasher, now) {
                 Step::Idle => return,
                 Step::Requeued => {}
-                Step::Removed(slot) => swept.0.push(slot),
+                Step::Removed(slot) => swept.0.get_or_insert_default().push(slot),
             }
         }
     }
 
+    #[inline]
     pub(crate) fn now(&mut self) -> u64 {
         *self.now.get_or_insert_with(|| self.clock.now())
     }
 
+    #[inline]
     pub(crate) fn is_live(&self, slot: &Slot) -> bool {
         // Where the clock was not read there are no deadlines, so that it does not matter what it shows.
         slot.is_live(|| self.now.unwrap_or_default())
     }
 
+    #[inline]
     pub(crate) fn live(&self, key: HashedKey<'_>) -> Option<&Slot> {
         self.shard.find(key).filter(|slot| self.is_live(slot))
     }
 
+    #[inline]
     pub(crate) fn put(&mut self, key: HashedKey<'_>, value: Bytes, deadline: Option<NonZeroU64>) -> Option<Bytes> {
         self.shard.put(self.hasher, key, value, deadline)
     }
 
+    #[inline]
     pub(crate) fn set_deadline(&mut self, key: HashedKey<'_>, deadline: Option<NonZeroU64>) {
         self.shard.set_deadline(key, deadline);
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: HashedKey<'_>) -> Option<Slot> {
         self.shard.remove(self.hasher, key)
     }

@@ -64,6 +64,7 @@ impl MemoryStore {
     }
 
     /// What a write with this lifetime is to give its entry, in nanoseconds; `None` is for ever (T1, T4).
+    #[inline]
     fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<u64>> {
         let Some(ttl) = ttl.or_default(self.default_ttl) else { return Ok(None) };
         match u64::try_from(ttl.as_nanos()) {
@@ -72,6 +73,7 @@ impl MemoryStore {
         }
     }
 
+    #[inline]
     fn write_at(&self, key: Key<'_>, value: Bytes, lifetime: Option<u64>, if_absent: bool) -> Result<bool> {
         let hashed = self.shards.hashed(key);
         let mut swept = Swept::default();
@@ -104,6 +106,7 @@ impl MemoryStore {
 }
 
 /// When an entry that is written now with this lifetime ends.
+#[inline]
 fn deadline(shard: &mut Writing<'_>, key: Key<'_>, lifetime: Option<u64>) -> Result<Option<NonZeroU64>> {
     let Some(lifetime) = lifetime else { return Ok(None) };
     let deadline = shard.now().checked_add(lifetime).and_then(NonZeroU64::new);
