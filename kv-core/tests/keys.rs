@@ -1,5 +1,12 @@
 //! What people expect of a pair of borrowed and owned types.
 
+#![allow(
+    clippy::cmp_owned,
+    clippy::needless_borrows_for_generic_args,
+    clippy::nonminimal_bool,
+    reason = "what is tested is that each of the ways compiles"
+)]
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
