@@ -2,7 +2,7 @@
 //! `cargo run -p kv-memory --example quickstart [FOLDER] [--ttl SECONDS]`.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 /// The folder, by default that of the workspace, and the lifetime that the entries are to have.
 fn parse() -> tour::Result<(PathBuf, Option<Duration>)> {
-    let (mut folder, mut ttl) = (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), None);
+    let (mut folder, mut ttl) = (Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(""), None);
     let mut arguments = env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--ttl" {
