@@ -1,0 +1,496 @@
+//! What can be wrong with a store: each fault is one thing, and stands for a bug that real stores have had.
+
+macro_rules! faults {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// One thing that a wrong store does wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Fault {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Fault {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+faults! {
+    // Keys.
+    /// Keys are lower-cased: a file system or a collation that ignores case.
+    KeysLowerCased,
+    /// `%41` is `A`: keys travel in a URL and are decoded once too often.
+    KeysPercentDecoded,
+    /// Keys are cut at 64 bytes: a `VARCHAR(64)`.
+    KeysCutAt64,
+    /// `a//b` and `a/./b` are `a/b`: keys are paths.
+    KeysNormalised,
+    /// Keys of more than 240 bytes are refused: the name space took ten of the server's 250.
+    LongKeysRefused,
+    /// Keys are told apart by a hash of 8 bits alone: a hash table without comparing.
+    KeysHashed,
+
+    // Values.
+    /// A value ends at its first NUL: C strings.
+    ValueCutAtNul,
+    /// The empty value is absent: `if value`.
+    EmptyValueIsAbsent,
+    /// White space around a value is cut: a text protocol that trims its lines.
+    ValueTrimmed,
+    /// What is not UTF-8 is replaced: the value was a `String` on its way.
+    ValueAsUtf8,
+    /// Values are cut at 64 KiB: a length of 16 bits, a `BLOB`.
+    ValueCutAt64K,
+    /// A value ends where `END\r\n` is: a memcached client that looks for the end of the reply.
+    ValueEndsAtEnd,
+    /// A shorter value leaves the end of the longer one behind: a file is overwritten and not truncated.
+    ShorterValueKeepsTail,
+    /// In `put_many` values are cut at 64 KiB: another command, with another length.
+    ManyValueCutAt64K,
+    /// In `get_many` values are cut at 64 KiB.
+    GetManyCutsAt64K,
+    /// `create` cuts values at a NUL: it is a script of its own, which takes text.
+    CreateCutsAtNul,
+    /// A copy is cut at 64 KiB: the buffer of the copy.
+    CopyCutAt64K,
+    /// A value that is too large deletes the old entry: memcached's server does so.
+    TooLargeDeletes,
+    /// A value that is too large is cut.
+    TooLargeCut,
+    /// The largest value that is promised is refused.
+    LimitOneLow,
+    /// A value of one byte more than the limit is taken.
+    LimitOneHigh,
+    /// `ValueTooLarge` with size and limit swapped.
+    TooLargeWrongNumbers,
+    /// A value that is too large takes the old entry's lifetime away: `PERSIST` was sent first.
+    TooLargeClearsTtl,
+    /// `create` has no limit.
+    TooLargeCreated,
+
+    // Reading and writing.
+    /// An absent key is an error.
+    AbsentIsError,
+    /// An absent key reads as the empty value.
+    AbsentIsEmpty,
+    /// `contains` is always true: a Bloom filter that is full.
+    ContainsAlways,
+    /// `contains` of a deleted key stays true: a filter from which nothing is removed.
+    ContainsDeleted,
+    /// `contains` matches the beginning of a key.
+    ContainsByPrefix,
+    /// Reading an entry removes it: a queue.
+    ReadConsumes,
+    /// What is there is not overwritten: `SETNX`, `add`.
+    FirstWriteWins,
+    /// Of more than 500 entries some are dropped: a cache with a bound that nobody asked for.
+    EvictsAt500,
+    /// Each handle has a cache that the others do not invalidate.
+    HandleCaches,
+    /// `delete` is always true: it does not ask the server.
+    DeleteAlwaysTrue,
+    /// `delete` is always false.
+    DeleteAlwaysFalse,
+    /// A deleted key cannot be written again: a tombstone with the newer timestamp.
+    Tombstones,
+    /// `delete` removes all that begins with the key.
+    DeleteByPrefix,
+    /// `delete` reads the key as a pattern.
+    DeleteByPattern,
+    /// A read gives the value that another thread asked for: two threads on one connection.
+    ReplyOfAnother,
+    /// A value is written in two halves, with time between.
+    TornWrite,
+    /// `put_many` writes each value in two halves.
+    TornMany,
+    /// `put_from` writes the value piece by piece, to where readers see it.
+    TornStream,
+    /// Overwriting removes the old entry first, with time between.
+    NothingBetween,
+    /// `delete` looks first and removes then, with time between.
+    DeleteRace,
+    /// `delete_many` looks first and removes then, with time between.
+    DeleteManyRace,
+    /// One read of 200 gives what was there before the last write: a replica that lags.
+    StaleRead,
+    /// One write of 500 is lost.
+    LostWrite,
+
+    // Creating.
+    /// `create` is a get and then a put, with time between.
+    CreateRace,
+    /// `create` over an expired entry removes it and then writes, with time between.
+    CreateOverExpiredRace,
+    /// `create` says true and stores nothing.
+    CreateStoresNothing,
+    /// A refused `create` gives the entry the new lifetime: `SET NX` and then `EXPIRE`.
+    RefusedCreateSetsTtl,
+    /// A refused `create` writes its value.
+    RefusedCreateSetsValue,
+    /// `create` ignores its lifetime.
+    CreateIgnoresTtl,
+    /// `create` with a zero lifetime is for ever.
+    CreateZeroStays,
+    /// `create` with a zero lifetime removes the entry that is there.
+    CreateZeroDeletes,
+    /// `create` over an expired entry is refused: it is still in memory.
+    ExpiredBlocksCreate,
+    /// `create` cuts lifetimes to seconds: `EX` where the others send `PX`.
+    CreateTtlCutToSeconds,
+
+    // Lifetimes.
+    /// Lifetimes are cut to seconds, below one to nothing.
+    TtlCutToSeconds,
+    /// Lifetimes are cut to milliseconds.
+    TtlCutToMilliseconds,
+    /// Lifetimes are cut to seconds, and none that is left is for ever: memcached's 0.
+    TtlCutToForever,
+    /// A zero lifetime is for ever.
+    ZeroTtlForever,
+    /// A zero lifetime in `put_many` is for ever.
+    ZeroTtlInManyForever,
+    /// A zero lifetime in `put_from` is for ever.
+    ZeroTtlInStreamForever,
+    /// A put with a zero lifetime does nothing: the old entry stays.
+    ZeroTtlKeepsOld,
+    /// More than 30 days is a time of the calendar, long past: memcached.
+    ThirtyDays,
+    /// The same in `put_from` alone.
+    ThirtyDaysInStream,
+    /// A lifetime that is too long is for ever.
+    HugeTtlForever,
+    /// The same in `put_from` alone.
+    HugeTtlInStreamForever,
+    /// Lifetimes of more than a year become a year: a CDN.
+    TtlCapped,
+    /// Lifetimes of more than a year are refused, although a century is promised.
+    LongTtlRefused,
+    /// Seconds are kept in 32 bits.
+    TtlWraps,
+    /// The addition of a long lifetime panics.
+    HugeTtlPanics,
+    /// An entry goes a millisecond early.
+    GoesEarly,
+    /// An entry goes a second late: it is gone when the sweeper comes.
+    GoesLate,
+    /// An expired entry is back five seconds later: restored from a replica.
+    ExpiredReappears,
+    /// Without a configured default there is one, of five minutes.
+    DefaultUnasked,
+    /// `put_many` ignores the configured default.
+    ManyIgnoresDefault,
+    /// `create` ignores the configured default.
+    CreateIgnoresDefault,
+    /// `put_from` ignores the configured default.
+    StreamIgnoresDefault,
+    /// `touch` ignores the configured default.
+    TouchIgnoresDefault,
+    /// `Forever` gives the configured default.
+    ForeverIsDefault,
+    /// A copy of an entry that is for ever gets the configured default.
+    CopyTakesDefault,
+    /// Overwriting keeps the old lifetime: `SET KEEPTTL`.
+    PutKeepsTtl,
+    /// Overwriting with `put_many` keeps the old lifetime.
+    ManyKeepsTtl,
+    /// Overwriting with `put_from` keeps the old lifetime.
+    StreamKeepsTtl,
+    /// `put_many` ignores lifetimes: `MSET` has none.
+    ManyIgnoresTtl,
+    /// `put_from` ignores lifetimes.
+    StreamIgnoresTtl,
+    /// `put_many` gives all entries the lifetime of the first: one `EXPIRE` for the batch.
+    ManyOneTtl,
+    /// `put_many` cuts lifetimes to seconds.
+    ManyTtlCutToSeconds,
+    /// `put_from` cuts lifetimes to seconds.
+    StreamTtlCutToSeconds,
+    /// `touch` cuts lifetimes to seconds: `EXPIRE` where the others send `PX`.
+    TouchTtlCutToSeconds,
+    /// `get` extends a lifetime: sliding expiry.
+    GetExtends,
+    /// `get_many` extends a lifetime.
+    GetManyExtends,
+    /// `contains` extends a lifetime.
+    ContainsExtends,
+    /// `ttl` extends a lifetime.
+    TtlExtends,
+    /// A listing extends lifetimes.
+    ListExtends,
+    /// `open` extends a lifetime.
+    OpenExtends,
+    /// A refused lifetime has taken the old entry away.
+    RefusedTtlDeletes,
+    /// A refused lifetime has written the value: first `SET`, then `EXPIRE`.
+    RefusedTtlWrites,
+    /// A refused lifetime has taken the old entry's lifetime away.
+    RefusedTtlClearsOld,
+    /// A `touch` with a refused lifetime has deleted.
+    RefusedTouchDeletes,
+    /// A `create` with a refused lifetime has stored.
+    RefusedCreateStores,
+    /// `InvalidTtl` says that the longest lifetime is the one that was refused.
+    InvalidTtlWrongNumbers,
+
+    // Expired entries, which are still in memory.
+    /// `get` gives an expired entry.
+    ExpiredRead,
+    /// `get_many` gives an expired entry.
+    ExpiredGetMany,
+    /// `open` opens an expired entry.
+    ExpiredOpened,
+    /// `contains` is true of an expired entry.
+    ExpiredContained,
+    /// `ttl` of an expired entry is zero.
+    ExpiredHasTtl,
+    /// `delete` of an expired entry is true.
+    ExpiredDeleted,
+    /// `delete_many` of an expired entry is true.
+    ExpiredDeletedMany,
+    /// An expired key is listed.
+    ExpiredListed,
+    /// `prefixes` gives the part of an expired key.
+    ExpiredPart,
+    /// `touch` brings an expired entry back.
+    ExpiredTouched,
+    /// `copy` brings an expired entry back.
+    ExpiredCopied,
+    /// `rename` brings an expired entry back.
+    ExpiredRenamed,
+
+    // `ttl` and `touch`.
+    /// `ttl` of an absent key is for ever: redis says -2, and -1 for one without a lifetime.
+    TtlOfAbsentForever,
+    /// `ttl` takes seconds for milliseconds.
+    TtlInMilliseconds,
+    /// `ttl` tells what was given, not what is left.
+    TtlNeverShrinks,
+    /// `ttl` is rounded up to seconds, although lifetimes are exact.
+    TtlRoundedUp,
+    /// `touch` of an absent key makes an empty entry.
+    TouchCreates,
+    /// `touch` is always true.
+    TouchAlwaysTrue,
+    /// `touch` cuts the value: it is read into a small buffer and written back.
+    TouchCutsValue,
+    /// `touch` reads the value and writes it back, with time between: a put in between is lost.
+    TouchRace,
+    /// `touch` with a zero lifetime is for ever.
+    TouchZeroForever,
+    /// `touch` never shortens a lifetime: `EXPIRE GT`.
+    TouchOnlyExtends,
+    /// `touch` never lengthens a lifetime: `EXPIRE LT`.
+    TouchOnlyShortens,
+    /// `touch` with `Forever` changes nothing.
+    TouchForeverIgnored,
+
+    // Listing.
+    /// A prefix is a pattern of a shell: `KEYS prefix*`.
+    PrefixIsPattern,
+    /// A prefix is a pattern of SQL: `LIKE 'prefix%'`.
+    PrefixIsLike,
+    /// A prefix matches in any case.
+    PrefixIgnoresCase,
+    /// A prefix matches anywhere in a key.
+    PrefixAnywhere,
+    /// A prefix that is longer than any key is an error.
+    LongPrefixFails,
+    /// At the end of each page a key is lost.
+    PageLosesKey,
+    /// At the beginning of each page a key comes twice.
+    PageRepeatsKey,
+    /// A listing ends after 1000 keys and does not say so: the first page of S3.
+    ListEndsAt1000,
+    /// Pages are counted by offset: what is written or removed meanwhile shifts them.
+    PagesByOffset,
+    /// A deleted key is listed: a stale index.
+    DeletedListed,
+    /// Removing with `delete_many` is forgotten by the index.
+    DeletedManyListed,
+    /// Removing with a zero lifetime is forgotten by the index.
+    ZeroTtlListed,
+    /// What `put_many` writes is not in the index.
+    ManyNotListed,
+    /// What `create` writes is not in the index.
+    CreatedNotListed,
+    /// What `put_from` writes is not in the index.
+    StreamNotListed,
+    /// What `copy` writes is not in the index.
+    CopiedNotListed,
+    /// What `rename` writes is not in the index.
+    RenamedNotListed,
+    /// Each handle lists what was written through itself alone: an index in the client.
+    IndexOfHandle,
+    /// A listing holds the lock. (Who needs it gets `Unavailable` here, and would hang in the real one.)
+    ListHoldsLock,
+    /// `prefixes` holds the lock.
+    PartsHoldLock,
+    /// All listings share one cursor.
+    SharedCursor,
+    /// A listing that is dropped early leaves its cursor open, and of these there are ten.
+    CursorsLeak,
+    /// Keys of another store are listed.
+    ForeignListed,
+    /// Keys of another store are in `prefixes`.
+    ForeignInParts,
+    /// A name that is not a key makes the listing fail.
+    ForeignFails,
+    /// A name that is not a key ends the listing.
+    ForeignEnds,
+    /// Parts end with the last delimiter.
+    PartsByLastDelimiter,
+    /// Parts end with the first delimiter of the key, also within the prefix.
+    PartsFromBeginning,
+    /// Parts come without their delimiter.
+    PartsWithoutDelimiter,
+    /// Keys without a delimiter are left out.
+    PartsLeaveOutWhole,
+    /// A part comes once for each page.
+    PartsRepeat,
+
+    // Batches.
+    /// `get_many` answers in the order of the keys: a sorted map.
+    GetManySorted,
+    /// `get_many` answers each key once: a map.
+    GetManyWithoutDuplicates,
+    /// `get_many` leaves out absent keys: memcached's reply.
+    GetManyWithoutAbsent,
+    /// `get_many` answers 65 536 keys, and `None` for the rest.
+    GetManyCutAt65536,
+    /// `put_many`: of duplicates the first wins.
+    ManyFirstWins,
+    /// `put_many` leaves alone what is there: `MSETNX`.
+    ManySkipsExisting,
+    /// `put_many` replaces everything: `PUT` of the collection.
+    ManyClearsOthers,
+    /// `put_many` writes 1000 entries and forgets the rest.
+    ManyCutAt1000,
+    /// `put_many` writes 65 536 entries and forgets the rest: an index of 16 bits.
+    ManyCutAt65536,
+    /// `put_many` skips what is refused, and says that it worked.
+    ManySkipsRefused,
+    /// `put_many` that fails has removed what it names.
+    ManyRefusedLosesNamed,
+    /// `put_many` that fails rolls back to the empty store.
+    ManyRefusedLosesOthers,
+    /// `delete_many` answers for all keys what holds for one of them.
+    DeleteManyOneAnswer,
+    /// `delete_many` of duplicates is true for each: it looks first and removes then.
+    DeleteManyDuplicatesTrue,
+    /// `delete_many` answers in the order of the keys.
+    DeleteManySorted,
+    /// `delete_many` removes 65 536 keys and forgets the rest.
+    DeleteManyCutAt65536,
+
+    // Copy and rename.
+    /// A copy has no lifetime.
+    CopyLosesTtl,
+    /// A copy has the lifetime that the original was given, counted from the copy.
+    CopyRestartsTtl,
+    /// A copy takes the original away.
+    CopyMoves,
+    /// A copy keeps the lifetime of what was there.
+    CopyKeepsTargetTtl,
+    /// A copy is a link: it changes with the original.
+    CopyIsLink,
+    /// A copy of an absent key makes an empty entry.
+    CopyOfAbsentCreates,
+    /// A copy of an absent key removes the target.
+    CopyOfAbsentClears,
+    /// A copy of an absent key works, and does nothing.
+    CopyOfAbsentWorks,
+    /// A copy leaves alone what is there: `COPY` without `REPLACE`.
+    CopyDoesNotReplace,
+    /// `rename` leaves the original.
+    RenameLeavesSource,
+    /// `rename` loses the lifetime.
+    RenameLosesTtl,
+    /// `rename` of an absent key removes the target.
+    RenameOfAbsentClears,
+
+    // Streams.
+    /// A reader sees what is written later: it reads from the store as it goes.
+    ReaderSeesLater,
+    /// A reader loses the last byte.
+    ReaderEndsEarly,
+    /// A reader counts from the end the wrong way.
+    ReaderSeeksWrong,
+    /// `open` of an absent key gives an empty reader.
+    OpenOfAbsentEmpty,
+    /// `put_from` reads once: what comes in several pieces is cut.
+    StreamReadsOnce,
+    /// `put_from` takes an interruption for a failure.
+    StreamInterrupted,
+    /// `put_from` stores what came before the reader failed.
+    StreamStoresPart,
+    /// `put_from` removes the old entry before it reads: `open(path, "w")`.
+    StreamDeletesFirst,
+    /// `put_from` with a failing reader takes the old entry's lifetime away.
+    StreamFailureClearsTtl,
+    /// The error of `put_from` loses its cause.
+    StreamLosesCause,
+
+    // Errors.
+    /// `NotFound` names the target of the copy.
+    NotFoundNamesOther,
+    /// `NotFound` is told as `Unavailable`, which is transient.
+    NotFoundTransient,
+    /// A refused lifetime is told as something whose outcome is unknown.
+    RefusedUnknown,
+    /// The message repeats its cause.
+    ErrorRepeatsCause,
+    /// The message does not name the store.
+    ErrorWithoutStore,
+    /// The message does not name the key.
+    ErrorWithoutKey,
+    /// The message shows the value.
+    ErrorShowsValue,
+    /// The message of a refused `create` shows the value.
+    CreateErrorShowsValue,
+    /// `Debug` of the store shows the values.
+    DebugShowsValues,
+    /// `Debug` of the store shows the value that was read last: a buffer for replies.
+    DebugShowsLastRead,
+
+    // Capabilities and fixtures.
+    /// Says that it cannot list, and can.
+    DeniesListing,
+    /// Says that it can create, and cannot.
+    ClaimsCreate,
+    /// What it can do changes with the first write: asked of the server on the way.
+    CapabilitiesChange,
+    /// A second handle can do other things.
+    CapabilitiesOfHandle,
+    /// Every fixture has the same data.
+    SharedData,
+    /// A store that has no lifetimes refuses `Forever`.
+    ForeverRefused,
+    /// A store that has no lifetimes ignores that of `create`.
+    CreateTtlIgnoredWithout,
+    /// What the suite opts out of works.
+    OptedOutWorks,
+    /// What the suite opts out of says so, and does it all the same.
+    OptedOutHasEffect,
+    /// `copy`, of which the suite opts out, says so and makes an entry where there was none.
+    OptedOutAddsEntry,
+    /// `touch`, of which the suite opts out, says so and sets the lifetime.
+    OptedOutSetsTtl,
+    /// What the suite opts out of fails with another error.
+    OptedOutFailsOtherwise,
+    /// What the suite opts out of is promised by `capabilities()`.
+    OptedOutPromised,
+}
+
+impl Fault {
+    /// Whether it is about one capability, of which the suite opts out: there is one mutant for each.
+    pub(crate) fn is_of_opt_out(self) -> bool {
+        matches!(
+            self,
+            Self::OptedOutWorks | Self::OptedOutHasEffect | Self::OptedOutFailsOtherwise | Self::OptedOutPromised
+        )
+    }
+
+    /// Whether it is about batches of more than any other check writes.
+    pub(crate) fn needs_big_batches(self) -> bool {
+        matches!(self, Self::ManyCutAt65536 | Self::GetManyCutAt65536 | Self::DeleteManyCutAt65536)
+    }
+}

@@ -1,0 +1,264 @@
+//! A store that is right but for one fault.
+
+mod copying;
+mod listing;
+mod mangling;
+mod reading;
+mod removing;
+mod writing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use kv_core::{
+    Bytes, Capabilities, CapabilitiesBuilder, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys,
+    Prefix, Remaining, Result, Ttl, Value, ValueReader,
+};
+
+use crate::faults::Fault;
+use crate::right::{NAME, Right, Stored, lock, own};
+
+/// A store that does one thing wrong.
+pub(crate) struct Wrong {
+    pub(crate) inner: Right,
+    pub(crate) fault: Fault,
+    /// What the suite opts out of, where the fault is about that.
+    pub(crate) of: Option<Capability>,
+    /// Whether this is the second handle on its data.
+    pub(crate) second: bool,
+    state: Arc<Mutex<State>>,
+}
+
+/// What a fault remembers.
+#[derive(Default)]
+struct State {
+    /// A cache, by key.
+    cache: BTreeMap<KeyBuf, Option<Bytes>>,
+    /// What was there before the last write, by key.
+    previous: BTreeMap<KeyBuf, Option<Bytes>>,
+    /// The lifetimes given, by key.
+    given: BTreeMap<KeyBuf, Duration>,
+    /// The originals, by copy.
+    links: BTreeMap<KeyBuf, KeyBuf>,
+    deleted: BTreeSet<KeyBuf>,
+    /// What is forgotten by, or known to, the index.
+    index: BTreeSet<KeyBuf>,
+    reads: u64,
+    writes: u64,
+    reply: Option<Bytes>,
+    last_read: Bytes,
+    /// The threads that hold the lock with a listing.
+    listing: Vec<ThreadId>,
+    cursors: usize,
+    cursor: Option<std::vec::IntoIter<KeyBuf>>,
+}
+
+/// How something is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    One,
+    Many,
+    Stream,
+    Create,
+    Touch,
+}
+
+/// Long enough for another thread to come in between.
+fn pause() {
+    thread::sleep(Duration::from_millis(2));
+}
+
+impl Wrong {
+    pub(crate) fn new(inner: Right, fault: Fault, of: Option<Capability>, second: bool) -> Self {
+        Self { inner, fault, of, second, state: Arc::default() }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// What is at a key, expired or not.
+    fn raw(&self, key: Key<'_>) -> Option<Stored> {
+        self.inner.lock().get(&own(&key)).cloned()
+    }
+
+    /// An entry that has expired.
+    fn expired(&self, key: Key<'_>) -> Option<Stored> {
+        self.raw(key).filter(|stored| !self.inner.is_live(stored))
+    }
+
+    /// Something done to what is at a key, expired or not.
+    fn change(&self, key: Key<'_>, change: impl FnOnce(&mut Stored)) {
+        if let Some(stored) = self.inner.lock().get_mut(&own(&key)) {
+            change(stored);
+        }
+    }
+
+    /// Gives an entry that has a lifetime another hour.
+    fn extend(&self, key: Key<'_>) {
+        let end = self.inner.now() + Duration::from_secs(3600);
+        if self.inner.read(key).is_ok_and(|value| value.is_some()) {
+            self.change(key, |stored| stored.end = stored.end.map(|_| end));
+        }
+    }
+
+    /// Refuses where the fault makes everything wait for ever.
+    fn pass(&self) -> Result<()> {
+        if self.state().listing.contains(&thread::current().id()) {
+            return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for a listing's lock")));
+        }
+        Ok(())
+    }
+
+    /// The key that is used in place of another.
+    fn key(&self, key: Key<'_>) -> Result<KeyBuf> {
+        self.pass()?;
+        if self.is(Fault::LongKeysRefused) && key.len() > 240 {
+            return Err(Error::Backend(Failure::new(NAME, "the server refused the key").at(key)));
+        }
+        Ok(self.mangle_key(key))
+    }
+
+    fn keys(&self, keys: &[Key<'_>]) -> Result<Vec<KeyBuf>> {
+        keys.iter().map(|&key| self.key(key)).collect()
+    }
+
+    /// What comes of an operation that the suite has opted out of: `act` is what it would do.
+    fn opted_out<T>(&self, capability: Capability, act: impl FnOnce() -> Result<T>) -> Option<Result<T>> {
+        if self.of != Some(capability) {
+            return None;
+        }
+        match self.fault {
+            Fault::OptedOutWorks => Some(act()),
+            Fault::OptedOutHasEffect => Some(act().and(Err(Error::unsupported(NAME, capability)))),
+            Fault::OptedOutFailsOtherwise => Some(Err(Error::Backend(Failure::new(NAME, "unknown command")))),
+            _ => None,
+        }
+    }
+
+    /// What a store that lacks nothing would do.
+    fn whole(&self) -> Right {
+        let mut whole = self.inner.clone();
+        whole.config.lacking.clear();
+        whole
+    }
+}
+
+impl fmt::Debug for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Wrong");
+        shown.field("inner", &self.inner);
+        if self.is(Fault::DebugShowsValues) {
+            shown.field("values", &self.inner.lock().values().map(|stored| stored.value.clone()).collect::<Vec<_>>());
+        }
+        if self.is(Fault::DebugShowsLastRead) {
+            shown.field("buffer", &self.state().last_read);
+        }
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would be another fault")]
+impl KeyValueStore for Wrong {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let lacking = &self.inner.config.lacking;
+        let told = self.inner.capabilities();
+        let lacks = |more: &[Capability]| -> Capabilities {
+            let builder = Capabilities::builder().longest_ttl(told.longest_ttl()).ttl_resolution(told.ttl_resolution());
+            let builder = told.largest_value().map_or(builder.clone(), |limit| builder.largest_value(limit));
+            lacking
+                .iter()
+                .chain(more)
+                .fold(builder, |b, &capability| CapabilitiesBuilder::without(b, capability))
+                .build()
+        };
+        match self.fault {
+            Fault::DeniesListing => lacks(&[Capability::Listing]),
+            Fault::CapabilitiesChange if self.state().writes > 0 => lacks(&[Capability::Touch]),
+            Fault::CapabilitiesOfHandle if self.second => lacks(&[Capability::Touch]),
+            Fault::OptedOutPromised => self.whole().capabilities(),
+            _ => told,
+        }
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.get(self.key(key)?.as_key())
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        self.put(Way::One, self.key(key)?.as_key(), value.into_bytes(), ttl)
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        self.create(self.key(key)?.as_key(), value.into_bytes(), ttl)
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        self.delete(self.key(key)?.as_key())
+    }
+
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        self.contains(self.key(key)?.as_key())
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        self.ttl(self.key(key)?.as_key())
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        self.touch(self.key(key)?.as_key(), ttl)
+    }
+
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        self.pass()?;
+        self.list_wrongly(prefix)
+    }
+
+    fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        self.pass()?;
+        self.list_parts(delimiter, prefix)
+    }
+
+    fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        let keys = self.keys(keys)?;
+        self.get_many(&keys.iter().map(KeyBuf::as_key).collect::<Vec<_>>())
+    }
+
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        let keys = self.keys(&entries.iter().map(|entry| entry.key).collect::<Vec<_>>())?;
+        self.put_many(keys.iter().zip(entries).map(|(key, entry)| Entry { key: key.as_key(), ..entry }).collect())
+    }
+
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        let keys = self.keys(keys)?;
+        self.delete_many(&keys.iter().map(KeyBuf::as_key).collect::<Vec<_>>())
+    }
+
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.copy(self.key(from)?.as_key(), self.key(to)?.as_key())
+    }
+
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.rename(self.key(from)?.as_key(), self.key(to)?.as_key())
+    }
+
+    fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
+        self.open(self.key(key)?.as_key())
+    }
+
+    fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        self.put_from(self.key(key)?.as_key(), reader, ttl)
+    }
+}

@@ -1,0 +1,154 @@
+//! Keys, values and lifetimes that are not those that were given.
+
+use std::time::Duration;
+
+use kv_core::{Bytes, Key, KeyBuf, Ttl};
+
+use super::{Way, Wrong};
+use crate::faults::Fault;
+use crate::right::own;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// 64 KiB.
+const CUT: usize = 1 << 16;
+
+impl Wrong {
+    pub(super) fn mangle_key(&self, key: Key<'_>) -> KeyBuf {
+        let mangled = match self.fault {
+            Fault::KeysLowerCased => key.to_ascii_lowercase(),
+            Fault::KeysPercentDecoded => percent_decoded(&key),
+            Fault::KeysCutAt64 => key.chars().take(64).collect(),
+            Fault::KeysNormalised => key.replace("/./", "/").replace("//", "/"),
+            Fault::KeysHashed => {
+                format!("{:02x}", key.bytes().fold(7_u8, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte)))
+            }
+            _ => return key.into(),
+        };
+        KeyBuf::new(mangled).unwrap_or_else(|_| key.into())
+    }
+
+    pub(super) fn mangle_value(&self, way: Way, key: Key<'_>, value: Bytes) -> Bytes {
+        let limit = self.inner.config.largest_value.and_then(|limit| usize::try_from(limit).ok());
+        let cut = |value: &Bytes, at: usize| value.slice(..at.min(value.len()));
+        let until = |end: &[u8]| value.windows(end.len()).position(|part| part == end);
+        match (self.fault, way) {
+            (Fault::ValueCutAtNul, _) | (Fault::CreateCutsAtNul, Way::Create) => {
+                cut(&value, until(b"\0").unwrap_or(value.len()))
+            }
+            (Fault::ValueTrimmed, _) => Bytes::copy_from_slice(value.trim_ascii()),
+            (Fault::ValueAsUtf8, _) => String::from_utf8_lossy(&value).into_owned().into(),
+            (Fault::ValueCutAt64K, _) | (Fault::ManyValueCutAt64K, Way::Many)
+                // What is too large is refused all the same.
+                if limit.is_none_or(|limit| value.len() <= limit) =>
+            {
+                cut(&value, CUT)
+            }
+            (Fault::ValueEndsAtEnd, _) => cut(&value, until(b"END\r\n").unwrap_or(value.len())),
+            (Fault::ShorterValueKeepsTail, _) => match self.raw(key) {
+                Some(old) if old.value.len() > value.len() => {
+                    [&value[..], old.value.get(value.len()..).unwrap_or_default()].concat().into()
+                }
+                _ => value,
+            },
+            (Fault::TooLargeCut, _) | (Fault::TooLargeCreated, Way::Create) => {
+                limit.map_or(value.clone(), |limit| cut(&value, limit))
+            }
+            _ => value,
+        }
+    }
+
+    pub(super) fn mangle_ttl(&self, way: Way, key: Key<'_>, ttl: Ttl) -> Ttl {
+        let lifetime = match ttl {
+            Ttl::After(lifetime) => lifetime,
+            Ttl::Default => return self.mangle_default(way),
+            Ttl::Forever if self.is(Fault::ForeverIsDefault) => return Ttl::Default,
+            Ttl::Forever => return ttl,
+        };
+        let has_expired = |fault| self.is(fault) && lifetime > self.inner.config.longest_ttl;
+        if has_expired(Fault::HugeTtlForever) || has_expired(Fault::HugeTtlInStreamForever) && way == Way::Stream {
+            return Ttl::Forever;
+        }
+        assert!(!has_expired(Fault::HugeTtlPanics), "overflow when adding duration to instant");
+        if lifetime > self.inner.config.longest_ttl {
+            return ttl;
+        }
+        self.mangle_lifetime(way, key, lifetime)
+    }
+
+    fn mangle_default(&self, way: Way) -> Ttl {
+        match (self.fault, way) {
+            (Fault::ManyIgnoresDefault, Way::Many)
+            | (Fault::CreateIgnoresDefault, Way::Create)
+            | (Fault::StreamIgnoresDefault, Way::Stream)
+            | (Fault::TouchIgnoresDefault, Way::Touch) => Ttl::Forever,
+            (Fault::DefaultUnasked, _) if self.inner.config.default_ttl.is_none() => {
+                Ttl::After(Duration::from_secs(300))
+            }
+            _ => Ttl::Default,
+        }
+    }
+
+    #[allow(clippy::match_same_arms, reason = "one arm for each kind of fault")]
+    fn mangle_lifetime(&self, way: Way, key: Key<'_>, lifetime: Duration) -> Ttl {
+        let seconds = Duration::from_secs(lifetime.as_secs());
+        let long = lifetime > 30 * DAY;
+        Ttl::After(match (self.fault, way) {
+            (Fault::TtlCutToSeconds, _)
+            | (Fault::CreateTtlCutToSeconds, Way::Create)
+            | (Fault::ManyTtlCutToSeconds, Way::Many)
+            | (Fault::StreamTtlCutToSeconds, Way::Stream)
+            | (Fault::TouchTtlCutToSeconds, Way::Touch) => seconds,
+            (Fault::TtlCutToMilliseconds, _) => seconds + Duration::from_millis(lifetime.subsec_millis().into()),
+            (Fault::TtlCutToForever, _) if seconds.is_zero() && !lifetime.is_zero() => return Ttl::Forever,
+            (Fault::TtlCutToForever, _) => seconds,
+            (Fault::ZeroTtlForever, Way::One | Way::Many | Way::Stream)
+            | (Fault::ZeroTtlInManyForever, Way::Many)
+            | (Fault::ZeroTtlInStreamForever, Way::Stream)
+            | (Fault::TouchZeroForever, Way::Touch)
+            | (Fault::CreateZeroStays, Way::Create)
+                if lifetime.is_zero() =>
+            {
+                return Ttl::Forever;
+            }
+            (Fault::ThirtyDays, _) | (Fault::ThirtyDaysInStream, Way::Stream) if long => Duration::ZERO,
+            (Fault::TtlCapped, _) => lifetime.min(365 * DAY),
+            (Fault::TtlWraps, _) => Duration::new(lifetime.as_secs() & 0x7FFF_FFFF, lifetime.subsec_nanos()),
+            (Fault::GoesEarly, _) => lifetime.saturating_sub(Duration::from_millis(1)),
+            (Fault::GoesLate, _) if !lifetime.is_zero() => lifetime + Duration::from_secs(1),
+            (Fault::ManyIgnoresTtl, Way::Many)
+            | (Fault::StreamIgnoresTtl, Way::Stream)
+            | (Fault::CreateIgnoresTtl, Way::Create) => return Ttl::Forever,
+            (Fault::CreateTtlIgnoredWithout, Way::Create) => return Ttl::Forever,
+            (Fault::TouchOnlyExtends | Fault::TouchOnlyShortens, Way::Touch) => {
+                return self.mangle_touch(key, lifetime);
+            }
+            _ => lifetime,
+        })
+    }
+
+    /// The lifetime of a touch, or the old one if that is longer, or shorter.
+    fn mangle_touch(&self, key: Key<'_>, lifetime: Duration) -> Ttl {
+        let end = self.inner.lock().get(&own(&key)).map(|stored| stored.end);
+        let old = match end {
+            None => return Ttl::After(lifetime),
+            Some(None) => Duration::MAX,
+            Some(Some(end)) => end.saturating_sub(self.inner.now()),
+        };
+        let kept = if self.is(Fault::TouchOnlyExtends) { old.max(lifetime) } else { old.min(lifetime) };
+        if kept == Duration::MAX { Ttl::Forever } else { Ttl::After(kept) }
+    }
+}
+
+fn percent_decoded(key: &str) -> String {
+    let mut pieces = key.split('%');
+    let mut decoded = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let byte = piece.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte.zip(piece.get(2..)) {
+            Some((byte, rest)) => decoded.extend([&String::from(char::from(byte)), rest]),
+            None => decoded.extend(["%", piece]),
+        }
+    }
+    decoded
+}

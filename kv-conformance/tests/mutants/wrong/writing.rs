@@ -1,0 +1,377 @@
+//! Writing wrongly: `put`, `put_many`, `put_from`, `create`, `touch`.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::Duration;
+
+use kv_core::{Bytes, Capability, Entry, Error, Failure, Key, KeyValueStore, Result, Ttl};
+
+use super::{Way, Wrong, pause};
+use crate::faults::Fault;
+use crate::right::{NAME, OWN, Right, Stored, own, read_all};
+
+/// What is longer takes time to write, where the fault is about that.
+const SLOW: usize = 1000;
+
+impl Wrong {
+    pub(super) fn put(&self, way: Way, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<()> {
+        let value = self.mangle_value(way, key, value);
+        let ttl = self.mangle_ttl(way, key, ttl);
+        if let Err(error) = self.check(key, value.len(), ttl) {
+            return self.refuse(key, &value, error);
+        }
+        let zero = ttl == Ttl::After(Duration::ZERO);
+        let old = self.inner.live(&self.inner.lock(), &key).cloned();
+        self.remember(way, key, ttl, old.as_ref());
+        match self.fault {
+            Fault::FirstWriteWins if old.is_some() => return Ok(()),
+            Fault::Tombstones if self.state().deleted.contains(key.as_str()) => return Ok(()),
+            Fault::LostWrite if self.state().writes.is_multiple_of(500) => return Ok(()),
+            Fault::ZeroTtlKeepsOld if zero => return Ok(()),
+            Fault::EvictsAt500 => {
+                let mut map = self.inner.lock();
+                if map.len() >= 500 {
+                    map.pop_first();
+                }
+            }
+            _ => {}
+        }
+        let torn = matches!(
+            (self.fault, way),
+            (Fault::TornWrite, Way::One) | (Fault::TornMany, Way::Many) | (Fault::TornStream, Way::Stream)
+        );
+        if torn && value.len() > SLOW {
+            self.inner.write(key, value.slice(..value.len() / 2).into(), ttl)?;
+            pause();
+        }
+        if self.is(Fault::NothingBetween) && value.len() > SLOW {
+            self.inner.remove(key)?;
+            pause();
+        }
+        self.inner.write(key, value.into(), ttl)?;
+        let keeps = match (self.fault, way) {
+            (Fault::PutKeepsTtl, Way::One) => !matches!(ttl, Ttl::After(_)),
+            (Fault::ManyKeepsTtl, Way::Many) | (Fault::StreamKeepsTtl, Way::Stream) => true,
+            _ => false,
+        };
+        if let Some(old) = old.filter(|_| keeps) {
+            self.change(key, |stored| stored.end = old.end);
+        }
+        Ok(())
+    }
+
+    /// Keeps what the faults need to know of a write.
+    fn remember(&self, way: Way, key: Key<'_>, ttl: Ttl, old: Option<&Stored>) {
+        let mut state = self.state();
+        state.writes += 1;
+        if self.is(Fault::StaleRead) {
+            state.previous.insert(key.into(), old.map(|old| old.value.clone()));
+        }
+        if let Ttl::After(ttl) = ttl {
+            state.given.insert(key.into(), ttl);
+        }
+        state.links.remove(key.as_str());
+        if !self.is(Fault::Tombstones) && !self.is(Fault::ContainsDeleted) {
+            state.deleted.remove(key.as_str());
+        }
+        if self.is(Fault::ZeroTtlListed) && ttl == Ttl::After(Duration::ZERO) && old.is_some() {
+            state.deleted.insert(key.into());
+        }
+        let indexed = match self.fault {
+            Fault::ManyNotListed => way == Way::Many,
+            Fault::CreatedNotListed => way == Way::Create,
+            Fault::StreamNotListed => way == Way::Stream,
+            Fault::IndexOfHandle => true,
+            _ => false,
+        };
+        if indexed {
+            state.index.insert(key.into());
+        } else {
+            state.index.remove(key.as_str());
+        }
+        if self.is(Fault::HandleCaches) {
+            // Only reads fill the cache. What is written is forgotten by this handle alone.
+            state.cache.remove(key.as_str());
+        }
+    }
+
+    /// Whether this can be written.
+    fn check(&self, key: Key<'_>, size: usize, ttl: Ttl) -> Result<()> {
+        let limit = self.inner.config.largest_value.unwrap_or(u64::MAX);
+        let longest = Duration::from_secs(365 * 24 * 60 * 60);
+        match (self.fault, ttl) {
+            (Fault::LimitOneLow, _) if size as u64 == limit => {
+                return Err(Error::value_too_large(NAME, key, size as u64, limit - 1));
+            }
+            (Fault::LongTtlRefused, Ttl::After(ttl)) if ttl > longest => {
+                return Err(Error::invalid_ttl(NAME, key, ttl, longest));
+            }
+            (Fault::ForeverRefused, Ttl::Forever) => return Err(Error::unsupported(NAME, Capability::Lifetimes)),
+            _ => {}
+        }
+        if self.of == Some(Capability::Lifetimes) && self.fault.is_of_opt_out() {
+            // Then `refuse` sees to it.
+            self.inner.check(key, 0, ttl)?;
+            return Ok(());
+        }
+        self.inner.check(key, size, ttl).map(drop)
+    }
+
+    /// Refuses a write, or not.
+    fn refuse(&self, key: Key<'_>, value: &Bytes, error: Error) -> Result<()> {
+        let forever = |value: &Bytes| {
+            Right::insert(&mut self.inner.lock(), key, value.clone(), None);
+        };
+        match (self.fault, &error) {
+            (_, Error::Unsupported { operation, .. }) => {
+                let write = || self.whole().write(key, value.clone().into(), Ttl::Forever);
+                return self.opted_out(*operation, write).unwrap_or(Err(error));
+            }
+            (Fault::TooLargeDeletes, Error::ValueTooLarge { .. })
+            | (Fault::RefusedTtlDeletes, Error::InvalidTtl { .. }) => {
+                self.inner.remove(key)?;
+            }
+            (Fault::TooLargeClearsTtl, Error::ValueTooLarge { .. })
+            | (Fault::RefusedTtlClearsOld, Error::InvalidTtl { .. }) => self.change(key, |stored| stored.end = None),
+            (Fault::TooLargeWrongNumbers, Error::ValueTooLarge { size, limit, .. }) => {
+                return Err(Error::value_too_large(NAME, key, *limit, *size));
+            }
+            (Fault::LimitOneHigh, Error::ValueTooLarge { size, limit, .. }) if *size == limit + 1 => {
+                forever(value);
+                return Ok(());
+            }
+            (Fault::RefusedTtlWrites, Error::InvalidTtl { .. }) => forever(value),
+            (_, Error::InvalidTtl { ttl, longest, .. }) => {
+                return Err(self.invalid_ttl(key, value, *ttl, *longest).unwrap_or(error));
+            }
+            _ => {}
+        }
+        Err(error)
+    }
+
+    /// An `InvalidTtl` that tells something wrong.
+    fn invalid_ttl(&self, key: Key<'_>, value: &Bytes, ttl: Duration, longest: Duration) -> Option<Error> {
+        let shown = || format!("{NAME}, of {}", String::from_utf8_lossy(value));
+        match self.fault {
+            Fault::InvalidTtlWrongNumbers => Some(Error::invalid_ttl(NAME, key, ttl, ttl)),
+            Fault::ErrorShowsValue => Some(Error::invalid_ttl(&shown(), key, ttl, longest)),
+            Fault::ErrorWithoutStore => Some(Error::invalid_ttl("", key, ttl, longest)),
+            Fault::ErrorWithoutKey => Some(Error::invalid_ttl(NAME, kv_core::key!("?"), ttl, longest)),
+            Fault::RefusedUnknown => {
+                Some(Error::Backend(Failure::new(NAME, "the lifetime was refused").at(key).with_unknown_outcome()))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn put_many(&self, mut entries: Vec<Entry<'_>>) -> Result<()> {
+        match self.fault {
+            Fault::ManyOneTtl => {
+                let first = entries.first().map_or(Ttl::Default, |entry| entry.ttl);
+                for entry in &mut entries {
+                    entry.ttl = first;
+                }
+            }
+            Fault::ManyFirstWins => {
+                let mut seen = BTreeSet::new();
+                entries.retain(|entry| seen.insert(entry.key));
+            }
+            Fault::ManySkipsExisting => {
+                entries.retain(|entry| self.inner.read(entry.key).is_ok_and(|old| old.is_none()));
+            }
+            Fault::ManyClearsOthers => self.inner.lock().retain(|name, _| !name.starts_with(OWN)),
+            Fault::ManyCutAt1000 => entries.truncate(1000),
+            Fault::ManyCutAt65536 => entries.truncate(1 << 16),
+            _ => {}
+        }
+        let keys = entries.iter().map(|entry| own(&entry.key)).collect::<Vec<_>>();
+        for entry in entries {
+            let written = self.put(Way::Many, entry.key, entry.value.into_bytes(), entry.ttl);
+            match self.fault {
+                Fault::ManySkipsRefused => {}
+                Fault::ManyRefusedLosesNamed if written.is_err() => {
+                    self.inner.lock().retain(|name, _| !keys.contains(name));
+                    return written;
+                }
+                Fault::ManyRefusedLosesOthers if written.is_err() => {
+                    self.inner.lock().retain(|name, _| keys.contains(name));
+                    return written;
+                }
+                _ => written?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_from(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        let limit = self.inner.config.largest_value;
+        if self.is(Fault::StreamDeletesFirst) {
+            self.inner.remove(key)?;
+        }
+        let mut piece = vec![0; 8192];
+        let mut reader = Interruptible { reader, interrupted: self.is(Fault::StreamInterrupted), given: Vec::new() };
+        let value = if self.is(Fault::StreamReadsOnce) {
+            let count = reader.read(&mut piece).unwrap_or_default();
+            Ok(piece.into_iter().take(count).collect())
+        } else {
+            read_all(limit, key, &mut reader)
+        };
+        let value = value.or_else(|error| {
+            match self.fault {
+                Fault::StreamStoresPart => self.put(Way::Stream, key, reader.given.into(), ttl)?,
+                Fault::StreamFailureClearsTtl => self.change(key, |stored| stored.end = None),
+                _ => {}
+            }
+            Err(match (self.fault, error) {
+                (Fault::StreamLosesCause, Error::Io { .. }) => {
+                    Error::io(key, "reading the value to be stored", std::io::Error::other("it failed"))
+                }
+                (Fault::ErrorRepeatsCause, Error::Io { source, .. }) => {
+                    Error::io(key, format!("reading the value to be stored: {source}, so it"), source)
+                }
+                (_, error) => error,
+            })
+        })?;
+        self.put(Way::Stream, key, value.into(), ttl)
+    }
+
+    pub(super) fn create(&self, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<bool> {
+        let over = || self.whole().write(key, value.clone().into(), Ttl::Forever).map(|()| true);
+        if let Some(result) = self.opted_out(Capability::Create, over) {
+            return result;
+        }
+        if self.is(Fault::ClaimsCreate) {
+            return Err(Error::unsupported(NAME, Capability::Create));
+        }
+        let value = self.mangle_value(Way::Create, key, value);
+        let mut mangled = self.mangle_ttl(Way::Create, key, ttl);
+        if self.is(Fault::CreateTtlIgnoredWithout) {
+            mangled = Ttl::Forever;
+        }
+        if let Err(error) = self.check(key, value.len(), mangled) {
+            if let (Fault::CreateErrorShowsValue, Error::InvalidTtl { ttl, longest, .. }) = (self.fault, &error) {
+                let shown = format!("{NAME}, of {}", String::from_utf8_lossy(&value));
+                return Err(Error::invalid_ttl(&shown, key, *ttl, *longest));
+            }
+            if self.is(Fault::RefusedCreateStores) {
+                self.inner.write_if_absent(key, value.into(), Ttl::Forever)?;
+                return Err(error);
+            }
+            return self.refuse(key, &value, error).map(|()| true);
+        }
+        self.create_checked(key, value, mangled)
+    }
+
+    fn create_checked(&self, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<bool> {
+        let absent = self.get(key)?.is_none();
+        match self.fault {
+            Fault::CreateStoresNothing => return Ok(absent),
+            Fault::EmptyValueIsAbsent | Fault::CreateRace if absent => {
+                pause();
+                self.inner.write(key, value.into(), ttl)?;
+                return Ok(true);
+            }
+            Fault::CreateOverExpiredRace if self.expired(key).is_some() => {
+                pause();
+                self.inner.write(key, value.into(), ttl)?;
+                return Ok(true);
+            }
+            Fault::ExpiredBlocksCreate if self.raw(key).is_some() => return Ok(false),
+            Fault::Tombstones if self.state().deleted.contains(key.as_str()) => return Ok(false),
+            Fault::CreateZeroDeletes if ttl == Ttl::After(Duration::ZERO) => {
+                self.inner.remove(key)?;
+                return Ok(absent);
+            }
+            _ => {}
+        }
+        let created = self.inner.write_if_absent(key, value.clone().into(), ttl)?;
+        if created {
+            self.remember(Way::Create, key, ttl, None);
+        }
+        match self.fault {
+            Fault::RefusedCreateSetsTtl if !created => {
+                self.inner.set_expiry(key, ttl)?;
+            }
+            Fault::RefusedCreateSetsValue if !created => self.change(key, |stored| stored.value = value),
+            _ => {}
+        }
+        Ok(created)
+    }
+
+    pub(super) fn touch(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        if let Some(result) = self.opted_out(Capability::Touch, || self.whole().set_expiry(key, ttl)) {
+            return result;
+        }
+        if self.is(Fault::OptedOutSetsTtl) && ttl != Ttl::After(Duration::ZERO) {
+            self.whole().set_expiry(key, ttl)?;
+        }
+        if !self.inner.capabilities().supports(Capability::Touch) {
+            return self.inner.set_expiry(key, ttl);
+        }
+        let ttl = self.mangle_ttl(Way::Touch, key, ttl);
+        let zero = ttl == Ttl::After(Duration::ZERO);
+        if let Err(error) = self.check(key, 0, ttl) {
+            if self.is(Fault::RefusedTouchDeletes) {
+                self.inner.remove(key)?;
+            }
+            // What a refused write stores, a touch would not.
+            return if self.is(Fault::RefusedTtlWrites) {
+                Err(error)
+            } else {
+                self.refuse(key, &Bytes::new(), error).map(|()| true)
+            };
+        }
+        let old = self.inner.live(&self.inner.lock(), &key).cloned();
+        match self.fault {
+            Fault::TouchCreates if old.is_none() => self.inner.write(key, Bytes::new().into(), ttl)?,
+            Fault::TouchRace => {
+                let Some(old) = old else { return Ok(false) };
+                pause();
+                self.inner.write(key, old.value.into(), ttl)?;
+                return Ok(true);
+            }
+            Fault::TouchForeverIgnored if ttl == Ttl::Forever => return Ok(old.is_some()),
+            Fault::ExpiredTouched if self.expired(key).is_some() => {
+                self.change(key, |stored| stored.end = None);
+                return Ok(true);
+            }
+            _ => {}
+        }
+        let touched = self.inner.set_expiry(key, ttl)?;
+        if touched {
+            let mut state = self.state();
+            if let Ttl::After(ttl) = ttl {
+                state.given.insert(key.into(), ttl);
+            }
+            if self.is(Fault::ZeroTtlListed) && zero {
+                state.deleted.insert(key.into());
+            }
+        }
+        if self.is(Fault::TouchCutsValue) {
+            self.change(key, |stored| stored.value.truncate(4096));
+        }
+        Ok(touched || self.is(Fault::TouchAlwaysTrue))
+    }
+}
+
+/// A reader that remembers what it has given, and may take an interruption for a failure.
+struct Interruptible<'a> {
+    reader: &'a mut dyn Read,
+    interrupted: bool,
+    given: Vec<u8>,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.reader.read(buffer) {
+            Ok(count) => {
+                self.given.extend(buffer.iter().take(count));
+                Ok(count)
+            }
+            Err(error) if self.interrupted && error.kind() == std::io::ErrorKind::Interrupted => {
+                Err(std::io::Error::other("interrupted"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
