@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kv_core::{Capabilities, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 
-use crate::failure::{NotPassed, Outcome};
+use crate::failure::{NotPassed, Outcome, show_error};
 use crate::fixture::Fixture;
 use crate::suite::Suite;
 use crate::time::{End, Known, Time};
@@ -39,7 +39,9 @@ impl<'a> Context<'a> {
     /// Puts data that is not the store's beside it.
     pub(crate) fn plant_foreign_data(&self) -> Outcome {
         match &self.fixture.plant {
-            Some(plant) => Ok(plant()?),
+            Some(plant) => plant().map_err(|error| {
+                NotPassed::failed(format_args!("the fixture's foreign_data failed: {}", show_error(&*error)))
+            }),
             None => Err(NotPassed::Ignored("the fixture has no foreign data to put beside the store's own".into())),
         }
     }
@@ -51,6 +53,12 @@ impl<'a> Context<'a> {
     /// Whether the suite has to check this: it was not opted out of.
     pub(crate) fn has(&self, capability: Capability) -> bool {
         !self.suite.is_opted_out(capability)
+    }
+
+    /// This size, or the largest that the store takes.
+    pub(crate) fn size(&self, size: usize) -> usize {
+        let limit = self.capabilities().largest_value().unwrap_or(u64::MAX);
+        usize::try_from(limit).map_or(size, |limit| limit.min(size))
     }
 
     /// A lifetime that ends within the check, and before which something can be done.

@@ -110,6 +110,9 @@ pub(crate) fn show_error(error: &(dyn StdError + 'static)) -> String {
         Some(error) => format!("Err({}): {error}", kind_of(error)),
         None => error.to_string(),
     };
+    if let Some(Error::Unsupported { operation, .. }) = error.downcast_ref() {
+        shown.push_str(&ADVICE.replace("CAPABILITY", &format!("{operation:?}")));
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
         shown.push_str("\n          caused by: ");
@@ -118,6 +121,11 @@ pub(crate) fn show_error(error: &(dyn StdError + 'static)) -> String {
     }
     shown
 }
+
+/// What to do about an operation that is not supported.
+const ADVICE: &str = "
+          (if the store cannot do this, say so: .without(Capability::CAPABILITY) in capabilities(),
+          .opt_out(Capability::CAPABILITY, \"why\") in the suite)";
 
 /// The name of the variant of an error.
 pub(crate) fn kind_of(error: &Error) -> &'static str {
@@ -139,6 +147,9 @@ pub(crate) fn kind_of(error: &Error) -> &'static str {
 pub(crate) fn show(value: &dyn Debug) -> String {
     const SHOWN: usize = 300;
     let shown = format!("{value:?}");
+    if shown == "()" {
+        return "success".into();
+    }
     match shown.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}… ({} characters)", shown.get(..end).unwrap_or_default(), shown.len()),
         None => shown,

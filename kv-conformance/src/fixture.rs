@@ -54,7 +54,7 @@ impl Fixture {
     }
 
     /// A way to put data beside this store's own that is not the store's and that it has to overlook (clause L5): keys of
-    /// other name spaces, objects of other types, names that are not keys.
+    /// other name spaces, objects of other types, names that are not keys. It is called more than once for a store.
     #[must_use]
     pub fn foreign_data(mut self, plant: impl Fn() -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
         self.plant = Some(Box::new(plant));

@@ -34,7 +34,8 @@ struct During {
 }
 
 fn wrong<T>(step: &Operation, want: &str, got: &dyn Debug) -> Outcome<T> {
-    Err(NotPassed::Failed(format!("{step:?}\nexpected: {want}\ngot:      {}", show(got))))
+    let clauses = step.clauses();
+    Err(NotPassed::Failed(format!("{}\nexpected: {want}\ngot:      {}\nclauses:  {clauses}", show(step), show(got))))
 }
 
 impl<'a> Model<'a> {
@@ -194,7 +195,7 @@ impl<'a> Model<'a> {
         match result {
             Ok(got) => Ok((got, During { before, after })),
             Err(error) => {
-                Err(NotPassed::Failed(format!("{step:?}\nexpected: it works\ngot:      {}", show_error(&error))))
+                Err(NotPassed::Failed(format!("{}\nexpected: it works\ngot:      {}", show(step), show_error(&error))))
             }
         }
     }

@@ -37,6 +37,30 @@ pub(crate) enum Operation {
     Wait(Wait),
 }
 
+impl Operation {
+    /// The clauses that a wrong answer breaks: of this step, or of an earlier one that this step has brought to light.
+    pub(crate) fn clauses(&self) -> &'static str {
+        match self {
+            Self::Get(_) => "P1, P2, T2, T5 or V1",
+            Self::GetInto(_) => "S3, or P1, P2, T2, T5 or V1",
+            Self::GetMany(_) => "B1, or P1, P2, T2, T5 or V1",
+            Self::Put(..) => "P1 or T1",
+            Self::PutFrom(..) => "S2",
+            Self::PutMany(_) => "B2",
+            Self::Create(..) => "P4 or T5",
+            Self::Delete(_) => "D1 or T5",
+            Self::DeleteMany(_) => "B3 or T5",
+            Self::Contains(_) => "T5 or P1",
+            Self::Ttl(_) | Self::Touch(..) => "T6, T5 or P2",
+            Self::Copy(..) => "C1, C3, C4 or T5",
+            Self::Rename(..) => "C2, C3, C4 or T5",
+            Self::Keys(_) => "L1, K4 or T5",
+            Self::Prefixes(_) => "L6, L1 or T5",
+            Self::Wait(_) => "T2",
+        }
+    }
+}
+
 /// The lifetime that a step gives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lifetime {
@@ -103,10 +127,11 @@ impl Pace {
 
 /// Random steps, of what the store can do.
 pub(crate) fn operations(context: &Context<'_>) -> impl Strategy<Value = Operation> + use<> {
+    let largest = context.size(5000);
     let key = || select(KEYS);
     let keys = || vec(select(KEYS), 0..8);
     let value = || {
-        Union::new_weighted(vec![(4, vec(any::<u8>(), 0..4).boxed()), (1, vec(any::<u8>(), 0..5000).boxed())])
+        Union::new_weighted(vec![(4, vec(any::<u8>(), 0..4).boxed()), (1, vec(any::<u8>(), 0..=largest).boxed())])
             .prop_map(Bytes::from)
     };
     let mut lifetimes = vec![Lifetime::Default, Lifetime::Forever];

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Debug;
 
 use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, show};
@@ -45,31 +45,22 @@ where
     let Effort { cases, shrinking } = effort;
     let config = Config { cases, max_shrink_iters: shrinking, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, rng(context.seed));
-    // proptest keeps a message at most; this keeps the outcome itself.
-    let last = RefCell::new(None);
+    // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
+    // when it did fail is kept here. The last input that fails is the simplest.
+    let failed = RefCell::new(None);
     let result = runner.run(inputs, |input| {
         holds(&input).map_err(|outcome| {
-            *last.borrow_mut() = Some(outcome);
+            *failed.borrow_mut() = Some((outcome, shown(&input)));
             TestCaseError::fail("does not hold")
         })
     });
-    match (result, last.into_inner()) {
+    match (result, failed.into_inner()) {
         (Ok(()), _) => Ok(()),
-        (Err(TestError::Fail(_, simplest)), Some(NotPassed::Failed(_))) => {
-            // What was kept is of the last input tried, which need not be the simplest one.
-            let message = match holds(&simplest) {
-                Err(NotPassed::Failed(message)) => message,
-                _ => {
-                    "(it failed, and held when it was tried again: a race, or a store that is not deterministic)".into()
-                }
-            };
+        (Err(_), Some((NotPassed::Failed(message), input))) => {
             let seed = context.seed;
-            Err(NotPassed::Failed(format!(
-                "{message}\nsimplest: {}\nseed:     KV_CONFORMANCE_SEED={seed}",
-                shown(&simplest)
-            )))
+            Err(NotPassed::Failed(format!("{message}\nsimplest: {input}\nseed:     KV_CONFORMANCE_SEED={seed}")))
         }
-        (Err(_), Some(outcome)) => Err(outcome),
+        (Err(_), Some((outcome, _))) => Err(outcome),
         (Err(error), None) => Err(NotPassed::Failed(format!("{error:?}"))),
     }
 }

@@ -1,6 +1,7 @@
 //! The checks that a store has to pass, and how they are run.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,13 +34,13 @@ pub struct Suite {
     name: String,
     open: Open,
     open_with_default_ttl: Option<OpenWithTtl>,
-    opt_outs: Vec<(Capability, String)>,
+    opt_outs: BTreeMap<Capability, String>,
 }
 
 impl Suite {
     /// A suite of this name, whose checks get their stores from `open`: each a fresh one, several at the same time.
     pub fn new(name: impl Into<String>, open: impl Fn() -> Result<Fixture, BoxError> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), open: Box::new(open), open_with_default_ttl: None, opt_outs: Vec::new() }
+        Self { name: name.into(), open: Box::new(open), open_with_default_ttl: None, opt_outs: BTreeMap::new() }
     }
 
     /// How to make a fixture whose store is configured with a default lifetime (clause T1).
@@ -57,17 +58,17 @@ impl Suite {
     /// Opts out of what the store cannot do, and says why (clause O3).
     ///
     /// The checks that need it are shown as ignored, with the reason. In their place the opt-out is verified: the
-    /// operation has to return `Unsupported` and to change nothing, and `capabilities()` has to say the same. Whoever
-    /// opts out of [`Capability::Lifetimes`] opts out of [`Capability::TtlReading`] and [`Capability::Touch`].
+    /// operation has to return `Unsupported` and to change nothing, and `capabilities()` has to say the same. An opt-out
+    /// of [`Capability::Lifetimes`] is one of [`Capability::TtlReading`] and [`Capability::Touch`] too.
     #[must_use]
     pub fn opt_out(mut self, capability: Capability, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         if capability == Capability::Lifetimes {
             for implied in [Capability::TtlReading, Capability::Touch] {
-                self.opt_outs.push((implied, reason.clone()));
+                self.opt_outs.entry(implied).or_insert_with(|| reason.clone());
             }
         }
-        self.opt_outs.push((capability, reason));
+        self.opt_outs.insert(capability, reason);
         self
     }
 
@@ -84,6 +85,11 @@ impl Suite {
         Report { suite: self.name.clone(), seed, results }
     }
 
+    /// The names of the checks, those that verify opt-outs included.
+    pub fn check_names(&self) -> Vec<String> {
+        self.checks().iter().map(|check| check.name().to_owned()).collect()
+    }
+
     /// Runs the checks whose name contains `filter`, as [`run`](Self::run) does.
     pub fn run_matching(&self, filter: &str) -> Report {
         let seed = seed();
@@ -94,7 +100,12 @@ impl Suite {
     }
 
     pub(crate) fn is_opted_out(&self, capability: Capability) -> bool {
-        self.opt_outs.iter().any(|(opted_out, _)| *opted_out == capability)
+        self.opt_outs.contains_key(&capability)
+    }
+
+    /// Why the store opts out of this, if it does.
+    pub(crate) fn reason(&self, capability: Capability) -> Option<&str> {
+        self.opt_outs.get(&capability).map(String::as_str)
     }
 
     pub(crate) fn open(&self) -> Outcome<Fixture> {
@@ -110,13 +121,13 @@ impl Suite {
 
     /// The checks of the contract and those of the opt-outs.
     fn checks(&self) -> Vec<Check> {
-        let opt_outs = self.opt_outs.iter().map(|(capability, _)| checks::opt_out_of(*capability));
+        let opt_outs = self.opt_outs.keys().map(|&capability| checks::opt_out_of(capability));
         checks::all().copied().chain(opt_outs).collect()
     }
 
     /// Why a check is not to be run, if it needs something that was opted out of.
     fn ignored_because(&self, check: &Check) -> Option<String> {
-        let (capability, reason) = self.opt_outs.iter().find(|(opted_out, _)| check.needs.contains(opted_out))?;
+        let (capability, reason) = self.opt_outs.iter().find(|(capability, _)| check.needs.contains(capability))?;
         Some(format!("opted out of {capability}: {reason}"))
     }
 
@@ -126,7 +137,7 @@ impl Suite {
             Some(reason) => Verdict::Ignored(reason),
             None => self.try_check(check, seed),
         };
-        CheckResult { name: check.name().into_owned(), clauses: check.clauses, verdict, took: started.elapsed() }
+        CheckResult { name: check.name().to_owned(), clauses: check.clauses, verdict, took: started.elapsed() }
     }
 
     fn try_check(&self, check: &Check, seed: u64) -> Verdict {
@@ -149,14 +160,16 @@ impl Suite {
     /// A finding, with the clauses that it breaks and how to see it again.
     fn explain(&self, check: &Check, message: &str) -> String {
         let clauses = match check.clauses {
-            few @ ([_] | [_, _] | [_, _, _]) => {
-                let quoted = few.iter().map(|clause| format!("clause {}", checks::clause_text(clause)));
-                quoted.collect::<Vec<_>>().join("\n")
-            }
-            many => format!("one of the clauses {}", many.join(" ")),
+            few @ ([_] | [_, _] | [_, _, _]) => few
+                .iter()
+                .map(|clause| format!("clause {}\n", checks::clause_text(clause)))
+                .collect::<Vec<_>>()
+                .concat(),
+            // Then the message names the clause.
+            _ => String::new(),
         };
         let (what, suite, name) = (check.what(), &self.name, check.name());
-        format!("{what}\n{clauses}\n{message}\nagain:    cargo test -- --exact {suite}::{name}")
+        format!("{what}\n{clauses}{message}\nagain:    {} -- --exact {suite}::{name}", command())
     }
 
     fn trials(self, seed: u64) -> Vec<Trial> {
@@ -170,7 +183,10 @@ impl Suite {
                 Verdict::Failed(message) => Err(Failed::from(message)),
             })
         };
-        suite.checks().into_iter().map(trial).collect()
+        let mut checks = suite.checks();
+        // What takes longest begins first, and is not waited for at the end.
+        checks.sort_by_key(|check| !check.clauses.contains(&"B6"));
+        checks.into_iter().map(trial).collect()
     }
 }
 
@@ -187,6 +203,15 @@ pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
 fn seed() -> u64 {
     let given = std::env::var("KV_CONFORMANCE_SEED").ok().and_then(|seed| seed.parse().ok());
     given.unwrap_or_else(|| RandomState::new().hash_one(Instant::now()))
+}
+
+/// The command that runs this test target.
+fn command() -> String {
+    let package = std::env::var("CARGO_PKG_NAME").map(|package| format!(" -p {package}")).unwrap_or_default();
+    let program = std::env::current_exe().ok();
+    let target = program.as_ref().and_then(|path| path.file_stem()?.to_str()?.rsplit_once('-'));
+    let target = target.map(|(target, _hash)| format!(" --test {target}")).unwrap_or_default();
+    format!("cargo test{package}{target}")
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use kv_core::{Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
+use kv_core::{Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
 use super::{BYSTANDER, Check, checks};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error};
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
 
 checks! {
     o1_capabilities_are_those_that_were_not_opted_out_of [O1];
     o1_capabilities_are_always_the_same [O1];
-    o2_a_lifetime_is_not_taken_where_there_are_none [O2];
+    o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes [O2];
 }
 
 /// Compares `capabilities()` with the opt-outs: what was opted out of must not be promised, what was not has to be.
@@ -39,8 +39,8 @@ pub fn o1_capabilities_are_always_the_same(context: &Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// Where lifetimes were opted out of: `Default` and `Forever` work, and `After` is refused by every operation that takes it.
-pub fn o2_a_lifetime_is_not_taken_where_there_are_none(context: &Context<'_>) -> Outcome {
+/// Where lifetimes were opted out of, `Default` and `Forever` still work. (That `After` is refused is verified with the opt-out.)
+pub fn o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes(context: &Context<'_>) -> Outcome {
     if context.has(Capability::Lifetimes) {
         return Err(NotPassed::Ignored("the store has lifetimes".into()));
     }
@@ -68,9 +68,13 @@ pub(crate) fn opt_out_of(capability: Capability) -> Check {
 fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let store = context.store();
     let (bystander, unharmed) = BYSTANDER;
+    let reason = context.suite.reason(capability).unwrap_or_default();
+    let what = format!("the reason of the opt-out of {capability}");
+    expect_that(what, !reason.trim().is_empty(), "a reason, for whoever reads the report", reason)?;
     store.put(bystander, unharmed)?;
-    for (what, result) in opted_out(store, capability) {
+    for (what, operation) in opted_out(context, capability) {
         let what = format!("{what}, after an opt-out of {capability}");
+        let result = operation();
         let error = expect_error(&what, result, "Unsupported", |error| matches!(error, Error::Unsupported { .. }))?;
         if let Error::Unsupported { operation, store: named, .. } = &error {
             expect_eq(format_args!("the operation in the error of {what}"), *operation, capability)?;
@@ -78,50 +82,62 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
         }
         expect(format_args!("get of an entry after {what}"), store.get(bystander), Some(unharmed.into()))?;
         expect(format_args!("get of an absent key after {what}"), store.get("absent"), None)?;
+        if context.has(Capability::TtlReading) {
+            expect(format_args!("ttl of an entry after {what}"), store.ttl(bystander), Some(Remaining::Forever))?;
+        }
     }
     Ok(())
 }
 
-/// The results of everything that a store without this lacks, on an entry and on an absent key.
-fn opted_out(store: &dyn KeyValueStore, capability: Capability) -> Vec<(String, Result<(), Error>)> {
-    let (bystander, _) = BYSTANDER;
-    let mut results = Vec::new();
-    for key in [bystander, "absent"] {
-        let mut add = |what: &str, result: Result<(), Error>| results.push((format!("{what} of {key:?}"), result));
-        let ttl = Ttl::After(Duration::from_secs(1000));
+type Operation<'a> = Box<dyn Fn() -> Result<(), Error> + 'a>;
+
+/// Everything that a store without this lacks, on an entry and on an absent key.
+fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(String, Operation<'a>)> {
+    let store = context.store();
+    let ttls = [Ttl::After(Duration::from_secs(1000)), Ttl::After(Duration::ZERO), Ttl::After(Duration::MAX)];
+    let mut operations = Vec::<(String, Operation<'a>)>::new();
+    for key in [BYSTANDER.0, "absent"] {
+        let mut add = |what: &str, operation: Operation<'a>| operations.push((format!("{what} of {key:?}"), operation));
         match capability {
             Capability::Listing => {
-                add("keys", store.keys(key).map(drop));
-                add("prefixes", store.prefixes("/", key).map(drop));
+                add("keys", Box::new(move || store.keys(key).map(drop)));
+                add("prefixes", Box::new(move || store.prefixes("/", key).map(drop)));
             }
-            Capability::Contains => add("contains", store.contains(key).map(drop)),
+            Capability::Contains => add("contains", Box::new(move || store.contains(key).map(drop))),
             Capability::Create => {
-                add("create", store.create(key, "harmed").map(drop));
-                add("create for ever", store.create_with_ttl(key, "harmed", Ttl::Forever).map(drop));
+                add("create", Box::new(move || store.create(key, "harmed").map(drop)));
+                let forever = move || store.create_with_ttl(key, "harmed", Ttl::Forever).map(drop);
+                add("create for ever", Box::new(forever));
             }
             Capability::Lifetimes => {
-                for ttl in [ttl, Ttl::After(Duration::ZERO), Ttl::After(Duration::MAX)] {
-                    add(&format!("put with {ttl:?}"), store.put_with_ttl(key, "harmed", ttl));
-                    add(&format!("put_many with {ttl:?}"), store.put_many_with_ttl([(key, "harmed", ttl)]));
-                    add(&format!("put_from with {ttl:?}"), store.put_from_with_ttl(key, &b"harmed"[..], ttl));
+                for ttl in ttls {
+                    let many = move || store.put_many_with_ttl([(key, "harmed", ttl)]);
+                    let stream = move || store.put_from_with_ttl(key, &b"harmed"[..], ttl);
+                    let create = move || store.create_with_ttl(key, "harmed", ttl).map(drop);
+                    add(&format!("put with {ttl:?}"), Box::new(move || store.put_with_ttl(key, "harmed", ttl)));
+                    add(&format!("put_many with {ttl:?}"), Box::new(many));
+                    add(&format!("put_from with {ttl:?}"), Box::new(stream));
+                    if context.has(Capability::Create) {
+                        add(&format!("create with {ttl:?}"), Box::new(create));
+                    }
                 }
             }
-            Capability::TtlReading => add("ttl", store.ttl(key).map(drop)),
+            Capability::TtlReading => add("ttl", Box::new(move || store.ttl(key).map(drop))),
             Capability::Touch => {
-                for ttl in [ttl, Ttl::Forever, Ttl::Default, Ttl::After(Duration::ZERO)] {
-                    add(&format!("touch with {ttl:?}"), store.touch(key, ttl).map(drop));
+                for ttl in ttls.into_iter().chain([Ttl::Forever, Ttl::Default]) {
+                    add(&format!("touch with {ttl:?}"), Box::new(move || store.touch(key, ttl).map(drop)));
                 }
             }
             Capability::Copy => {
-                add("copy", store.copy(key, "other"));
-                add("copy onto it", store.copy("other", key));
-                add("copy to itself", store.copy(key, key));
-                add("rename", store.rename(key, "other"));
-                add("rename onto it", store.rename("other", key));
-                add("rename to itself", store.rename(key, key));
+                add("copy", Box::new(move || store.copy(key, "other")));
+                add("copy onto it", Box::new(move || store.copy("other", key)));
+                add("copy to itself", Box::new(move || store.copy(key, key)));
+                add("rename", Box::new(move || store.rename(key, "other")));
+                add("rename onto it", Box::new(move || store.rename("other", key)));
+                add("rename to itself", Box::new(move || store.rename(key, key)));
             }
             _ => {}
         }
     }
-    results
+    operations
 }

@@ -7,7 +7,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 
 use super::checks;
 use crate::context::Context;
-use crate::failure::{Outcome, expect_eq, expect_that, kind_of};
+use crate::failure::{Outcome, expect, expect_eq, expect_that, kind_of};
 
 checks! {
     e1_an_error_names_its_key_and_its_store [E1 E2 E5];
@@ -25,6 +25,8 @@ fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
         store.put_from(key, Failing(value.as_bytes())),
         store.put_with_ttl(key, value, Duration::MAX),
         store.put_many_with_ttl([(key, value, Duration::MAX)]),
+        store.create_with_ttl(key, value, Duration::MAX).map(drop),
+        store.touch(key, Duration::MAX).map(drop),
         store.copy(key, "other"),
         store.rename(key, "other"),
     ];
@@ -77,8 +79,11 @@ pub fn e3_neither_errors_nor_the_store_show_a_value(context: &Context<'_>) -> Ou
     let as_list = format!("{:?}", secret.as_bytes());
     let as_list = as_list.trim_matches(['[', ']']);
     store.put("k", secret)?;
-    let mut shown = vec![("Debug of the store", format!("{store:?} {store:#?}"))];
-    store.get("k")?;
+    let mut shown = vec![("Debug of the store after a put", format!("{store:?} {store:#?}"))];
+    expect("get", store.get("k"), Some(secret.into()))?;
+    shown.push(("Debug of the store after a get", format!("{store:?} {store:#?}")));
+    let reader = store.open("k")?;
+    shown.push(("Debug of a reader", format!("{reader:?} {reader:#?}")));
     for error in provoked(context, "absent", secret) {
         shown.push(("Display of an error", error.to_string()));
         shown.push(("Debug of an error", format!("{error:?}")));
@@ -122,6 +127,6 @@ pub fn e4_odd_input_does_not_panic(context: &Context<'_>) -> Outcome {
             let _ = store.prefixes("~", prefix).map(Iterator::count);
         }
     }
-    crate::failure::expect("put after odd input", store.put("k", "v"), ())?;
-    crate::failure::expect("get after odd input", store.get("k"), Some("v".into()))
+    expect("put after odd input", store.put("k", "v"), ())?;
+    expect("get after odd input", store.get("k"), Some("v".into()))
 }

@@ -62,8 +62,15 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise(context: &C
         }
         Ok::<_, Error>(())
     })?;
-    store.put_with_ttl("forever", "v", Ttl::Forever)?;
     store.put_with_ttl("long", "v", context.long())?;
+    let mut forever = vec!["forever"];
+    store.put_with_ttl("forever", "v", Ttl::Forever)?;
+    if context.has(Capability::Copy) {
+        forever.extend(["copied", "renamed"]);
+        store.copy("forever", "copied")?;
+        store.copy("forever", "to-be-renamed")?;
+        store.rename("to-be-renamed", "renamed")?;
+    }
     for key in &by_default {
         context.while_live(end, || expect("get within the default lifetime", store.get(key), Some("v".into())))?;
     }
@@ -71,7 +78,9 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise(context: &C
     for key in by_default {
         expect(format_args!("get after the default lifetime, written by {key}"), store.get(key), None)?;
     }
-    expect("get of an entry that is for ever", store.get("forever"), Some("v".into()))?;
+    for key in forever {
+        expect(format_args!("get({key:?}), which is for ever"), store.get(key), Some("v".into()))?;
+    }
     expect("get of an entry with a longer lifetime", store.get("long"), Some("v".into()))
 }
 
@@ -112,17 +121,32 @@ fn look(context: &Context<'_>, key: &str, ttl: Duration, end: End) -> Outcome {
     }
 }
 
-/// Writes entries that live from a nanosecond to a second, all at once, and watches each. A store that cuts lifetimes to
-/// milliseconds or seconds makes them end early, or turns them into "for ever".
+/// Writes entries that live from a nanosecond to a second, in each way of giving a lifetime, all at once, and watches each. A
+/// store that cuts lifetimes to milliseconds or seconds makes them end early, or turns them into "for ever".
 pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept(context: &Context<'_>) -> Outcome {
+    let store = context.store();
     let nanoseconds =
         [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
     let seconds = [999_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 1_001_000_000, 1_500_000_000];
     let mut entries = Vec::new();
-    for (at, &ttl) in nanoseconds.iter().chain(&seconds).enumerate() {
-        let (key, ttl) = (format!("k{at}"), Duration::from_nanos(ttl));
-        let end = context.put_for(&key, "v", ttl)?;
-        entries.push((key, ttl, end));
+    for ttl in nanoseconds.into_iter().chain(seconds).map(Duration::from_nanos) {
+        for way in ["put", "put_many", "put_from", "create", "touch"] {
+            let key = format!("{way}/{}", ttl.as_nanos());
+            let ((), end) = match way {
+                "put" => context.ending(ttl, || store.put_with_ttl(&key, "v", ttl))?,
+                "put_many" => context.ending(ttl, || store.put_many_with_ttl([(&key, "v", ttl)]))?,
+                "put_from" => context.ending(ttl, || store.put_from_with_ttl(&key, &b"v"[..], ttl))?,
+                "create" if context.has(Capability::Create) => {
+                    context.ending(ttl, || store.create_with_ttl(&key, "v", ttl).map(drop))?
+                }
+                "touch" if context.has(Capability::Touch) => {
+                    store.put(&key, "v")?;
+                    context.ending(ttl, || store.touch(&key, ttl).map(drop))?
+                }
+                _ => continue,
+            };
+            entries.push((key, ttl, end));
+        }
     }
     // The lifetimes run at the same time: in the order of their ends, each is looked at shortly before and after its own.
     for (key, ttl, end) in entries {

@@ -13,6 +13,7 @@ use crate::property::{self, keys};
 
 checks! {
     k4_every_byte_of_a_prefix_is_literal [K4 L1] needs Listing;
+    k4_a_prefix_may_be_as_long_as_a_key [K4 K1] needs Listing;
     k4_an_invalid_prefix_is_refused [K4 K2] needs Listing;
     k4_random_prefixes_of_random_keys_match_literally [K4 L1 K3 L6] needs Listing;
     l1_what_is_there_is_listed_exactly_once [L1] needs Listing;
@@ -50,6 +51,23 @@ pub fn k4_every_byte_of_a_prefix_is_literal(context: &Context<'_>) -> Outcome {
         expect(format_args!("keys({prefix:?})"), listed(context, prefix), strings(&want))?;
     }
     Ok(())
+}
+
+/// Lists two of the longest keys, which differ in their last character, with prefixes of every length. A backend that adds a name
+/// space or escapes, and has a limit of its own then, fails here.
+pub fn k4_a_prefix_may_be_as_long_as_a_key(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let stem = "k/".repeat(124) + "*";
+    let keys = [format!("{stem}1"), format!("{stem}2")];
+    store.put_many(keys.iter().map(|key| (key, "v")))?;
+    for length in 0..=stem.len() {
+        let prefix = stem.get(..length).unwrap_or_default();
+        expect(format_args!("keys of a prefix of {length} bytes"), listed(context, prefix), keys.to_vec())?;
+        let parts = store.prefixes("1", prefix).and_then(sorted);
+        expect(format_args!("prefixes of a prefix of {length} bytes"), parts, keys.to_vec())?;
+    }
+    let [first, _] = &keys;
+    expect("keys of a prefix that is a key of 250 bytes", listed(context, first), vec![first.clone()])
 }
 
 /// Lists with prefixes outside the alphabet, which is `InvalidKey`, and with one that is longer than any key, which finds
@@ -251,7 +269,10 @@ pub fn l5_another_store_s_keys_are_not_listed(context: &Context<'_>) -> Outcome 
 pub fn l5_foreign_data_is_skipped(context: &Context<'_>) -> Outcome {
     context.plant_foreign_data()?;
     expect("keys(\"\") of an empty store beside foreign data", listed(context, ""), Vec::<String>::new())?;
-    context.store().put_many([("a", "v"), ("b", "v")])?;
+    let parts = || context.store().prefixes("/", "").and_then(sorted);
+    expect("prefixes(\"/\", \"\") of an empty store beside foreign data", parts(), Vec::<String>::new())?;
+    context.store().put_many([("a", "v"), ("b/c", "v")])?;
     context.plant_foreign_data()?;
-    expect("keys(\"\") beside foreign data", listed(context, ""), strings(&["a", "b"]))
+    expect("keys(\"\") beside foreign data", listed(context, ""), strings(&["a", "b/c"]))?;
+    expect("prefixes(\"/\", \"\") beside foreign data", parts(), strings(&["a", "b/"]))
 }

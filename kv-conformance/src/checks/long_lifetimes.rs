@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kv_core::{Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+use kv_core::{Capability, Error, KeyValueStoreExt, Remaining};
 
-use super::checks;
+use super::{OldEntry, checks};
 use crate::context::Context;
 use crate::failure::{Outcome, expect, expect_error, expect_that};
 
@@ -51,10 +51,11 @@ pub fn t4_long_lifetimes_are_kept_or_refused(context: &Context<'_>) -> Outcome {
     let store = context.store();
     let longest = context.capabilities().longest_ttl();
     for ttl in long_lifetimes(longest) {
-        for way in ["put", "put_many", "create", "touch"] {
+        for way in ["put", "put_many", "put_from", "create", "touch"] {
             let result = match way {
                 "put" => store.put_with_ttl("k", "v", ttl),
                 "put_many" => store.put_many_with_ttl([("k", "v", ttl)]),
+                "put_from" => store.put_from_with_ttl("k", &b"v"[..], ttl),
                 "create" if context.has(Capability::Create) => {
                     store.delete("k")?;
                     store.create_with_ttl("k", "v", ttl).map(drop)
@@ -124,7 +125,7 @@ fn refused(context: &Context<'_>) -> Outcome<Duration> {
 pub fn t4_a_refused_lifetime_changes_nothing(context: &Context<'_>) -> Outcome {
     let store = context.store();
     let ttl = refused(context)?;
-    store.put("k", "old")?;
+    let old = OldEntry::put(context, "k")?;
     for key in ["k", "absent"] {
         let results = [
             ("put_with_ttl", store.put_with_ttl(key, "new", ttl)),
@@ -134,29 +135,18 @@ pub fn t4_a_refused_lifetime_changes_nothing(context: &Context<'_>) -> Outcome {
         for (way, result) in results {
             expect_invalid_ttl(&format!("{way} with a lifetime of {ttl:?}"), result, ttl)?;
         }
-        expect_unchanged(context, store, key)?;
     }
-    Ok(())
+    old.expect_unchanged(context, "after a lifetime was refused")?;
+    expect("get of an absent key after a lifetime was refused", store.get("absent"), None)
 }
 
 /// Touches and creates with a lifetime that is too long; as [`t4_a_refused_lifetime_changes_nothing`].
 pub fn t4_a_refused_lifetime_of_a_touch_or_create_changes_nothing(context: &Context<'_>) -> Outcome {
     let store = context.store();
     let ttl = refused(context)?;
-    store.put_with_ttl("k", "old", Ttl::Forever)?;
+    let old = OldEntry::put(context, "k")?;
     expect_invalid_ttl("create_with_ttl", store.create_with_ttl("absent", "new", ttl).map(drop), ttl)?;
     expect_invalid_ttl("touch", store.touch("k", ttl).map(drop), ttl)?;
-    expect_unchanged(context, store, "k")?;
-    expect_unchanged(context, store, "absent")
-}
-
-fn expect_unchanged(context: &Context<'_>, store: &dyn KeyValueStore, key: &str) -> Outcome {
-    let was_there = key != "absent";
-    let want = was_there.then(|| "old".into());
-    expect(format_args!("get({key:?}) after a lifetime was refused"), store.get(key), want)?;
-    if context.has(Capability::TtlReading) {
-        let want = was_there.then_some(Remaining::Forever);
-        expect(format_args!("ttl({key:?}) after a lifetime was refused"), store.ttl(key), want)?;
-    }
-    Ok(())
+    old.expect_unchanged(context, "after a lifetime was refused")?;
+    expect("get of an absent key after a lifetime was refused", store.get("absent"), None)
 }

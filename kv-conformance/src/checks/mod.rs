@@ -25,12 +25,11 @@ pub mod streams;
 pub mod ttls;
 pub mod values;
 
-use std::borrow::Cow;
-
 use kv_core::{Capability, KeyValueStoreExt};
 
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Outcome, expect};
+use crate::time::End;
 
 pub(crate) use capabilities::opt_out_of;
 
@@ -46,8 +45,8 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed(self.name)
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The name as a sentence.
@@ -100,12 +99,18 @@ pub(crate) fn clause_text(clause: &str) -> String {
     let begin = format!("- **{clause}** ");
     let text = kv_core::contract::TEXT.split_once(&begin).map_or("", |(_, rest)| rest);
     let text = text.split("\n- ").next().unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let mut pieces = text.split("](").collect::<Vec<_>>();
+    let last = pieces.pop().unwrap_or_default();
     let mut plain = String::new();
-    for (at, piece) in text.split("](").enumerate() {
-        let piece = if at == 0 { piece } else { piece.split_once(')').map_or("", |(_link, rest)| rest) };
-        plain.push_str(piece);
+    for (at, piece) in pieces.iter().chain([&last]).enumerate() {
+        let after_link = if at == 0 { piece } else { piece.split_once(')').map_or("", |(_link, rest)| rest) };
+        // What precedes a link ends with the text of the link, which begins with a bracket.
+        match after_link.rsplit_once('[').filter(|_| at < pieces.len()) {
+            Some((before, linked)) => plain.extend([before, linked]),
+            None => plain.push_str(after_link),
+        }
     }
-    let words = plain.split_whitespace().map(|word| word.trim_start_matches('[')).collect::<Vec<_>>();
+    let words = plain.split_whitespace().collect::<Vec<_>>();
     format!("{clause}: {}", words.join(" "))
 }
 
@@ -124,6 +129,32 @@ pub(crate) fn sorted(keys: kv_core::Keys<'_>) -> Result<Vec<String>, kv_core::Er
 /// An entry with nothing special about it, to be found unharmed afterwards.
 pub(crate) const BYSTANDER: (&str, &str) = ("bystander", "unharmed");
 
+/// An entry, with a lifetime if the store has them, that a refused operation has to leave as it is.
+pub(crate) struct OldEntry<'k> {
+    key: &'k str,
+    end: Option<End>,
+}
+
+impl<'k> OldEntry<'k> {
+    pub(crate) fn put(context: &Context<'_>, key: &'k str) -> Outcome<Self> {
+        if context.has(Capability::Lifetimes) {
+            return Ok(Self { key, end: Some(context.put_for(key, "old", context.long())?) });
+        }
+        context.store().put(key, "old")?;
+        Ok(Self { key, end: None })
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_unchanged(&self, context: &Context<'_>, after: &str) -> Outcome {
+        let Self { key, end } = self;
+        expect(format_args!("get({key:?}) {after}"), context.store().get(key), Some("old".into()))?;
+        match end {
+            Some(end) if context.has(Capability::TtlReading) => ttls::expect_remaining(context, after, key, *end),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +162,7 @@ mod tests {
     #[test]
     fn a_clause_is_quoted_without_links_and_up_to_its_end() {
         assert_eq!(clause_text("G1"), "G1: Reading an absent key is `Ok(None)`, never an error.");
+        assert!(clause_text("K4").contains("`* ? [ ] ^ - \\`"), "{}", clause_text("K4"));
         let clause = clause_text("T4");
         assert!(clause.starts_with("T4: A lifetime that the backend cannot express is `InvalidTtl` (with the longest"));
         assert!(clause.ends_with("another one."), "{clause}");

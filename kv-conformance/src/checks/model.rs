@@ -4,7 +4,7 @@ use proptest::collection::vec;
 
 use super::checks;
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome};
+use crate::failure::{NotPassed, Outcome, show};
 use crate::model::Model;
 use crate::operation::{Operation, Pace, operations};
 use crate::property::{self, Effort};
@@ -47,6 +47,6 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
 }
 
 fn shown(steps: &[Operation]) -> String {
-    let lines = steps.iter().enumerate().map(|(at, step)| format!("\n  {:>2}  {step:?}", at + 1));
+    let lines = steps.iter().enumerate().map(|(at, step)| format!("\n  {:>2}  {}", at + 1, show(step)));
     lines.collect()
 }

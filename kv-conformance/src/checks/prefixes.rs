@@ -9,6 +9,7 @@ use crate::failure::{Outcome, expect, expect_eq, expect_error};
 checks! {
     l6_parts_end_with_the_first_delimiter_after_the_prefix [L6] needs Listing;
     l6_a_part_comes_once_however_many_keys_share_it [L6 L1] needs Listing;
+    l2_the_store_can_be_used_inside_the_loop_over_parts [L2 L6] needs Listing;
     l6_an_invalid_delimiter_is_refused [L6 K2] needs Listing;
 }
 
@@ -51,6 +52,24 @@ pub fn l6_a_part_comes_once_however_many_keys_share_it(context: &Context<'_>) ->
     let taken = store.prefixes("/", "in/")?.take(3).collect::<Result<Vec<_>, _>>()?;
     expect_eq("the number of parts taken", taken.len(), 3)?;
     expect("get after that", store.get("in/00/0"), Some("v".into()))
+}
+
+/// Reads, overwrites, deletes, creates and lists in the loop over parts, on the same thread. A store that holds a lock while the
+/// caller's code runs hangs here. Each part was there at the beginning, and has to come once.
+pub fn l2_the_store_can_be_used_inside_the_loop_over_parts(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many((0..300).map(|n| (format!("in/{n}/key"), "v")))?;
+    let mut count = 0;
+    for part in store.prefixes("/", "in/")? {
+        let key = format!("{}key", part?);
+        expect(format_args!("get({key:?})"), store.get(&key), Some("v".into()))?;
+        store.put(&key, "overwritten")?;
+        store.put(format!("other/{key}"), "v")?;
+        expect("delete of a key whose part came", store.delete(&key), true)?;
+        count += 1;
+    }
+    expect_eq("the number of parts that came", count, 300)?;
+    expect("prefixes(\"/\", \"in/\") after all were deleted", store.prefixes("/", "in/").map(Iterator::count), 0)
 }
 
 /// Asks for parts with delimiters that are none.

@@ -85,13 +85,15 @@ pub fn p1_a_second_handle_sees_what_is_written_and_deleted(context: &Context<'_>
 pub fn p1_contains_follows_writes_and_deletes(context: &Context<'_>) -> Outcome {
     let store = context.store();
     for _ in 0..2 {
-        store.put("k", "")?;
-        expect("contains after put of the empty value", store.contains("k"), true)?;
-        store.put("k", "v")?;
-        expect("contains after put", store.contains("k"), true)?;
-        expect("contains of a beginning of the key", store.contains("kk"), false)?;
-        store.delete("k")?;
-        expect("contains after delete", store.contains("k"), false)?;
+        store.put("key", "")?;
+        expect("contains after put of the empty value", store.contains("key"), true)?;
+        store.put("key", "v")?;
+        expect("contains after put", store.contains("key"), true)?;
+        for other in ["k", "ke", "key.", "Key", "ey", "*"] {
+            expect(format_args!("contains({other:?}), where \"key\" is there"), store.contains(other), false)?;
+        }
+        store.delete("key")?;
+        expect("contains after delete", store.contains("key"), false)?;
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ pub fn t6_ttl_tells_what_remains(context: &Context<'_>) -> Outcome {
 /// Gives entries lifetimes by touching them, and takes them away again. The value has to stay what it is, all of it.
 pub fn t6_touch_sets_a_lifetime_and_leaves_the_value(context: &Context<'_>) -> Outcome {
     let store = context.store();
-    let value = crate::property::values::patterned(5000);
+    let value = crate::property::values::patterned(context.size(5000));
     store.put("k", &value)?;
     for ttl in [Ttl::After(context.long()), Ttl::Forever, Ttl::After(context.long() / 2), Ttl::Default] {
         expect(format_args!("touch with {ttl:?}"), store.touch("k", ttl), true)?;

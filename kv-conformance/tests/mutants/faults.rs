@@ -294,6 +294,8 @@ faults! {
     PrefixAnywhere,
     /// A prefix that is longer than any key is an error.
     LongPrefixFails,
+    /// A prefix of more than 200 bytes finds nothing: the name space took the others.
+    LongPrefixFindsNothing,
     /// At the end of each page a key is lost.
     PageLosesKey,
     /// At the beginning of each page a key comes twice.
@@ -404,6 +406,8 @@ faults! {
     RenameLeavesSource,
     /// `rename` loses the lifetime.
     RenameLosesTtl,
+    /// `rename` and `copy` remove the target first: for a moment there is nothing.
+    TargetRemovedFirst,
     /// `rename` of an absent key removes the target.
     RenameOfAbsentClears,
 

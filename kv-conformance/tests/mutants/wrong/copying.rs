@@ -2,7 +2,7 @@
 
 use kv_core::{Bytes, Capability, Error, Failure, Key, KeyValueStore, Result, Ttl};
 
-use super::Wrong;
+use super::{Wrong, pause};
 use crate::faults::Fault;
 use crate::right::{NAME, own};
 
@@ -25,6 +25,7 @@ impl Wrong {
         if self.is(Fault::CopyDoesNotReplace) && target.is_some() {
             return Ok(());
         }
+        self.remove_first(to)?;
         self.inner.copy_entry(from, to)?;
         let default = self.inner.config.default_ttl.map(|ttl| self.inner.now() + ttl);
         match self.fault {
@@ -51,6 +52,15 @@ impl Wrong {
                 self.state().index.insert(to.into());
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Makes room for what is to be copied, too early.
+    fn remove_first(&self, to: Key<'_>) -> Result<()> {
+        if self.is(Fault::TargetRemovedFirst) {
+            self.inner.remove(to)?;
+            pause();
         }
         Ok(())
     }
@@ -94,6 +104,7 @@ impl Wrong {
             state.links.remove(to.as_str());
             state.links.remove(from.as_str());
         }
+        self.remove_first(to)?;
         self.inner.rename_entry(from, to)?;
         match self.fault {
             Fault::RenameLosesTtl => self.change(to, |stored| stored.end = None),
