@@ -94,6 +94,8 @@ impl Capabilities {
     }
 
     /// How late an entry may go: it is gone when its lifetime and this have passed (T2). Zero if exact.
+    ///
+    /// Time is that of the store: its server's clock, or the one that its documentation names.
     pub const fn ttl_resolution(&self) -> Duration {
         self.ttl_resolution
     }

@@ -56,7 +56,7 @@ pub enum Error {
         store: Box<str>,
         /// The key concerned.
         key: KeyBuf,
-        /// The size of the value in bytes; of a value read from a stream, as much as was read.
+        /// The size of the value in bytes; of a value read from a stream, as much as was read before that was seen.
         size: u64,
         /// The largest size, in bytes.
         limit: u64,

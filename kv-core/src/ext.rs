@@ -269,7 +269,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.put_from_with_ttl(key, reader, Ttl::Default)
     }
 
-    /// Stores all that a reader gives, with a lifetime, which is counted from when the reader has ended (S2).
+    /// Stores all that a reader gives, with a lifetime (S2).
     ///
     /// # Errors
     /// As [`put_from`](Self::put_from), and [`Error::InvalidTtl`].
@@ -299,7 +299,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.put_file_with_ttl(key, path, Ttl::Default)
     }
 
-    /// Stores the content of the file at `path`, with a lifetime, which is counted from when it has been read (S4).
+    /// Stores the content of the file at `path`, with a lifetime (S4).
     ///
     /// # Errors
     /// As [`put_file`](Self::put_file), and [`Error::InvalidTtl`].

@@ -24,6 +24,9 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 /// | built on other methods: right, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
 /// | [`Error::Unsupported`]: implement it, or say [`without`](crate::CapabilitiesBuilder::without) in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
 ///
+/// Where `capabilities` says that [`Contains`](Capability::Contains) or [`Copy`](Capability::Copy) is lacking, the defaults
+/// of `exists`, `copy_entry` and `rename_entry` are `Unsupported` too. What you implement yourself has to say so itself.
+///
 /// You may rely on what the callers' layer has done already:
 ///
 /// - every [`Key`] and [`Prefix`] is valid (K2, K4): do not check it again;
@@ -38,7 +41,10 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 /// - a write with a zero lifetime leaves the key absent (T3), and one with a lifetime that you cannot express is
 ///   [`Error::InvalidTtl`] before anything is changed (T4), as a value that you cannot store is
 ///   [`Error::ValueTooLarge`] (V3);
-/// - an error names the key and the store; nothing panics (E1 to E5);
+/// - an error names the key and the store; nothing panics (E1 to E5). What goes wrong in your backend is
+///   [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`], each with a [`Failure`](crate::Failure):
+///   `Error::Backend(Failure::new(self.name(), "reading the file failed").at(key).caused_by(error))`.
+///   [`Error::Io`] is for the caller's own readers, writers and files;
 /// - `Debug` shows neither values nor passwords (E3).
 ///
 /// A whole backend, which the conformance suite (crate `kv-conformance`) accepts without an opt-out:
@@ -395,6 +401,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     }
 
     /// Writes all that `reader` gives, as [`write`](Self::write) does; nothing if the reader fails (S2).
+    ///
+    /// A reader that is [`Interrupted`](std::io::ErrorKind::Interrupted) has not failed: it is read again.
     ///
     /// **Default:** reads all of it into memory, and no more than the largest value that the store takes. Implement it if
     /// the store can take a value piece by piece and drop it again.
