@@ -47,110 +47,11 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 ///   [`Error::Io`] is for the caller's own readers, writers and files;
 /// - `Debug` shows neither values nor passwords (E3).
 ///
-/// A whole backend, which the conformance suite (crate `kv-conformance`) accepts without an opt-out:
+/// A whole backend, which the suite of `kv-conformance` accepts without an opt-out:
 ///
-/// ```
-/// use std::collections::BTreeMap;
-/// use std::fmt;
-/// use std::sync::{Mutex, MutexGuard, PoisonError};
-/// use std::time::{Duration, Instant};
-///
-/// use kv_core::{
-///     Bytes, Capabilities, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
-/// };
-///
-/// #[derive(Default)]
-/// struct TinyStore(Mutex<BTreeMap<KeyBuf, (Bytes, Option<Instant>)>>);
-///
-/// /// Whether an entry that ends then is live.
-/// fn is_live(end: Option<Instant>) -> bool {
-///     end.is_none_or(|end| Instant::now() < end)
-/// }
-///
-/// impl TinyStore {
-///     /// The live entries; what has expired is dropped here, which makes it absent for every method.
-///     fn live(&self) -> MutexGuard<'_, BTreeMap<KeyBuf, (Bytes, Option<Instant>)>> {
-///         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-///         entries.retain(|_, (_, end)| is_live(*end));
-///         entries
-///     }
-///
-///     fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Instant>> {
-///         let longest = self.capabilities().longest_ttl();
-///         match ttl.or_default(None) {
-///             Some(ttl) if ttl > longest => Err(Error::invalid_ttl(self.name(), key, ttl, longest)),
-///             ttl => Ok(ttl.map(|ttl| Instant::now() + ttl)),
-///         }
-///     }
-/// }
-///
-/// impl fmt::Debug for TinyStore {
-///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-///         f.debug_struct("TinyStore").finish_non_exhaustive()
-///     }
-/// }
-///
-/// impl KeyValueStore for TinyStore {
-///     fn name(&self) -> &str {
-///         "tiny"
-///     }
-///
-///     fn capabilities(&self) -> Capabilities {
-///         let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-///         Capabilities::builder().longest_ttl(century).build()
-///     }
-///
-///     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-///         Ok(self.live().get(key.as_str()).map(|(value, _)| value.clone()))
-///     }
-///
-///     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-///         let end = self.end(key, ttl)?;
-///         self.live().insert(key.into(), (value.into_bytes(), end));
-///         Ok(())
-///     }
-///
-///     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-///         let end = self.end(key, ttl)?;
-///         let mut entries = self.live();
-///         let absent = !entries.contains_key(key.as_str());
-///         if absent {
-///             entries.insert(key.into(), (value.into_bytes(), end));
-///         }
-///         Ok(absent)
-///     }
-///
-///     fn remove(&self, key: Key<'_>) -> Result<bool> {
-///         Ok(self.live().remove(key.as_str()).is_some())
-///     }
-///
-///     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
-///         let entries = self.live();
-///         let Some((_, end)) = entries.get(key.as_str()) else { return Ok(None) };
-///         let now = Instant::now();
-///         Ok(Some(end.map_or(Remaining::Forever, |end| Remaining::For(end.saturating_duration_since(now)))))
-///     }
-///
-///     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-///         let new = self.end(key, ttl)?;
-///         Ok(self.live().get_mut(key.as_str()).map(|(_, end)| *end = new).is_some())
-///     }
-///
-///     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-///         // All at once, as it is tiny. A backend that holds much lists page by page (L4).
-///         let keys: Vec<_> = self.live().keys().filter(|key| key.starts_with(prefix.as_str())).cloned().collect();
-///         Ok(Keys::new(keys.into_iter().map(Ok)))
-///     }
-/// }
-///
-/// use kv_core::KeyValueStoreExt;
-///
-/// let store = TinyStore::default();
-/// store.put_with_ttl("session:42", "token", Duration::from_secs(1800))?;
-/// assert_eq!(store.keys("session:")?.count(), 1);
-/// assert!(store.delete("session:42")?);
-/// # Ok::<(), Error>(())
-/// ```
+#[doc = "```"]
+#[doc = include_str!("../examples/tiny_store.rs")]
+#[doc = "```"]
 ///
 /// # For authors of wrappers
 ///

@@ -1,0 +1,110 @@
+//! A whole backend: a map behind a lock. It keeps the contract, and the conformance suite runs on it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kv_core::{
+    Bytes, Capabilities, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl,
+    Value,
+};
+
+type Entries = BTreeMap<KeyBuf, (Bytes, Option<Instant>)>;
+
+#[derive(Default)]
+pub(crate) struct TinyStore(Mutex<Entries>);
+
+/// Whether an entry that ends then is live. Expired ones stay in the map until they are replaced.
+fn is_live(end: Option<Instant>) -> bool {
+    end.is_none_or(|end| Instant::now() < end)
+}
+
+/// The value and the end of a live entry.
+fn live<'e>(entries: &'e mut Entries, key: Key<'_>) -> Option<&'e mut (Bytes, Option<Instant>)> {
+    entries.get_mut(key.as_str()).filter(|(_, end)| is_live(*end))
+}
+
+impl TinyStore {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Instant>> {
+        let longest = self.capabilities().longest_ttl();
+        match ttl.or_default(None) {
+            Some(ttl) if ttl > longest => Err(Error::invalid_ttl(self.name(), key, ttl, longest)),
+            ttl => Ok(ttl.map(|ttl| Instant::now() + ttl)),
+        }
+    }
+}
+
+impl fmt::Debug for TinyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TinyStore").finish_non_exhaustive()
+    }
+}
+
+impl KeyValueStore for TinyStore {
+    fn name(&self) -> &'static str {
+        "tiny"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        Capabilities::builder().longest_ttl(century).build()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        Ok(live(&mut self.entries(), key).map(|(value, _)| value.clone()))
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        let end = self.end(key, ttl)?;
+        self.entries().insert(key.into(), (value.into_bytes(), end));
+        Ok(())
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        let end = self.end(key, ttl)?;
+        let mut entries = self.entries();
+        let absent = live(&mut entries, key).is_none();
+        if absent {
+            entries.insert(key.into(), (value.into_bytes(), end));
+        }
+        Ok(absent)
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        Ok(self.entries().remove(key.as_str()).is_some_and(|(_, end)| is_live(end)))
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        let now = Instant::now();
+        Ok(live(&mut self.entries(), key).map(|(_, end)| match end {
+            Some(end) => Remaining::For(end.saturating_duration_since(now)),
+            None => Remaining::Forever,
+        }))
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let new = self.end(key, ttl)?;
+        Ok(live(&mut self.entries(), key).map(|(_, end)| *end = new).is_some())
+    }
+
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        // All at once, as it is tiny. A backend that holds much lists page by page (L4).
+        let entries = self.entries();
+        let matching = entries.iter().filter(|(key, (_, end))| key.starts_with(prefix.as_str()) && is_live(*end));
+        let keys = matching.map(|(key, _)| Ok(key.clone())).collect::<Vec<_>>();
+        Ok(Keys::new(keys.into_iter()))
+    }
+}
+
+fn main() -> Result<()> {
+    let store = TinyStore::default();
+    store.put_with_ttl("session:42", "token", Duration::from_secs(1800))?;
+    assert_eq!(store.keys("session:")?.count(), 1);
+    assert!(store.delete("session:42")?);
+    Ok(())
+}
