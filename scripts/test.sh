@@ -10,15 +10,15 @@ step() {
     "$@"
 }
 
-# Installs a Debian package unless the program is there.
+# Installs Debian packages unless the program is there.
 need() {
-    local program=$1 package=$2
+    local program=$1 packages=("${@:2}")
     command -v "$program" >/dev/null && return
-    command -v apt-get >/dev/null || { echo "$program is missing: install it (Debian's package is $package)" >&2; exit 1; }
+    command -v apt-get >/dev/null || { echo "$program is missing: install it (Debian: ${packages[*]})" >&2; exit 1; }
     local sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
     step "${sudo[@]}" apt-get update -qq
-    step "${sudo[@]}" apt-get install -qq --yes --no-install-recommends "$package"
+    step "${sudo[@]}" apt-get install -qq --yes --no-install-recommends "${packages[@]}"
 }
 
 # Installs a component of the Rust toolchain unless it is there.
@@ -26,7 +26,7 @@ need_component() {
     cargo "$1" --version >/dev/null 2>&1 || step rustup component add "$2"
 }
 
-need cc gcc
+need cc gcc libc6-dev
 need_component fmt rustfmt
 need_component clippy clippy
 

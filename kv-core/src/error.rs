@@ -96,7 +96,7 @@ pub enum Error {
     Io {
         /// The key concerned.
         key: KeyBuf,
-        /// What failed, with the path if there is one: `reading "/tmp/report"`.
+        /// What failed, with the path if there is one: `reading /tmp/report`.
         action: Cow<'static, str>,
         /// The error of the reader, writer or file.
         source: io::Error,
@@ -129,7 +129,7 @@ impl Error {
     }
 
     /// An [`Io`](Self::Io): the caller's reader, writer or file failed while doing what `action` says, for instance
-    /// `reading "/tmp/report"`.
+    /// `reading /tmp/report`.
     pub fn io(key: Key<'_>, action: impl Into<Cow<'static, str>>, source: io::Error) -> Self {
         Self::Io { key: key.into(), action: action.into(), source }
     }
@@ -151,7 +151,7 @@ impl Error {
         self.failure().is_some_and(|failure| failure.0.outcome_unknown)
     }
 
-    /// The key concerned, if it is one key: the excerpt of an invalid one as it was given.
+    /// The key concerned, if it is one key; of an invalid one an [excerpt](InvalidKey::excerpt).
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::InvalidKey(invalid) => Some(invalid.excerpt()),

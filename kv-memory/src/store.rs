@@ -18,6 +18,9 @@ const LONGEST_TTL: Duration = Duration::from_nanos(u64::MAX / 2);
 
 /// A key-value store in memory. See [the crate](crate) for what it does and what that costs.
 ///
+/// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
+/// which has to be imported.
+///
 /// It is shared by threads by reference or in an [`Arc`](std::sync::Arc). Values are [`Bytes`]: owned ones are stored as
 /// they are, and reading one copies nothing. Every operation of [`KeyValueStore`] on one or two keys is atomic.
 pub struct MemoryStore {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, thread};
@@ -38,16 +39,31 @@ pub(crate) fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration
     let limit = store.capabilities().largest_value().unwrap_or(u64::MAX);
     let all = files.len();
     files.retain(|_, file| file.length <= limit);
-    println!("store   {}\nfolder  {}", store.name(), folder.display());
     let too_large = all - files.len();
-    println!("found   {all} files; left out: {skipped} links and the like, {too_large} too large for the store\n");
-    println!("{:<40} {:>8} {:>12} {:>14}", "done", "entries", "bytes", "time for each");
+    say(format_args!("store     {}", store.name()))?;
+    say(format_args!("folder    {}", folder.display()))?;
+    say(format_args!(
+        "found     {all} files; left out: {skipped} links and unreadable folders, {too_large} too large"
+    ))?;
+    say(format_args!("lifetime  {}", ttl.map_or("the store's default".into(), |ttl| format!("{ttl:?}"))))?;
+    if cfg!(debug_assertions) {
+        say(format_args!("build     not optimised; `cargo run --release` shows the real times"))?;
+    }
+    say(format_args!("\n{:<40} {:>8} {:>12} {:>14}", "done", "entries", "bytes", "time for each"))?;
 
+    let start = Instant::now();
     let result = visit(store, &files, ttl);
     let cleaned = clean_up(store, &files);
+    if result.is_err() && ttl.is_some_and(|ttl| start.elapsed() >= ttl) {
+        return Err("the lifetime of the files ended before the tour did: give it a longer one".into());
+    }
     result.and(cleaned)?;
-    println!("\nall as it should be");
-    Ok(())
+    say(format_args!("\nall as it should be"))
+}
+
+/// Prints a line. That it cannot be printed, because nobody reads any more, is an error like others.
+fn say(line: fmt::Arguments<'_>) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 fn visit(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>, ttl: Option<Duration>) -> Result<()> {
@@ -72,7 +88,7 @@ fn put(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>, ttl: Ttl) -> R
 }
 
 fn list(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
-    if lacks(store, Capability::Listing) {
+    if lacks(store, Capability::Listing)? {
         return Ok(());
     }
     let keys = timed("keys, by prefix", files.len(), 0, || {
@@ -102,13 +118,13 @@ fn read_back(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Resul
         check(!same, || format!("{key} is not what is in {}", file.path.display()))?;
         changed += 1;
     }
-    println!("  compared with the disk byte by byte; {changed} files were changed there meanwhile");
+    say(format_args!("  compared with the disk byte by byte; {changed} files were changed there meanwhile"))?;
     Ok(())
 }
 
 fn copy_and_rename(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
     let Some(original) = files.keys().next() else { return Ok(()) };
-    if lacks(store, Capability::Copy) {
+    if lacks(store, Capability::Copy)? {
         return Ok(());
     }
     timed("copy", 1, 0, || Ok(store.copy(original, COPY)?))?;
@@ -120,19 +136,19 @@ fn copy_and_rename(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) ->
 }
 
 fn create_twice(store: &dyn KeyValueStore) -> Result<()> {
-    if lacks(store, Capability::Create) {
+    if lacks(store, Capability::Create)? {
         return Ok(());
     }
     let created = timed("create, twice", 2, 0, || Ok((store.create(ONCE, "first")?, store.create(ONCE, "second")?)))?;
     let value = store.get(ONCE)?;
     let right = created == (true, false) && value.as_deref() == Some(b"first");
     check(right, || "the second create was not refused".into())?;
-    println!("  the second was refused");
+    say(format_args!("  the second was refused"))?;
     Ok(())
 }
 
 fn expire(store: &dyn KeyValueStore) -> Result<()> {
-    if lacks(store, Capability::Lifetimes) {
+    if lacks(store, Capability::Lifetimes)? {
         return Ok(());
     }
     let resolution = store.capabilities().ttl_resolution();
@@ -147,7 +163,7 @@ fn expire(store: &dyn KeyValueStore) -> Result<()> {
     }
     let lived = start.elapsed();
     check(lived >= lifetime, || format!("an entry with a lifetime of {lifetime:?} went after {lived:?}"))?;
-    println!("  it had a lifetime of {lifetime:?} and was gone after {} ms", lived.as_millis());
+    say(format_args!("  it had a lifetime of {lifetime:?} and was gone after {} ms", lived.as_millis()))?;
     Ok(())
 }
 
@@ -159,7 +175,8 @@ fn clean_up(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result
     check(left == 0, || format!("{left} entries are left after all were deleted"))
 }
 
-/// Collects the files below a folder under the keys that they are to have. Returns how many things are not files.
+/// Collects the files below a folder under the keys that they are to have. Returns how many things were left out: what is
+/// neither file nor folder, and folders below that cannot be read.
 fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<KeyBuf, File>) -> Result<usize> {
     let mut skipped = 0;
     let entries = fs::read_dir(folder).map_err(|error| format!("reading the folder {}: {error}", folder.display()))?;
@@ -168,7 +185,10 @@ fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<KeyBuf, File>) -> Resu
         let (name, kind, path) = (entry.file_name(), entry.file_type()?, entry.path());
         let escaped = format!("{prefix}{}", escape(name.as_encoded_bytes()));
         if kind.is_dir() && name != "target" && name != ".git" {
-            skipped += walk(&path, &format!("{escaped}/"), files)?;
+            skipped += match fs::read_dir(&path) {
+                Ok(_) => walk(&path, &format!("{escaped}/"), files)?,
+                Err(_) => 1,
+            };
         } else if kind.is_file() {
             let metadata = entry.metadata()?;
             let file = File { path, length: metadata.len(), modified: metadata.modified().ok() };
@@ -207,12 +227,12 @@ fn shorten(path: &str) -> Result<KeyBuf> {
     Ok(KeyBuf::new(format!("{begin}%~{:016x}", hasher.finish()))?)
 }
 
-fn lacks(store: &dyn KeyValueStore, capability: Capability) -> bool {
+fn lacks(store: &dyn KeyValueStore, capability: Capability) -> Result<bool> {
     let lacks = !store.capabilities().supports(capability);
     if lacks {
-        println!("{:<40} {:>8}", capability.to_string(), "lacking");
+        say(format_args!("{:<40} {:>8}", capability.to_string(), "lacking"))?;
     }
-    lacks
+    Ok(lacks)
 }
 
 /// Does something and prints a line about it.
@@ -221,7 +241,7 @@ fn timed<T>(what: &str, entries: usize, bytes: u64, act: impl FnOnce() -> Result
     let result = act().map_err(|error| format!("{what}: {}", with_causes(&*error)))?;
     let each = start.elapsed().as_secs_f64() * 1e6 / f64::from(u32::try_from(entries.max(1))?);
     let bytes = if bytes == 0 { String::new() } else { bytes.to_string() };
-    println!("{what:<40} {entries:>8} {bytes:>12} {each:>11.1} µs");
+    say(format_args!("{what:<40} {entries:>8} {bytes:>12} {each:>11.1} µs"))?;
     Ok(result)
 }
 
