@@ -27,7 +27,7 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    check_with(context, Effort { cases: cases(), shrinking: 500 }, inputs, |input| show(input), holds)
+    check_with(context, Effort { cases: cases()?, shrinking: 500 }, inputs, |input| show(input), holds)
 }
 
 /// As [`check`], with another effort and another way to show an input.
@@ -65,9 +65,14 @@ where
     }
 }
 
-/// The number of cases: `KV_CONFORMANCE_CASES`, or 64.
-pub(crate) fn cases() -> u32 {
-    std::env::var("KV_CONFORMANCE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+/// The number of cases: `KV_CONFORMANCE_CASES`, or 64. None at all would prove nothing.
+pub(crate) fn cases() -> Outcome<u32> {
+    match std::env::var("KV_CONFORMANCE_CASES") {
+        Err(_) => Ok(CASES),
+        Ok(given) => given.parse().ok().filter(|cases| *cases > 0).ok_or_else(|| {
+            NotPassed::failed(format_args!("KV_CONFORMANCE_CASES is {given:?}, and has to be a number above zero"))
+        }),
+    }
 }
 
 fn rng(seed: u64) -> TestRng {

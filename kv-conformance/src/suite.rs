@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -193,16 +193,19 @@ impl Suite {
 /// Runs the checks of several suites as one test target, as [`Suite::main`] does for one.
 pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
+    let threads = arguments.test_threads.get_or_insert(THREADS);
+    *threads = (*threads).max(1);
     let seed = seed();
     let trials = suites.into_iter().flat_map(|suite| suite.trials(seed)).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one.
+/// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one. What is no number is as good a seed as any.
 fn seed() -> u64 {
-    let given = std::env::var("KV_CONFORMANCE_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| RandomState::new().hash_one(Instant::now()))
+    match std::env::var("KV_CONFORMANCE_SEED") {
+        Ok(given) => given.parse().unwrap_or_else(|_| BuildHasherDefault::<DefaultHasher>::default().hash_one(given)),
+        Err(_) => RandomState::new().hash_one(Instant::now()),
+    }
 }
 
 /// The command that runs this test target.

@@ -7,9 +7,10 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::invalid_key::Role;
+use crate::reader::CopyError;
 use crate::{
-    AsKey, AsPrefix, Capability, Entry, Error, InvalidKey, Key, KeyValueStore, Keys, Remaining, Result, Ttl, Value,
-    ValueReader, file,
+    AsKey, AsPrefix, Capability, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys, Remaining, Result, Ttl,
+    Value, ValueReader, file,
 };
 
 /// A key-value store, from its caller's side.
@@ -115,8 +116,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// The keys that begin with `prefix`, lazily and in no particular order (L1 to L5). The empty prefix is that of all.
     ///
-    /// Every byte of the prefix is literal. The store may be used inside the loop. A key that is written or removed
-    /// meanwhile may or may not come.
+    /// Every byte of the prefix is literal. The store may be used inside the loop. A key that is written anew, is removed or
+    /// expires meanwhile may or may not come. The listing borrows the store.
     ///
     /// ```
     /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
@@ -210,7 +211,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         let entries = keys
             .iter()
             .zip(contents)
-            .map(|(key, (value, ttl))| Ok(Entry { key: key.as_key()?, value, ttl }))
+            .map(|(key, (value, ttl))| Ok(Entry::new(key.as_key()?, value, ttl)))
             .collect::<Result<Vec<_>>>()?;
         if entries.is_empty() { Ok(()) } else { self.write_many(entries) }
     }
@@ -280,14 +281,13 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// Writes a value to a writer and flushes it; its length in bytes (S3).
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no entry, before anything is written; [`Error::Io`] if the writer fails.
+    /// [`Error::NotFound`] if there is no entry, before anything is written; [`Error::Io`] if the writer fails, an error of
+    /// the backend if the value breaks off while it is read.
     fn get_into(&self, key: impl AsKey, mut writer: impl Write) -> Result<u64> {
         let key = key.as_key()?;
         let reader = open(self, key)?;
-        reader
-            .copy_to(&mut writer)
-            .and_then(|length| writer.flush().map(|()| length))
-            .map_err(|error| Error::io(key, "writing the value that was read", error))
+        let copied = reader.copy_to(&mut writer).and_then(|length| Ok(writer.flush().map(|()| length)?));
+        copied.map_err(|error| copy_error(self, key, error, || "writing the value that was read".into()))
     }
 
     /// Stores the content of the file at `path`, with the store's default lifetime (S4).
@@ -315,8 +315,9 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// Writes a value to the file at `path`; its length in bytes (S4).
     ///
-    /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; what
-    /// is no regular file, such as a pipe, is written to. It is not synchronised with the disk.
+    /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; links
+    /// are followed. What is no regular file, such as a pipe, and what lies below `/dev` or `/proc`, is appended to; for the
+    /// standard output, rather use [`get_into`](Self::get_into). The file is not synchronised with the disk.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry, [`Error::Io`] if the file cannot be written. In both cases an old file is
@@ -325,7 +326,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         let (key, path) = (key.as_key()?, path.as_ref());
         let reader = open(self, key)?;
         file::replace(path, |file| reader.copy_to(file))
-            .map_err(|error| Error::io(key, format!("writing {}", path.display()), error))
+            .map_err(|error| copy_error(self, key, error, || format!("writing {}", path.display())))
     }
 }
 
@@ -335,12 +336,30 @@ fn open<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<ValueReade
     store.read_stream(key)?.ok_or_else(|| Error::not_found(store.name(), key))
 }
 
+/// The error of reading a value, which is the store's, or of writing it, which is the caller's.
+fn copy_error<S: KeyValueStore + ?Sized>(
+    store: &S,
+    key: Key<'_>,
+    error: CopyError,
+    writing: impl FnOnce() -> String,
+) -> Error {
+    match error {
+        CopyError::Write(error) => Error::io(key, writing(), error),
+        CopyError::Read(error) => error.downcast().unwrap_or_else(|error| {
+            Error::Backend(Failure::new(store.name(), "reading the value failed half-way").at(key).caused_by(error))
+        }),
+    }
+}
+
 /// What copying a key to itself comes to: nothing, if it is there.
 fn has_entry<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<()> {
-    if !store.capabilities().supports(Capability::Copy) {
+    let capabilities = store.capabilities();
+    if !capabilities.supports(Capability::Copy) {
         return Err(Error::unsupported(store.name(), Capability::Copy));
     }
-    store.read(key)?.map(drop).ok_or_else(|| Error::not_found(store.name(), key))
+    let exists =
+        if capabilities.supports(Capability::Contains) { store.exists(key)? } else { store.read(key)?.is_some() };
+    if exists { Ok(()) } else { Err(Error::not_found(store.name(), key)) }
 }
 
 /// Checks the keys of a batch and, if there are any, does something with them.

@@ -1,33 +1,37 @@
 //! Replacing a file as a whole.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::reader::CopyError;
+
 /// Gives the file at `path` the content that `write` writes, or leaves it as it was if anything fails (contract: S4).
 ///
-/// The content goes to a new file beside the old one, which then takes its place and its permissions. A link is
-/// followed. What is no regular file, such as a terminal or a pipe, is written to as it is.
-pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> io::Result<u64> {
-    let old = match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => {
-            return write(&mut OpenOptions::new().write(true).open(path)?);
+/// The content goes to a new file beside the old one, which then takes its place and, from its beginning, its permissions.
+/// Links are followed. What is no regular file, such as a terminal or a pipe, and what has a path below `/dev` or `/proc`,
+/// behind which an open file may be, is appended to.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<u64, CopyError>,
+) -> Result<u64, CopyError> {
+    let (target, permissions) = match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") || path.starts_with("/proc") => {
+            return write(&mut OpenOptions::new().append(true).open(path)?);
         }
-        Ok(metadata) => Some((path.canonicalize()?, metadata.permissions())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
+        Ok(metadata) => (path.canonicalize()?, Some(metadata.permissions())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (end_of_links(path), None),
+        Err(error) => return Err(error.into()),
     };
-    let target = old.as_ref().map_or(path, |(target, _)| target);
-    let (mut file, temporary) = create_beside(target)?;
-    let replaced = write(&mut file).and_then(|written| {
-        if let Some((_, permissions)) = &old {
-            file.set_permissions(permissions.clone())?;
-        }
+    let (mut file, temporary) = create_beside(&target)?;
+    // Before the content, so that nobody reads it who may not.
+    let replaced = permissions.map_or(Ok(()), |permissions| Ok(file.set_permissions(permissions)?)).and_then(|()| {
+        let written = write(&mut file)?;
         drop(file);
-        fs::rename(&temporary, target)?;
+        fs::rename(&temporary, &target)?;
         Ok(written)
     });
     if replaced.is_err() {
@@ -37,13 +41,20 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
     replaced
 }
 
+/// Where the links from a path lead, to a file that need not be there.
+fn end_of_links(path: &Path) -> PathBuf {
+    /// As many as Linux follows.
+    const MOST: usize = 40;
+    let next = |path: &PathBuf| Some(path.with_file_name("").join(fs::read_link(path).ok()?));
+    iter::successors(Some(path.to_owned()), next).take(MOST).last().unwrap_or_default()
+}
+
+/// Makes a new file in the folder of another. Its name does not have the other's in it, which may be as long as a name can be.
 fn create_beside(target: &Path) -> io::Result<(File, PathBuf)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {
-        let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}-{}.tmp", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
-        let path = target.with_file_name(name);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = target.with_file_name(format!(".kv-{}-{number}.tmp", process::id()));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

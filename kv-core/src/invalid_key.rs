@@ -69,7 +69,7 @@ impl InvalidKey {
         self.fault
     }
 
-    /// The text, escaped as in a Rust literal and cut after 64 bytes.
+    /// The text, escaped as in a Rust literal and cut after some 64 bytes.
     pub fn excerpt(&self) -> &str {
         &self.excerpt
     }
@@ -77,7 +77,9 @@ impl InvalidKey {
 
 fn excerpt(text: &[u8]) -> Box<str> {
     const SHOWN: usize = 64;
-    let shown = text.get(..SHOWN).unwrap_or(text);
+    // A character is 4 bytes at most: one that is cut in two is shown whole.
+    let end = (SHOWN..SHOWN + 4).find(|&end| text.get(end).is_none_or(|byte| byte & 0xC0 != 0x80)).unwrap_or(SHOWN);
+    let shown = text.get(..end).unwrap_or(text);
     let mut excerpt = shown
         .utf8_chunks()
         .flat_map(|chunk| {
@@ -125,5 +127,7 @@ mod tests {
         let long = excerpt(&[b'x'; 1000]);
         assert_eq!(long.chars().count(), 65);
         assert!(long.ends_with("x…"));
+        let cut = excerpt("ü".repeat(33).replacen('ü', "uü", 1).as_bytes());
+        assert!(cut.ends_with("ü…"), "{cut}");
     }
 }

@@ -9,6 +9,10 @@ use bytes::Bytes;
 ///
 /// It is independent of the store: what is written to the key later does not change what is read here.
 ///
+/// For authors of backends: a stream that fails may wrap an [`Error`](crate::Error) of yours in its `io::Error`
+/// (`io::Error::other(error)`). The operations that read the stream for the caller then return that; any other error of the
+/// stream becomes [`Error::Backend`](crate::Error::Backend).
+///
 /// ```
 /// use std::io::{Read, Seek, SeekFrom};
 /// use kv_core::{Bytes, ValueReader};
@@ -37,15 +41,41 @@ impl ValueReader {
     }
 
     /// Writes what has not been read yet. Returns how many bytes that were.
-    pub(crate) fn copy_to(self, writer: &mut dyn Write) -> io::Result<u64> {
+    pub(crate) fn copy_to(self, writer: &mut dyn Write) -> Result<u64, CopyError> {
         match self.0 {
             Source::Memory(cursor) => {
                 let bytes = cursor.into_inner();
-                writer.write_all(&bytes)?;
+                writer.write_all(&bytes).map_err(CopyError::Write)?;
                 Ok(bytes.len() as u64)
             }
-            Source::Stream(mut stream) => io::copy(&mut stream, writer),
+            Source::Stream(mut stream) => {
+                let mut buffer = vec![0; 64 * 1024];
+                let mut copied = 0;
+                loop {
+                    let count = match stream.read(&mut buffer) {
+                        Ok(0) => return Ok(copied),
+                        Ok(count) => count,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        Err(error) => return Err(CopyError::Read(error)),
+                    };
+                    writer.write_all(buffer.get(..count).unwrap_or(&buffer)).map_err(CopyError::Write)?;
+                    copied += count as u64;
+                }
+            }
         }
+    }
+}
+
+/// Which side failed.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl From<io::Error> for CopyError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
     }
 }
 

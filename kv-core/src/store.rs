@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -149,6 +150,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// Never more than the lifetime it was given plus the resolution of the store.
     ///
+    /// Zero may be told in the last moment of an entry that is there still.
+    ///
     /// **Default:** unsupported.
     ///
     /// # Errors
@@ -256,8 +259,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Copies value and remaining lifetime of one entry to another key and replaces what is there (C1, C3).
     ///
     /// **Default:** reads the value and what remains of the lifetime, and writes both. Not atomic: if the entry is
-    /// replaced meanwhile, the copy may have the value of one and the lifetime of the other. Implement it if the store can
-    /// copy by itself.
+    /// replaced meanwhile, the copy may have the value of one and the lifetime of the other. The copy may go earlier or later
+    /// than the original by the resolution of the store. Implement it if the store can copy by itself.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged; [`Error::Unsupported`] where the
@@ -272,10 +275,10 @@ pub trait KeyValueStore: Debug + Send + Sync {
         let not_found = || Error::not_found(self.name(), from);
         let value = self.read(from)?.ok_or_else(not_found)?;
         let remaining = if lifetimes { self.expiry(from)?.ok_or_else(not_found)? } else { Remaining::Forever };
-        if remaining.duration().is_some_and(|left| left.is_zero()) {
-            return Err(not_found());
-        }
-        self.write(to, value.into(), remaining.into())
+        // A store may tell a live entry's last moment as zero, and a zero lifetime would remove the copy.
+        let least = capabilities.ttl_resolution().max(Duration::from_nanos(1));
+        let ttl = remaining.duration().map_or(Ttl::Forever, |left| Ttl::After(left.max(least)));
+        self.write(to, value.into(), ttl)
     }
 
     /// Moves an entry with its remaining lifetime to another key and replaces what is there (C2, C3).
@@ -324,6 +327,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
 
 /// One entry of a batch of writes.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Entry<'a> {
     /// The key.
     pub key: Key<'a>,
@@ -331,4 +335,11 @@ pub struct Entry<'a> {
     pub value: Value<'a>,
     /// The lifetime.
     pub ttl: Ttl,
+}
+
+impl<'a> Entry<'a> {
+    /// An entry.
+    pub const fn new(key: Key<'a>, value: Value<'a>, ttl: Ttl) -> Self {
+        Self { key, value, ttl }
+    }
 }

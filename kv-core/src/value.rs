@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 /// A value to be written: any bytes, borrowed or owned (contract: V1, V2).
 ///
 /// Callers never name this type: the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt) take whatever converts
-/// into it. A backend that sends the bytes away uses [`as_bytes`](Self::as_bytes); one that keeps them uses
+/// into it. What is owned is not copied: a `Bytes` that is a part of a larger buffer keeps all of that buffer. A backend that
+/// sends the bytes away uses [`as_bytes`](Self::as_bytes); one that keeps them uses
 /// [`into_bytes`](Self::into_bytes), which copies what was borrowed and moves what was owned.
 ///
 /// Its `Debug` shows the length and never the content (E3).
@@ -116,7 +117,24 @@ macro_rules! impl_from_owned {
         }
     )*};
 }
-impl_from_owned!(String, Vec<u8>, Box<[u8]>, BytesMut);
+impl_from_owned!(Box<[u8]>, BytesMut);
+
+/// Not copied, unless most of its capacity is unused: a store that keeps values would keep that too.
+impl From<Vec<u8>> for Value<'_> {
+    fn from(mut value: Vec<u8>) -> Self {
+        if value.capacity() / 2 > value.len() {
+            value.shrink_to_fit();
+        }
+        Self(Content::Owned(value.into()))
+    }
+}
+
+/// As from a `Vec<u8>`.
+impl From<String> for Value<'_> {
+    fn from(value: String) -> Self {
+        value.into_bytes().into()
+    }
+}
 
 impl<'a> From<Cow<'a, [u8]>> for Value<'a> {
     #[inline]
@@ -151,6 +169,16 @@ mod tests {
         let bytes = Bytes::from(vec![7_u8; 100]);
         assert_eq!(Value::from(&bytes).into_bytes().as_ptr(), bytes.as_ptr());
         assert_eq!(Value::from(bytes.clone()).as_bytes().as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn spare_capacity_is_given_back() {
+        let mut vec = Vec::with_capacity(1 << 20);
+        vec.push(7);
+        let mut vec = Vec::from(Value::from(vec).into_bytes());
+        assert_eq!(vec, [7]);
+        vec.reserve_exact(0);
+        assert!(vec.capacity() < 1 << 10, "{}", vec.capacity());
     }
 
     #[test]

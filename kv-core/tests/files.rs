@@ -5,8 +5,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::sync::Mutex;
 
-use kv_core::{Bytes, Capabilities, Error, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value, ValueReader, key};
+use kv_core::{
+    Bytes, Capabilities, Error, Failure, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value, ValueReader, key,
+};
 use kv_memory::MemoryStore;
 
 fn store() -> MemoryStore {
@@ -36,6 +39,25 @@ fn a_link_is_followed_and_stays_a_link() {
 }
 
 #[test]
+fn a_link_to_nothing_is_followed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+    symlink("target", &link).unwrap();
+    store().get_file("k", &link).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&target).unwrap(), b"new");
+}
+
+#[test]
+fn a_name_may_be_as_long_as_the_file_system_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("n".repeat(255));
+    store().get_file("k", &path).unwrap();
+    store().get_file("k", &path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+}
+
+#[test]
 fn a_device_is_written_to_and_not_replaced() {
     store().get_file("k", "/dev/null").unwrap();
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
@@ -51,10 +73,7 @@ fn a_path_without_a_folder_is_one_in_the_working_folder() {
     assert_eq!(content.unwrap(), b"new");
 }
 
-/// A store whose values break off while they are read.
-#[derive(Debug)]
-struct Breaking;
-
+/// A stream that breaks off after so many bytes.
 struct BreaksOff(usize);
 
 impl io::Read for BreaksOff {
@@ -74,9 +93,17 @@ impl io::Seek for BreaksOff {
     }
 }
 
-impl KeyValueStore for Breaking {
+/// A store with one stream to give.
+#[derive(Debug)]
+struct Streaming(Mutex<Option<ValueReader>>);
+
+fn streaming(stream: impl io::Read + io::Seek + Send + 'static) -> Streaming {
+    Streaming(Mutex::new(Some(ValueReader::new(stream))))
+}
+
+impl KeyValueStore for Streaming {
     fn name(&self) -> &'static str {
-        "breaking"
+        "far"
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -96,7 +123,7 @@ impl KeyValueStore for Breaking {
     }
 
     fn read_stream(&self, _: Key<'_>) -> Result<Option<ValueReader>> {
-        Ok(Some(ValueReader::new(BreaksOff(100_000))))
+        Ok(self.0.lock().ok().and_then(|mut reader| reader.take()))
     }
 }
 
@@ -105,11 +132,32 @@ fn a_value_that_breaks_off_leaves_the_old_file_whole_and_nothing_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "old").unwrap();
-    let error = Breaking.get_file("k", &path).unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
-    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    let error = streaming(BreaksOff(100_000)).get_file("k", &path).unwrap_err();
+    // It is the store's stream that failed, not the caller's file.
+    assert!(matches!(error, Error::Backend(_)) && error.store() == Some("far"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"old");
-    let _ = Breaking.get_file("k", folder.path().join("new")).unwrap_err();
+    let _ = streaming(BreaksOff(100_000)).get_file("k", folder.path().join("new")).unwrap_err();
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.collect::<Vec<_>>(), ["file"]);
+}
+
+#[test]
+fn the_backend_s_own_error_comes_through_its_stream() {
+    #[derive(Debug)]
+    struct Lost;
+
+    impl io::Read for Lost {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other(Error::Unavailable(Failure::new("far", "the connection was lost"))))
+        }
+    }
+
+    impl io::Seek for Lost {
+        fn seek(&mut self, _: io::SeekFrom) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    let error = streaming(Lost).get_into("k", Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)) && error.is_transient(), "{error}");
 }

@@ -147,11 +147,11 @@ impl Shard {
         }
     }
 
-    /// Removes the entry at a key, dead or alive. It is the caller's to drop.
+    /// Removes the entry at a key, dead or alive. It is the caller's to drop, with its deadline, which tells which it was.
     pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
         let entry = self.table.find_entry(key.hash, |slot| slot.key == key.key).ok()?;
         let (mut slot, _) = entry.remove();
-        set_deadline(&mut self.queue, &mut slot, None);
+        requeue(&mut self.queue, &mut slot, None);
         self.index.remove(slot.key.as_str());
         self.shrink(hasher);
         Some(slot)

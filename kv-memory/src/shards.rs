@@ -117,11 +117,11 @@ impl Shards {
                 return shard.len();
             }
         }
-        let now = clock.now();
         loop {
             // Before the lock, and so dropped after it.
             let mut removed = Vec::with_capacity(STEPS_PER_LOCK);
             let mut shard = shard.write();
+            let now = clock.now();
             for _ in 0..STEPS_PER_LOCK {
                 match shard.sweep_step(&self.hasher, now) {
                     Step::Idle => return shard.len(),

@@ -18,6 +18,7 @@ checks! {
     t2_reading_does_not_extend_a_lifetime [T2] needs Lifetimes;
     t3_a_zero_lifetime_leaves_the_key_absent [T3] needs Lifetimes;
     t5_an_expired_entry_is_absent_for_every_operation [T5 G1 D1 C3 S1 S3 S4] needs Lifetimes;
+    t5_of_thousands_that_expire_at_once_each_is_absent [T5 D1 B3 P4 T6 C3 L1] needs Lifetimes;
     t5_an_expired_key_is_not_listed [T5 L1] needs Lifetimes Listing;
     t5_an_expired_entry_is_created_anew [T5 P4] needs Lifetimes Create;
     t5_an_expired_entry_cannot_be_touched_back_to_life [T5 T6] needs Lifetimes Touch;
@@ -270,6 +271,54 @@ fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
     }
     if let Some(end) = last {
         context.wait_for(end);
+    }
+    Ok(())
+}
+
+/// Lets 2000 entries expire at once, more than a store that removes a few dead ones with each write gets rid of soon, and asks for
+/// them in every way, each way for keys of its own.
+pub fn t5_of_thousands_that_expire_at_once_each_is_absent(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let mut ways = vec!["get", "get_many", "delete", "delete_many", "open"];
+    let further = [
+        (Capability::Contains, "contains"),
+        (Capability::TtlReading, "ttl"),
+        (Capability::Create, "create"),
+        (Capability::Touch, "touch"),
+        (Capability::Touch, "touch with a zero lifetime"),
+        (Capability::Copy, "copy"),
+        (Capability::Copy, "rename"),
+    ];
+    ways.extend(further.into_iter().filter(|(capability, _)| context.has(*capability)).map(|(_, way)| way));
+    let ttl = Duration::from_millis(5);
+    let ((), end) = context.ending(ttl, || store.put_many_with_ttl((0..2000).map(|n| (format!("k{n}"), "v", ttl))))?;
+    context.wait_for(end);
+    for (n, way) in (0..2000).zip(ways.iter().cycle()) {
+        let key = format!("k{n}");
+        let copied = |result: Result<(), Error>| match result {
+            Err(Error::NotFound { .. }) => Ok(false),
+            result => result.map(|()| true),
+        };
+        let live = match *way {
+            "get" => store.get(&key)?.is_some(),
+            "get_many" => store.get_many([&key])? != [None],
+            "delete" => store.delete(&key)?,
+            "delete_many" => store.delete_many([&key])? != [false],
+            "open" => copied(store.open(&key).map(drop))?,
+            "contains" => store.contains(&key)?,
+            "ttl" => store.ttl(&key)?.is_some(),
+            "create" => !store.create(&key, "new")?,
+            "touch" => store.touch(&key, Ttl::Forever)?,
+            "touch with a zero lifetime" => store.touch(&key, Duration::ZERO)?,
+            "copy" => copied(store.copy(&key, "copy"))?,
+            _ => copied(store.rename(&key, "renamed"))?,
+        };
+        expect_eq(format_args!("whether {way} found entry {n} of 2000 that have expired"), live, false)?;
+    }
+    if context.has(Capability::Listing) {
+        let created = ways.iter().position(|way| *way == "create");
+        let count = created.map_or(0, |first| (0..2000).skip(first).step_by(ways.len()).count());
+        expect_eq("how many keys are listed, which are those created anew", listed(context, "")?.len(), count)?;
     }
     Ok(())
 }

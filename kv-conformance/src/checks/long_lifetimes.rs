@@ -11,7 +11,8 @@ use crate::failure::{Outcome, expect, expect_error, expect_that};
 checks! {
     t4_long_lifetimes_are_kept_or_refused [T4 T6 O1] needs Lifetimes;
     t4_a_refused_lifetime_changes_nothing [T4] needs Lifetimes;
-    t4_a_refused_lifetime_of_a_touch_or_create_changes_nothing [T4] needs Lifetimes Create Touch;
+    t4_a_create_with_a_refused_lifetime_stores_nothing [T4] needs Lifetimes Create;
+    t4_a_touch_with_a_refused_lifetime_changes_nothing [T4] needs Lifetimes Touch;
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -140,13 +141,30 @@ pub fn t4_a_refused_lifetime_changes_nothing(context: &Context<'_>) -> Outcome {
     expect("get of an absent key after a lifetime was refused", store.get("absent"), None)
 }
 
-/// Touches and creates with a lifetime that is too long; as [`t4_a_refused_lifetime_changes_nothing`].
-pub fn t4_a_refused_lifetime_of_a_touch_or_create_changes_nothing(context: &Context<'_>) -> Outcome {
+/// Creates with a lifetime that is too long, where nothing is and where something is: nothing may be stored.
+pub fn t4_a_create_with_a_refused_lifetime_stores_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let ttl = refused(context)?;
+    let result = store.create_with_ttl("absent", "new", ttl).map(drop);
+    expect_invalid_ttl("create_with_ttl of an absent key", result, ttl)?;
+    expect("get after that", store.get("absent"), None)?;
+    // Over an entry, it may be refused for either reason.
+    let old = OldEntry::put(context, "k")?;
+    if let Err(error) = store.create_with_ttl("k", "new", ttl) {
+        expect_invalid_ttl("create_with_ttl over an entry", Err(error), ttl)?;
+    }
+    old.expect_unchanged(context, "after a create with a lifetime that is too long")
+}
+
+/// Touches with a lifetime that is too long: the old lifetime has to hold.
+pub fn t4_a_touch_with_a_refused_lifetime_changes_nothing(context: &Context<'_>) -> Outcome {
     let store = context.store();
     let ttl = refused(context)?;
     let old = OldEntry::put(context, "k")?;
-    expect_invalid_ttl("create_with_ttl", store.create_with_ttl("absent", "new", ttl).map(drop), ttl)?;
     expect_invalid_ttl("touch", store.touch("k", ttl).map(drop), ttl)?;
-    old.expect_unchanged(context, "after a lifetime was refused")?;
-    expect("get of an absent key after a lifetime was refused", store.get("absent"), None)
+    old.expect_unchanged(context, "after a touch with a lifetime that is too long")?;
+    let end = context.put_for("short", "v", context.short())?;
+    expect_invalid_ttl("touch of an entry with a short lifetime", store.touch("short", ttl).map(drop), ttl)?;
+    context.wait_for(end);
+    expect("get after the short lifetime, which a touch tried to make too long", store.get("short"), None)
 }

@@ -18,12 +18,13 @@ checks! {
 /// plain `BTreeMap` does. The simplest sequence for which it does not is shown, step by step.
 pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> Outcome {
     let pace = Pace::of(context);
+    let cases = property::cases()?;
     let effort = if context.time.is_advanced_by_hand() {
-        Effort { cases: property::cases(), shrinking: 4000 }
+        Effort { cases, shrinking: 4000 }
     } else if pace.resolution.as_millis() < 100 {
-        Effort { cases: property::cases() / 4 + 1, shrinking: 100 }
+        Effort { cases: cases / 4 + 1, shrinking: 100 }
     } else {
-        Effort { cases: property::cases() / 16 + 1, shrinking: 10 }
+        Effort { cases: cases / 16 + 1, shrinking: 10 }
     };
     let sequences = vec(operations(context), 1..50);
     property::check_with(

@@ -244,6 +244,9 @@ faults! {
     ExpiredHasTtl,
     /// `delete` of an expired entry is true.
     ExpiredDeleted,
+    /// `delete` of an expired entry is true, but for the first ten: each write sweeps a few dead entries, and it is right of these
+    /// alone. Our own memory store had this bug.
+    DeadOfManyDeleted,
     /// `delete_many` of an expired entry is true.
     ExpiredDeletedMany,
     /// An expired key is listed.

@@ -253,7 +253,8 @@ fn right_stores() -> Vec<Trial> {
         "v3_a_value_of_the_largest_size_is_taken",
         "v3_a_value_over_the_limit_is_refused_and_the_old_one_stays",
         "t4_a_refused_lifetime_changes_nothing",
-        "t4_a_refused_lifetime_of_a_touch_or_create_changes_nothing",
+        "t4_a_create_with_a_refused_lifetime_stores_nothing",
+        "t4_a_touch_with_a_refused_lifetime_changes_nothing",
         NO_LIFETIMES,
     ];
     let trial = |name: &str, config: Config, ignored: &'static [&'static str]| {

@@ -49,6 +49,7 @@ struct State {
     index: BTreeSet<KeyBuf>,
     reads: u64,
     writes: u64,
+    dead_deleted: u64,
     reply: Option<Bytes>,
     last_read: Bytes,
     /// The threads that hold the lock with a listing.
@@ -238,7 +239,9 @@ impl KeyValueStore for Wrong {
 
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let keys = self.keys(&entries.iter().map(|entry| entry.key).collect::<Vec<_>>())?;
-        self.put_many(keys.iter().zip(entries).map(|(key, entry)| Entry { key: key.as_key(), ..entry }).collect())
+        self.put_many(
+            keys.iter().zip(entries).map(|(key, entry)| Entry::new(key.as_key(), entry.value, entry.ttl)).collect(),
+        )
     }
 
     fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {

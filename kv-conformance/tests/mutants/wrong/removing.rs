@@ -36,6 +36,11 @@ impl Wrong {
             Fault::DeleteAlwaysTrue => true,
             Fault::DeleteAlwaysFalse => false,
             Fault::ExpiredDeleted => removed || had_expired,
+            Fault::DeadOfManyDeleted if had_expired => {
+                let mut state = self.state();
+                state.dead_deleted += 1;
+                removed || state.dead_deleted > 10
+            }
             _ => removed,
         })
     }
