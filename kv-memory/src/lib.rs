@@ -7,6 +7,7 @@ mod pairs;
 mod shard;
 mod shards;
 mod store;
+mod table;
 
 pub use builder::MemoryStoreBuilder;
 pub use clock::{Clock, ManualClock};

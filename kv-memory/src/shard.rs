@@ -32,11 +32,9 @@ use std::num::NonZeroU64;
 use std::ops::Bound;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use kv_core::{Bytes, Key, KeyBuf};
 
-/// A table of no more buckets than this is not worth shrinking.
-const FEW_BUCKETS: usize = 64;
+use crate::table::Table;
 
 /// A key and its hash, which is computed once for an operation.
 #[derive(Clone, Copy)]
@@ -61,6 +59,10 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    pub(crate) fn new(key: KeyBuf, value: Bytes) -> Self {
+        Self { key, value, deadline: None, queued: None }
+    }
+
     /// Whether the entry is there (T5). The clock is read only if it has a deadline.
     #[inline]
     pub(crate) fn is_live(&self, now: impl FnOnce() -> u64) -> bool {
@@ -81,7 +83,7 @@ pub(crate) enum Step {
 /// See the documentation of the module.
 #[derive(Default)]
 pub(crate) struct Shard {
-    table: HashTable<Slot>,
+    table: Table,
     index: BTreeSet<KeyBuf>,
     queue: BTreeSet<(NonZeroU64, KeyBuf)>,
 }
@@ -111,7 +113,7 @@ impl Shard {
     /// The entry at a key, dead or alive.
     #[inline]
     pub(crate) fn find(&self, key: HashedKey<'_>) -> Option<&Slot> {
-        self.table.find(key.hash, |slot| slot.key == key.key)
+        self.table.find(key)
     }
 
     /// Puts an entry in place of what is there, dead or alive. Returns the value of that, which is the caller's to drop.
@@ -123,7 +125,7 @@ impl Shard {
         value: Bytes,
         deadline: Option<NonZeroU64>,
     ) -> Option<Bytes> {
-        if let Some(slot) = self.table.find_mut(key.hash, |slot| slot.key == key.key) {
+        if let Some(slot) = self.table.find_mut(key) {
             set_deadline(&mut self.queue, slot, deadline);
             return Some(mem::replace(&mut slot.value, value));
         }
@@ -134,26 +136,24 @@ impl Shard {
     /// Apart from `put`, which is short without it.
     #[inline(never)]
     fn insert(&mut self, hasher: &RandomState, key: HashedKey<'_>, value: Bytes, deadline: Option<NonZeroU64>) {
-        let mut slot = Slot { key: key.key.into(), value, deadline: None, queued: None };
+        let mut slot = Slot::new(key.key.into(), value);
         set_deadline(&mut self.queue, &mut slot, deadline);
         self.index.insert(slot.key.clone());
-        self.table.insert_unique(key.hash, slot, |slot| hasher.hash_one(slot.key.as_str()));
+        self.table.insert(hasher, key.hash, slot);
     }
 
     /// Gives the entry at a key, dead or alive, another deadline.
     pub(crate) fn set_deadline(&mut self, key: HashedKey<'_>, deadline: Option<NonZeroU64>) {
-        if let Some(slot) = self.table.find_mut(key.hash, |slot| slot.key == key.key) {
+        if let Some(slot) = self.table.find_mut(key) {
             set_deadline(&mut self.queue, slot, deadline);
         }
     }
 
     /// Removes the entry at a key, dead or alive. It is the caller's to drop, with its deadline, which tells which it was.
     pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
-        let entry = self.table.find_entry(key.hash, |slot| slot.key == key.key).ok()?;
-        let (mut slot, _) = entry.remove();
+        let mut slot = self.table.remove(hasher, key)?;
         requeue(&mut self.queue, &mut slot, None);
         self.index.remove(slot.key.as_str());
-        self.shrink(hasher);
         Some(slot)
     }
 
@@ -163,33 +163,17 @@ impl Shard {
             return Step::Idle;
         }
         let Some((_, key)) = self.queue.pop_first() else { return Step::Idle };
-        let hash = hasher.hash_one(key.as_str());
+        let key = HashedKey::new(hasher, key.as_key());
         // Each item has its slot, so this finds one.
-        let Ok(mut entry) = self.table.find_entry(hash, |slot| slot.key == key) else { return Step::Requeued };
-        let slot = entry.get_mut();
+        let Some(slot) = self.table.find_mut(key) else { return Step::Requeued };
         slot.queued = None;
         if slot.is_live(|| now) {
             let deadline = slot.deadline;
             set_deadline(&mut self.queue, slot, deadline);
             return Step::Requeued;
         }
-        let (slot, _) = entry.remove();
-        self.index.remove(slot.key.as_str());
-        self.shrink(hasher);
-        Step::Removed(slot)
-    }
-
-    /// Gives memory back when the table has become much too large.
-    ///
-    /// It halves the table when less than a quarter of its capacity is used, and then at least an eighth of it must be
-    /// removed or inserted before it is resized again: moving an entry is paid for by a constant number of operations.
-    fn shrink(&mut self, hasher: &RandomState) {
-        let buckets = self.table.num_buckets();
-        // Not `capacity()`, which shrinks by itself where removed entries leave marks.
-        let capacity = buckets / 8 * 7;
-        if buckets > FEW_BUCKETS && self.table.len() * 4 < capacity {
-            self.table.shrink_to(self.table.len() * 2, |slot| hasher.hash_one(slot.key.as_str()));
-        }
+        self.index.remove(key.key.as_str());
+        self.table.remove(hasher, key).map_or(Step::Requeued, Step::Removed)
     }
 }
 

@@ -11,8 +11,7 @@ use kv_core::{Bytes, Key};
 use crate::clock::TimeSource;
 use crate::shard::{HashedKey, Shard, Slot, Step};
 
-/// How many parts there are: enough that threads seldom meet in one, and that what takes time in proportion to a part
-/// (a table that grows) takes little.
+/// How many parts there are: enough that threads seldom meet in one, few enough that a listing soon has visited each.
 const SHARDS: usize = 128;
 
 /// How many sweep steps a write does first. See the module `shard` for what follows from it.
@@ -141,8 +140,7 @@ impl Shards {
 
 /// The number of the part that a hash belongs to.
 ///
-/// Of bits that the table itself does not look at: it compares the topmost seven, and in a table of this size only the
-/// lower ones choose a bucket.
+/// Of bits that its table does not look at, neither to choose a piece nor in it.
 #[inline]
 fn place(hash: u64) -> usize {
     let [_, bits, ..] = hash.to_be_bytes();

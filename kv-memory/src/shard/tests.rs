@@ -57,6 +57,8 @@ impl OneShard {
     }
 }
 
+const FEW: usize = 64;
+
 impl Shard {
     fn check(&self) {
         let mut keys = self.slots().map(|slot| slot.key.clone()).collect::<Vec<_>>();
@@ -74,7 +76,7 @@ impl Shard {
     }
 
     fn is_small(&self) -> bool {
-        self.table.num_buckets() <= FEW_BUCKETS && self.len() <= FEW_BUCKETS && self.queue.len() <= FEW_BUCKETS
+        self.table.buckets() <= 512 && self.len() <= FEW && self.queue.len() <= FEW
     }
 }
 

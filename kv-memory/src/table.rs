@@ -1,0 +1,198 @@
+//! The hash table of a part: in pieces, so that none of its operations takes longer the more entries it has.
+//!
+//! A hash table in one piece moves all its entries when it grows or shrinks. This one is a [linear hash table] of small
+//! ones: when it has many entries for its number of pieces, one piece is divided in two; when it has few, the last piece
+//! is joined with the one that it was divided from.
+//!
+//! [linear hash table]: W. Litwin, "Linear hashing: a new tool for file and table addressing", VLDB 1980
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use kv_core::Key;
+
+use crate::shard::{HashedKey, Slot};
+
+/// A piece is divided when there are more entries for each piece than this. Those that have not been divided for longest
+/// have up to twice as many, which is what 512 buckets hold.
+const MOST: usize = 224;
+
+/// Two pieces are joined when there are fewer entries for each piece than this.
+const LEAST: usize = MOST / 4;
+
+/// The entries of a part, found by their keys.
+pub(crate) struct Table {
+    /// At least one.
+    pieces: Vec<HashTable<Slot>>,
+    len: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { pieces: vec![HashTable::new()], len: 0 }
+    }
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.pieces.iter().flatten()
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: HashedKey<'_>) -> Option<&Slot> {
+        self.pieces.get(place(key.hash, self.pieces.len()))?.find(key.hash, |slot| slot.key == key.key)
+    }
+
+    #[inline]
+    pub(crate) fn find_mut(&mut self, key: HashedKey<'_>) -> Option<&mut Slot> {
+        let place = place(key.hash, self.pieces.len());
+        self.pieces.get_mut(place)?.find_mut(key.hash, |slot| slot.key == key.key)
+    }
+
+    /// Adds an entry whose key is not there.
+    pub(crate) fn insert(&mut self, hasher: &RandomState, hash: u64, slot: Slot) {
+        if self.len >= self.pieces.len() * MOST {
+            self.divide(hasher);
+        }
+        let place = place(hash, self.pieces.len());
+        if let Some(piece) = self.pieces.get_mut(place) {
+            piece.insert_unique(hash, slot, |slot| hash_of(hasher, slot));
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
+        let place = place(key.hash, self.pieces.len());
+        let entry = self.pieces.get_mut(place)?.find_entry(key.hash, |slot| slot.key == key.key).ok()?;
+        let (slot, _) = entry.remove();
+        self.len -= 1;
+        if self.len < self.pieces.len() * LEAST {
+            self.join(hasher);
+        }
+        Some(slot)
+    }
+
+    fn divide(&mut self, hasher: &RandomState) {
+        let new_place = self.pieces.len();
+        let Some(old) = self.pieces.get_mut(divided_from(new_place)) else { return };
+        let mut new = HashTable::with_capacity(2 * MOST);
+        let moved = old.extract_if(|slot| place(hash_of(hasher, slot), new_place + 1) == new_place);
+        for slot in moved {
+            new.insert_unique(hash_of(hasher, &slot), slot, |slot| hash_of(hasher, slot));
+        }
+        self.pieces.push(new);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn buckets(&self) -> usize {
+        self.pieces.iter().map(HashTable::num_buckets).sum()
+    }
+
+    /// The first piece is left, however few entries there are.
+    fn join(&mut self, hasher: &RandomState) {
+        if self.pieces.len() == 1 {
+            return;
+        }
+        let last = self.pieces.pop().unwrap_or_default();
+        let place = divided_from(self.pieces.len());
+        if let Some(piece) = self.pieces.get_mut(place) {
+            // It has room: it was made for as many as are in both now several times over.
+            for slot in last {
+                piece.insert_unique(hash_of(hasher, &slot), slot, |slot| hash_of(hasher, slot));
+            }
+        }
+    }
+}
+
+/// Which of so many pieces a hash belongs to.
+///
+/// By bits that the pieces do not look at, who compare the topmost seven and choose a bucket by the lowest, and that have
+/// not chosen the part either.
+#[inline]
+fn place(hash: u64, pieces: usize) -> usize {
+    let [_, _, a, b, c, d, ..] = hash.to_be_bytes();
+    let bits = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or_default();
+    let mask = pieces.next_power_of_two() - 1;
+    let place = bits & mask;
+    // The piece at that place is still to be divided from this one.
+    if place < pieces { place } else { place & (mask >> 1) }
+}
+
+/// The piece of which the one at this place, which is not the first, takes a half: the same without its highest bit.
+#[inline]
+fn divided_from(place: usize) -> usize {
+    place & !(1 << place.checked_ilog2().unwrap_or_default())
+}
+
+fn hash_of(hasher: &RandomState, slot: &Slot) -> u64 {
+    hasher.hash_one(Key::as_str(slot.key.as_key()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use kv_core::KeyBuf;
+
+    use super::*;
+
+    fn slot(key: &str) -> Slot {
+        Slot::new(KeyBuf::new(key).unwrap(), "".into())
+    }
+
+    #[test]
+    fn a_piece_is_divided_into_itself_and_the_new_one() {
+        for pieces in 1..200 {
+            for hash in (0..1000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15)) {
+                let (before, after) = (place(hash, pieces), place(hash, pieces + 1));
+                assert!(before < pieces);
+                assert!(after == before || after == pieces && before == divided_from(pieces));
+            }
+        }
+    }
+
+    #[test]
+    fn it_has_what_a_set_has_while_it_grows_and_shrinks() {
+        let hasher = RandomState::default();
+        let (mut table, mut keys) = (Table::default(), BTreeSet::new());
+        let mut most = 0;
+        for step in 0..60_000_u32 {
+            // Up to some ten thousand, and down again.
+            let grows = step < 30_000;
+            let number = step.wrapping_mul(2_654_435_761) % 10_007;
+            let key = format!("k{number}");
+            let at = HashedKey::new(&hasher, Key::new(&key).unwrap());
+            assert_eq!(table.find(at).is_some(), keys.contains(&key));
+            if grows && keys.insert(key.clone()) {
+                table.insert(&hasher, at.hash, slot(&key));
+            } else if !grows {
+                assert_eq!(table.remove(&hasher, at).is_some(), keys.remove(&key));
+            }
+            assert_eq!(table.len(), keys.len());
+            most = most.max(table.pieces.len());
+        }
+        assert!(most > 10_000 / MOST, "{most} pieces");
+        let mut left = table.iter().map(|slot| slot.key.as_str()).collect::<Vec<_>>();
+        left.sort_unstable();
+        assert_eq!(left, keys.iter().collect::<Vec<_>>());
+        assert!(table.pieces.len() <= keys.len() / LEAST + 1, "{} pieces of {}", table.pieces.len(), keys.len());
+    }
+
+    #[test]
+    fn no_piece_gets_large() {
+        let hasher = RandomState::default();
+        let mut table = Table::default();
+        for number in 0..200_000 {
+            let key = format!("k{number}");
+            let at = HashedKey::new(&hasher, Key::new(&key).unwrap());
+            table.insert(&hasher, at.hash, slot(&key));
+        }
+        let largest = table.pieces.iter().map(HashTable::len).max().unwrap();
+        assert!(largest < 3 * MOST, "{largest}");
+    }
+}
