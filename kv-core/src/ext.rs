@@ -316,8 +316,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// Writes a value to the file at `path`; its length in bytes (S4).
     ///
     /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; links
-    /// are followed. What is no regular file, such as a pipe, and what lies below `/dev` or `/proc`, is appended to; for the
-    /// standard output, rather use [`get_into`](Self::get_into). The file is not synchronised with the disk.
+    /// are followed. What is no regular file, such as a pipe, and `/dev/stdout` and its like, is appended to; for the standard
+    /// output, rather use [`get_into`](Self::get_into). The file is not synchronised with the disk.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry, [`Error::Io`] if the file cannot be written. In both cases an old file is

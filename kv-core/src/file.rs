@@ -12,14 +12,14 @@ use crate::reader::CopyError;
 /// Gives the file at `path` the content that `write` writes, or leaves it as it was if anything fails (contract: S4).
 ///
 /// The content goes to a new file beside the old one, which then takes its place and, from its beginning, its permissions.
-/// Links are followed. What is no regular file, such as a terminal or a pipe, and what has a path below `/dev` or `/proc`,
-/// behind which an open file may be, is appended to.
+/// Links are followed. What is no regular file, such as a terminal or a pipe, and what is open already, such as the standard
+/// output, is appended to.
 pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<u64, CopyError>,
 ) -> Result<u64, CopyError> {
     let (target, permissions) = match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") || path.starts_with("/proc") => {
+        Ok(metadata) if !metadata.is_file() || is_open_already(path) => {
             return write(&mut OpenOptions::new().append(true).open(path)?);
         }
         Ok(metadata) => (path.canonicalize()?, Some(metadata.permissions())),
@@ -39,6 +39,11 @@ pub(crate) fn replace(
         let _ = fs::remove_file(&temporary);
     }
     replaced
+}
+
+/// Whether a path is a name of an open file of this process, which may be a regular one.
+fn is_open_already(path: &Path) -> bool {
+    ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|name| path.starts_with(name))
 }
 
 /// Where the links from a path lead, to a file that need not be there.

@@ -44,9 +44,10 @@ impl ValueReader {
     pub(crate) fn copy_to(self, writer: &mut dyn Write) -> Result<u64, CopyError> {
         match self.0 {
             Source::Memory(cursor) => {
-                let bytes = cursor.into_inner();
-                writer.write_all(&bytes).map_err(CopyError::Write)?;
-                Ok(bytes.len() as u64)
+                let read = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
+                let unread = cursor.get_ref().get(read..).unwrap_or_default();
+                writer.write_all(unread).map_err(CopyError::Write)?;
+                Ok(unread.len() as u64)
             }
             Source::Stream(mut stream) => {
                 let mut buffer = vec![0; 64 * 1024];
@@ -113,5 +114,24 @@ impl Seek for ValueReader {
 impl fmt::Debug for ValueReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValueReader").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_read_already_is_not_copied() {
+        let value = Bytes::from("headbody");
+        for mut reader in [ValueReader::from(value.clone()), ValueReader::new(Cursor::new(value))] {
+            reader.seek(SeekFrom::Start(4)).unwrap();
+            let mut copy = Vec::new();
+            assert_eq!(reader.copy_to(&mut copy).unwrap(), 4);
+            assert_eq!(copy, b"body");
+        }
+        let mut beyond = ValueReader::from(Bytes::from("body"));
+        beyond.seek(SeekFrom::Start(10)).unwrap();
+        assert_eq!(beyond.copy_to(&mut io::sink()).unwrap(), 0);
     }
 }

@@ -15,7 +15,7 @@ use kv_core::Key;
 use crate::shard::{HashedKey, Slot};
 
 /// A piece is divided when there are more entries for each piece than this. Those that have not been divided for longest
-/// have up to twice as many, which is what 512 buckets hold.
+/// have about twice as many, for which 512 buckets or, with some luck of the hash, 1024 are needed.
 const MOST: usize = 224;
 
 /// Two pieces are joined when there are fewer entries for each piece than this.

@@ -149,13 +149,18 @@ pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept(context: &Context<'_>
             entries.push((key, ttl, end));
         }
     }
-    // The lifetimes run at the same time: in the order of their ends, each is looked at shortly before and after its own.
-    for (key, ttl, end) in entries {
-        let margin = context.time.is_advanced_by_hand().then_some(Duration::from_nanos(1));
-        let margin = margin.unwrap_or(Duration::from_millis(20));
-        for moment in [end.earliest.saturating_sub(margin), end.latest] {
-            context.time.wait_until(moment);
-            look(context, &key, ttl, end)?;
+    // The lifetimes run at the same time. Each entry is looked at shortly before and just after its own, as time goes by.
+    let by_hand = context.time.is_advanced_by_hand();
+    let margin = if by_hand { Duration::from_nanos(1) } else { Duration::from_millis(20) };
+    let moments = |(at, (_, _, end)): (usize, &(String, Duration, End))| {
+        [(end.earliest.saturating_sub(margin), at), (end.latest, at)]
+    };
+    let mut moments = entries.iter().enumerate().flat_map(moments).collect::<Vec<_>>();
+    moments.sort_unstable();
+    for (moment, at) in moments {
+        context.time.wait_until(moment);
+        if let Some((key, ttl, end)) = entries.get(at) {
+            look(context, key, *ttl, *end)?;
         }
     }
     Ok(())

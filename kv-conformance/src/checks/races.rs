@@ -25,6 +25,15 @@ checks! {
 
 const THREADS: usize = 8;
 
+/// Tells the other threads of a race that it is over, also if the one that has it panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs the same with a number for each thread, at the same time, and gathers what comes of it.
 fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
     let barrier = Barrier::new(threads);
@@ -84,19 +93,20 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole(context: &Context<'_>) ->
         let done = AtomicBool::new(false);
         let wrong = at_once(5, |thread| {
             if thread < 2 {
+                let _over = Over(&done);
                 let from = format!("from/{thread}");
-                let written = (0..50).try_for_each(|n| {
-                    let value = value(n * 2 + thread);
-                    match way {
-                        "put" => store.put("k", value),
-                        "put_many" => store.put_many([("k", value)]),
-                        "put_from" => store.put_from("k", value.as_slice()),
-                        "copy" => store.put(&from, value).and_then(|()| store.copy(&from, "k")),
-                        _ => store.put(&from, value).and_then(|()| store.rename(&from, "k")),
-                    }
-                });
-                done.store(true, Ordering::Relaxed);
-                return written.map(|()| None);
+                return (0..50)
+                    .try_for_each(|n| {
+                        let value = value(n * 2 + thread);
+                        match way {
+                            "put" => store.put("k", value),
+                            "put_many" => store.put_many([("k", value)]),
+                            "put_from" => store.put_from("k", value.as_slice()),
+                            "copy" => store.put(&from, value).and_then(|()| store.copy(&from, "k")),
+                            _ => store.put(&from, value).and_then(|()| store.rename(&from, "k")),
+                        }
+                    })
+                    .map(|()| None);
             }
             while !done.load(Ordering::Relaxed) {
                 let got = match thread {
@@ -220,9 +230,8 @@ pub fn t6_a_touch_does_not_undo_a_write(context: &Context<'_>) -> Outcome {
         Ok(None)
     };
     let wrong = at_once(2, |thread| {
-        let result = if thread == 0 { write() } else { touch().map(|()| None) };
-        done.store(true, Ordering::Relaxed);
-        result
+        let _over = Over(&done);
+        if thread == 0 { write() } else { touch().map(|()| None) }
     })?;
     let wrong = wrong.into_iter().flatten().next();
     let what = "what a thread reads at a key that it alone writes, and another thread touches";
@@ -238,11 +247,11 @@ pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go(context: &Cont
     let done = AtomicBool::new(false);
     let wrong = at_once(3, |thread| {
         if thread == 0 {
+            let _over = Over(&done);
             let wrong = (0..10).find_map(|_| match store.keys("k/").and_then(super::sorted) {
                 Ok(listed) => wrong_listing(&listed, &stay),
                 Err(error) => Some(format!("an error: {error}")),
             });
-            done.store(true, Ordering::Relaxed);
             return Ok(wrong);
         }
         let mut n = 0;
