@@ -299,6 +299,8 @@ faults! {
     LongPrefixFails,
     /// A prefix of more than 200 bytes finds nothing: the name space took the others.
     LongPrefixFindsNothing,
+    /// A listing panics. A race has to end all the same.
+    ListingPanics,
     /// At the end of each page a key is lost.
     PageLosesKey,
     /// At the beginning of each page a key comes twice.

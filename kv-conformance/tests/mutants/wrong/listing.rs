@@ -50,6 +50,7 @@ impl Wrong {
             Fault::LongPrefixFails if prefix.len() > 250 => {
                 Err(Error::Backend(Failure::new(NAME, "the server refused the prefix")))
             }
+            Fault::ListingPanics => panic!("a listing that panics, for the suite to report"),
             Fault::LongPrefixFindsNothing if prefix.len() > 200 => Ok(keys(None)),
             Fault::PageLosesKey => Ok(keys(
                 self.all(prefix)?.into_iter().enumerate().filter(|(n, _)| n % PAGE != PAGE - 1).map(|(_, k)| k),
