@@ -1,4 +1,4 @@
-//! The hash table of a part: in pieces, so that none of its operations takes longer the more entries it has.
+//! The hash table of a part: in pieces, so that none of its operations moves more than some hundred entries.
 //!
 //! A hash table in one piece moves all its entries when it grows or shrinks. This one is a [linear hash table] of small
 //! ones: when it has many entries for its number of pieces, one piece is divided in two; when it has few, the last piece

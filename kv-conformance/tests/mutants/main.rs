@@ -265,7 +265,8 @@ fn right_stores() -> Vec<Trial> {
         trial("no_limits", Config { largest_value: None, longest_ttl: Duration::MAX, ..Config::new() }, UNLIMITED),
         trial("whole_seconds", Config { resolution: Duration::from_secs(1), ..Config::new() }, &[NO_LIFETIMES]),
         trial("real_time", Config { clock: Clock::real(), ..Config::new() }, &[NO_LIFETIMES]),
-        trial("small_values", Config { largest_value: Some(1000), ..Config::new() }, &[NO_LIFETIMES]),
+        trial("small_values", Config { largest_value: Some(256), ..Config::new() }, &[NO_LIFETIMES]),
+        trial("short_lifetimes", Config { longest_ttl: Duration::from_secs(60), ..Config::new() }, &[NO_LIFETIMES]),
     ];
     for &of in Capability::ALL {
         let ignored: &[&str] = if of == Capability::Lifetimes { &[] } else { &[NO_LIFETIMES] };
