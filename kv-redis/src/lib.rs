@@ -1,1 +1,34 @@
 #![doc = include_str!("../README.md")]
+
+mod address;
+mod builder;
+#[cfg(feature = "cluster")]
+mod cluster;
+mod fault;
+mod lent;
+mod link;
+mod listing;
+mod node;
+mod request;
+#[cfg(feature = "sentinel")]
+mod sentinel;
+mod socket;
+mod store;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use builder::RedisStoreBuilder;
+pub use store::RedisStore;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
+
+pub use kv_core::{
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault, KeyValueStore,
+    KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
+};
+
+// For pools that the application makes: they have to be of these versions.
+pub use r2d2;
+#[cfg(feature = "r2d2_redis")]
+pub use r2d2_redis;
+pub use redis;

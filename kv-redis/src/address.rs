@@ -1,0 +1,145 @@
+//! Where a server is, and who we are to it: what a URL says.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// User and password. Its `Debug` shows neither (E3).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.password.is_some() { "Credentials(hidden)" } else { "Credentials(none)" })
+    }
+}
+
+/// All that a URL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) place: Place,
+    pub(crate) tls: bool,
+    pub(crate) credentials: Credentials,
+    pub(crate) database: u32,
+}
+
+impl Address {
+    /// Reads a URL, with the crate `redis`. An error says what is wrong with it, and shows nothing of it: it may hold a
+    /// password in an unexpected place.
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        // Without a feature for TLS, which is ours here, `redis` refuses the scheme.
+        let plain = url.strip_prefix("rediss://").or_else(|| url.strip_prefix("valkeys://"));
+        let tls = plain.is_some();
+        if tls && url.ends_with("#insecure") {
+            return Err("#insecure is not supported: certificates are always checked".into());
+        }
+        let info = match plain {
+            Some(rest) => format!("redis://{rest}").into_connection_info(),
+            None => url.into_connection_info(),
+        };
+        let info = info.map_err(|error| match error.detail() {
+            None => format!("it is not one of redis (redis://, rediss://, redis+unix://): {}", text_of(&error)),
+            Some(_) => "it is not one of redis".into(),
+        })?;
+        Self::from_info(&info, tls)
+    }
+
+    fn from_info(info: &ConnectionInfo, tls: bool) -> Result<Self, String> {
+        let place = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Place::Tcp { host: host.clone(), port: *port },
+            ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+            _ => return Err("it names a kind of address that is not supported".into()),
+        };
+        let settings = info.redis_settings();
+        let credentials = Credentials {
+            user: settings.username().map(str::to_owned),
+            password: settings.password().map(str::to_owned),
+        };
+        if credentials.user.is_some() && credentials.password.is_none() {
+            return Err("it has a user without a password; a password alone is written redis://:password@host".into());
+        }
+        let database = u32::try_from(settings.db()).map_err(|_| "the database is not a number from 0 on")?;
+        Ok(Self { place, tls, credentials, database })
+    }
+}
+
+/// The message of an error of `redis` that has no detail: `message - Kind`.
+fn text_of(error: &redis::RedisError) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" - ").map_or(text.clone(), |(message, _kind)| message.to_owned())
+}
+
+impl fmt::Display for Address {
+    /// As a URL without user and password (E3).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, tls, database, .. } = self;
+        match place {
+            Place::Tcp { .. } => write!(f, "redis{}://{place}/{database}", if *tls { "s" } else { "" }),
+            Place::Unix(_) => write!(f, "redis+unix://{place}?db={database}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(url: &str) -> String {
+        Address::parse(url).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        assert_eq!(shown("redis://127.0.0.1"), "redis://127.0.0.1:6379/0");
+        assert_eq!(shown("redis://user:secret@cache:7000/3"), "redis://cache:7000/3");
+        assert_eq!(shown("rediss://:secret@[::1]:7000"), "rediss://[::1]:7000/0");
+        assert_eq!(shown("redis+unix:///run/redis.sock?db=2&pass=secret&user=u"), "redis+unix:///run/redis.sock?db=2");
+        assert!(!format!("{:?}", Address::parse("redis://u:secret@h").unwrap()).contains("secret"));
+    }
+
+    #[test]
+    fn user_and_password_are_decoded() {
+        let credentials = Address::parse("redis://us%40er:s%2Fcret@h").unwrap().credentials;
+        assert_eq!(credentials.user.as_deref(), Some("us@er"));
+        assert_eq!(credentials.password.as_deref(), Some("s/cret"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_said_and_the_url_is_not() {
+        for url in [
+            "",
+            "hush",
+            "http://u:hush@h",
+            "redis://u:hush@h/first",
+            "redis://:hush@",
+            "redis://h/-1",
+            "redis://hush@h",
+            "rediss://u:hush@h/#insecure",
+            "redis://u:hu:sh@h:port",
+        ] {
+            let error = Address::parse(url).unwrap_err();
+            assert!(!error.is_empty() && !error.contains("hu"), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! How a store is configured.
+
+use std::fmt;
+use std::time::Duration;
+
+use kv_core::{Error, Failure, Prefix, Result};
+
+use crate::RedisStore;
+#[cfg(feature = "tls")]
+use crate::Tls;
+use crate::address::{Address, Credentials};
+use crate::fault::Limits;
+use crate::lent::Lent;
+use crate::link::{Login, Role};
+use crate::node::{Dialer, Node, Target};
+use crate::store::Route;
+
+/// What redis takes unless its `proto-max-bulk-len` says otherwise.
+const LARGEST_VALUE: u64 = 512 << 20;
+
+/// Longer limits are as good as this one.
+const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a store does, wherever its data is.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) namespace: String,
+    pub(crate) default_ttl: Option<Duration>,
+    pub(crate) page_size: u64,
+    pub(crate) largest_value: u64,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            namespace: String::new(),
+            default_ttl: None,
+            page_size: 1000,
+            largest_value: LARGEST_VALUE,
+            limits: Limits { pool: second, connect: second, response: second },
+        }
+    }
+}
+
+/// Where the data is.
+#[derive(Clone)]
+enum Whereabouts {
+    Url(String),
+    #[cfg(feature = "cluster")]
+    Cluster(Vec<String>),
+    #[cfg(feature = "sentinel")]
+    Sentinels {
+        service: String,
+        urls: Vec<String>,
+    },
+}
+
+/// Configures a [`RedisStore`]; made by [`RedisStore::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kv_redis::RedisStore;
+///
+/// let store = RedisStore::builder()
+///     .url("redis://cache.example:6379/2")
+///     .namespace("shop")
+///     .pool_size(20)
+///     .response_timeout(Duration::from_millis(250))
+///     .default_ttl(Duration::from_secs(3600))
+///     .build()?; // does not connect
+/// assert_eq!(format!("{store:?}").contains("cache.example"), true);
+/// # Ok::<(), kv_redis::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "the store is made by `connect` or `build`"]
+pub struct RedisStoreBuilder {
+    whereabouts: Whereabouts,
+    credentials: Credentials,
+    database: Option<u32>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+    pool_size: u32,
+    min_idle: u32,
+    settings: Settings,
+}
+
+impl Default for RedisStoreBuilder {
+    fn default() -> Self {
+        Self {
+            whereabouts: Whereabouts::Url("redis://127.0.0.1:6379/0".into()),
+            credentials: Credentials::default(),
+            database: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            pool_size: 10,
+            min_idle: 0,
+            settings: Settings::default(),
+        }
+    }
+}
+
+impl RedisStoreBuilder {
+    /// The server, as [`RedisStore::connect`] takes it. Default: `redis://127.0.0.1:6379/0`.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.whereabouts = Whereabouts::Url(url.into());
+        self
+    }
+
+    /// A cluster, by the URLs of some of its nodes, of which one has to answer. In place of [`url`](Self::url).
+    ///
+    /// User, password and TLS are those of the first URL, for all nodes. A pool is made for each primary.
+    #[cfg(feature = "cluster")]
+    pub fn cluster<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.whereabouts = Whereabouts::Cluster(urls.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The primary that sentinels call by this name, and after a failover the new one. In place of [`url`](Self::url).
+    ///
+    /// User and password in these URLs are for the sentinels; those for the primary come from
+    /// [`username`](Self::username), [`password`](Self::password) and [`database`](Self::database). If the first URL says
+    /// `rediss://`, the primary is reached by TLS, too.
+    #[cfg(feature = "sentinel")]
+    pub fn sentinels<U: Into<String>>(mut self, service: impl Into<String>, urls: impl IntoIterator<Item = U>) -> Self {
+        let urls = urls.into_iter().map(Into::into).collect();
+        self.whereabouts = Whereabouts::Sentinels { service: service.into(), urls };
+        self
+    }
+
+    /// The user (an ACL user of redis 6 and newer), in place of the one in the URL.
+    pub fn username(mut self, user: impl Into<String>) -> Self {
+        self.credentials.user = Some(user.into());
+        self
+    }
+
+    /// The password, in place of the one in the URL. It is shown nowhere.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.credentials.password = Some(password.into());
+        self
+    }
+
+    /// The number of the database, in place of the one in the URL. A cluster has only number 0.
+    pub const fn database(mut self, database: u32) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// Which servers to trust, and which certificate to show, where a URL says `rediss://`. Default: the certificate
+    /// authorities of the operating system, and none.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// A name that this store's keys begin with on the server, followed by a colon: stores with different names share a
+    /// database and see nothing of each other. Default: none, and then all keys of the database are this store's, those of
+    /// other namespaces included.
+    ///
+    /// It is made of visible ASCII characters without a colon, and does not count for the length of keys.
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.settings.namespace = name.into();
+        self
+    }
+
+    /// How many connections there are at most, to each primary if there are several. Default: 10.
+    pub const fn pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// How many connections [`connect`](Self::connect) makes before it returns, to each primary if there are several. The
+    /// others are made when they are needed; none is closed for being idle. Default: 0, which makes the one that proves that
+    /// the server answers.
+    pub const fn min_idle(mut self, connections: u32) -> Self {
+        self.min_idle = connections;
+        self
+    }
+
+    /// How long an operation waits for a connection of the pool, while others use them all (N1). Default: a second.
+    pub const fn pool_timeout(mut self, limit: Duration) -> Self {
+        self.settings.limits.pool = limit;
+        self
+    }
+
+    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1). Default: a second.
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.settings.limits.connect = limit;
+        self
+    }
+
+    /// How long an exchange may take, from the first byte of the request to the last one of the reply, on top of 0.1 s for each
+    /// megabyte that is sent or received (N1). Of a batch, each chunk. Default: a second.
+    pub const fn response_timeout(mut self, limit: Duration) -> Self {
+        self.settings.limits.response = limit;
+        self
+    }
+
+    /// The lifetime of what is written without naming one, as `put` does (T1). Default: for ever.
+    ///
+    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3), and one that redis
+    /// cannot express makes such a write fail with [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    pub const fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.default_ttl = Some(ttl);
+        self
+    }
+
+    /// About how many keys of the database the server looks at for each page of a listing (`COUNT`). More means fewer round
+    /// trips, and longer pauses for others while the server looks. Default: 1000.
+    pub const fn page_size(mut self, keys: u32) -> Self {
+        self.settings.page_size = keys as u64;
+        self
+    }
+
+    /// The largest value in bytes that is sent; a larger one is [`ValueTooLarge`](crate::Error::ValueTooLarge) at once. It has
+    /// to be the server's `proto-max-bulk-len` or less. Default: 512 MiB, as it is there.
+    pub const fn largest_value(mut self, bytes: u64) -> Self {
+        self.settings.largest_value = bytes;
+        self
+    }
+
+    /// Makes the store and a first connection (or [more](Self::min_idle)), so that the server is known to answer, and to be one
+    /// that will do: redis 6.2 or newer, or what says that it is (valkey).
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had,
+    /// [`Error::Backend`] if the server does not accept user and password, or will not do.
+    pub fn connect(self) -> Result<RedisStore> {
+        let connections = self.min_idle;
+        let store = self.build()?;
+        store.warm_up(connections)?;
+        Ok(store)
+    }
+
+    /// Makes the store, and does not connect: the first operation will. So this does not fail if the server is away.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit of zero, a feature that is not compiled in.
+    pub fn build(self) -> Result<RedisStore> {
+        self.check()?;
+        match &self.whereabouts {
+            Whereabouts::Url(url) => self.on_server(&self.address(url)?),
+            #[cfg(feature = "cluster")]
+            Whereabouts::Cluster(urls) => self.on_cluster(urls),
+            #[cfg(feature = "sentinel")]
+            Whereabouts::Sentinels { service, urls } => self.on_primary(service, urls),
+        }
+    }
+
+    /// Makes the store on a pool that the application made, of the client of the crate [`redis`](crate::redis). Where the server is,
+    /// who we are, and how large the pool is, is the pool's; the other settings count.
+    ///
+    /// Make the pool with `test_on_check_out(false)`, or each operation costs two round trips; the store looks after idle
+    /// connections itself, with a `PING` after a second without use. It sets the time-outs of each connection. Three limits are
+    /// weaker than with a pool of the store's own: a connection is made by the pool, without a limit of its own; the
+    /// [`response_timeout`](Self::response_timeout) counts for each piece of a reply, not for the whole; and whether the server
+    /// was restarted in the middle of a listing is not noticed.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_on_pool(self, pool: r2d2::Pool<redis::Client>) -> Result<RedisStore> {
+        self.check()?;
+        Ok(on_pool(self.settings, pool))
+    }
+
+    /// As [`build_on_pool`](Self::build_on_pool), on a pool of the crate `r2d2_redis`. That crate is no longer maintained: this
+    /// is for applications that have it already.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    #[cfg(feature = "r2d2_redis")]
+    pub fn build_on_r2d2_redis_pool(self, pool: r2d2::Pool<r2d2_redis::RedisConnectionManager>) -> Result<RedisStore> {
+        self.check()?;
+        Ok(on_r2d2_redis_pool(self.settings, pool))
+    }
+
+    fn check(&self) -> Result<()> {
+        let Settings { namespace, page_size, limits, .. } = &self.settings;
+        if Prefix::new(namespace).is_err() || namespace.contains(':') {
+            return Err(unfit("the namespace has to be made of visible ASCII characters without a colon"));
+        }
+        if [limits.pool, limits.connect, limits.response].iter().any(|limit| *limit < Duration::from_millis(1)) {
+            return Err(unfit("each of the three limits has to be a millisecond or more"));
+        }
+        if self.pool_size == 0 || *page_size == 0 {
+            return Err(unfit("the size of the pool and that of pages have to be one or more"));
+        }
+        if self.min_idle > self.pool_size {
+            return Err(unfit("min_idle is more than the pool_size"));
+        }
+        Ok(())
+    }
+
+    fn address(&self, url: &str) -> Result<Address> {
+        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
+        if address.tls && cfg!(not(feature = "tls")) {
+            return Err(unfit("the URL wants TLS: compile kv-redis with its feature `tls`"));
+        }
+        address.database = self.database.unwrap_or(address.database);
+        let Credentials { user, password } = &mut address.credentials;
+        *user = self.credentials.user.clone().or(user.take());
+        *password = self.credentials.password.clone().or(password.take());
+        if user.is_some() && password.is_none() {
+            return Err(unfit("there is a user without a password"));
+        }
+        Ok(address)
+    }
+
+    fn dialer(&self, target: Target, login: Login, #[allow(unused_variables)] tls: bool) -> Result<Dialer> {
+        Ok(Dialer {
+            target,
+            login,
+            #[cfg(feature = "tls")]
+            tls: if tls {
+                Some(crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?)
+            } else {
+                None
+            },
+            limits: self.settings.clone().ready().limits,
+        })
+    }
+
+    fn on_server(&self, address: &Address) -> Result<RedisStore> {
+        let login = Login { credentials: address.credentials.clone(), database: address.database, role: Role::Data };
+        let dialer = self.dialer(Target::Place(address.place.clone()), login, address.tls)?;
+        let node = Node::new(dialer, self.pool_size);
+        Ok(RedisStore::new(address.to_string(), self.settings.clone().ready(), Route::Node(Box::new(node))))
+    }
+
+    #[cfg(feature = "cluster")]
+    fn on_cluster(&self, urls: &[String]) -> Result<RedisStore> {
+        let addresses = urls.iter().map(|url| self.address(url)).collect::<Result<Vec<_>>>()?;
+        let first = addresses.first().ok_or_else(|| unfit("there is no URL of a node of the cluster"))?;
+        if addresses.iter().any(|address| address.database != 0) {
+            return Err(unfit("a cluster has only the database 0"));
+        }
+        let login = Login { credentials: first.credentials.clone(), database: 0, role: Role::Data };
+        let dialer = self.dialer(Target::Place(first.place.clone()), login, first.tls)?;
+        let label = format!("redis-cluster://{}", first.place);
+        let seeds = addresses.into_iter().map(|address| address.place).collect();
+        let cluster = crate::cluster::Cluster::new(seeds, dialer, self.pool_size);
+        Ok(RedisStore::new(label, self.settings.clone().ready(), Route::Cluster(Box::new(cluster))))
+    }
+
+    #[cfg(feature = "sentinel")]
+    fn on_primary(&self, service: &str, urls: &[String]) -> Result<RedisStore> {
+        // What the builder was told is for the primary.
+        let plain = Self { credentials: Credentials::default(), database: None, ..self.clone() };
+        let sentinels = urls.iter().map(|url| plain.address(url)).collect::<Result<Vec<_>>>()?;
+        let first = sentinels.first().ok_or_else(|| unfit("there is no URL of a sentinel"))?;
+        if self.credentials.user.is_some() && self.credentials.password.is_none() {
+            return Err(unfit("there is a user without a password"));
+        }
+        let database = self.database.unwrap_or(0);
+        let login = Login { credentials: self.credentials.clone(), database, role: Role::Primary };
+        let label = format!("redis-sentinel://{}/{service}/{database}", first.place);
+        let tls = first.tls;
+        let sentinels = std::sync::Arc::new(crate::sentinel::Sentinels::new(service.to_owned(), sentinels));
+        let dialer = self.dialer(Target::Primary(sentinels), login, tls)?;
+        let node = Node::new(dialer, self.pool_size);
+        Ok(RedisStore::new(label, self.settings.clone().ready(), Route::Node(Box::new(node))))
+    }
+}
+
+/// Shows no password (E3), and no URL, which may hold one.
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |url: &String| Address::parse(url).map_or_else(|_| "?".to_owned(), |address| address.to_string());
+        let urls = match &self.whereabouts {
+            Whereabouts::Url(url) => vec![shown(url)],
+            #[cfg(feature = "cluster")]
+            Whereabouts::Cluster(urls) => urls.iter().map(shown).collect(),
+            #[cfg(feature = "sentinel")]
+            Whereabouts::Sentinels { urls, .. } => urls.iter().map(shown).collect(),
+        };
+        f.debug_struct("RedisStoreBuilder")
+            .field("urls", &urls)
+            .field("credentials", &self.credentials)
+            .field("pool_size", &self.pool_size)
+            .field("min_idle", &self.min_idle)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// As they are used: with limits that can be added to any moment, and the namespace with its colon.
+    fn ready(mut self) -> Self {
+        let Limits { pool, connect, response } = &mut self.limits;
+        for limit in [pool, connect, response] {
+            *limit = (*limit).min(LONGEST_LIMIT);
+        }
+        if !self.namespace.is_empty() {
+            self.namespace.push(':');
+        }
+        self
+    }
+}
+
+pub(crate) fn on_pool(settings: Settings, pool: r2d2::Pool<redis::Client>) -> RedisStore {
+    let settings = settings.ready();
+    let lent = Lent::new(pool, settings.limits);
+    RedisStore::new("redis (pool of the application)".into(), settings, Route::Lent(Box::new(lent)))
+}
+
+#[cfg(feature = "r2d2_redis")]
+pub(crate) fn on_r2d2_redis_pool(
+    settings: Settings,
+    pool: r2d2::Pool<r2d2_redis::RedisConnectionManager>,
+) -> RedisStore {
+    let settings = settings.ready();
+    let lent = Lent::new(pool, settings.limits);
+    RedisStore::new("redis (r2d2_redis pool of the application)".into(), settings, Route::Lent(Box::new(lent)))
+}
+
+fn unfit(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::Backend(Failure::new("redis", message))
+}

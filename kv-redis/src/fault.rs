@@ -1,0 +1,128 @@
+//! What can go wrong between us and a server, and how a caller is told.
+
+use std::error::Error as StdError;
+use std::io;
+
+use kv_core::{Error, Failure, Key};
+use redis::ServerError;
+
+/// Why a request has no reply, or none that can be used.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// No connection of the pool became free in time. Nothing was sent.
+    PoolExhausted,
+    /// No connection could be made. Nothing was sent.
+    NotConnected(io::Error),
+    /// A connection was made, and the server, or what it is, was not to be used. Nothing was sent.
+    Unusable(Refusal),
+    /// The connection failed. Whether anything had been sent by then.
+    Broken { cause: io::Error, sent: bool },
+    /// What came is not the reply to this request.
+    OutOfStep,
+    /// The server answered with an error.
+    Refused(Refusal),
+}
+
+/// An error that a server sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{code} {text}")]
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &str, text: impl Into<String>) -> Self {
+        Self { code: code.into(), text: text.into() }
+    }
+}
+
+impl From<ServerError> for Refusal {
+    fn from(error: ServerError) -> Self {
+        let text = error.details().unwrap_or_default();
+        // A server repeats the arguments of a command that it does not know, the value included (E3).
+        let text = text.split_once(", with args beginning with").map_or(text, |(text, _arguments)| text);
+        Self::new(error.code(), text)
+    }
+}
+
+/// How a code of the server is explained, and whether trying again may help.
+fn explain(code: &str) -> (&'static str, bool) {
+    match code {
+        "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
+        "WRONGPASS" => ("the server does not accept user and password", false),
+        "NOPERM" => ("the user is not allowed to do this", false),
+        "WRONGTYPE" => ("what is stored there is not a string, but a redis object of another type", false),
+        "OOM" => ("the server has no memory left for this (maxmemory)", false),
+        "READONLY" => ("the server is a replica and takes no writes; it may have been the primary until now", true),
+        "LOADING" => ("the server is still loading its data", true),
+        "CLUSTERDOWN" => ("the cluster is down or does not serve the slot of this key at the moment", true),
+        "MASTERDOWN" => ("the server is a replica that has lost its primary", true),
+        "TRYAGAIN" => ("the slot of these keys is being moved to another node", true),
+        "BUSY" => ("the server is busy with a script", true),
+        "MISCONF" => ("the server cannot save its data to disk and takes no writes", false),
+        "MOVED" => ("the server is a node of a cluster; use `RedisStore::builder().cluster(…)`", false),
+        _ => ("the server refused", false),
+    }
+}
+
+/// The limits that a message names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Waiting for a connection of the pool.
+    pub(crate) pool: std::time::Duration,
+    /// Making a connection.
+    pub(crate) connect: std::time::Duration,
+    /// Sending a request and receiving its replies.
+    pub(crate) response: std::time::Duration,
+}
+
+impl Fault {
+    /// Whether the connection was dead before it was used, as far as can be told: it ended, and not for lack of time.
+    pub(crate) fn is_dead_connection(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
+    }
+
+    /// Whether the server can have got any of the request.
+    pub(crate) fn was_sent(&self) -> bool {
+        matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
+    }
+
+    /// What a caller is told. `writes` is whether the request was one that changes something.
+    pub(crate) fn into_error(self, store: &str, key: Option<Key<'_>>, writes: bool, limits: Limits) -> Error {
+        let failure = |message: String, cause: Option<Box<dyn StdError + Send + Sync>>| {
+            let failure = Failure::new(store, message);
+            let failure = if let Some(key) = key { failure.at(key) } else { failure };
+            if let Some(cause) = cause { failure.caused_by(cause) } else { failure }
+        };
+        let doubtful = writes && matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep);
+        let in_doubt = |failure: Failure| if doubtful { failure.with_unknown_outcome() } else { failure };
+        match self {
+            Self::PoolExhausted => {
+                let message = format!("no connection of the pool became free within {:?}", limits.pool);
+                Error::Unavailable(failure(message, None))
+            }
+            Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+                Error::Timeout(failure(format!("connecting took longer than {:?}", limits.connect), None))
+            }
+            Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed".into(), Some(cause.into()))),
+            Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {
+                let message = format!("the server did not answer within {:?}", limits.response);
+                Error::Timeout(in_doubt(failure(message, None)))
+            }
+            Self::Broken { cause, .. } => {
+                let message = "the connection was lost before the reply came";
+                Error::Unavailable(in_doubt(failure(message.into(), Some(cause.into()))))
+            }
+            Self::OutOfStep => {
+                let message = "what came is not the reply to this request; the connection was closed";
+                Error::Backend(in_doubt(failure(message.into(), None)).transient())
+            }
+            Self::Unusable(refusal) | Self::Refused(refusal) => {
+                let (message, transient) = explain(&refusal.code);
+                let refused = failure(message.into(), Some(refusal.into()));
+                Error::Backend(if transient { refused.transient() } else { refused })
+            }
+        }
+    }
+}

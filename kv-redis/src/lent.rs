@@ -1,0 +1,311 @@
+//! Pools that an application made itself, with the connections of the crate `redis`.
+//!
+//! What happens on these connections is not ours to decide in full: they are made by the application's manager, which has no
+//! limit for that, and their time-outs count for one system call each. What can be done is done: time-outs are set, an idle
+//! connection is checked with a `PING`, and one on which anything unexpected happened is closed.
+
+use std::error::Error as StdError;
+use std::io;
+use std::mem;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use r2d2::{ManageConnection, Pool, PooledConnection};
+use redis::{RedisError, Value as Reply};
+
+use crate::fault::{Fault, Limits, Refusal};
+use crate::link::{Answer, IDLE, has_shape};
+use crate::node::Server;
+use crate::request::{Request, Shape};
+
+/// A connection of a version of the crate `redis`.
+pub(crate) trait Connection: Sized {
+    type Error: Failed;
+
+    /// Connects to a port on this machine, and nothing more.
+    fn connect(port: u16) -> Option<Self>;
+    fn set_timeouts(&mut self, limit: Duration) -> Result<(), Self::Error>;
+    fn send(&mut self, request: &[u8]) -> Result<(), Self::Error>;
+    fn receive(&mut self) -> Result<Reply, Self::Error>;
+    fn is_open(&self) -> bool;
+}
+
+/// What such a connection fails with.
+pub(crate) trait Failed: StdError + Send + Sync + 'static {
+    fn is_timeout(&self) -> bool;
+    fn is_io(&self) -> bool;
+    /// What the server said, if it was the server that refused.
+    fn refusal(&self) -> Option<Refusal>;
+}
+
+/// What is kept beside each connection of the pool.
+struct Used(Instant);
+
+pub(crate) struct Lent<M: ManageConnection> {
+    pool: Pool<M>,
+    limits: Limits,
+}
+
+impl<M> Lent<M>
+where
+    M: ManageConnection,
+    M::Connection: Connection,
+{
+    pub(crate) fn new(pool: Pool<M>, limits: Limits) -> Self {
+        Self { pool, limits }
+    }
+
+    /// A connection that was used within the last second, or has answered just now.
+    fn check_out(&self) -> Result<PooledConnection<M>, Fault> {
+        let begin = Instant::now();
+        loop {
+            let wait = self.limits.pool.saturating_sub(begin.elapsed());
+            let mut lent = self.pool.get_timeout(wait).map_err(|_| Fault::PoolExhausted)?;
+            let used = PooledConnection::extensions(&lent).get::<Used>().map(|used| used.0);
+            match used {
+                Some(used) if used.elapsed() < IDLE => return Ok(lent),
+                Some(_) => {}
+                None => {
+                    if lent.set_timeouts(self.limits.response).is_err() {
+                        close(lent);
+                        continue;
+                    }
+                }
+            }
+            let ping = Request::reading().with(Shape::Any, ["PING".into()]);
+            match self.try_exchange(&mut lent, &ping) {
+                Ok(_) => return Ok(lent),
+                Err(fault) => {
+                    close(lent);
+                    if begin.elapsed() >= self.limits.pool {
+                        return Err(fault);
+                    }
+                }
+            }
+        }
+    }
+
+    fn try_exchange(&self, lent: &mut PooledConnection<M>, request: &Request<'_>) -> Result<Vec<Reply>, Fault> {
+        let deadline = Instant::now() + self.limits.response;
+        let bytes = request.pieces().iter().fold(Vec::with_capacity(request.len()), |mut bytes, piece| {
+            bytes.extend_from_slice(piece);
+            bytes
+        });
+        // How much of it was written before an error is not told.
+        lent.send(&bytes).map_err(|error| broken(&error))?;
+        let mut replies = Vec::with_capacity(request.shapes().len());
+        for &shape in request.shapes() {
+            let reply = match lent.receive() {
+                Ok(reply) => reply,
+                Err(error) => match error.refusal() {
+                    // An error of the server is a reply like others.
+                    Some(Refusal { code, text }) => error_reply(&code, &text),
+                    None => return Err(broken(&error)),
+                },
+            };
+            if !has_shape(&reply, shape) {
+                return Err(Fault::OutOfStep);
+            }
+            replies.push(reply);
+            if Instant::now() > deadline && replies.len() < request.shapes().len() {
+                return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true });
+            }
+        }
+        PooledConnection::extensions_mut(lent).insert(Used(Instant::now()));
+        Ok(replies)
+    }
+}
+
+impl<M> Server for Lent<M>
+where
+    M: ManageConnection,
+    M::Connection: Connection,
+{
+    fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
+        let mut may_try_again = !request.writes();
+        loop {
+            let mut guard = Guard(Some(self.check_out()?));
+            let Some(lent) = &mut guard.0 else { return Err(Fault::PoolExhausted) };
+            match self.try_exchange(lent, request) {
+                Ok(replies) => {
+                    let answer = Answer { replies, run: None };
+                    if answer.leaves_connection_usable() {
+                        drop(guard.0.take());
+                    }
+                    return Ok(answer);
+                }
+                Err(fault) if fault.is_dead_connection() && may_try_again => may_try_again = false,
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+}
+
+/// Closes the connection unless it was taken out again: after an error, and when a panic comes through (N2).
+struct Guard<M>(Option<PooledConnection<M>>)
+where
+    M: ManageConnection,
+    M::Connection: Connection;
+
+impl<M> Drop for Guard<M>
+where
+    M: ManageConnection,
+    M::Connection: Connection,
+{
+    fn drop(&mut self) {
+        if let Some(lent) = self.0.take() {
+            close(lent);
+        }
+    }
+}
+
+/// Closes a connection of a pool, so that the pool replaces it.
+///
+/// A pool takes back every connection that says that it is open, and a connection of the crate `redis` says so after a
+/// time-out or a reset, too. So another one takes its place, that is closed for certain: its peer was a port of our own.
+fn close<M>(mut lent: PooledConnection<M>)
+where
+    M: ManageConnection,
+    M::Connection: Connection,
+{
+    match closed::<M::Connection>() {
+        Some(closed) => drop(mem::replace(&mut *lent, closed)),
+        // There is no port to be had. Then the pool loses a place, and nobody gets another one's reply.
+        None => mem::forget(lent),
+    }
+}
+
+fn closed<C: Connection>() -> Option<C> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
+    let mut connection = C::connect(listener.local_addr().ok()?.port())?;
+    drop(listener.accept().ok()?);
+    // It reads the end, and closes itself.
+    let _ = connection.receive();
+    (!connection.is_open()).then_some(connection)
+}
+
+fn broken(error: &impl Failed) -> Fault {
+    if error.is_timeout() {
+        Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true }
+    } else if error.is_io() {
+        // Its text is that of the error of the operating system.
+        Fault::Broken { cause: io::Error::other(error.to_string()), sent: true }
+    } else {
+        Fault::OutOfStep
+    }
+}
+
+/// An error of a server as a reply.
+fn error_reply(code: &str, text: &str) -> Reply {
+    let line = format!("-{code} {}\r\n", text.replace(['\r', '\n'], " "));
+    redis::parse_redis_value(line.as_bytes()).unwrap_or(Reply::Nil)
+}
+
+impl Connection for redis::Connection {
+    type Error = RedisError;
+
+    fn connect(port: u16) -> Option<Self> {
+        let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", port)).ok()?;
+        let settings = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+        let client = redis::Client::open(info.set_redis_settings(settings)).ok()?;
+        client.get_connection_with_timeout(Duration::from_secs(1)).ok()
+    }
+
+    fn set_timeouts(&mut self, limit: Duration) -> Result<(), RedisError> {
+        self.set_read_timeout(Some(limit))?;
+        self.set_write_timeout(Some(limit))
+    }
+
+    fn send(&mut self, request: &[u8]) -> Result<(), RedisError> {
+        self.send_packed_command(request)
+    }
+
+    fn receive(&mut self) -> Result<Reply, RedisError> {
+        self.recv_response()
+    }
+
+    fn is_open(&self) -> bool {
+        redis::ConnectionLike::is_open(self)
+    }
+}
+
+impl Failed for RedisError {
+    fn is_timeout(&self) -> bool {
+        self.is_timeout()
+    }
+
+    fn is_io(&self) -> bool {
+        self.is_io_error()
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        redis::ServerError::try_from(self.clone()).ok().map(Refusal::from)
+    }
+}
+
+#[cfg(feature = "r2d2_redis")]
+mod of_r2d2_redis {
+    //! The version of `redis` that `r2d2_redis` is made for, 0.20.
+
+    use std::time::Duration;
+
+    use r2d2_redis::redis::{self, ErrorKind, RedisError, Value};
+
+    use super::{Connection, Failed, Refusal, Reply};
+
+    impl Connection for redis::Connection {
+        type Error = RedisError;
+
+        fn connect(port: u16) -> Option<Self> {
+            let client = redis::Client::open(("127.0.0.1", port)).ok()?;
+            client.get_connection_with_timeout(Duration::from_secs(1)).ok()
+        }
+
+        fn set_timeouts(&mut self, limit: Duration) -> Result<(), RedisError> {
+            self.set_read_timeout(Some(limit))?;
+            self.set_write_timeout(Some(limit))
+        }
+
+        fn send(&mut self, request: &[u8]) -> Result<(), RedisError> {
+            self.send_packed_command(request)
+        }
+
+        fn receive(&mut self) -> Result<Reply, RedisError> {
+            self.recv_response().map(reply)
+        }
+
+        fn is_open(&self) -> bool {
+            redis::ConnectionLike::is_open(self)
+        }
+    }
+
+    fn reply(value: Value) -> Reply {
+        match value {
+            Value::Nil => Reply::Nil,
+            Value::Int(number) => Reply::Int(number),
+            Value::Data(bytes) => Reply::BulkString(bytes),
+            Value::Bulk(values) => Reply::Array(values.into_iter().map(reply).collect()),
+            Value::Status(text) => Reply::SimpleString(text),
+            Value::Okay => Reply::Okay,
+        }
+    }
+
+    impl Failed for RedisError {
+        fn is_timeout(&self) -> bool {
+            self.is_timeout()
+        }
+
+        fn is_io(&self) -> bool {
+            self.is_io_error()
+        }
+
+        fn refusal(&self) -> Option<Refusal> {
+            let is_of_client = matches!(
+                self.kind(),
+                ErrorKind::IoError | ErrorKind::ClientError | ErrorKind::TypeError | ErrorKind::InvalidClientConfig
+            );
+            let code = self.code().filter(|_| !is_of_client).unwrap_or("ERR");
+            (!is_of_client && !self.is_io_error()).then(|| Refusal::new(code, self.detail().unwrap_or_default()))
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! A connection to one server.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io::{self, IoSlice, Read, Write};
+use std::time::{Duration, Instant};
+
+use redis::{ErrorKind, Parser, Value as Reply};
+
+use crate::address::{Credentials, Place};
+use crate::fault::{Fault, Refusal};
+use crate::request::{Request, Shape};
+use crate::socket::Socket;
+#[cfg(feature = "tls")]
+use crate::tls;
+
+/// From when on a connection that nobody used is checked before it is trusted (N4).
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
+
+/// A parser that has held more than this is replaced, as it would keep the memory.
+const LARGE: usize = 1 << 20;
+
+/// The oldest server that has all that is needed: `COPY` came last.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// Who a server has to take us for, and what it has to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) credentials: Credentials,
+    pub(crate) database: u32,
+    pub(crate) role: Role,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A server that holds data, whatever else it is.
+    Data,
+    /// One that is the primary, and says so.
+    #[cfg(feature = "sentinel")]
+    Primary,
+    #[cfg(feature = "sentinel")]
+    Sentinel,
+}
+
+/// A run of a server process: a number that is another one after a restart. `None` where the server does not tell.
+pub(crate) type Run = Option<u64>;
+
+/// What came back for a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// As many as the request has commands, each of its shape or a server's error.
+    pub(crate) replies: Vec<Reply>,
+    /// Which process answered.
+    pub(crate) run: Run,
+}
+
+impl Answer {
+    /// Whether the connection that it came on may be used again. Where the server is not, or not any more, the one to
+    /// talk to, the next operation has to look for it anew.
+    pub(crate) fn leaves_connection_usable(&self) -> bool {
+        let ends = |reply: &Reply| match reply {
+            Reply::ServerError(error) => matches!(error.code(), "READONLY" | "MASTERDOWN" | "NOAUTH"),
+            _ => false,
+        };
+        !self.replies.iter().any(ends)
+    }
+}
+
+enum Channel {
+    Plain(Socket),
+    #[cfg(feature = "tls")]
+    Tls(Box<tls::Stream>),
+}
+
+/// A connection that can be used: connected, authenticated, checked.
+///
+/// Whoever uses it takes it out of where it is kept and puts it back after an exchange that came to its end. So whatever
+/// else happens, a panic included, closes it (N2).
+pub(crate) struct Link {
+    channel: Channel,
+    parser: Parser,
+    /// How many bytes came since the exchange began.
+    received: usize,
+    last_used: Instant,
+    run: Run,
+}
+
+impl Link {
+    /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
+    pub(crate) fn open(
+        place: &Place,
+        #[cfg(feature = "tls")] tls: Option<&tls::Connector>,
+        login: &Login,
+        deadline: Instant,
+    ) -> Result<Self, Fault> {
+        let socket = Socket::connect(place, deadline).map_err(Fault::NotConnected)?;
+        let channel = match place {
+            #[cfg(feature = "tls")]
+            Place::Tcp { host, .. } if tls.is_some() => {
+                let Some(connector) = tls else { return Err(Fault::OutOfStep) };
+                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(Fault::NotConnected)?))
+            }
+            _ => Channel::Plain(socket),
+        };
+        let mut link = Self { channel, parser: Parser::new(), received: 0, last_used: Instant::now(), run: None };
+        link.log_in(login, deadline)?;
+        Ok(link)
+    }
+
+    fn log_in(&mut self, login: &Login, deadline: Instant) -> Result<(), Fault> {
+        let Credentials { user, password } = &login.credentials;
+        let mut request = Request::reading();
+        match (user.as_deref(), password.as_deref()) {
+            (Some(user), Some(password)) => request.add(Shape::Done, ["AUTH".into(), user.into(), password.into()]),
+            (None, Some(password)) => request.add(Shape::Done, ["AUTH".into(), password.into()]),
+            (_, None) => {}
+        }
+        if login.database != 0 {
+            request.add(Shape::Done, ["SELECT".into(), u64::from(login.database).into()]);
+        }
+        #[cfg(feature = "sentinel")]
+        if login.role == Role::Primary {
+            request.add(Shape::Any, ["ROLE".into()]);
+        }
+        request.add(Shape::Value, ["INFO".into(), "server".into()]);
+        let answer = self.exchange(&request, deadline).map_err(|fault| match fault {
+            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
+            other => other,
+        })?;
+        let mut replies = answer.replies;
+        let info = replies.pop();
+        for reply in replies {
+            match reply {
+                Reply::ServerError(error) => return Err(Fault::Unusable(error.into())),
+                #[cfg(feature = "sentinel")]
+                Reply::Array(role) if role.first() != Some(&Reply::BulkString(b"master".to_vec())) => {
+                    return Err(Fault::Unusable(Refusal::new(
+                        "READONLY",
+                        "the server says that it is not the primary",
+                    )));
+                }
+                _ => {}
+            }
+        }
+        match info {
+            Some(Reply::BulkString(info)) => self.learn(&String::from_utf8_lossy(&info), login.role),
+            // A user may be allowed all that is needed and not this.
+            Some(Reply::ServerError(error)) if error.code() == "NOPERM" => Ok(()),
+            Some(Reply::ServerError(error)) => Err(Fault::Unusable(error.into())),
+            _ => Err(Fault::OutOfStep),
+        }
+    }
+
+    /// Looks at what a server tells of itself.
+    fn learn(&mut self, info: &str, role: Role) -> Result<(), Fault> {
+        let field =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        if let Some(version) = field("redis_version").filter(|version| is_older(version, OLDEST)) {
+            let (major, minor) = OLDEST;
+            let text = format!("the server is redis {version}, and {major}.{minor} is the oldest that will do");
+            return Err(Fault::Unusable(Refusal::new("ERR", text)));
+        }
+        let is_sentinel = field("redis_mode") == Some("sentinel");
+        if is_sentinel && role == Role::Data {
+            let text = "the server is a sentinel; use `RedisStore::builder().sentinels(…)`";
+            return Err(Fault::Unusable(Refusal::new("ERR", text)));
+        }
+        self.run = field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id));
+        Ok(())
+    }
+
+    /// Whether an idle connection may still be used: it was used within the last second, or has neither been closed nor
+    /// brought anything that nobody asked for (N4). Nothing is sent.
+    pub(crate) fn is_trustworthy(&self) -> bool {
+        self.last_used.elapsed() < IDLE || self.channel.socket().is_quiet()
+    }
+
+    /// Sends a request and receives its replies. After an error the connection must not be used any more.
+    pub(crate) fn exchange(&mut self, request: &Request<'_>, deadline: Instant) -> Result<Answer, Fault> {
+        self.channel.socket_mut().begin(deadline);
+        self.received = 0;
+        self.send(request).map_err(|cause| Fault::Broken { cause, sent: self.channel.socket().has_sent() })?;
+        let mut replies = Vec::with_capacity(request.shapes().len());
+        let mut length = 0;
+        for &shape in request.shapes() {
+            let reply = self.receive()?;
+            if !has_shape(&reply, shape) {
+                return Err(Fault::OutOfStep);
+            }
+            length += encoded_length(&reply);
+            replies.push(reply);
+        }
+        // The parser has read to the end of the last reply and perhaps beyond. What lies beyond nobody asked for: then the
+        // replies are not what they seem to be.
+        if self.received != length {
+            return Err(Fault::OutOfStep);
+        }
+        if self.received > LARGE {
+            self.parser = Parser::new();
+        }
+        self.last_used = Instant::now();
+        Ok(Answer { replies, run: self.run })
+    }
+
+    fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
+        let mut pieces = request.pieces();
+        let mut pieces = pieces.as_mut_slice();
+        while !pieces.is_empty() {
+            match self.channel.write_vectored(pieces)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => IoSlice::advance_slices(&mut pieces, written),
+            }
+        }
+        self.channel.flush()
+    }
+
+    fn receive(&mut self) -> Result<Reply, Fault> {
+        let mut failure = None;
+        let incoming = Incoming { channel: &mut self.channel, received: &mut self.received, failure: &mut failure };
+        self.parser.parse_value(incoming).map_err(|error| match failure {
+            Some(cause) => Fault::Broken { cause, sent: true },
+            None if error.kind() == ErrorKind::Io => {
+                let cause = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
+                Fault::Broken { cause, sent: true }
+            }
+            // Not the parser's own words: they quote what came.
+            None => Fault::OutOfStep,
+        })
+    }
+}
+
+/// What the parser reads from. It counts, and keeps the error, which the parser's own error would hide.
+struct Incoming<'a> {
+    channel: &'a mut Channel,
+    received: &'a mut usize,
+    failure: &'a mut Option<io::Error>,
+}
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match &mut self.channel {
+            Channel::Plain(socket) => socket.read(buffer),
+            #[cfg(feature = "tls")]
+            Channel::Tls(stream) => stream.read(buffer),
+        };
+        match read {
+            Ok(bytes) => {
+                *self.received += bytes;
+                Ok(bytes)
+            }
+            Err(error) => {
+                let kind = error.kind();
+                *self.failure = Some(error);
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+impl Channel {
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write_vectored(pieces),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.write_vectored(pieces),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// Whether a reply is what the command has to bring, or an error of the server.
+pub(crate) fn has_shape(reply: &Reply, shape: Shape) -> bool {
+    let is_value = |reply: &Reply| matches!(reply, Reply::BulkString(_) | Reply::Nil);
+    match (shape, reply) {
+        (Shape::Values(count), Reply::Array(replies)) => replies.len() == count && replies.iter().all(is_value),
+        (_, Reply::ServerError(_))
+        | (Shape::Any, _)
+        | (Shape::Value, Reply::BulkString(_) | Reply::Nil)
+        | (Shape::Done, Reply::Okay | Reply::Nil)
+        | (Shape::Integer, Reply::Int(_)) => true,
+        (Shape::Queued, Reply::SimpleString(text)) => text == "QUEUED",
+        _ => false,
+    }
+}
+
+/// The length in bytes of a reply as a server writes it. What is not of RESP2 has none that anything can be equal to.
+fn encoded_length(reply: &Reply) -> usize {
+    const END: usize = "\r\n".len();
+    let number =
+        |number: i64| usize::from(number < 0) + number.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+    let count = |count: usize| 1 + number(i64::try_from(count).unwrap_or(i64::MAX)) + END;
+    match reply {
+        // `$-1` or `*-1`.
+        Reply::Nil => 3 + END,
+        Reply::Int(value) => 1 + number(*value) + END,
+        Reply::BulkString(bytes) => count(bytes.len()) + bytes.len() + END,
+        Reply::Array(replies) => count(replies.len()) + replies.iter().map(encoded_length).sum::<usize>(),
+        Reply::SimpleString(text) => 1 + text.len() + END,
+        Reply::Okay => "+OK".len() + END,
+        Reply::ServerError(error) => {
+            1 + error.code().len() + error.details().map_or(0, |details| 1 + details.len()) + END
+        }
+        _ => usize::MAX / 4,
+    }
+}
+
+/// Whether a version, such as `6.0.16`, is older than another.
+fn is_older(version: &str, than: (u32, u32)) -> bool {
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    numbers.next().is_some_and(|major| (major, numbers.next().unwrap_or(0)) < than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_reply_is_what_the_parser_took() {
+        let replies = [
+            "$-1\r\n",
+            "*-1\r\n",
+            "$0\r\n\r\n",
+            "$5\r\nhello\r\n",
+            "$12\r\nhello, world\r\n",
+            ":0\r\n",
+            ":-10\r\n",
+            ":9223372036854775807\r\n",
+            ":-9223372036854775808\r\n",
+            "+OK\r\n",
+            "+QUEUED\r\n",
+            "-ERR\r\n",
+            "-ERR no such key\r\n",
+            "-WRONGTYPE Operation against a key\r\n",
+            "-MOVED 3999 127.0.0.1:6381\r\n",
+            "*0\r\n",
+            "*3\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n:7\r\n",
+        ];
+        for encoded in replies {
+            let reply = redis::parse_redis_value(encoded.as_bytes()).unwrap();
+            assert_eq!(encoded_length(&reply), encoded.len(), "{encoded:?}");
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for older in ["6.0.16", "5.0.7", "6.1", "6", "2.8.24"] {
+            assert!(is_older(older, OLDEST), "{older}");
+        }
+        for newer in ["6.2.0", "7.0.15", "10.0", "6.10.1", "255.255.255", "unstable", ""] {
+            assert!(!is_older(newer, OLDEST), "{newer}");
+        }
+    }
+
+    #[test]
+    fn a_reply_of_another_shape_is_seen() {
+        let value = Reply::BulkString(b"v".to_vec());
+        assert!(has_shape(&value, Shape::Value) && !has_shape(&value, Shape::Integer));
+        assert!(has_shape(&Reply::Array(vec![value.clone(), Reply::Nil]), Shape::Values(2)));
+        assert!(!has_shape(&Reply::Array(vec![value]), Shape::Values(2)));
+        assert!(!has_shape(&Reply::Int(1), Shape::Done) && has_shape(&Reply::Okay, Shape::Done));
+    }
+}

@@ -1,0 +1,164 @@
+//! Listing keys, page by page.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+#[cfg(feature = "cluster")]
+use std::sync::Arc;
+use std::vec;
+
+use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
+use redis::Value as Reply;
+
+#[cfg(feature = "cluster")]
+use crate::cluster::Layout;
+use crate::link::Run;
+use crate::request::{Arg, Request, Shape};
+use crate::store::{Part, RedisStore};
+
+/// An iterator over the keys with a prefix.
+pub(crate) struct Listing<'a> {
+    store: &'a RedisStore,
+    prefix: String,
+    /// The pattern that the server compares with: namespace and prefix, escaped, and a star.
+    pattern: Option<Vec<u8>>,
+    /// What is still to be listed, the part that is being listed first: a server, or each primary of a cluster.
+    parts: VecDeque<Part>,
+    /// How the slots of a cluster were spread when the listing began, until that is compared at its end.
+    #[cfg(feature = "cluster")]
+    layout: Option<Arc<Layout>>,
+    cursor: Vec<u8>,
+    /// The process that gave the cursor. To another one it means nothing.
+    run: Option<Run>,
+    page: vec::IntoIter<KeyBuf>,
+    seen: Seen,
+    is_over: bool,
+}
+
+impl<'a> Listing<'a> {
+    pub(crate) fn new(store: &'a RedisStore, prefix: Prefix<'_>) -> Result<Self> {
+        let literal = format!("{}{prefix}", store.namespace());
+        let pattern = (!literal.is_empty()).then(|| {
+            let mut pattern = escaped(literal.as_bytes());
+            pattern.push(b'*');
+            pattern
+        });
+        let parts = store.parts()?;
+        Ok(Self {
+            store,
+            prefix: prefix.as_str().to_owned(),
+            pattern,
+            #[cfg(feature = "cluster")]
+            layout: parts.layout,
+            parts: parts.parts,
+            cursor: b"0".to_vec(),
+            run: None,
+            page: Vec::new().into_iter(),
+            seen: Seen::default(),
+            is_over: false,
+        })
+    }
+
+    /// Fetches the next page, which may be empty; whether there was one.
+    fn turn(&mut self) -> Result<bool> {
+        let Some(part) = self.parts.front() else {
+            #[cfg(feature = "cluster")]
+            if let Some(layout) = self.layout.take()
+                && !self.store.layout_is_still(&layout)?
+            {
+                return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
+            }
+            return Ok(false);
+        };
+        let mut arguments = vec![Arg::from("SCAN"), Arg::Text(&self.cursor)];
+        if let Some(pattern) = &self.pattern {
+            arguments.extend(["MATCH".into(), Arg::Text(pattern)]);
+        }
+        let rest: [Arg<'_>; 4] = ["COUNT".into(), self.store.page_size().into(), "TYPE".into(), "string".into()];
+        arguments.extend(rest);
+        let mut request = Request::reading();
+        request.add_all(Shape::Any, arguments.len(), arguments);
+        let (reply, run) = self.store.scan(part, &request)?;
+        if *self.run.get_or_insert(run) != run {
+            return Err(self.error("the server was restarted or replaced while it was listed; list again"));
+        }
+        let Some((cursor, keys)) = page(reply) else {
+            return Err(self.error("the reply to SCAN is not one"));
+        };
+        let own = |name: Vec<u8>| {
+            let name = name.strip_prefix(self.store.namespace().as_bytes())?;
+            let key = Key::try_from(name).ok().filter(|key| key.starts_with(&self.prefix))?;
+            self.seen.is_new(key).then(|| key.to_key_buf())
+        };
+        self.page = keys.into_iter().filter_map(own).collect::<Vec<_>>().into_iter();
+        self.cursor = cursor;
+        if self.cursor == b"0" {
+            self.run = None;
+            self.parts.pop_front();
+        }
+        Ok(true)
+    }
+
+    fn error(&self, message: &'static str) -> Error {
+        Error::Unavailable(Failure::new(self.store.label(), message))
+    }
+}
+
+impl Iterator for Listing<'_> {
+    type Item = Result<KeyBuf>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(key) = self.page.next() {
+                return Some(Ok(key));
+            }
+            if self.is_over {
+                return None;
+            }
+            match self.turn() {
+                Ok(true) => {}
+                Ok(false) => self.is_over = true,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// The keys that have been yielded, as hashes of 128 bits: a server may give a key more than once (L1). That two of a
+/// billion keys have the same one, so that the second is lost, happens once in 10²⁰ listings.
+#[derive(Default)]
+struct Seen {
+    first: RandomState,
+    second: RandomState,
+    hashes: HashSet<(u64, u64)>,
+}
+
+impl Seen {
+    fn is_new(&mut self, key: Key<'_>) -> bool {
+        self.hashes.insert((self.first.hash_one(key), self.second.hash_one(key)))
+    }
+}
+
+/// A text as a pattern of redis that matches just this text.
+fn escaped(text: &[u8]) -> Vec<u8> {
+    text.iter().fold(Vec::with_capacity(text.len() + 1), |mut pattern, &byte| {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+        pattern
+    })
+}
+
+/// The cursor and the names in a reply to `SCAN`.
+fn page(reply: Reply) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let Reply::Array(reply) = reply else { return None };
+    let [Reply::BulkString(cursor), Reply::Array(names)] = <[Reply; 2]>::try_from(reply).ok()? else { return None };
+    let names = names.into_iter().map(|name| match name {
+        Reply::BulkString(name) => Some(name),
+        _ => None,
+    });
+    Some((cursor, names.collect::<Option<_>>()?))
+}

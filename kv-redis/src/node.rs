@@ -1,0 +1,170 @@
+//! One server, and the pool of connections to it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use r2d2::{ManageConnection, NopErrorHandler, Pool};
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use crate::address::Place;
+use crate::fault::{Fault, Limits};
+use crate::link::{Answer, Link, Login};
+use crate::request::Request;
+
+/// What takes requests: a server, or a pool of connections to one that the application made.
+pub(crate) trait Server: Send + Sync {
+    /// Sends a request and receives its replies.
+    fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault>;
+}
+
+/// How connections to a server are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    pub(crate) target: Target,
+    pub(crate) login: Login,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Connector>,
+    pub(crate) limits: Limits,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Place(Place),
+    /// Where sentinels say that the primary is.
+    #[cfg(feature = "sentinel")]
+    Primary(Arc<crate::sentinel::Sentinels>),
+}
+
+impl Dialer {
+    /// Makes a connection, within the limit for that.
+    pub(crate) fn dial(&self) -> Result<Link, Fault> {
+        let deadline = Instant::now() + self.limits.connect;
+        match &self.target {
+            Target::Place(place) => self.dial_at(place, &self.login, deadline),
+            #[cfg(feature = "sentinel")]
+            Target::Primary(sentinels) => sentinels.dial_primary(self, deadline),
+        }
+    }
+
+    pub(crate) fn dial_at(&self, place: &Place, login: &Login, deadline: Instant) -> Result<Link, Fault> {
+        Link::open(
+            place,
+            #[cfg(feature = "tls")]
+            self.tls.as_ref(),
+            login,
+            deadline,
+        )
+    }
+
+    /// The same for another server.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn at(&self, place: Place) -> Self {
+        Self { target: Target::Place(place), ..self.clone() }
+    }
+}
+
+/// A place in the pool, with a connection or without.
+///
+/// The pool limits how many there are and hands out the one that was used last. The connections are made by who needs
+/// one, not by the threads of the pool: so an error comes at once, with its cause, and a server that is back is used at
+/// once.
+#[derive(Default)]
+pub(crate) struct Slot(Option<Link>);
+
+struct Slots;
+
+impl ManageConnection for Slots {
+    type Connection = Slot;
+    type Error = Infallible;
+
+    fn connect(&self) -> Result<Slot, Infallible> {
+        Ok(Slot::default())
+    }
+
+    fn is_valid(&self, _: &mut Slot) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn has_broken(&self, _: &mut Slot) -> bool {
+        false
+    }
+}
+
+pub(crate) struct Node {
+    dialer: Dialer,
+    pool: Pool<Slots>,
+}
+
+impl Node {
+    /// A node to which there is no connection yet.
+    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
+        // r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools.
+        static THREAD: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
+        let thread =
+            || Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-redis-pool").build());
+        let pool = Pool::builder()
+            .max_size(pool_size)
+            .connection_timeout(dialer.limits.pool)
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .error_handler(Box::new(NopErrorHandler))
+            .thread_pool(Arc::clone(THREAD.get_or_init(thread)))
+            .build_unchecked(Slots);
+        Self { dialer, pool }
+    }
+
+    /// Where it is, if that is known without asking.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match &self.dialer.target {
+            Target::Place(place) => Some(place),
+            #[cfg(feature = "sentinel")]
+            Target::Primary(_) => None,
+        }
+    }
+
+    /// Makes that many connections, at least one, so that the server is known to answer.
+    pub(crate) fn warm_up(&self, connections: u32) -> Result<(), Fault> {
+        let mut slots = Vec::new();
+        for _ in 0..connections.max(1) {
+            let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
+            if slot.0.is_none() {
+                slot.0 = Some(self.dialer.dial()?);
+            }
+            slots.push(slot);
+        }
+        Ok(())
+    }
+}
+
+impl Server for Node {
+    /// With an idle connection, if there is one to be trusted, or else a new one. If the idle one proves dead the request is
+    /// sent once more on a new one, provided that it changes nothing or that none of it was sent (N5).
+    fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
+        let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
+        if let Some(mut link) = slot.0.take().filter(Link::is_trustworthy) {
+            match link.exchange(request, Instant::now() + self.dialer.limits.response) {
+                Err(fault) if fault.is_dead_connection() && !(request.writes() && fault.was_sent()) => {}
+                Err(fault) => return Err(fault),
+                Ok(answer) => {
+                    slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
+                    return Ok(answer);
+                }
+            }
+        }
+        let mut link = self.dialer.dial()?;
+        let answer = link.exchange(request, Instant::now() + self.dialer.limits.response)?;
+        slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
+        Ok(answer)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("target", &self.dialer.target).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! What is sent to a server: one command or a pipeline of them, in the serialisation protocol of redis ([RESP2]).
+//!
+//! [RESP2]: https://redis.io/docs/latest/develop/reference/protocol-spec/
+
+use std::io::IoSlice;
+
+/// Values from this length on are sent from where they are; shorter ones are copied into the request.
+const BORROWED_FROM: usize = 16 * 1024;
+
+/// An argument of a command.
+#[derive(Clone, Copy)]
+pub(crate) enum Arg<'a> {
+    Text(&'a [u8]),
+    /// A key, with the namespace before it.
+    Key(&'a str, &'a str),
+    Number(u64),
+}
+
+impl<'a> From<&'a str> for Arg<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(text: &'a [u8]) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Arg<'_> {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+/// What the reply to a command has to be, unless it is an error. A reply of another shape is not the one to this command:
+/// the connection is out of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A string, or nothing.
+    Value,
+    /// So many of them.
+    Values(usize),
+    /// `OK`, or nothing where a condition was not met.
+    Done,
+    /// That a command waits for its `EXEC`.
+    Queued,
+    Integer,
+    /// Whatever there is: for replies that are looked at closely afterwards.
+    Any,
+}
+
+/// One or more commands that are sent at once and whose replies come in the same order.
+pub(crate) struct Request<'a> {
+    /// The commands without the long values.
+    encoded: Vec<u8>,
+    /// The long values, and where in `encoded` they belong.
+    long: Vec<(usize, &'a [u8])>,
+    long_bytes: usize,
+    shapes: Vec<Shape>,
+    writes: bool,
+}
+
+impl<'a> Request<'a> {
+    /// A request that changes nothing, so that it can be sent again if its connection proves dead (N5).
+    pub(crate) fn reading() -> Self {
+        Self { encoded: Vec::with_capacity(128), long: Vec::new(), long_bytes: 0, shapes: Vec::new(), writes: false }
+    }
+
+    /// A request that must not be sent twice.
+    pub(crate) fn writing() -> Self {
+        Self { writes: true, ..Self::reading() }
+    }
+
+    /// Adds a command.
+    pub(crate) fn add<const N: usize>(&mut self, shape: Shape, arguments: [Arg<'a>; N]) {
+        self.add_all(shape, N, arguments);
+    }
+
+    /// Adds a command, as a step of a chain.
+    pub(crate) fn with<const N: usize>(mut self, shape: Shape, arguments: [Arg<'a>; N]) -> Self {
+        self.add(shape, arguments);
+        self
+    }
+
+    /// Adds a command of `count` arguments, its name included.
+    pub(crate) fn add_all(&mut self, shape: Shape, count: usize, arguments: impl IntoIterator<Item = Arg<'a>>) {
+        self.shapes.push(shape);
+        self.header(b'*', count);
+        for argument in arguments {
+            match argument {
+                Arg::Text(text) => self.bulk(text),
+                Arg::Key(namespace, key) => {
+                    self.header(b'$', namespace.len() + key.len());
+                    self.encoded.extend_from_slice(namespace.as_bytes());
+                    self.encoded.extend_from_slice(key.as_bytes());
+                    self.end_of_line();
+                }
+                Arg::Number(number) => self.bulk_number(number),
+            }
+        }
+    }
+
+    fn bulk(&mut self, text: &'a [u8]) {
+        self.header(b'$', text.len());
+        if text.len() < BORROWED_FROM {
+            self.encoded.extend_from_slice(text);
+        } else {
+            self.long.push((self.encoded.len(), text));
+            self.long_bytes += text.len();
+        }
+        self.end_of_line();
+    }
+
+    fn bulk_number(&mut self, number: u64) {
+        self.header(b'$', digits(number));
+        self.decimal(number);
+        self.end_of_line();
+    }
+
+    fn header(&mut self, kind: u8, length: usize) {
+        self.encoded.push(kind);
+        self.decimal(length as u64);
+        self.end_of_line();
+    }
+
+    fn decimal(&mut self, mut number: u64) {
+        let start = self.encoded.len();
+        loop {
+            // A remainder of ten fits into a byte.
+            self.encoded.push(b'0' + (number % 10) as u8);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        if let Some(reversed) = self.encoded.get_mut(start..) {
+            reversed.reverse();
+        }
+    }
+
+    fn end_of_line(&mut self) {
+        self.encoded.extend_from_slice(b"\r\n");
+    }
+
+    /// The same request after an `ASKING`, which makes a node of a cluster take a key that it does not own yet.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn after_asking(&self) -> Request<'a> {
+        let mut request = if self.writes { Self::writing() } else { Self::reading() };
+        request.add(Shape::Done, ["ASKING".into()]);
+        let before = request.encoded.len();
+        request.encoded.extend_from_slice(&self.encoded);
+        request.long.extend(self.long.iter().map(|&(at, long)| (at + before, long)));
+        request.long_bytes = self.long_bytes;
+        request.shapes.extend_from_slice(&self.shapes);
+        request
+    }
+
+    /// What the replies have to be, in their order.
+    pub(crate) fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// The length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.len() + self.long_bytes
+    }
+
+    /// The bytes, in pieces.
+    pub(crate) fn pieces(&self) -> Vec<IoSlice<'_>> {
+        let mut pieces = Vec::with_capacity(2 * self.long.len() + 1);
+        let mut begin = 0;
+        for &(at, long) in &self.long {
+            pieces.extend(self.encoded.get(begin..at).map(IoSlice::new));
+            pieces.push(IoSlice::new(long));
+            begin = at;
+        }
+        pieces.extend(self.encoded.get(begin..).map(IoSlice::new));
+        pieces
+    }
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(request: &Request<'_>) -> Vec<u8> {
+        let bytes = request.pieces().iter().flat_map(|piece| piece.to_vec()).collect::<Vec<_>>();
+        assert_eq!(bytes.len(), request.len());
+        bytes
+    }
+
+    #[test]
+    fn a_pipeline_is_what_the_crate_redis_makes_of_it() {
+        let long = vec![7; BORROWED_FROM];
+        let mut request = Request::writing();
+        request.add(Shape::Done, ["SET".into(), Arg::Key("ns:", "k"), Arg::Text(b"v\r\n\0"), "PX".into(), 0.into()]);
+        request.add(Shape::Done, ["SET".into(), Arg::Key("", "long"), Arg::Text(&long), "PX".into(), u64::MAX.into()]);
+        request.add(Shape::Value, ["GET".into(), Arg::Key("", "k")]);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SET").arg("ns:k").arg(b"v\r\n\0").arg("PX").arg(0);
+        pipeline.cmd("SET").arg("long").arg(&long).arg("PX").arg(u64::MAX);
+        pipeline.cmd("GET").arg("k");
+        assert_eq!(bytes(&request), pipeline.get_packed_pipeline());
+        assert_eq!(request.shapes(), [Shape::Done, Shape::Done, Shape::Value]);
+    }
+
+    #[test]
+    fn a_long_value_is_not_copied() {
+        let long = vec![7; BORROWED_FROM];
+        let mut request = Request::writing();
+        request.add(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
+        assert!(request.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn asking_comes_before_all_the_rest() {
+        let long = vec![7; BORROWED_FROM];
+        let request = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
+        let asking = request.after_asking();
+        assert_eq!(bytes(&asking), [&b"*1\r\n$6\r\nASKING\r\n"[..], &bytes(&request)].concat());
+        assert_eq!(asking.shapes(), [Shape::Done, Shape::Done]);
+        assert!(asking.writes());
+    }
+
+    #[test]
+    fn digits_are_counted() {
+        for number in [0, 1, 9, 10, 99, 100, u64::MAX] {
+            assert_eq!(digits(number), number.to_string().len());
+        }
+    }
+}

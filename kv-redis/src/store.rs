@@ -1,0 +1,595 @@
+//! The store.
+
+use std::collections::VecDeque;
+use std::fmt;
+#[cfg(feature = "cluster")]
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_core::{Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value};
+use redis::Value as Reply;
+
+use crate::builder::Settings;
+#[cfg(feature = "cluster")]
+use crate::cluster::{self, Cluster, Layout};
+use crate::fault::Fault;
+use crate::link::{Answer, Run};
+use crate::listing::Listing;
+use crate::node::{Node, Server};
+use crate::request::{Arg, Request, Shape};
+use crate::{RedisStoreBuilder, builder};
+
+/// The longest lifetime: half of what redis can count, in milliseconds, which leaves the other half for the time of day.
+const LONGEST_TTL: Duration = Duration::from_millis(i64::MAX as u64 / 2);
+
+/// Redis counts in milliseconds.
+const RESOLUTION: Duration = Duration::from_millis(1);
+
+/// How many keys go into one round trip of a batch, at most.
+const CHUNK: usize = 1024;
+
+/// From how many bytes on a chunk of a batch of writes is full.
+const FULL: usize = 1 << 20;
+
+/// A key-value store on redis. See [the crate](crate) for what it does and what that costs.
+///
+/// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
+/// which has to be imported.
+///
+/// It is shared by threads by reference or in an [`Arc`](std::sync::Arc); they share its pool of connections.
+pub struct RedisStore {
+    label: String,
+    settings: Settings,
+    route: Route,
+}
+
+/// Where requests go.
+pub(crate) enum Route {
+    Node(Box<Node>),
+    /// A pool of the application.
+    Lent(Box<dyn Server>),
+    #[cfg(feature = "cluster")]
+    Cluster(Box<Cluster>),
+}
+
+/// What a listing lists, one after the other.
+pub(crate) struct Parts {
+    pub(crate) parts: VecDeque<Part>,
+    #[cfg(feature = "cluster")]
+    pub(crate) layout: Option<Arc<Layout>>,
+}
+
+/// Items of a batch with their indices, and where they have to be sent.
+type Group<'a, T> = (Part, Vec<(usize, &'a T)>);
+
+pub(crate) enum Part {
+    Whole,
+    #[cfg(feature = "cluster")]
+    Primary(Arc<Node>),
+}
+
+impl RedisStore {
+    /// A store on the server at this URL, with everything else as it is by default. It makes sure that the server answers.
+    ///
+    /// The URL is `redis://host:port/database`, with TLS `rediss://…` (feature `tls`), of a unix socket
+    /// `redis+unix:///path?db=database`. User and password, percent-encoded, go before the host, `redis://user:password@host`
+    /// or `redis://:password@host`, or into `?user=…&pass=…` of a unix socket.
+    ///
+    /// ```no_run
+    /// use kv_redis::{KeyValueStoreExt, RedisStore};
+    ///
+    /// let store = RedisStore::connect("redis://127.0.0.1:6379/0")?;
+    /// store.put("greeting", "hello")?;
+    /// # Ok::<(), kv_redis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::connect`].
+    pub fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().url(url).connect()
+    }
+
+    /// Configures a store.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::default()
+    }
+
+    /// A store on a pool that the application made, of the client of the crate [`redis`](crate::redis), with all settings as
+    /// they are by default; [`RedisStoreBuilder::build_on_pool`] takes others, and says what to heed.
+    pub fn from_pool(pool: r2d2::Pool<redis::Client>) -> Self {
+        builder::on_pool(Settings::default(), pool)
+    }
+
+    /// A store on a pool of the crate `r2d2_redis` that the application has already, with all settings as they are by
+    /// default; [`RedisStoreBuilder::build_on_r2d2_redis_pool`] takes others, and says what to heed.
+    #[cfg(feature = "r2d2_redis")]
+    pub fn from_r2d2_redis_pool(pool: r2d2::Pool<r2d2_redis::RedisConnectionManager>) -> Self {
+        builder::on_r2d2_redis_pool(Settings::default(), pool)
+    }
+
+    pub(crate) fn new(label: String, settings: Settings, route: Route) -> Self {
+        Self { label, settings, route }
+    }
+
+    /// Makes connections, so that the servers are known to answer.
+    pub(crate) fn warm_up(&self, connections: u32) -> Result<()> {
+        let result = match &self.route {
+            Route::Node(node) => node.warm_up(connections),
+            Route::Lent(_) => Ok(()),
+            #[cfg(feature = "cluster")]
+            Route::Cluster(cluster) => cluster.warm_up(connections),
+        };
+        result.map_err(|fault| self.error(fault, None, false))
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.settings.namespace
+    }
+
+    pub(crate) fn page_size(&self) -> u64 {
+        self.settings.page_size
+    }
+
+    /// A key as an argument: with the namespace before it.
+    fn name<'a>(&'a self, key: Key<'a>) -> Arg<'a> {
+        Arg::Key(&self.settings.namespace, key.as_str())
+    }
+
+    #[cfg(feature = "cluster")]
+    fn slot(&self, key: Key<'_>) -> u16 {
+        cluster::slot(&self.settings.namespace, key.as_str())
+    }
+
+    /// Sends a request that concerns one key, or two of the same slot.
+    fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Vec<Reply>> {
+        let answer = match &self.route {
+            Route::Node(node) => node.exchange(request),
+            Route::Lent(pool) => pool.exchange(request),
+            #[cfg(feature = "cluster")]
+            Route::Cluster(cluster) => cluster.exchange(self.slot(key), request),
+        };
+        answer.map(|answer| answer.replies).map_err(|fault| self.error(fault, Some(key), request.writes()))
+    }
+
+    /// Sends one command that concerns one key, or two of the same slot, and receives its reply, which is no error.
+    fn ask<const N: usize>(
+        &self,
+        key: Key<'_>,
+        request: Request<'_>,
+        shape: Shape,
+        arguments: [Arg<'_>; N],
+    ) -> Result<Reply> {
+        self.ask_for(key, &request.with(shape, arguments))
+    }
+
+    /// The same, with a request that has its command already.
+    fn ask_for(&self, key: Key<'_>, request: &Request<'_>) -> Result<Reply> {
+        let reply = self.send(key, request)?.pop().unwrap_or_default();
+        self.no_error(reply, key, request.writes())
+    }
+
+    fn error(&self, fault: Fault, key: Option<Key<'_>>, writes: bool) -> Error {
+        fault.into_error(&self.label, key, writes, self.settings.limits)
+    }
+
+    fn out_of_step(&self, key: Key<'_>) -> Error {
+        self.error(Fault::OutOfStep, Some(key), false)
+    }
+
+    /// What a write with this lifetime has to say, in milliseconds; `None` is for ever (T1, T4). Rounded up: never early.
+    fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<u64>> {
+        let Some(ttl) = ttl.or_default(self.settings.default_ttl) else { return Ok(None) };
+        let millis = ttl.as_nanos().div_ceil(RESOLUTION.as_nanos());
+        match u64::try_from(millis) {
+            Ok(millis) if ttl <= LONGEST_TTL => Ok(Some(millis)),
+            _ => Err(Error::invalid_ttl(&self.label, key, ttl, LONGEST_TTL)),
+        }
+    }
+
+    fn check_size(&self, key: Key<'_>, value: &Value<'_>) -> Result<()> {
+        let (size, limit) = (value.len() as u64, self.settings.largest_value);
+        if size > limit { Err(Error::value_too_large(&self.label, key, size, limit)) } else { Ok(()) }
+    }
+
+    /// Adds the command that writes an entry.
+    fn add_write<'a>(&'a self, request: &mut Request<'a>, key: Key<'a>, value: &'a [u8], lifetime: Option<u64>) {
+        let key = self.name(key);
+        match lifetime {
+            None => request.add(Shape::Done, ["SET".into(), key, value.into()]),
+            // Redis does not take a lifetime of zero. The entry is gone at once (T3).
+            Some(0) => request.add(Shape::Integer, ["UNLINK".into(), key]),
+            Some(millis) => request.add(Shape::Done, ["SET".into(), key, value.into(), "PX".into(), millis.into()]),
+        }
+    }
+
+    /// Sends a command for each item, in chunks, and receives a reply for each, in the order of the items.
+    ///
+    /// On a cluster each chunk goes to the node that has its keys. What that node has not, or not any more, is sent again
+    /// alone, in the order of the items.
+    fn pipeline<'a, T>(
+        &'a self,
+        items: &'a [T],
+        key: impl Fn(&'a T) -> Key<'a>,
+        request: impl Fn() -> Request<'a>,
+        add: impl Fn(&mut Request<'a>, &'a T),
+    ) -> Result<Vec<Reply>> {
+        let mut replies = vec![Reply::Nil; items.len()];
+        let mut sent_away = Vec::new();
+        for (server, group) in self.groups(items, &key)? {
+            let mut group = group.into_iter().peekable();
+            while group.peek().is_some() {
+                let (mut request, mut chunk) = (request(), Vec::new());
+                while let Some((index, item)) = group.next_if(|_| chunk.len() < CHUNK && request.len() < FULL) {
+                    add(&mut request, item);
+                    chunk.push((index, item));
+                }
+                let answer = self.send_to(&server, &request).map_err(|fault| {
+                    let only = if let [(_, item)] = chunk.as_slice() { Some(key(item)) } else { None };
+                    self.error(fault, only, request.writes())
+                })?;
+                for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
+                    match reply {
+                        #[cfg(feature = "cluster")]
+                        reply if cluster::is_redirection(&reply) && matches!(server, Part::Primary(_)) => {
+                            sent_away.push((index, item));
+                        }
+                        reply => put(&mut replies, index, self.no_error(reply, key(item), request.writes())?),
+                    }
+                }
+            }
+        }
+        sent_away.sort_unstable_by_key(|&(index, _)| index);
+        for (index, item) in sent_away {
+            let mut request = request();
+            add(&mut request, item);
+            let reply = self.send(key(item), &request)?.pop().unwrap_or_default();
+            put(&mut replies, index, self.no_error(reply, key(item), request.writes())?);
+        }
+        Ok(replies)
+    }
+
+    /// Items with their indices, by where they have to be sent.
+    fn groups<'a, T>(&self, items: &'a [T], key: impl Fn(&'a T) -> Key<'a>) -> Result<Vec<Group<'a, T>>> {
+        match &self.route {
+            Route::Node(_) | Route::Lent(_) => {
+                let _ = key;
+                Ok(vec![(Part::Whole, items.iter().enumerate().collect())])
+            }
+            #[cfg(feature = "cluster")]
+            Route::Cluster(cluster) => {
+                let slots = items.iter().map(|item| self.slot(key(item)));
+                let nodes = cluster.by_node(slots).map_err(|fault| self.error(fault, None, false))?;
+                let item = |index: usize| items.get(index).map(|item| (index, item));
+                let group = |(node, indices): (_, Vec<_>)| {
+                    (Part::Primary(node), indices.into_iter().filter_map(item).collect())
+                };
+                Ok(nodes.into_iter().map(group).collect())
+            }
+        }
+    }
+
+    /// Sends a request to a part of the store.
+    fn send_to(&self, part: &Part, request: &Request<'_>) -> Result<Answer, Fault> {
+        match (part, &self.route) {
+            (Part::Whole, Route::Node(node)) => node.exchange(request),
+            (Part::Whole, Route::Lent(pool)) => pool.exchange(request),
+            #[cfg(feature = "cluster")]
+            (Part::Primary(node), Route::Cluster(cluster)) => cluster.exchange_with(node, request),
+            #[cfg(feature = "cluster")]
+            _ => Err(Fault::OutOfStep),
+        }
+    }
+
+    /// A reply that is no error of the server.
+    fn no_error(&self, reply: Reply, key: Key<'_>, writes: bool) -> Result<Reply> {
+        match reply {
+            Reply::ServerError(error) => Err(self.error(Fault::Refused(error.into()), Some(key), writes)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// What a listing has to list.
+    pub(crate) fn parts(&self) -> Result<Parts> {
+        match &self.route {
+            Route::Node(_) | Route::Lent(_) => Ok(Parts {
+                parts: VecDeque::from([Part::Whole]),
+                #[cfg(feature = "cluster")]
+                layout: None,
+            }),
+            #[cfg(feature = "cluster")]
+            Route::Cluster(cluster) => {
+                let layout = cluster.look_again().map_err(|fault| self.error(fault, None, false))?;
+                let parts = layout.primaries().iter().map(|(_, node)| Part::Primary(Arc::clone(node))).collect();
+                Ok(Parts { parts, layout: Some(layout) })
+            }
+        }
+    }
+
+    /// Fetches a page of a listing, and tells which process it came from.
+    pub(crate) fn scan(&self, part: &Part, request: &Request<'_>) -> Result<(Reply, Run)> {
+        let answer = self.send_to(part, request).map_err(|fault| self.error(fault, None, false))?;
+        let Answer { mut replies, run } = answer;
+        match replies.pop() {
+            Some(Reply::ServerError(error)) => Err(self.error(Fault::Refused(error.into()), None, false)),
+            Some(reply) => Ok((reply, run)),
+            None => Err(self.error(Fault::OutOfStep, None, false)),
+        }
+    }
+
+    /// Whether every slot of the cluster is where it was.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn layout_is_still(&self, layout: &Layout) -> Result<bool> {
+        match &self.route {
+            Route::Node(_) | Route::Lent(_) => Ok(true),
+            Route::Cluster(cluster) => {
+                let now = cluster.look_again().map_err(|fault| self.error(fault, None, false))?;
+                Ok(layout.is_the_same(&now))
+            }
+        }
+    }
+
+    /// Copies an entry to a key that is on another node of a cluster, or can be: with a read and a write.
+    #[cfg(feature = "cluster")]
+    fn copy_across(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        // Value and lifetime of the same moment.
+        let request = Request::reading()
+            .with(Shape::Any, ["MULTI".into()])
+            .with(Shape::Any, ["GET".into(), self.name(from)])
+            .with(Shape::Any, ["PTTL".into(), self.name(from)])
+            .with(Shape::Any, ["EXEC".into()]);
+        let replies = self.send(from, &request)?;
+        let refusal = replies.iter().find_map(|reply| match reply {
+            Reply::ServerError(error) => Some(error.clone()),
+            Reply::Array(replies) => replies.iter().find_map(|reply| match reply {
+                Reply::ServerError(error) => Some(error.clone()),
+                _ => None,
+            }),
+            _ => None,
+        });
+        if let Some(error) = refusal {
+            return Err(self.error(Fault::Refused(error.into()), Some(from), false));
+        }
+        let Some(Reply::Array(result)) = replies.last() else { return Err(self.out_of_step(from)) };
+        let (value, lifetime) = match result.as_slice() {
+            [Reply::Nil, _] => return Err(Error::not_found(&self.label, from)),
+            [Reply::BulkString(value), Reply::Int(-1)] => (value, None),
+            // Redis may tell the last moment as zero, and it takes no lifetime of zero.
+            [Reply::BulkString(value), Reply::Int(millis)] => (value, Some(u64::try_from(*millis).unwrap_or(0).max(1))),
+            _ => return Err(self.out_of_step(from)),
+        };
+        let mut request = Request::writing();
+        self.add_write(&mut request, to, value, lifetime);
+        self.ask_for(to, &request).map(drop)
+    }
+
+    /// Whether no command can take both keys.
+    #[cfg(feature = "cluster")]
+    fn are_apart(&self, one: Key<'_>, other: Key<'_>) -> bool {
+        matches!(self.route, Route::Cluster(_)) && self.slot(one) != self.slot(other)
+    }
+}
+
+/// Shows where it is and how it is configured: no password (E3).
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("name", &self.label)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every operation is one request and one reply, a batch one for each chunk of up to 1024 keys or about 1 MiB; [the
+/// crate](crate) has a table. All are natively redis's own, and atomic on the keys they name unless said otherwise there.
+impl KeyValueStore for RedisStore {
+    /// The URL without user and password; of a cluster or of sentinels, what they are.
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    /// Everything, with lifetimes to the millisecond and values of up to 512 MiB, unless [the
+    /// builder](RedisStoreBuilder::largest_value) was told otherwise.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::builder()
+            .ttl_resolution(RESOLUTION)
+            .longest_ttl(LONGEST_TTL)
+            .largest_value(self.settings.largest_value)
+            .build()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        match self.ask(key, Request::reading(), Shape::Value, ["GET".into(), self.name(key)])? {
+            Reply::BulkString(value) => Ok(Some(value.into())),
+            _ => Ok(None),
+        }
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        self.check_size(key, &value)?;
+        let lifetime = self.lifetime(key, ttl)?;
+        let mut request = Request::writing();
+        self.add_write(&mut request, key, value.as_bytes(), lifetime);
+        self.ask_for(key, &request).map(drop)
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        self.check_size(key, &value)?;
+        let (name, bytes) = (self.name(key), Arg::from(value.as_bytes()));
+        let request = Request::writing();
+        let reply = match self.lifetime(key, ttl)? {
+            Some(0) => return self.exists(key).map(|exists| !exists),
+            None => self.ask(key, request, Shape::Done, ["SET".into(), name, bytes, "NX".into()]),
+            Some(millis) => {
+                let arguments = ["SET".into(), name, bytes, "NX".into(), "PX".into(), millis.into()];
+                self.ask(key, request, Shape::Done, arguments)
+            }
+        };
+        Ok(reply? == Reply::Okay)
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        let reply = self.ask(key, Request::writing(), Shape::Integer, ["UNLINK".into(), self.name(key)])?;
+        Ok(reply != Reply::Int(0))
+    }
+
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        let reply = self.ask(key, Request::reading(), Shape::Integer, ["EXISTS".into(), self.name(key)])?;
+        Ok(reply != Reply::Int(0))
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        match self.ask(key, Request::reading(), Shape::Integer, ["PTTL".into(), self.name(key)])? {
+            Reply::Int(-1) => Ok(Some(Remaining::Forever)),
+            Reply::Int(millis) => {
+                Ok(u64::try_from(millis).ok().map(|left| Remaining::For(Duration::from_millis(left))))
+            }
+            _ => Err(self.out_of_step(key)),
+        }
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let name = self.name(key);
+        match self.lifetime(key, ttl)? {
+            Some(0) => self.remove(key),
+            Some(millis) => {
+                let arguments = ["PEXPIRE".into(), name, millis.into()];
+                Ok(self.ask(key, Request::writing(), Shape::Integer, arguments)? != Reply::Int(0))
+            }
+            None => {
+                // PERSIST alone does not tell an entry that lives for ever already from one that is not there.
+                let request = Request::writing()
+                    .with(Shape::Done, ["MULTI".into()])
+                    .with(Shape::Queued, ["PERSIST".into(), name])
+                    .with(Shape::Queued, ["EXISTS".into(), name])
+                    .with(Shape::Any, ["EXEC".into()]);
+                for reply in self.send(key, &request)? {
+                    if let Reply::Array(results) = self.no_error(reply, key, true)? {
+                        return Ok(results.last() != Some(&Reply::Int(0)));
+                    }
+                }
+                Err(self.out_of_step(key))
+            }
+        }
+    }
+
+    /// Page by page with `SCAN`, whose size is that of [the builder](RedisStoreBuilder::page_size); between two pages no
+    /// connection is held. Memory: a page, and 20 to 40 bytes for each key that has been yielded, to leave out what redis
+    /// gives twice (L4).
+    ///
+    /// The whole database is looked through, whatever the prefix. If the server is restarted or replaced meanwhile, or slots
+    /// of a cluster are moved, the listing ends with an error, as its rest could not be told from what has been (L3).
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        Ok(Keys::new(Listing::new(self, prefix)?))
+    }
+
+    fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        let value = |reply| if let Reply::BulkString(value) = reply { Some(value.into()) } else { None };
+        match &self.route {
+            Route::Node(_) | Route::Lent(_) => {
+                let mut values = Vec::with_capacity(keys.len());
+                for chunk in keys.chunks(CHUNK) {
+                    let mut request = Request::reading();
+                    let names = chunk.iter().map(|&key| self.name(key));
+                    request.add_all(
+                        Shape::Values(chunk.len()),
+                        chunk.len() + 1,
+                        std::iter::once("MGET".into()).chain(names),
+                    );
+                    let answer =
+                        self.send_to(&Part::Whole, &request).map_err(|fault| self.error(fault, None, false))?;
+                    for reply in answer.replies {
+                        match reply {
+                            Reply::Array(replies) => values.extend(replies.into_iter().map(value)),
+                            Reply::ServerError(error) => {
+                                return Err(self.error(Fault::Refused(error.into()), None, false));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                Ok(values)
+            }
+            // One MGET takes the keys of one slot alone.
+            #[cfg(feature = "cluster")]
+            Route::Cluster(_) => {
+                let replies = self.pipeline(
+                    keys,
+                    |&key| key,
+                    Request::reading,
+                    |request, &key| {
+                        request.add(Shape::Value, ["GET".into(), self.name(key)]);
+                    },
+                )?;
+                Ok(replies.into_iter().map(value).collect())
+            }
+        }
+    }
+
+    /// Every value and lifetime is checked before anything is sent.
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        let checked = entries.iter().map(|Entry { key, value, ttl, .. }| {
+            self.check_size(*key, value)?;
+            Ok((*key, value.as_bytes(), self.lifetime(*key, *ttl)?))
+        });
+        let checked = checked.collect::<Result<Vec<_>>>()?;
+        self.pipeline(
+            &checked,
+            |&(key, ..)| key,
+            Request::writing,
+            |request, &(key, value, lifetime)| self.add_write(request, key, value, lifetime),
+        )
+        .map(drop)
+    }
+
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        let replies = self.pipeline(
+            keys,
+            |&key| key,
+            Request::writing,
+            |request, &key| {
+                request.add(Shape::Integer, ["UNLINK".into(), self.name(key)]);
+            },
+        )?;
+        Ok(replies.into_iter().map(|reply| reply != Reply::Int(0)).collect())
+    }
+
+    /// On a cluster, if the keys are of different slots, not atomic: a read of value and lifetime, then a write.
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        if self.are_apart(from, to) {
+            return self.copy_across(from, to);
+        }
+        let arguments = ["COPY".into(), self.name(from), self.name(to), "REPLACE".into()];
+        match self.ask(from, Request::writing(), Shape::Integer, arguments)? {
+            Reply::Int(0) => Err(Error::not_found(&self.label, from)),
+            _ => Ok(()),
+        }
+    }
+
+    /// On a cluster, if the keys are of different slots, not atomic: a copy, then a removal. What is written to `from`
+    /// between them is lost.
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        if self.are_apart(from, to) {
+            self.copy_across(from, to)?;
+            return self.remove(from).map(drop);
+        }
+        let request = Request::writing().with(Shape::Done, ["RENAME".into(), self.name(from), self.name(to)]);
+        match self.send(from, &request)?.pop() {
+            Some(Reply::ServerError(error)) if error.details() == Some("no such key") => {
+                Err(Error::not_found(&self.label, from))
+            }
+            reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
+        }
+    }
+}
+
+fn put(replies: &mut [Reply], index: usize, reply: Reply) {
+    if let Some(place) = replies.get_mut(index) {
+        *place = reply;
+    }
+}
