@@ -27,6 +27,7 @@ need_component() {
 }
 
 need cc gcc libc6-dev
+need redis-server redis-server
 need_component fmt rustfmt
 need_component clippy clippy
 

@@ -8,6 +8,8 @@ mod model;
 mod operation;
 mod property;
 mod report;
+#[cfg(unix)]
+pub mod server;
 mod suite;
 mod time;
 

@@ -1,4 +1,4 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 
 mod address;
 mod builder;
@@ -32,3 +32,8 @@ pub use r2d2;
 #[cfg(feature = "r2d2_redis")]
 pub use r2d2_redis;
 pub use redis;
+
+/// The examples of the README, compiled where all that they use is there.
+#[cfg(all(doctest, feature = "cluster", feature = "sentinel", feature = "tls"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -6,13 +6,14 @@ use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use kv_core::{Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Ttl};
 
 /// A result whose error can be anything.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError>>;
+type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 
 /// All keys of the tour begin so, that it can clean up behind itself and harm nothing else in the store.
 const PREFIX: &str = "tour/";
@@ -32,8 +33,63 @@ struct File {
     modified: Option<SystemTime>,
 }
 
+/// What the command line says.
+struct Arguments {
+    /// Where the store is, if it has to be told.
+    url: String,
+    /// By default that of the workspace.
+    folder: PathBuf,
+    /// The lifetime that the entries are to have.
+    ttl: Option<Duration>,
+}
+
+/// Reads the command line, opens the store and takes the tour. `usage` is what comes before the folder: a URL, for a store
+/// that needs one, or nothing.
+pub(crate) fn main<S: KeyValueStore>(usage: &str, open: impl FnOnce(&str) -> kv_core::Result<S>) -> ExitCode {
+    let tour = |arguments: Arguments| run(&open(&arguments.url)?, &arguments.folder, arguments.ttl);
+    match parse(usage).and_then(tour) {
+        Ok(()) => ExitCode::SUCCESS,
+        // As with `| head`: who reads has had enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &(dyn StdError + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn parse(usage: &str) -> Result<Arguments> {
+    let usage = format!("usage: quickstart {usage}{}[FOLDER] [--ttl SECONDS]", if usage.is_empty() { "" } else { " " });
+    let (mut ttl, mut others) = (None, Vec::new());
+    let mut arguments = env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--ttl" {
+            let seconds = arguments.next().and_then(|seconds| seconds.to_str()?.parse().ok());
+            let seconds = seconds.filter(|&seconds| seconds > 0);
+            ttl = Some(Duration::from_secs(seconds.ok_or("--ttl takes a whole number of seconds above zero")?));
+        } else if argument.as_encoded_bytes().starts_with(b"-") {
+            return Err(format!("{} is not an option; {usage}", argument.display()).into());
+        } else {
+            others.push(argument);
+        }
+    }
+    let mut others = others.into_iter();
+    let url = if usage.contains("://") { others.next() } else { Some(String::new().into()) };
+    let url = url.and_then(|url| url.into_string().ok()).ok_or_else(|| usage.clone())?;
+    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("");
+    let folder = others.next().map_or_else(workspace, PathBuf::from);
+    if others.next().is_some() {
+        return Err(usage.into());
+    }
+    Ok(Arguments { url, folder, ttl })
+}
+
 /// The tour. Any answer of the store that is not the right one is an error.
-pub(crate) fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Result<()> {
+fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Result<()> {
     let mut files = BTreeMap::new();
     let skipped = walk(folder, PREFIX, &mut files)?;
     let limit = store.capabilities().largest_value().unwrap_or(u64::MAX);
@@ -250,7 +306,7 @@ fn check(right: bool, message: impl FnOnce() -> String) -> Result<()> {
 }
 
 /// An error and what caused it, which [`Error`] does not repeat.
-pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let unknown = error.downcast_ref::<Error>().is_some_and(Error::outcome_unknown);
     let causes = std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
     let text = causes.collect::<Vec<_>>().join(": ");

@@ -1,0 +1,176 @@
+//! The conformance suite on `RedisStore`, over every way to a server that there is.
+
+#![cfg(unix)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use kv_conformance::{BoxError, Fixture, Suite};
+use kv_redis::{KeyValueStore, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis};
+
+mod support;
+use support::{Redis, RedisCluster, Sentinels, TlsClients};
+
+/// The machine may be busy with other tests: what is not about the limits gets more of them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What most servers are told to take: the suite tries values of the largest size, and of 16 MiB.
+const LARGEST: (&str, u64) = ("32mb", 32 << 20);
+
+fn settings(builder: RedisStoreBuilder) -> RedisStoreBuilder {
+    builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE).largest_value(LARGEST.1)
+}
+
+/// Numbers for databases and namespaces, each given once.
+fn number() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(number < support::DATABASES, "there are no more databases");
+    number
+}
+
+/// A suite in which each fixture has a database, or a namespace, of its own: `open` is given its number, and what is to be
+/// configured besides.
+fn suite<S: KeyValueStore + 'static>(
+    name: &str,
+    open: impl Fn(u16, RedisStoreBuilder) -> Result<S, BoxError> + Clone + Send + Sync + 'static,
+) -> Suite {
+    let with_ttl = open.clone();
+    let fixture = |open: &dyn Fn(u16, RedisStoreBuilder) -> Result<S, BoxError>, builder: RedisStoreBuilder| {
+        let number = number();
+        let builder = settings(builder);
+        Ok(Fixture::new(open(number, builder.clone())?).second_handle(open(number, builder)?))
+    };
+    Suite::new(name, move || fixture(&open, RedisStore::builder()))
+        .with_default_ttl(move |ttl| fixture(&with_ttl, RedisStore::builder().default_ttl(ttl)))
+}
+
+/// One server, TCP, and beside the store's keys what is not the store's.
+fn tcp(redis: Arc<Redis>) -> Suite {
+    let builder = |redis: &Redis, number| settings(RedisStore::builder().url(redis.url_of_database(number)));
+    let second = Arc::clone(&redis);
+    let fixture = move || {
+        let number = number();
+        let (redis, builder) = (Arc::clone(&redis), || builder(&redis, number).connect());
+        let fixture = Fixture::new(builder()?).second_handle(builder()?);
+        Ok(fixture.foreign_data(move || plant_other_types(&redis.url_of_database(number))))
+    };
+    Suite::new("tcp", fixture)
+        .with_default_ttl(move |ttl| Ok(Fixture::new(builder(&second, number()).default_ttl(ttl).connect()?).guard(())))
+}
+
+/// Objects of other types under valid names, and strings under names that are no keys.
+fn plant_other_types(url: &str) -> Result<(), BoxError> {
+    let mut connection = redis::Client::open(url)?.get_connection()?;
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("HSET").arg("b/hash").arg("field").arg("value");
+    pipeline.cmd("RPUSH").arg("b/list").arg("value");
+    pipeline.cmd("SADD").arg("set").arg("value");
+    pipeline.cmd("ZADD").arg("sorted").arg(1).arg("value");
+    pipeline.cmd("XADD").arg("stream").arg("*").arg("field").arg("value");
+    for name in ["two words", "new\nline", "ünïcode", "", &"k".repeat(251), "nul\0"] {
+        pipeline.cmd("SET").arg(name).arg("foreign");
+    }
+    pipeline.cmd("SET").arg(&b"\xFF\xFE"[..]).arg("foreign");
+    Ok(pipeline.exec(&mut connection)?)
+}
+
+/// One database for all: stores are told apart by their namespaces. Beside them are keys of others that begin alike.
+fn namespaces(redis: Arc<Redis>) -> Suite {
+    let url = redis.url_of_database(number());
+    let second = url.clone();
+    let builder = |url: &str, name: &str| settings(RedisStore::builder().url(url).namespace(name));
+    let fixture = move || {
+        let _alive = &redis;
+        // A star and a bracket: it is no pattern.
+        let name = format!("n*[{}]", number());
+        let store = || builder(&url, &name).connect();
+        let fixture = Fixture::new(store()?).second_handle(store()?);
+        let (url, name) = (url.clone(), name.clone());
+        Ok(fixture.foreign_data(move || {
+            let mut connection = redis::Client::open(url.as_str())?.get_connection()?;
+            let mut pipeline = redis::pipe();
+            for foreign in [name.clone(), format!("{name}x:k"), format!("{name}/k"), name.replace('*', "star") + ":k"] {
+                pipeline.cmd("SET").arg(foreign).arg("foreign");
+            }
+            Ok(pipeline.exec(&mut connection)?)
+        }))
+    };
+    Suite::new("namespaces", fixture).with_default_ttl(move |ttl| {
+        let name = number().to_string();
+        Ok(Fixture::new(builder(&second, &name).default_ttl(ttl).connect()?))
+    })
+}
+
+fn main() -> ExitCode {
+    let redis = Arc::new(Redis::start(&["--proto-max-bulk-len", LARGEST.0]));
+    let tls = Redis::start_tls(TlsClients::WithCertificate, &["--proto-max-bulk-len", LARGEST.0]);
+    let cluster = Arc::new(RedisCluster::start_with(3, 0, &["--proto-max-bulk-len", LARGEST.0]));
+    let sentinels = Arc::new(Sentinels::start_with(&["--databases", "1024", "--proto-max-bulk-len", LARGEST.0]));
+
+    let url = {
+        let redis = Arc::clone(&redis);
+        move |number| redis.url_of_database(number)
+    };
+    let certificates = {
+        let all = tls.certificates();
+        Tls::new()
+            .certificate_authority(all.ca.clone())
+            .client_certificate(all.client.certificate.clone(), all.client.key.clone())
+    };
+
+    let suites = [
+        tcp(Arc::clone(&redis)),
+        namespaces(Arc::clone(&redis)),
+        suite("unix_socket", {
+            let redis = Arc::clone(&redis);
+            move |number, builder| Ok(builder.url(redis.unix_url_of_database(number)).connect()?)
+        }),
+        suite("tls", {
+            let tls = Arc::new(tls);
+            move |number, builder| {
+                let builder = builder.url(tls.tls_url()).database(number.into()).tls(certificates.clone());
+                Ok(builder.connect()?)
+            }
+        }),
+        suite("pool_of_one", {
+            let url = url.clone();
+            move |number, builder| Ok(builder.url(url(number)).pool_size(1).connect()?)
+        }),
+        suite("pool_of_many", {
+            let url = url.clone();
+            move |number, builder| Ok(builder.url(url(number)).pool_size(50).min_idle(3).connect()?)
+        }),
+        suite("arc_dyn", {
+            let url = url.clone();
+            move |number, builder| -> Result<Arc<dyn KeyValueStore>, _> {
+                Ok(Arc::new(builder.url(url(number)).connect()?))
+            }
+        }),
+        suite("pool_of_the_crate_redis", {
+            let url = url.clone();
+            move |number, builder| {
+                let pool = r2d2::Pool::builder().test_on_check_out(false).max_size(8).min_idle(Some(1));
+                Ok(builder.build_on_pool(pool.build(redis::Client::open(url(number))?)?)?)
+            }
+        }),
+        suite("pool_of_r2d2_redis", move |number, builder| {
+            let pool = r2d2::Pool::builder().test_on_check_out(false).max_size(8).min_idle(Some(1));
+            let pool = pool.build(r2d2_redis::RedisConnectionManager::new(url(number))?)?;
+            Ok(builder.build_on_r2d2_redis_pool(pool)?)
+        }),
+        suite("cluster", move |number, builder| {
+            Ok(builder.cluster(cluster.urls()).namespace(number.to_string()).connect()?)
+        }),
+        suite("sentinel", {
+            // These servers have fewer databases.
+            move |number, builder| {
+                let builder = builder.sentinels("mymaster", sentinels.urls()).namespace(number.to_string());
+                Ok(builder.connect()?)
+            }
+        }),
+    ];
+    kv_conformance::main(suites)
+}

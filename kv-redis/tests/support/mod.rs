@@ -1,0 +1,273 @@
+//! Real redis servers for the tests: one, one with TLS, a cluster, sentinels.
+//!
+//! What goes wrong in here panics: these are tests.
+
+#![allow(dead_code, reason = "each test target uses a part")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+mod certificates;
+mod cluster;
+mod sentinels;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use kv_conformance::BoxError;
+use kv_conformance::server::{Place, Server, ServerBuilder};
+use redis::{Connection, IntoConnectionInfo, RedisResult, Value};
+
+#[allow(unused_imports, reason = "each test target uses a part")]
+pub(crate) use {
+    certificates::{Certificates, Identity},
+    cluster::{Migration, RedisCluster},
+    sentinels::Sentinels,
+};
+
+/// How long one answer to a command of the tests may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a cluster, or sentinels, may take until they have settled.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// How many databases a server has: enough for several suites with one for each check. An empty one takes 430 bytes.
+pub(crate) const DATABASES: u16 = 16_384;
+
+/// Which clients a server with TLS lets in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TlsClients {
+    /// All.
+    Anonymous,
+    /// Those with a certificate of the server's CA.
+    WithCertificate,
+}
+
+/// A redis server, killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    server: Server,
+    is_paused: AtomicBool,
+    password: Option<String>,
+    certificates: Option<Certificates>,
+}
+
+impl Redis {
+    /// A server without persistence on a port of 127.0.0.1 and a unix socket, with further arguments, such as
+    /// `["--maxmemory", "10mb"]`. With `--requirepass` (letters and digits) the password is in the URLs.
+    pub(crate) fn start(extra: &[&str]) -> Self {
+        let databases = DATABASES.to_string();
+        let all = [&["--databases", &databases], extra].concat();
+        Self::launch(Server::builder("redis-server"), &all, |_| Vec::new())
+    }
+
+    /// A server as [`start`](Self::start) makes it that has a port with TLS, too.
+    pub(crate) fn start_tls(clients: TlsClients, extra: &[&str]) -> Self {
+        let certificates = Certificates::make();
+        let (ca, server) = (certificates.ca.clone(), certificates.server.clone());
+        let builder = Server::builder("redis-server").ports(2).prepare(move |place| {
+            fs::write(place.dir().join("ca.pem"), &ca)?;
+            fs::write(place.dir().join("server.pem"), &server.certificate)?;
+            fs::write(place.dir().join("server.key"), &server.key)?;
+            Ok(())
+        });
+        let (databases, auth) = (DATABASES.to_string(), if let TlsClients::Anonymous = clients { "no" } else { "yes" });
+        let files = ["--tls-ca-cert-file", "ca.pem", "--tls-cert-file", "server.pem", "--tls-key-file", "server.key"];
+        let all = [&["--databases", &databases, "--tls-auth-clients", auth], &files[..], extra].concat();
+        let tls_port = |place: &Place| vec!["--tls-port".to_owned(), place.ports()[1].to_string()];
+        Self { certificates: Some(certificates), ..Self::launch(builder, &all, tls_port) }
+    }
+
+    /// Starts a server with what all of them have, some arguments, and some that depend on the place.
+    fn launch(builder: ServerBuilder, args: &[&str], of_place: fn(&Place) -> Vec<String>) -> Self {
+        let plain = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"];
+        let quick = ["--daemonize", "no", "--repl-diskless-sync-delay", "0"];
+        let args: Vec<_> = plain.iter().chain(&quick).chain(args).map(|&arg| arg.to_owned()).collect();
+        let password = args.iter().rposition(|arg| arg == "--requirepass").map(|at| args[at + 1].clone());
+        let builder = builder.args(move |place| {
+            let port = ["--port".to_owned(), place.port().to_string()];
+            port.into_iter().chain(of_place(place)).chain(args.iter().cloned()).collect::<Vec<_>>()
+        });
+        Self::launch_as_it_is(builder, password)
+    }
+
+    /// Starts a server with the arguments that the builder has.
+    fn launch_as_it_is(builder: ServerBuilder, password: Option<String>) -> Self {
+        let secret = password.clone();
+        let ready = move |place: &Place, pid| -> Result<(), BoxError> {
+            let mut connection = connect(&url(&format!("127.0.0.1:{}", place.port()), secret.as_deref()))?;
+            let info: String = redis::cmd("INFO").arg("server").query(&mut connection)?;
+            let ours = info_field(&info, "process_id").and_then(|id| id.parse().ok()) == Some(pid);
+            if ours { Ok(()) } else { Err("another server answers".into()) }
+        };
+        let server = builder.debian_package("redis-server").ready(ready).start().unwrap();
+        Self { server, is_paused: AtomicBool::new(false), password, certificates: None }
+    }
+
+    /// The port without TLS.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.place().port()
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        url(&self.address(), self.password.as_deref())
+    }
+
+    pub(crate) fn url_of_database(&self, database: u16) -> String {
+        format!("{}/{database}", self.url())
+    }
+
+    pub(crate) fn unix_url(&self) -> String {
+        self.unix_url_of_database(0)
+    }
+
+    pub(crate) fn unix_url_of_database(&self, database: u16) -> String {
+        let password = self.password.as_ref().map(|password| format!("&pass={password}")).unwrap_or_default();
+        format!("redis+unix://{}?db={database}{password}", self.server.place().dir().join("redis.sock").display())
+    }
+
+    /// The port with TLS, by the name in the server's certificate.
+    pub(crate) fn tls_url(&self) -> String {
+        url(&format!("localhost:{}", self.tls_port()), self.password.as_deref()).replacen("redis:", "rediss:", 1)
+    }
+
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.server.place().ports()[1]
+    }
+
+    /// What a server with TLS uses, and what its clients need.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        self.certificates.as_ref().expect("a server with TLS")
+    }
+
+    /// The process, its folder and its output.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// A connection without TLS, with limits on every wait.
+    pub(crate) fn connection(&self) -> Connection {
+        connect(&self.url()).unwrap()
+    }
+
+    /// Does a command in database 0, on a connection of its own, and returns the answer.
+    #[track_caller]
+    pub(crate) fn command(&self, command: &[&str]) -> Value {
+        match self.try_command(command) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{command:?} on {}: {error}", self.address()),
+        }
+    }
+
+    /// As [`command`](Self::command), for those that may fail.
+    pub(crate) fn try_command(&self, command: &[&str]) -> RedisResult<Value> {
+        let mut connection = connect(&self.url())?;
+        redis::Cmd::new().arg(command).query(&mut connection)
+    }
+
+    /// The answer to a command, as text.
+    #[track_caller]
+    fn text(&self, command: &[&str]) -> String {
+        redis::from_redis_value(self.command(command)).unwrap()
+    }
+
+    /// A field of `INFO`, such as `maxmemory_policy`.
+    #[track_caller]
+    pub(crate) fn info(&self, field: &str) -> Option<String> {
+        info_field(&self.text(&["INFO", "everything"]), field).map(String::from)
+    }
+
+    /// How often clients called a command (`get`, `client|id`) since the server started or `CONFIG RESETSTAT`. The
+    /// other methods here call `info`, and what they say.
+    #[track_caller]
+    pub(crate) fn count_of_calls(&self, command: &str) -> u64 {
+        let stats = self.info(&format!("cmdstat_{}", command.to_lowercase())).unwrap_or_default();
+        let calls = stats.strip_prefix("calls=").and_then(|stats| stats.split(',').next());
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    }
+
+    /// Whether it runs and is not paused.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.is_paused.load(Relaxed) && self.server.pid().is_some()
+    }
+
+    pub(crate) fn kill(&self) {
+        self.server.kill().unwrap();
+    }
+
+    /// Ends it in an orderly manner.
+    pub(crate) fn stop(&self) {
+        self.server.stop().unwrap();
+    }
+
+    /// Starts it again on the same ports, empty.
+    pub(crate) fn restart(&self) {
+        self.server.restart().unwrap();
+        self.is_paused.store(false, Relaxed);
+    }
+
+    /// Lets it accept connections and not answer, until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        self.server.pause().unwrap();
+        self.is_paused.store(true, Relaxed);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.server.resume().unwrap();
+        self.is_paused.store(false, Relaxed);
+    }
+}
+
+fn url(address: &str, password: Option<&str>) -> String {
+    match password {
+        Some(password) => format!("redis://:{password}@{address}"),
+        None => format!("redis://{address}"),
+    }
+}
+
+/// A connection that does no command of its own.
+fn connect(url: &str) -> RedisResult<Connection> {
+    let info = url.into_connection_info()?;
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let connection = redis::Client::open(info.set_redis_settings(settings))?.get_connection_with_timeout(ANSWER)?;
+    connection.set_read_timeout(Some(ANSWER))?;
+    connection.set_write_timeout(Some(ANSWER))?;
+    Ok(connection)
+}
+
+/// The value of a line `field:value`.
+fn info_field<'a>(info: &'a str, field: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+}
+
+/// Waits until something is so, and returns it. What is in the way is shown if it takes too long.
+#[track_caller]
+pub(crate) fn wait_until<T>(mut is_so: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        match is_so() {
+            Ok(it) => return it,
+            Err(obstacle) if Instant::now() >= deadline => panic!("after {SETTLE:?}: {obstacle}"),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Makes several at the same time.
+fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let make = &make;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || make(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
