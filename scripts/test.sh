@@ -33,6 +33,9 @@ need_component clippy clippy
 
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+for features in "" tls cluster sentinel r2d2_redis; do
+    step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
+done
 step cargo test --workspace --all-features --locked
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
 step scripts/check-dependencies.sh

@@ -34,8 +34,8 @@ fn main() -> Result {
         compare(
             &format!("get, {name}"),
             times,
-            || Ok(drop(black_box(store.get("key")?))),
-            || Ok(drop(black_box(redis::cmd("GET").arg("key").query::<Vec<u8>>(&mut bare)?))),
+            || Ok(store.get("key")?),
+            || Ok(redis::cmd("GET").arg("key").query::<Vec<u8>>(&mut bare)?),
         )?;
         compare(
             &format!("put, {name}"),
@@ -49,11 +49,8 @@ fn main() -> Result {
 
     let pool = r2d2::Pool::builder().max_size(1).build(client)?;
     store.put("key", vec![b'v'; 100])?;
-    let from_pool = || -> Result {
-        black_box(redis::cmd("GET").arg("key").query::<Vec<u8>>(&mut *pool.get()?)?);
-        Ok(())
-    };
-    compare("get, peer is r2d2 by default", 2000, || Ok(drop(black_box(store.get("key")?))), from_pool)
+    let from_pool = || Ok(redis::cmd("GET").arg("key").query::<Vec<u8>>(&mut *pool.get()?)?);
+    compare("get, peer is r2d2 by default", 2000, || Ok(store.get("key")?), from_pool)
 }
 
 fn start() -> Result<Server> {
@@ -86,20 +83,19 @@ fn batches(store: &RedisStore, bare: &mut redis::Connection) -> Result {
     compare(
         "get_many of 1000, MGET",
         20,
-        || Ok(drop(black_box(store.get_many(&keys)?))),
-        || Ok(drop(black_box(redis::cmd("MGET").arg(&keys).query::<Vec<Vec<u8>>>(&mut **bare.borrow_mut())?))),
+        || Ok(store.get_many(&keys)?),
+        || Ok(redis::cmd("MGET").arg(&keys).query::<Vec<Vec<u8>>>(&mut **bare.borrow_mut())?),
     )?;
     compare(
         "delete_many of 1000, DELs in a pipeline",
         20,
-        || Ok(drop(black_box(store.delete_many(&keys)?))),
+        || Ok(store.delete_many(&keys)?),
         || {
             let mut pipeline = redis::pipe();
             for key in &keys {
                 pipeline.cmd("DEL").arg(key);
             }
-            black_box(pipeline.query::<Vec<bool>>(&mut **bare.borrow_mut())?);
-            Ok(())
+            Ok(pipeline.query::<Vec<bool>>(&mut **bare.borrow_mut())?)
         },
     )
 }
@@ -110,31 +106,34 @@ fn listing(store: &RedisStore, bare: &mut redis::Connection) -> Result {
         store.put_many(keys.iter().map(|key| (key, "")))?;
     }
     let ours = || {
-        let mut keys = 0;
+        let mut keys = 0_usize;
         for key in store.keys("")? {
             black_box(key?);
             keys += 1;
         }
-        black_box(keys);
-        Ok(())
+        Ok(keys)
     };
     compare("list 100 000 keys, SCAN", 1, ours, || {
-        let (mut cursor, mut all) = ("0".to_owned(), 0);
+        let (mut cursor, mut all) = ("0".to_owned(), 0_usize);
         loop {
             let (next, keys): (String, Vec<String>) =
                 redis::cmd("SCAN").arg(&cursor).arg("COUNT").arg(1000).query(bare)?;
             all += keys.iter().map(black_box).count();
             cursor = next;
             if cursor == "0" {
-                black_box(all);
-                return Ok(());
+                return Ok(all);
             }
         }
     })
 }
 
 /// Compares what two do, and prints a line about it.
-fn compare(name: &str, times: u32, mut ours: impl FnMut() -> Result, mut peer: impl FnMut() -> Result) -> Result {
+fn compare<O, P>(
+    name: &str,
+    times: u32,
+    mut ours: impl FnMut() -> Result<O>,
+    mut peer: impl FnMut() -> Result<P>,
+) -> Result {
     let mut rounds = Vec::with_capacity(ROUNDS);
     // The first round warms up.
     for round in 0..=ROUNDS {
@@ -162,10 +161,10 @@ fn compare(name: &str, times: u32, mut ours: impl FnMut() -> Result, mut peer: i
 }
 
 /// How long it takes once, in microseconds.
-fn timed(times: u32, act: &mut impl FnMut() -> Result) -> Result<f64> {
+fn timed<T>(times: u32, act: &mut impl FnMut() -> Result<T>) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..times {
-        act()?;
+        black_box(act()?);
     }
     Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(times))
 }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
 
 use crc::{CRC_16_XMODEM, Crc};
-use redis::{ServerError, ServerErrorKind, Value as Reply};
+use redis::{ServerErrorKind, Value as Reply};
 
 use crate::address::Place;
 use crate::fault::{Fault, Refusal};
-use crate::link::Answer;
+use crate::link::{Answer, is_redirection};
 use crate::node::{Dialer, Node, Server as _};
 use crate::request::{Request, Shape};
 
@@ -182,20 +182,24 @@ impl Cluster {
     }
 
     /// Asks the cluster for its layout. If another thread is asking already, the known one has to do.
-    pub(crate) fn look_again(&self) -> Result<Arc<Layout>, Fault> {
-        let known = self.known_layout();
-        let _asking = match (self.asking.try_lock(), known) {
-            (Ok(guard), _) => guard,
-            (Err(TryLockError::Poisoned(guard)), _) => guard.into_inner(),
-            (Err(TryLockError::WouldBlock), Some(known)) => return Ok(known),
+    fn look_again(&self) -> Result<Arc<Layout>, Fault> {
+        match (self.asking.try_lock(), self.known_layout()) {
+            (Ok(guard), _) => self.look(&guard),
+            (Err(TryLockError::Poisoned(guard)), _) => self.look(&guard.into_inner()),
+            (Err(TryLockError::WouldBlock), Some(known)) => Ok(known),
             (Err(TryLockError::WouldBlock), None) => {
                 let guard = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(layout) = self.known_layout() {
-                    return Ok(layout);
-                }
-                guard
+                self.known_layout().map_or_else(|| self.look(&guard), Ok)
             }
-        };
+        }
+    }
+
+    /// The layout as it is at this moment.
+    pub(crate) fn layout_now(&self) -> Result<Arc<Layout>, Fault> {
+        self.look(&self.asking.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, _asking: &MutexGuard<'_, ()>) -> Result<Arc<Layout>, Fault> {
         self.is_stale.store(false, Ordering::Relaxed);
         let layout = self.ask_for_layout().inspect_err(|_| self.is_stale.store(true, Ordering::Relaxed))?;
         let layout = Arc::new(layout);
@@ -304,11 +308,6 @@ struct Redirection {
     for_once: bool,
 }
 
-pub(crate) fn is_redirection(reply: &Reply) -> bool {
-    let is = |error: &ServerError| matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask));
-    matches!(reply, Reply::ServerError(error) if is(error))
-}
-
 /// Where the request has to go instead, if any command of it was sent away.
 fn redirection(replies: &[Reply]) -> Option<Redirection> {
     let error = replies.iter().find(|reply| is_redirection(reply));
@@ -336,8 +335,8 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_the_specification() {
-        // The first two are in the specification; the others are what `CLUSTER KEYSLOT` says.
-        assert_eq!(slot("", "123456789"), 0x31C3 % 16384);
+        // The first two are in the specification; the numbers of the others are what `CLUSTER KEYSLOT` says.
+        assert_eq!(slot("", "123456789"), 0x31C3);
         assert_eq!(slot("", "{user1000}.following"), slot("", "{user1000}.followers"));
         assert_eq!(slot("", "foo"), 12182);
         assert_eq!(slot("", "bar"), 5061);

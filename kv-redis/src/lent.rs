@@ -14,9 +14,12 @@ use r2d2::{ManageConnection, Pool, PooledConnection};
 use redis::{RedisError, Value as Reply};
 
 use crate::fault::{Fault, Limits, Refusal};
-use crate::link::{Answer, IDLE, has_shape};
+use crate::link::{Answer, has_shape};
 use crate::node::Server;
 use crate::request::{Request, Shape};
+
+/// From when on a connection that nobody used is checked before it is trusted (N4).
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A connection of a version of the crate `redis`.
 pub(crate) trait Connection: Sized {
@@ -87,10 +90,7 @@ where
 
     fn try_exchange(&self, lent: &mut PooledConnection<M>, request: &Request<'_>) -> Result<Vec<Reply>, Fault> {
         let deadline = Instant::now() + self.limits.response;
-        let bytes = request.pieces().iter().fold(Vec::with_capacity(request.len()), |mut bytes, piece| {
-            bytes.extend_from_slice(piece);
-            bytes
-        });
+        let bytes = request.pieces().iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
         // How much of it was written before an error is not told.
         lent.send(&bytes).map_err(|error| broken(&error))?;
         let mut replies = Vec::with_capacity(request.shapes().len());

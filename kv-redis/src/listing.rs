@@ -1,7 +1,7 @@
 //! Listing keys, page by page.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 #[cfg(feature = "cluster")]
 use std::sync::Arc;
 use std::vec;
@@ -132,12 +132,32 @@ impl Iterator for Listing<'_> {
 struct Seen {
     first: RandomState,
     second: RandomState,
-    hashes: HashSet<(u64, u64)>,
+    hashes: HashSet<(u64, u64), BuildHasherDefault<TheFirst>>,
 }
 
 impl Seen {
     fn is_new(&mut self, key: Key<'_>) -> bool {
         self.hashes.insert((self.first.hash_one(key), self.second.hash_one(key)))
+    }
+}
+
+/// The hash of what is a hash already: its first half.
+#[derive(Default)]
+struct TheFirst(Option<u64>);
+
+impl Hasher for TheFirst {
+    fn write_u64(&mut self, number: u64) {
+        self.0.get_or_insert(number);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.unwrap_or_default()
     }
 }
 

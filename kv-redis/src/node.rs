@@ -146,8 +146,9 @@ impl Server for Node {
     /// sent once more on a new one, provided that it changes nothing or that none of it was sent (N5).
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
         let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
-        if let Some(mut link) = slot.0.take().filter(Link::is_trustworthy) {
-            match link.exchange(request, Instant::now() + self.dialer.limits.response) {
+        let (now, limit) = (Instant::now(), self.dialer.limits.response);
+        if let Some(mut link) = slot.0.take().filter(|link| link.is_trustworthy(now)) {
+            match link.exchange(request, now, now + limit) {
                 Err(fault) if fault.is_dead_connection() && !(request.writes() && fault.was_sent()) => {}
                 Err(fault) => return Err(fault),
                 Ok(answer) => {
@@ -157,7 +158,8 @@ impl Server for Node {
             }
         }
         let mut link = self.dialer.dial()?;
-        let answer = link.exchange(request, Instant::now() + self.dialer.limits.response)?;
+        let now = Instant::now();
+        let answer = link.exchange(request, now, now + limit)?;
         slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
         Ok(answer)
     }

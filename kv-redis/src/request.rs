@@ -171,6 +171,11 @@ impl<'a> Request<'a> {
         self.encoded.len() + self.long_bytes
     }
 
+    /// The bytes, if they lie together: where there is no long value.
+    pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
+        self.long.is_empty().then_some(&self.encoded)
+    }
+
     /// The bytes, in pieces.
     pub(crate) fn pieces(&self) -> Vec<IoSlice<'_>> {
         let mut pieces = Vec::with_capacity(2 * self.long.len() + 1);

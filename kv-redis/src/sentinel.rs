@@ -54,7 +54,7 @@ impl Sentinels {
         let mut link = dialer.dial_at(&sentinel.place, &login, deadline)?;
         let question = Request::reading()
             .with(Shape::Any, ["SENTINEL".into(), "GET-MASTER-ADDR-BY-NAME".into(), self.service.as_str().into()]);
-        let answer = link.exchange(&question, deadline).map_err(|fault| match fault {
+        let answer = link.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
             Fault::Broken { cause, .. } => Fault::NotConnected(cause),
             other => other,
         })?;

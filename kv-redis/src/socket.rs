@@ -18,9 +18,15 @@ use crate::address::Place;
 /// second or more.
 const PER_BYTE: Duration = Duration::from_nanos(100);
 
+/// A request of up to this many bytes is short.
+const SHORT: usize = 16 * 1024;
+
 pub(crate) struct Socket {
     raw: RawSocket,
     deadline: Instant,
+    /// The time, unless a system call may have waited since it was read. To read it costs as much as all that is done here
+    /// besides.
+    now: Option<Instant>,
     /// The time-outs that the operating system has been told.
     read_timeout: Duration,
     write_timeout: Duration,
@@ -32,14 +38,15 @@ impl Socket {
     pub(crate) fn connect(place: &Place, deadline: Instant) -> io::Result<Self> {
         let raw = match place {
             Place::Tcp { host, port } => connect_to_any(&resolve(host, *port, deadline)?, deadline)?,
-            Place::Unix(path) => connect(Domain::UNIX, &SockAddr::unix(path)?, left(deadline)?)?,
+            Place::Unix(path) => connect(Domain::UNIX, &SockAddr::unix(path)?, left(deadline, Instant::now())?)?,
         };
         let none = Duration::ZERO;
-        Ok(Self { raw, deadline, read_timeout: none, write_timeout: none, sent: 0 })
+        Ok(Self { raw, deadline, now: None, read_timeout: none, write_timeout: none, sent: 0 })
     }
 
-    /// Begins an exchange, which has to end by the deadline.
-    pub(crate) fn begin(&mut self, deadline: Instant) {
+    /// Begins an exchange, now, which has to end by the deadline.
+    pub(crate) fn begin(&mut self, now: Instant, deadline: Instant) {
+        self.now = Some(now);
         self.deadline = deadline;
         self.sent = 0;
     }
@@ -68,7 +75,12 @@ impl Socket {
     ) -> io::Result<usize> {
         loop {
             self.arm(writes)?;
-            match call(&self.raw) {
+            let result = call(&self.raw);
+            // What is short goes into the buffer of the socket, which is empty when an exchange begins: that does not wait.
+            if !(writes && matches!(result, Ok(..=SHORT))) {
+                self.now = None;
+            }
+            match result {
                 Ok(bytes) => {
                     self.deadline += PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
                     return Ok(bytes);
@@ -84,7 +96,7 @@ impl Socket {
     /// Sets the time-out of the next system call to what is left. As that is a system call itself, it is left out where the
     /// time-out that is set is nearly right: after it nothing but the deadline counts.
     fn arm(&mut self, writes: bool) -> io::Result<()> {
-        let left = left(self.deadline)?;
+        let left = left(self.deadline, *self.now.get_or_insert_with(Instant::now))?;
         let set = if writes { &mut self.write_timeout } else { &mut self.read_timeout };
         if left.abs_diff(*set) > left / 16 {
             if writes {
@@ -106,7 +118,9 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
+        let bytes = self.until_deadline(|raw| raw.send(bytes), true)?;
+        self.sent += bytes;
+        Ok(bytes)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -121,8 +135,8 @@ impl Write for Socket {
 }
 
 /// The time until a deadline; an error if it has passed.
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
+fn left(deadline: Instant, now: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(now);
     // The operating system counts in microseconds, and takes zero for none.
     if left < Duration::from_micros(1) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
@@ -139,14 +153,14 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAdd
         // Nobody listens any more if it took too long.
         let _ = sender.send(addresses);
     })?;
-    receiver.recv_timeout(left(deadline)?).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    receiver.recv_timeout(left(deadline, Instant::now())?).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Tries one address after the other, and gives each its share of the time.
 fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<RawSocket> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (&address, share) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let share = left(deadline)? / u32::try_from(share).unwrap_or(u32::MAX);
+        let share = left(deadline, Instant::now())? / u32::try_from(share).unwrap_or(u32::MAX);
         match connect(Domain::for_address(address), &address.into(), share) {
             Ok(raw) => {
                 // A request is written at once and waits for its reply: nothing is won by waiting for more (Nagle).

@@ -13,7 +13,7 @@ use crate::builder::Settings;
 #[cfg(feature = "cluster")]
 use crate::cluster::{self, Cluster, Layout};
 use crate::fault::Fault;
-use crate::link::{Answer, Run};
+use crate::link::{Answer, Run, is_redirection};
 use crate::listing::Listing;
 use crate::node::{Node, Server};
 use crate::request::{Arg, Request, Shape};
@@ -30,6 +30,9 @@ const CHUNK: usize = 1024;
 
 /// From how many bytes on a chunk of a batch of writes is full.
 const FULL: usize = 1 << 20;
+
+/// How often the keys of a batch that a cluster has moved are grouped anew.
+const ROUNDS: usize = 3;
 
 /// A key-value store on redis. See [the crate](crate) for what it does and what that costs.
 ///
@@ -66,6 +69,17 @@ pub(crate) enum Part {
     Whole,
     #[cfg(feature = "cluster")]
     Primary(Arc<Node>),
+}
+
+impl Part {
+    /// Whether its keys may be given to another node.
+    fn may_move(&self) -> bool {
+        match self {
+            Self::Whole => false,
+            #[cfg(feature = "cluster")]
+            Self::Primary(_) => true,
+        }
+    }
 }
 
 impl RedisStore {
@@ -208,8 +222,8 @@ impl RedisStore {
 
     /// Sends a command for each item, in chunks, and receives a reply for each, in the order of the items.
     ///
-    /// On a cluster each chunk goes to the node that has its keys. What that node has not, or not any more, is sent again
-    /// alone, in the order of the items.
+    /// On a cluster each chunk goes to the node that has its keys. What that node does not have any more goes to the one that
+    /// has it now.
     fn pipeline<'a, T>(
         &'a self,
         items: &'a [T],
@@ -218,54 +232,67 @@ impl RedisStore {
         add: impl Fn(&mut Request<'a>, &'a T),
     ) -> Result<Vec<Reply>> {
         let mut replies = vec![Reply::Nil; items.len()];
-        let mut sent_away = Vec::new();
-        for (server, group) in self.groups(items, &key)? {
-            let mut group = group.into_iter().peekable();
-            while group.peek().is_some() {
-                let (mut request, mut chunk) = (request(), Vec::new());
-                while let Some((index, item)) = group.next_if(|_| chunk.len() < CHUNK && request.len() < FULL) {
-                    add(&mut request, item);
-                    chunk.push((index, item));
-                }
-                let answer = self.send_to(&server, &request).map_err(|fault| {
-                    let only = if let [(_, item)] = chunk.as_slice() { Some(key(item)) } else { None };
-                    self.error(fault, only, request.writes())
-                })?;
-                for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
-                    match reply {
-                        #[cfg(feature = "cluster")]
-                        reply if cluster::is_redirection(&reply) && matches!(server, Part::Primary(_)) => {
-                            sent_away.push((index, item));
+        let mut left = items.iter().enumerate().collect::<Vec<_>>();
+        for round in 0..ROUNDS {
+            let mut sent_away = Vec::new();
+            for (part, group) in self.groups(left, &key)? {
+                let mut group = group.into_iter().peekable();
+                while group.peek().is_some() {
+                    let (mut request, mut chunk) = (request(), Vec::new());
+                    while let Some((index, item)) = group.next_if(|_| chunk.len() < CHUNK && request.len() < FULL) {
+                        add(&mut request, item);
+                        chunk.push((index, item));
+                    }
+                    let answer = match self.send_to(&part, &request) {
+                        Ok(answer) => answer,
+                        // Nothing was sent, and the node may have been replaced.
+                        Err(Fault::NotConnected(_) | Fault::Unusable(_)) if part.may_move() && round == 0 => {
+                            sent_away.extend(chunk.into_iter().chain(group));
+                            break;
                         }
-                        reply => put(&mut replies, index, self.no_error(reply, key(item), request.writes())?),
+                        Err(fault) => {
+                            let only = if let [(_, item)] = chunk.as_slice() { Some(key(item)) } else { None };
+                            return Err(self.error(fault, only, request.writes()));
+                        }
+                    };
+                    for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
+                        if part.may_move() && is_redirection(&reply) {
+                            sent_away.push((index, item));
+                        } else {
+                            put(&mut replies, index, self.no_error(reply, key(item), request.writes())?);
+                        }
                     }
                 }
             }
+            if sent_away.is_empty() {
+                return Ok(replies);
+            }
+            left = sent_away;
+            left.sort_unstable_by_key(|&(index, _)| index);
         }
-        sent_away.sort_unstable_by_key(|&(index, _)| index);
-        for (index, item) in sent_away {
+        // A slot that is being moved: its keys are in two places, and each has to be asked for.
+        for (index, item) in left {
             let mut request = request();
             add(&mut request, item);
-            let reply = self.send(key(item), &request)?.pop().unwrap_or_default();
-            put(&mut replies, index, self.no_error(reply, key(item), request.writes())?);
+            put(&mut replies, index, self.ask_for(key(item), &request)?);
         }
         Ok(replies)
     }
 
-    /// Items with their indices, by where they have to be sent.
-    fn groups<'a, T>(&self, items: &'a [T], key: impl Fn(&'a T) -> Key<'a>) -> Result<Vec<Group<'a, T>>> {
+    /// Items by where they have to be sent.
+    fn groups<'a, T>(&self, items: Vec<(usize, &'a T)>, key: impl Fn(&'a T) -> Key<'a>) -> Result<Vec<Group<'a, T>>> {
         match &self.route {
             Route::Node(_) | Route::Lent(_) => {
                 let _ = key;
-                Ok(vec![(Part::Whole, items.iter().enumerate().collect())])
+                Ok(vec![(Part::Whole, items)])
             }
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
-                let slots = items.iter().map(|item| self.slot(key(item)));
+                let slots = items.iter().map(|(_, item)| self.slot(key(item)));
                 let nodes = cluster.by_node(slots).map_err(|fault| self.error(fault, None, false))?;
-                let item = |index: usize| items.get(index).map(|item| (index, item));
-                let group = |(node, indices): (_, Vec<_>)| {
-                    (Part::Primary(node), indices.into_iter().filter_map(item).collect())
+                let item = |position: usize| items.get(position).copied();
+                let group = |(node, positions): (_, Vec<_>)| {
+                    (Part::Primary(node), positions.into_iter().filter_map(item).collect())
                 };
                 Ok(nodes.into_iter().map(group).collect())
             }
@@ -302,7 +329,7 @@ impl RedisStore {
             }),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
-                let layout = cluster.look_again().map_err(|fault| self.error(fault, None, false))?;
+                let layout = cluster.layout_now().map_err(|fault| self.error(fault, None, false))?;
                 let parts = layout.primaries().iter().map(|(_, node)| Part::Primary(Arc::clone(node))).collect();
                 Ok(Parts { parts, layout: Some(layout) })
             }
@@ -326,7 +353,7 @@ impl RedisStore {
         match &self.route {
             Route::Node(_) | Route::Lent(_) => Ok(true),
             Route::Cluster(cluster) => {
-                let now = cluster.look_again().map_err(|fault| self.error(fault, None, false))?;
+                let now = cluster.layout_now().map_err(|fault| self.error(fault, None, false))?;
                 Ok(layout.is_the_same(&now))
             }
         }
