@@ -46,9 +46,14 @@ impl From<ServerError> for Refusal {
     }
 }
 
-/// How a code of the server is explained, and whether trying again may help.
-fn explain(code: &str) -> (&'static str, bool) {
-    match code {
+/// How an error of the server is explained, and whether trying again may help.
+fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
+    match code.as_str() {
+        "ERR" if text.contains("invalid bulk length") => (
+            "the server does not take a value of this size (proto-max-bulk-len); tell the builder, `largest_value`",
+            false,
+        ),
+        "ERR" if text.contains("max number of clients") => ("the server takes no more connections (maxclients)", true),
         "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
         "WRONGPASS" => ("the server does not accept user and password", false),
         "NOPERM" => ("the user is not allowed to do this", false),
@@ -99,7 +104,10 @@ impl Fault {
         let in_doubt = |failure: Failure| if doubtful { failure.with_unknown_outcome() } else { failure };
         match self {
             Self::PoolExhausted => {
-                let message = format!("no connection of the pool became free within {:?}", limits.pool);
+                let message = format!(
+                    "no connection of the pool became free within {:?}; a larger `pool_size`, or `pool_timeout`, may help",
+                    limits.pool
+                );
                 Error::Unavailable(failure(message, None))
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
@@ -119,7 +127,7 @@ impl Fault {
                 Error::Backend(in_doubt(failure(message.into(), None)).transient())
             }
             Self::Unusable(refusal) | Self::Refused(refusal) => {
-                let (message, transient) = explain(&refusal.code);
+                let (message, transient) = explain(&refusal);
                 let refused = failure(message.into(), Some(refusal.into()));
                 Error::Backend(if transient { refused.transient() } else { refused })
             }

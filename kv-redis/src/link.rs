@@ -56,10 +56,13 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Whether the connection that it came on may be used again. Where the server is not, or not any more, the one to
-    /// talk to, the next operation has to look for it anew.
+    /// talk to, the next operation has to look for it anew; and after a protocol error the server closes the connection.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         let ends = |reply: &Reply| match reply {
-            Reply::ServerError(error) => matches!(error.code(), "READONLY" | "MASTERDOWN" | "NOAUTH"),
+            Reply::ServerError(error) => {
+                matches!(error.code(), "READONLY" | "MASTERDOWN" | "NOAUTH")
+                    || error.details().is_some_and(|details| details.starts_with("Protocol error"))
+            }
             _ => false,
         };
         !self.replies.iter().any(ends)

@@ -107,6 +107,8 @@ impl Node {
             || Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-redis-pool").build());
         let pool = Pool::builder()
             .max_size(pool_size)
+            // None is made before it is needed: it would be used before one that is connected.
+            .min_idle(Some(0))
             .connection_timeout(dialer.limits.pool)
             .test_on_check_out(false)
             .idle_timeout(None)

@@ -22,8 +22,12 @@ use crate::{RedisStoreBuilder, builder};
 /// The longest lifetime: half of what redis can count, in milliseconds, which leaves the other half for the time of day.
 const LONGEST_TTL: Duration = Duration::from_millis(i64::MAX as u64 / 2);
 
-/// Redis counts in milliseconds.
-const RESOLUTION: Duration = Duration::from_millis(1);
+/// What redis counts in.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// How late an entry may go. Up to a millisecond each: a lifetime is rounded up, never down; redis drops an entry in the
+/// millisecond after its last; and a `PEXPIRE` of one is sent as one of two (see `set_expiry`).
+const RESOLUTION: Duration = Duration::from_millis(3);
 
 /// How many keys go into one round trip of a batch, at most.
 const CHUNK: usize = 1024;
@@ -197,7 +201,7 @@ impl RedisStore {
     /// What a write with this lifetime has to say, in milliseconds; `None` is for ever (T1, T4). Rounded up: never early.
     fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<u64>> {
         let Some(ttl) = ttl.or_default(self.settings.default_ttl) else { return Ok(None) };
-        let millis = ttl.as_nanos().div_ceil(RESOLUTION.as_nanos());
+        let millis = ttl.as_nanos().div_ceil(MILLISECOND.as_nanos());
         match u64::try_from(millis) {
             Ok(millis) if ttl <= LONGEST_TTL => Ok(Some(millis)),
             _ => Err(Error::invalid_ttl(&self.label, key, ttl, LONGEST_TTL)),
@@ -418,7 +422,7 @@ impl KeyValueStore for RedisStore {
         &self.label
     }
 
-    /// Everything, with lifetimes to the millisecond and values of up to 512 MiB, unless [the
+    /// Everything, with lifetimes that are at most 3 ms late and values of up to 512 MiB, unless [the
     /// builder](RedisStoreBuilder::largest_value) was told otherwise.
     fn capabilities(&self) -> Capabilities {
         Capabilities::builder()
@@ -483,7 +487,8 @@ impl KeyValueStore for RedisStore {
         match self.lifetime(key, ttl)? {
             Some(0) => self.remove(key),
             Some(millis) => {
-                let arguments = ["PEXPIRE".into(), name, millis.into()];
+                // Redis reads its clock twice for this. If it ticks in between, one millisecond is over at once (T2).
+                let arguments = ["PEXPIRE".into(), name, millis.max(2).into()];
                 Ok(self.ask(key, Request::writing(), Shape::Integer, arguments)? != Reply::Int(0))
             }
             None => {
