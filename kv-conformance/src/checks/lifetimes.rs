@@ -122,10 +122,11 @@ fn look(context: &Context<'_>, key: &str, ttl: Duration, end: End) -> Outcome {
     }
 }
 
-/// Writes entries that live from a nanosecond to a second, in each way of giving a lifetime, all at once, and watches each. A
-/// store that cuts lifetimes to milliseconds or seconds makes them end early, or turns them into "for ever".
+/// Writes entries that live from a nanosecond to a second, in each way of giving a lifetime, and watches each: those of a few
+/// milliseconds again and again and one by one, all the others at once. A store that cuts lifetimes to milliseconds or seconds
+/// makes them end early, or turns them into "for ever"; one that rounds them up, and its server once more, is later than it says.
 pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept(context: &Context<'_>) -> Outcome {
-    let store = context.store();
+    const SHORT: Duration = Duration::from_millis(10);
     let nanoseconds =
         [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
     let seconds = [999_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 1_001_000_000, 1_500_000_000];
@@ -133,20 +134,17 @@ pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept(context: &Context<'_>
     for ttl in nanoseconds.into_iter().chain(seconds).map(Duration::from_nanos) {
         for way in ["put", "put_many", "put_from", "create", "touch"] {
             let key = format!("{way}/{}", ttl.as_nanos());
-            let ((), end) = match way {
-                "put" => context.ending(ttl, || store.put_with_ttl(&key, "v", ttl))?,
-                "put_many" => context.ending(ttl, || store.put_many_with_ttl([(&key, "v", ttl)]))?,
-                "put_from" => context.ending(ttl, || store.put_from_with_ttl(&key, &b"v"[..], ttl))?,
-                "create" if context.has(Capability::Create) => {
-                    context.ending(ttl, || store.create_with_ttl(&key, "v", ttl).map(drop))?
+            if ttl.saturating_add(context.capabilities().ttl_resolution()) < SHORT {
+                for round in 0..5 {
+                    let key = format!("{key}/{round}");
+                    let Some(end) = give_a_lifetime(context, way, &key, ttl)? else { break };
+                    context.wait_for(end);
+                    look(context, &key, ttl, end)?;
                 }
-                "touch" if context.has(Capability::Touch) => {
-                    store.put(&key, "v")?;
-                    context.ending(ttl, || store.touch(&key, ttl).map(drop))?
-                }
-                _ => continue,
-            };
-            entries.push((key, ttl, end));
+            }
+            if let Some(end) = give_a_lifetime(context, way, &key, ttl)? {
+                entries.push((key, ttl, end));
+            }
         }
     }
     // The lifetimes run at the same time. Each entry is looked at shortly before and just after its own, as time goes by.
@@ -164,6 +162,25 @@ pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept(context: &Context<'_>
         }
     }
     Ok(())
+}
+
+/// Writes an entry with a lifetime in one of the ways there are; when it ends. `None` if the store lacks the way.
+fn give_a_lifetime(context: &Context<'_>, way: &str, key: &str, ttl: Duration) -> Outcome<Option<End>> {
+    let store = context.store();
+    let ((), end) = match way {
+        "put" => context.ending(ttl, || store.put_with_ttl(key, "v", ttl))?,
+        "put_many" => context.ending(ttl, || store.put_many_with_ttl([(key, "v", ttl)]))?,
+        "put_from" => context.ending(ttl, || store.put_from_with_ttl(key, &b"v"[..], ttl))?,
+        "create" if context.has(Capability::Create) => {
+            context.ending(ttl, || store.create_with_ttl(key, "v", ttl).map(drop))?
+        }
+        "touch" if context.has(Capability::Touch) => {
+            store.put(key, "v")?;
+            context.ending(ttl, || store.touch(key, ttl).map(drop))?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(end))
 }
 
 /// Writes a batch of entries with different lifetimes, without one, and with a zero one.
