@@ -336,7 +336,7 @@ impl RedisStoreBuilder {
         if addresses.iter().any(|address| address.database != 0) {
             return Err(unfit("a cluster has only the database 0"));
         }
-        let login = Login { credentials: first.credentials.clone(), database: 0, role: Role::Data };
+        let login = Login { credentials: first.credentials.clone(), database: 0, role: Role::Member };
         let dialer = self.dialer(Target::Place(first.place.clone()), login, first.tls)?;
         let label = format!("redis-cluster://{}", first.place);
         let seeds = addresses.into_iter().map(|address| address.place).collect();

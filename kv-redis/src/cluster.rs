@@ -13,7 +13,7 @@ use redis::{ServerErrorKind, Value as Reply};
 
 use crate::address::Place;
 use crate::fault::{Fault, Refusal};
-use crate::link::{Answer, is_redirection};
+use crate::link::{Answer, redirection};
 use crate::node::{Dialer, Node, Server as _};
 use crate::request::{Request, Shape};
 
@@ -39,7 +39,6 @@ pub(crate) fn slot(namespace: &str, key: &str) -> u16 {
 pub(crate) type Group = (Arc<Node>, Vec<usize>);
 
 /// Which primary has which slots.
-#[derive(Clone)]
 pub(crate) struct Layout {
     primaries: Vec<(Place, Arc<Node>)>,
     /// For each slot the index of its primary, or one that there is not.
@@ -49,16 +48,6 @@ pub(crate) struct Layout {
 impl Layout {
     fn owner(&self, slot: u16) -> Option<&(Place, Arc<Node>)> {
         self.primaries.get(usize::from(*self.owners.get(usize::from(slot))?))
-    }
-
-    pub(crate) fn primaries(&self) -> &[(Place, Arc<Node>)] {
-        &self.primaries
-    }
-
-    /// Whether every slot has the same owner in both.
-    pub(crate) fn is_the_same(&self, other: &Self) -> bool {
-        let place = |layout: &Self, slot| layout.owner(slot).map(|(place, _)| place.clone());
-        (0..SLOTS).all(|slot| place(self, slot) == place(other, slot))
     }
 }
 
@@ -96,17 +85,18 @@ impl Cluster {
 
     /// Sends a request whose keys are all of one slot to the primary that has it, and elsewhere if it says so.
     pub(crate) fn exchange(&self, slot: u16, request: &Request<'_>) -> Result<Answer, Fault> {
-        let owner = |layout: &Layout| layout.owner(slot).map(|(_, node)| Arc::clone(node)).ok_or_else(not_served);
-        let mut node = owner(&*self.layout()?)?;
+        let begin = Instant::now();
+        let mut node = self.owner(slot)?;
         let mut asks = false;
         for _ in 0..REDIRECTIONS {
             let result = if asks { ask(&node, request) } else { node.exchange(request) };
             asks = false;
             match result {
-                // Nothing was sent. It may have been replaced meanwhile: then the others know.
+                // Nothing was sent. It may have been replaced meanwhile: then the others know, if there is time to ask.
                 Err(fault @ (Fault::NotConnected(_) | Fault::Unusable(_))) => {
                     self.suspect(&node);
-                    match self.look_again().and_then(|layout| owner(&layout)) {
+                    let is_late = begin.elapsed() >= self.dialer.limits.connect;
+                    match if is_late { Ok(Arc::clone(&node)) } else { self.owner(slot) } {
                         Ok(next) if !Arc::ptr_eq(&next, &node) => node = next,
                         _ => return Err(fault),
                     }
@@ -115,7 +105,7 @@ impl Cluster {
                     self.suspect(&node);
                     return Err(fault);
                 }
-                Ok(answer) => match redirection(&answer.replies) {
+                Ok(answer) => match way_on(&answer.replies) {
                     None => return Ok(answer),
                     Some(Redirection { to, for_once }) => {
                         asks = for_once;
@@ -124,7 +114,7 @@ impl Cluster {
                         }
                         node = match to {
                             Some(to) => self.node(&to),
-                            None => owner(&*self.look_again()?)?,
+                            None => self.owner(slot)?,
                         };
                     }
                 },
@@ -136,12 +126,28 @@ impl Cluster {
         )))
     }
 
+    /// The node that has a slot. If none has, as far as is known, the cluster is asked again.
+    fn owner(&self, slot: u16) -> Result<Arc<Node>, Fault> {
+        let owner = |layout: &Layout| layout.owner(slot).map(|(_, node)| Arc::clone(node));
+        match owner(&*self.layout()?) {
+            Some(node) => Ok(node),
+            None => owner(&*self.look_again()?).ok_or_else(|| self.not_served()),
+        }
+    }
+
+    fn not_served(&self) -> Fault {
+        self.is_stale.store(true, Ordering::Relaxed);
+        Fault::Refused(Refusal::new("CLUSTERDOWN", "no node has the slot"))
+    }
+
     /// Sends a request whose keys are of several slots to a node that should have them all. What it has not is in the answer
     /// as a server's error.
     pub(crate) fn exchange_with(&self, node: &Node, request: &Request<'_>) -> Result<Answer, Fault> {
         let result = node.exchange(request);
         match &result {
-            Ok(answer) if answer.replies.iter().any(is_redirection) => self.is_stale.store(true, Ordering::Relaxed),
+            Ok(answer) if answer.replies.iter().any(|reply| redirection(reply).is_some()) => {
+                self.is_stale.store(true, Ordering::Relaxed);
+            }
             Ok(_) => {}
             Err(_) => self.suspect(node),
         }
@@ -160,7 +166,7 @@ impl Cluster {
         let mut groups = layout.primaries.iter().map(|(_, node)| (Arc::clone(node), Vec::new())).collect::<Vec<_>>();
         for (index, slot) in slots.enumerate() {
             let owner = layout.owners.get(usize::from(slot)).and_then(|&owner| groups.get_mut(usize::from(owner)));
-            owner.ok_or_else(not_served)?.1.push(index);
+            owner.ok_or_else(|| self.not_served())?.1.push(index);
         }
         groups.retain(|(_, indices)| !indices.is_empty());
         Ok(groups)
@@ -181,25 +187,16 @@ impl Cluster {
         self.layout.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks the cluster for its layout. If another thread is asking already, the known one has to do.
+    /// Asks the cluster for its layout. If another thread is asking already, the known one has to do, if there is one.
     fn look_again(&self) -> Result<Arc<Layout>, Fault> {
         match (self.asking.try_lock(), self.known_layout()) {
-            (Ok(guard), _) => self.look(&guard),
-            (Err(TryLockError::Poisoned(guard)), _) => self.look(&guard.into_inner()),
             (Err(TryLockError::WouldBlock), Some(known)) => Ok(known),
-            (Err(TryLockError::WouldBlock), None) => {
-                let guard = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-                self.known_layout().map_or_else(|| self.look(&guard), Ok)
-            }
+            _ => self.look(),
         }
     }
 
-    /// The layout as it is at this moment.
-    pub(crate) fn layout_now(&self) -> Result<Arc<Layout>, Fault> {
-        self.look(&self.asking.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn look(&self, _asking: &MutexGuard<'_, ()>) -> Result<Arc<Layout>, Fault> {
+    /// Asks the cluster for its layout.
+    fn look(&self) -> Result<Arc<Layout>, Fault> {
         self.is_stale.store(false, Ordering::Relaxed);
         let layout = self.ask_for_layout().inspect_err(|_| self.is_stale.store(true, Ordering::Relaxed))?;
         let layout = Arc::new(layout);
@@ -209,35 +206,51 @@ impl Cluster {
         Ok(layout)
     }
 
-    /// Asks one node after the other, those that are known first, and no longer than a request may take.
+    /// Asks one node after the other, those that are known first, within the time that a connection may take.
     fn ask_for_layout(&self) -> Result<Layout, Fault> {
-        let begin = Instant::now();
-        let limit = self.dialer.limits.connect + self.dialer.limits.response;
         let known = self.known_layout();
         let known = known.iter().flat_map(|layout| layout.primaries.iter().map(|(place, _)| place.clone()));
         let mut places = known.collect::<Vec<_>>();
         places.extend(self.seeds.iter().filter(|seed| !places.contains(seed)).cloned().collect::<Vec<_>>());
         let suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner).take();
         places.sort_by_key(|place| suspect.as_ref() == Some(place));
-        let mut last = not_served();
-        for place in places {
-            let request = Request::reading().with(Shape::Any, ["CLUSTER".into(), "SLOTS".into()]);
-            match self.node(&place).exchange(&request) {
-                Ok(answer) => match answer.replies.into_iter().next() {
-                    Some(Reply::Array(ranges)) => match self.read_layout(&ranges, &place) {
-                        Some(layout) => return Ok(layout),
-                        None => last = Fault::OutOfStep,
-                    },
-                    Some(Reply::ServerError(error)) => last = Fault::Refused(error.into()),
-                    _ => last = Fault::OutOfStep,
-                },
-                Err(fault) => last = fault,
-            }
-            if begin.elapsed() > limit {
+        let limit = self.dialer.limits.connect;
+        let deadline = Instant::now() + limit;
+        let mut last = None;
+        for (asked, place) in places.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
+            // One that does not answer must not use up the time of all the others, and one that is far away needs some.
+            let share = left / u32::try_from(places.len() - asked).unwrap_or(u32::MAX);
+            match self.ask_one(place, Instant::now() + share.max(limit / 4).min(left)) {
+                Ok(layout) => return Ok(layout),
+                Err(fault) => last = Some(fault),
+            }
         }
-        Err(last)
+        Err(last.unwrap_or_else(|| self.not_served()))
+    }
+
+    /// Asks a node for the layout, on a connection for that alone: those of the pool may all be in use.
+    fn ask_one(&self, place: &Place, deadline: Instant) -> Result<Layout, Fault> {
+        let mut link = self.dialer.dial_at(place, &self.dialer.login, deadline)?;
+        let question = Request::reading().with(Shape::Any, ["CLUSTER".into(), "SLOTS".into()]);
+        let answer = link.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
+            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
+            other => other,
+        })?;
+        match answer.replies.into_iter().next() {
+            Some(Reply::Array(ranges)) => self.read_layout(&ranges, place).ok_or(Fault::OutOfStep),
+            Some(Reply::ServerError(error)) => Err(Fault::Refused(error.into())),
+            _ => Err(Fault::OutOfStep),
+        }
+    }
+
+    /// What is to be listed, and how its keys are spread, so that a listing can see whether that changes.
+    pub(crate) fn spread(&self) -> Result<Spread, Fault> {
+        let primaries = self.look()?.primaries.iter().map(|(_, node)| Arc::clone(node)).collect();
+        Spread::new(primaries)
     }
 
     /// Reads the reply to `CLUSTER SLOTS`: arrays of first slot, last slot, primary, replicas; a node is an array of host,
@@ -288,8 +301,44 @@ impl fmt::Debug for Cluster {
     }
 }
 
-fn not_served() -> Fault {
-    Fault::Refused(Refusal::new("CLUSTERDOWN", "no node has the slot"))
+/// The primaries of a cluster, and what each says of itself.
+pub(crate) struct Spread {
+    pub(crate) primaries: Vec<Arc<Node>>,
+    standing: Vec<String>,
+}
+
+impl Spread {
+    fn new(primaries: Vec<Arc<Node>>) -> Result<Self, Fault> {
+        let standing = primaries.iter().map(|node| standing(node)).collect::<Result<_, _>>()?;
+        Ok(Self { primaries, standing })
+    }
+
+    /// Whether no slot is on its way from one node to another.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.standing.iter().any(|standing| standing.contains('['))
+    }
+
+    /// Whether it is settled and was so all the time: a node that gets a slot gets a new epoch, too.
+    pub(crate) fn is_unchanged(&self) -> Result<bool, Fault> {
+        let now = Self::new(self.primaries.clone())?;
+        Ok(now.is_settled() && now.standing == self.standing)
+    }
+}
+
+/// What a node says of itself: its identity, role, epoch and slots, with those that are on their way, such as `[42->-id]`.
+fn standing(node: &Node) -> Result<String, Fault> {
+    let question = Request::reading().with(Shape::Any, ["CLUSTER".into(), "NODES".into()]);
+    let nodes = match node.exchange(&question)?.replies.into_iter().next() {
+        Some(Reply::BulkString(nodes)) => String::from_utf8(nodes).map_err(|_| Fault::OutOfStep)?,
+        Some(Reply::ServerError(error)) => return Err(Fault::Refused(error.into())),
+        _ => return Err(Fault::OutOfStep),
+    };
+    // `id address flags primary ping pong epoch link slot slot …`
+    let own = nodes.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let own = own.into_iter().find(|fields| fields.get(2).is_some_and(|flags| flags.contains("myself")));
+    let fields = own.ok_or(Fault::OutOfStep)?;
+    let told = fields.iter().enumerate().filter(|(at, _)| !matches!(at, 1 | 3 | 4 | 5 | 7)).map(|(_, field)| *field);
+    Ok(told.collect::<Vec<_>>().join(" "))
 }
 
 /// The place of a node that a cluster names. It may leave out the host: then it is that of the node that answered.
@@ -309,8 +358,8 @@ struct Redirection {
 }
 
 /// Where the request has to go instead, if any command of it was sent away.
-fn redirection(replies: &[Reply]) -> Option<Redirection> {
-    let error = replies.iter().find(|reply| is_redirection(reply));
+fn way_on(replies: &[Reply]) -> Option<Redirection> {
+    let error = replies.iter().find(|reply| redirection(reply).is_some());
     let Some(Reply::ServerError(error)) = error else { return None };
     // `MOVED 3999 127.0.0.1:6381`
     let to = error.details().and_then(|details| {
@@ -350,13 +399,13 @@ mod tests {
     #[test]
     fn a_redirection_is_understood() {
         let reply = |text: &str| redis::parse_redis_value(text.as_bytes()).unwrap();
-        let moved = redirection(&[Reply::Okay, reply("-MOVED 3999 127.0.0.1:6381\r\n")]).unwrap();
+        let moved = way_on(&[Reply::Okay, reply("-MOVED 3999 127.0.0.1:6381\r\n")]).unwrap();
         assert!(!moved.for_once);
         assert_eq!(moved.to, Some(Place::Tcp { host: "127.0.0.1".into(), port: 6381 }));
-        let ask = redirection(&[reply("-ASK 3999 ::1:6381\r\n")]).unwrap();
+        let ask = way_on(&[reply("-ASK 3999 ::1:6381\r\n")]).unwrap();
         assert!(ask.for_once);
         assert_eq!(ask.to, Some(Place::Tcp { host: "::1".into(), port: 6381 }));
-        assert_eq!(redirection(&[reply("-MOVED 3999 :6381\r\n")]).unwrap().to, None);
-        assert!(redirection(&[reply("-ERR no\r\n"), Reply::Okay]).is_none());
+        assert_eq!(way_on(&[reply("-MOVED 3999 :6381\r\n")]).unwrap().to, None);
+        assert!(way_on(&[reply("-ERR no\r\n"), Reply::Okay]).is_none());
     }
 }

@@ -42,7 +42,10 @@ impl From<ServerError> for Refusal {
         let text = error.details().unwrap_or_default();
         // A server repeats the arguments of a command that it does not know, the value included (E3).
         let text = text.split_once(", with args beginning with").map_or(text, |(text, _arguments)| text);
-        Self::new(error.code(), text)
+        // Why a transaction was not carried out is more than that it was not.
+        let reason = text.strip_prefix("Transaction discarded because of: ").and_then(|reason| reason.split_once(' '));
+        let (code, text) = reason.filter(|_| error.code() == "EXECABORT").unwrap_or((error.code(), text));
+        Self::new(code, text)
     }
 }
 
@@ -53,6 +56,9 @@ fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
             "the server does not take a value of this size (proto-max-bulk-len); tell the builder, `largest_value`",
             false,
         ),
+        "ERR" if text.contains("cluster support disabled") => {
+            ("the server is no node of a cluster; use `url(…)` of the builder", false)
+        }
         "ERR" if text.contains("max number of clients") => ("the server takes no more connections (maxclients)", true),
         "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
         "WRONGPASS" => ("the server does not accept user and password", false),
@@ -66,7 +72,7 @@ fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
         "TRYAGAIN" => ("the slot of these keys is being moved to another node", true),
         "BUSY" => ("the server is busy with a script", true),
         "MISCONF" => ("the server cannot save its data to disk and takes no writes", false),
-        "MOVED" => ("the server is a node of a cluster; use `RedisStore::builder().cluster(…)`", false),
+        "MOVED" | "CROSSSLOT" => ("the server is a node of a cluster; use `cluster(…)` of the builder", false),
         _ => ("the server refused", false),
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice, Read, Write};
 use std::time::{Duration, Instant};
 
-use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
+use redis::{ErrorKind, Parser, ServerErrorKind, Value as Reply};
 
 use crate::address::{Credentials, Place};
 use crate::fault::{Fault, Refusal};
@@ -33,13 +33,33 @@ pub(crate) struct Login {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A server that holds data, whatever else it is.
+    /// A server that holds data, all by itself.
     Data,
+    /// A node of a cluster.
+    #[cfg(feature = "cluster")]
+    Member,
     /// One that is the primary, and says so.
     #[cfg(feature = "sentinel")]
     Primary,
     #[cfg(feature = "sentinel")]
     Sentinel,
+}
+
+impl Role {
+    /// What to do if a server of this mode has been found in this role.
+    fn hint_against(self, mode: &str) -> Option<&'static str> {
+        match (self, mode) {
+            #[cfg(feature = "sentinel")]
+            (Self::Sentinel, "sentinel") => None,
+            #[cfg(feature = "sentinel")]
+            (Self::Sentinel, _) => Some("the server is no sentinel; use `url(…)` of the builder"),
+            (_, "sentinel") => Some("the server is a sentinel; use `sentinels(…)` of the builder (feature `sentinel`)"),
+            (Self::Data, "cluster") => {
+                Some("the server is a node of a cluster; use `cluster(…)` of the builder (feature `cluster`)")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A run of a server process: a number that is another one after a restart. `None` where the server does not tell.
@@ -163,10 +183,8 @@ impl Link {
             let text = format!("the server is redis {version}, and {major}.{minor} is the oldest that will do");
             return Err(Fault::Unusable(Refusal::new("ERR", text)));
         }
-        let is_sentinel = field("redis_mode") == Some("sentinel");
-        if is_sentinel && role == Role::Data {
-            let text = "the server is a sentinel; use `RedisStore::builder().sentinels(…)`";
-            return Err(Fault::Unusable(Refusal::new("ERR", text)));
+        if let Some(hint) = field("redis_mode").and_then(|mode| role.hint_against(mode)) {
+            return Err(Fault::Unusable(Refusal::new("ERR", hint)));
         }
         self.run = field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id));
         Ok(())
@@ -306,10 +324,14 @@ impl Channel {
     }
 }
 
-/// Whether a node of a cluster says that the key is elsewhere.
-pub(crate) fn is_redirection(reply: &Reply) -> bool {
-    let is = |error: &ServerError| matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask));
-    matches!(reply, Reply::ServerError(error) if is(error))
+/// Whether a node of a cluster says that the key is elsewhere, and in which way.
+pub(crate) fn redirection(reply: &Reply) -> Option<ServerErrorKind> {
+    match reply {
+        Reply::ServerError(error) => {
+            error.kind().filter(|kind| matches!(kind, ServerErrorKind::Moved | ServerErrorKind::Ask))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a reply is what the command has to bring, or an error of the server.
@@ -322,7 +344,6 @@ pub(crate) fn has_shape(reply: &Reply, shape: Shape) -> bool {
         | (Shape::Value, Reply::BulkString(_) | Reply::Nil)
         | (Shape::Done, Reply::Okay | Reply::Nil)
         | (Shape::Integer, Reply::Int(_)) => true,
-        (Shape::Queued, Reply::SimpleString(text)) => text == "QUEUED",
         _ => false,
     }
 }

@@ -2,15 +2,13 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-#[cfg(feature = "cluster")]
-use std::sync::Arc;
 use std::vec;
 
 use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
 use redis::Value as Reply;
 
 #[cfg(feature = "cluster")]
-use crate::cluster::Layout;
+use crate::cluster::Spread;
 use crate::link::Run;
 use crate::request::{Arg, Request, Shape};
 use crate::store::{Part, RedisStore};
@@ -23,9 +21,9 @@ pub(crate) struct Listing<'a> {
     pattern: Option<Vec<u8>>,
     /// What is still to be listed, the part that is being listed first: a server, or each primary of a cluster.
     parts: VecDeque<Part>,
-    /// How the slots of a cluster were spread when the listing began, until that is compared at its end.
+    /// How the keys of a cluster were spread when the listing began, until that is compared at its end.
     #[cfg(feature = "cluster")]
-    layout: Option<Arc<Layout>>,
+    spread: Option<Spread>,
     cursor: Vec<u8>,
     /// The process that gave the cursor. To another one it means nothing.
     run: Option<Run>,
@@ -48,7 +46,7 @@ impl<'a> Listing<'a> {
             prefix: prefix.as_str().to_owned(),
             pattern,
             #[cfg(feature = "cluster")]
-            layout: parts.layout,
+            spread: parts.spread,
             parts: parts.parts,
             cursor: b"0".to_vec(),
             run: None,
@@ -62,8 +60,8 @@ impl<'a> Listing<'a> {
     fn turn(&mut self) -> Result<bool> {
         let Some(part) = self.parts.front() else {
             #[cfg(feature = "cluster")]
-            if let Some(layout) = self.layout.take()
-                && !self.store.layout_is_still(&layout)?
+            if let Some(spread) = self.spread.take()
+                && !self.store.is_unchanged(&spread)?
             {
                 return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
             }

@@ -44,8 +44,6 @@ pub(crate) enum Shape {
     Values(usize),
     /// `OK`, or nothing where a condition was not met.
     Done,
-    /// That a command waits for its `EXEC`.
-    Queued,
     Integer,
     /// Whatever there is: for replies that are looked at closely afterwards.
     Any,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value};
-use redis::Value as Reply;
+use redis::{ServerErrorKind, Value as Reply};
 
 use crate::builder::Settings;
 #[cfg(feature = "cluster")]
-use crate::cluster::{self, Cluster, Layout};
+use crate::cluster::{self, Cluster, Spread};
 use crate::fault::Fault;
-use crate::link::{Answer, Run, is_redirection};
+use crate::link::{Answer, Run, redirection};
 use crate::listing::Listing;
 use crate::node::{Node, Server};
 use crate::request::{Arg, Request, Shape};
@@ -63,7 +63,7 @@ pub(crate) enum Route {
 pub(crate) struct Parts {
     pub(crate) parts: VecDeque<Part>,
     #[cfg(feature = "cluster")]
-    pub(crate) layout: Option<Arc<Layout>>,
+    pub(crate) spread: Option<Spread>,
 }
 
 /// Items of a batch with their indices, and where they have to be sent.
@@ -237,6 +237,8 @@ impl RedisStore {
     ) -> Result<Vec<Reply>> {
         let mut replies = vec![Reply::Nil; items.len()];
         let mut left = items.iter().enumerate().collect::<Vec<_>>();
+        // Those of a slot that is being moved: some of its keys are here, some there, and each has to be asked for.
+        let mut moving = Vec::new();
         for round in 0..ROUNDS {
             let mut sent_away = Vec::new();
             for (part, group) in self.groups(left, &key)? {
@@ -260,21 +262,22 @@ impl RedisStore {
                         }
                     };
                     for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
-                        if part.may_move() && is_redirection(&reply) {
-                            sent_away.push((index, item));
-                        } else {
-                            put(&mut replies, index, self.no_error(reply, key(item), request.writes())?);
+                        match redirection(&reply).filter(|_| part.may_move()) {
+                            Some(ServerErrorKind::Moved) => sent_away.push((index, item)),
+                            Some(_) => moving.push((index, item)),
+                            None => put(&mut replies, index, self.no_error(reply, key(item), request.writes())?),
                         }
                     }
                 }
             }
-            if sent_away.is_empty() {
-                return Ok(replies);
-            }
             left = sent_away;
             left.sort_unstable_by_key(|&(index, _)| index);
+            if left.is_empty() {
+                break;
+            }
         }
-        // A slot that is being moved: its keys are in two places, and each has to be asked for.
+        left.extend(moving);
+        left.sort_unstable_by_key(|&(index, _)| index);
         for (index, item) in left {
             let mut request = request();
             add(&mut request, item);
@@ -329,13 +332,17 @@ impl RedisStore {
             Route::Node(_) | Route::Lent(_) => Ok(Parts {
                 parts: VecDeque::from([Part::Whole]),
                 #[cfg(feature = "cluster")]
-                layout: None,
+                spread: None,
             }),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
-                let layout = cluster.layout_now().map_err(|fault| self.error(fault, None, false))?;
-                let parts = layout.primaries().iter().map(|(_, node)| Part::Primary(Arc::clone(node))).collect();
-                Ok(Parts { parts, layout: Some(layout) })
+                let spread = cluster.spread().map_err(|fault| self.error(fault, None, false))?;
+                if !spread.is_settled() {
+                    let message = "slots of the cluster are on their way to other nodes; list when they have arrived";
+                    return Err(Error::Unavailable(kv_core::Failure::new(&self.label, message)));
+                }
+                let parts = spread.primaries.iter().map(|node| Part::Primary(Arc::clone(node))).collect();
+                Ok(Parts { parts, spread: Some(spread) })
             }
         }
     }
@@ -351,16 +358,10 @@ impl RedisStore {
         }
     }
 
-    /// Whether every slot of the cluster is where it was.
+    /// Whether the keys of the cluster are where they were.
     #[cfg(feature = "cluster")]
-    pub(crate) fn layout_is_still(&self, layout: &Layout) -> Result<bool> {
-        match &self.route {
-            Route::Node(_) | Route::Lent(_) => Ok(true),
-            Route::Cluster(cluster) => {
-                let now = cluster.layout_now().map_err(|fault| self.error(fault, None, false))?;
-                Ok(layout.is_the_same(&now))
-            }
-        }
+    pub(crate) fn is_unchanged(&self, spread: &Spread) -> Result<bool> {
+        spread.is_unchanged().map_err(|fault| self.error(fault, None, false))
     }
 
     /// Copies an entry to a key that is on another node of a cluster, or can be: with a read and a write.
@@ -495,8 +496,8 @@ impl KeyValueStore for RedisStore {
                 // PERSIST alone does not tell an entry that lives for ever already from one that is not there.
                 let request = Request::writing()
                     .with(Shape::Done, ["MULTI".into()])
-                    .with(Shape::Queued, ["PERSIST".into(), name])
-                    .with(Shape::Queued, ["EXISTS".into(), name])
+                    .with(Shape::Any, ["PERSIST".into(), name])
+                    .with(Shape::Any, ["EXISTS".into(), name])
                     .with(Shape::Any, ["EXEC".into()]);
                 for reply in self.send(key, &request)? {
                     if let Reply::Array(results) = self.no_error(reply, key, true)? {
@@ -589,21 +590,27 @@ impl KeyValueStore for RedisStore {
         Ok(replies.into_iter().map(|reply| reply != Reply::Int(0)).collect())
     }
 
-    /// On a cluster, if the keys are of different slots, not atomic: a read of value and lifetime, then a write.
+    /// On a cluster, if the keys are of different slots or theirs is being moved, not atomic: a read of value and lifetime,
+    /// then a write.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         #[cfg(feature = "cluster")]
         if self.are_apart(from, to) {
             return self.copy_across(from, to);
         }
         let arguments = ["COPY".into(), self.name(from), self.name(to), "REPLACE".into()];
-        match self.ask(from, Request::writing(), Shape::Integer, arguments)? {
-            Reply::Int(0) => Err(Error::not_found(&self.label, from)),
-            _ => Ok(()),
+        let request = Request::writing().with(Shape::Integer, arguments);
+        match self.send(from, &request)?.pop() {
+            Some(Reply::Int(0)) => Err(Error::not_found(&self.label, from)),
+            #[cfg(feature = "cluster")]
+            Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
+                self.copy_across(from, to)
+            }
+            reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
         }
     }
 
-    /// On a cluster, if the keys are of different slots, not atomic: a copy, then a removal. What is written to `from`
-    /// between them is lost.
+    /// On a cluster, if the keys are of different slots or theirs is being moved, not atomic: a copy, then a removal. What is
+    /// written to `from` between them is lost.
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         #[cfg(feature = "cluster")]
         if self.are_apart(from, to) {
@@ -614,6 +621,11 @@ impl KeyValueStore for RedisStore {
         match self.send(from, &request)?.pop() {
             Some(Reply::ServerError(error)) if error.details() == Some("no such key") => {
                 Err(Error::not_found(&self.label, from))
+            }
+            #[cfg(feature = "cluster")]
+            Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
+                self.copy_across(from, to)?;
+                self.remove(from).map(drop)
             }
             reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
         }
