@@ -253,10 +253,13 @@ impl RedisStoreBuilder {
     /// who we are, and how large the pool is, is the pool's; the other settings count.
     ///
     /// Make the pool with `test_on_check_out(false)`, or each operation costs two round trips; the store looks after idle
-    /// connections itself, with a `PING` after a second without use. It sets the time-outs of each connection. Three limits are
-    /// weaker than with a pool of the store's own: a connection is made by the pool, without a limit of its own; the
-    /// [`response_timeout`](Self::response_timeout) counts for each piece of a reply, not for the whole; and whether the server
-    /// was restarted in the middle of a listing is not noticed.
+    /// connections itself, with a `PING` after a second without use, and sets the time-outs of each connection. As the
+    /// connections are not its own, it is weaker than with a pool of its own in this:
+    ///
+    /// - a connection is made by the pool, without a limit of its own (N1);
+    /// - the [`response_timeout`](Self::response_timeout) counts for each piece of a reply, not for the whole (N1);
+    /// - bytes that a server sends after a reply, and that nobody asked for, are taken for the next one (N2);
+    /// - whether the server was restarted in the middle of a listing is not noticed (L3).
     ///
     /// # Errors
     /// As [`build`](Self::build).

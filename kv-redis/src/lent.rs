@@ -81,7 +81,11 @@ where
                 Err(fault) => {
                     close(lent);
                     if begin.elapsed() >= self.limits.pool {
-                        return Err(fault);
+                        return Err(match fault {
+                            // Of the request for which the connection was to be, nothing.
+                            Fault::Broken { cause, .. } => Fault::Broken { cause, sent: false },
+                            other => other,
+                        });
                     }
                 }
             }
@@ -300,12 +304,16 @@ mod of_r2d2_redis {
         }
 
         fn refusal(&self) -> Option<Refusal> {
-            let is_of_client = matches!(
-                self.kind(),
-                ErrorKind::IoError | ErrorKind::ClientError | ErrorKind::TypeError | ErrorKind::InvalidClientConfig
-            );
-            let code = self.code().filter(|_| !is_of_client).unwrap_or("ERR");
-            (!is_of_client && !self.is_io_error()).then(|| Refusal::new(code, self.detail().unwrap_or_default()))
+            // A reply that does not parse has the same kind as an error that the server sent.
+            let is_the_server_s = match self.kind() {
+                ErrorKind::IoError | ErrorKind::ClientError | ErrorKind::TypeError | ErrorKind::InvalidClientConfig => {
+                    false
+                }
+                ErrorKind::ExtensionError => true,
+                _ => self.to_string().starts_with("An error was signalled by the server"),
+            };
+            let code = self.code().unwrap_or("ERR");
+            is_the_server_s.then(|| Refusal::new(code, self.detail().unwrap_or_default()))
         }
     }
 }

@@ -208,7 +208,7 @@ impl Link {
             if !has_shape(&reply, shape) {
                 return Err(Fault::OutOfStep);
             }
-            length += encoded_length(&reply);
+            length += encoded_length(&reply).ok_or(Fault::OutOfStep)?;
             replies.push(reply);
         }
         // The parser has read to the end of the last reply and perhaps beyond. What lies beyond nobody asked for: then the
@@ -348,25 +348,25 @@ pub(crate) fn has_shape(reply: &Reply, shape: Shape) -> bool {
     }
 }
 
-/// The length in bytes of a reply as a server writes it. What is not of RESP2 has none that anything can be equal to.
-fn encoded_length(reply: &Reply) -> usize {
+/// The length in bytes of a reply as a server writes it, if it is one of RESP2.
+fn encoded_length(reply: &Reply) -> Option<usize> {
     const END: usize = "\r\n".len();
     let number =
         |number: i64| usize::from(number < 0) + number.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
     let count = |count: usize| 1 + number(i64::try_from(count).unwrap_or(i64::MAX)) + END;
-    match reply {
+    Some(match reply {
         // `$-1` or `*-1`.
         Reply::Nil => 3 + END,
         Reply::Int(value) => 1 + number(*value) + END,
         Reply::BulkString(bytes) => count(bytes.len()) + bytes.len() + END,
-        Reply::Array(replies) => count(replies.len()) + replies.iter().map(encoded_length).sum::<usize>(),
+        Reply::Array(replies) => count(replies.len()) + replies.iter().map(encoded_length).sum::<Option<usize>>()?,
         Reply::SimpleString(text) => 1 + text.len() + END,
         Reply::Okay => "+OK".len() + END,
         Reply::ServerError(error) => {
             1 + error.code().len() + error.details().map_or(0, |details| 1 + details.len()) + END
         }
-        _ => usize::MAX / 4,
-    }
+        _ => return None,
+    })
 }
 
 /// Whether a version, such as `6.0.16`, is older than another.
@@ -402,7 +402,15 @@ mod tests {
         ];
         for encoded in replies {
             let reply = redis::parse_redis_value(encoded.as_bytes()).unwrap();
-            assert_eq!(encoded_length(&reply), encoded.len(), "{encoded:?}");
+            assert_eq!(encoded_length(&reply), Some(encoded.len()), "{encoded:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_not_of_resp2_has_no_length() {
+        for encoded in ["#t\r\n", "*3\r\n,1.5\r\n,1.5\r\n,1.5\r\n", "_\r\n", "%1\r\n:1\r\n:2\r\n"] {
+            let reply = redis::parse_redis_value(encoded.as_bytes()).unwrap();
+            assert_ne!(encoded_length(&reply), Some(encoded.len()), "{encoded:?}");
         }
     }
 

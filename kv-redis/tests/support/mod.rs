@@ -13,6 +13,7 @@
 
 mod certificates;
 mod cluster;
+pub(crate) mod proxy;
 mod sentinels;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
