@@ -205,8 +205,40 @@ fn error_reply(code: &str, text: &str) -> Reply {
     redis::parse_redis_value(line.as_bytes()).unwrap_or(Reply::Nil)
 }
 
+/// What is the same in all versions of `redis`.
+macro_rules! connection {
+    () => {
+        type Error = RedisError;
+
+        fn set_timeouts(&mut self, limit: Duration) -> Result<(), RedisError> {
+            self.set_read_timeout(Some(limit))?;
+            self.set_write_timeout(Some(limit))
+        }
+
+        fn send(&mut self, request: &[u8]) -> Result<(), RedisError> {
+            self.send_packed_command(request)
+        }
+
+        fn is_open(&self) -> bool {
+            redis::ConnectionLike::is_open(self)
+        }
+    };
+}
+
+macro_rules! failed {
+    () => {
+        fn is_timeout(&self) -> bool {
+            self.is_timeout()
+        }
+
+        fn is_io(&self) -> bool {
+            self.is_io_error()
+        }
+    };
+}
+
 impl Connection for redis::Connection {
-    type Error = RedisError;
+    connection!();
 
     fn connect(port: u16) -> Option<Self> {
         let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", port)).ok()?;
@@ -215,32 +247,13 @@ impl Connection for redis::Connection {
         client.get_connection_with_timeout(Duration::from_secs(1)).ok()
     }
 
-    fn set_timeouts(&mut self, limit: Duration) -> Result<(), RedisError> {
-        self.set_read_timeout(Some(limit))?;
-        self.set_write_timeout(Some(limit))
-    }
-
-    fn send(&mut self, request: &[u8]) -> Result<(), RedisError> {
-        self.send_packed_command(request)
-    }
-
     fn receive(&mut self) -> Result<Reply, RedisError> {
         self.recv_response()
-    }
-
-    fn is_open(&self) -> bool {
-        redis::ConnectionLike::is_open(self)
     }
 }
 
 impl Failed for RedisError {
-    fn is_timeout(&self) -> bool {
-        self.is_timeout()
-    }
-
-    fn is_io(&self) -> bool {
-        self.is_io_error()
-    }
+    failed!();
 
     fn refusal(&self) -> Option<Refusal> {
         redis::ServerError::try_from(self.clone()).ok().map(Refusal::from)
@@ -258,28 +271,15 @@ mod of_r2d2_redis {
     use super::{Connection, Failed, Refusal, Reply};
 
     impl Connection for redis::Connection {
-        type Error = RedisError;
+        connection!();
 
         fn connect(port: u16) -> Option<Self> {
             let client = redis::Client::open(("127.0.0.1", port)).ok()?;
             client.get_connection_with_timeout(Duration::from_secs(1)).ok()
         }
 
-        fn set_timeouts(&mut self, limit: Duration) -> Result<(), RedisError> {
-            self.set_read_timeout(Some(limit))?;
-            self.set_write_timeout(Some(limit))
-        }
-
-        fn send(&mut self, request: &[u8]) -> Result<(), RedisError> {
-            self.send_packed_command(request)
-        }
-
         fn receive(&mut self) -> Result<Reply, RedisError> {
             self.recv_response().map(reply)
-        }
-
-        fn is_open(&self) -> bool {
-            redis::ConnectionLike::is_open(self)
         }
     }
 
@@ -295,13 +295,7 @@ mod of_r2d2_redis {
     }
 
     impl Failed for RedisError {
-        fn is_timeout(&self) -> bool {
-            self.is_timeout()
-        }
-
-        fn is_io(&self) -> bool {
-            self.is_io_error()
-        }
+        failed!();
 
         fn refusal(&self) -> Option<Refusal> {
             // A reply that does not parse has the same kind as an error that the server sent.

@@ -5,6 +5,7 @@
 )]
 
 mod address;
+mod batch;
 mod builder;
 #[cfg(feature = "cluster")]
 mod cluster;

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value};
-use redis::{ServerErrorKind, Value as Reply};
+#[cfg(feature = "cluster")]
+use redis::ServerErrorKind;
+use redis::Value as Reply;
 
 use crate::builder::Settings;
 #[cfg(feature = "cluster")]
 use crate::cluster::{self, Cluster, Spread};
 use crate::fault::Fault;
-use crate::link::{Answer, Run, redirection};
+use crate::link::{Answer, Run};
 use crate::listing::Listing;
 use crate::node::{Node, Server};
 use crate::request::{Arg, Request, Shape};
@@ -30,13 +32,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const RESOLUTION: Duration = Duration::from_millis(3);
 
 /// How many keys go into one round trip of a batch, at most.
-const CHUNK: usize = 1024;
-
-/// From how many bytes on a chunk of a batch of writes is full.
-const FULL: usize = 1 << 20;
-
-/// How often the keys of a batch that a cluster has moved are grouped anew.
-const ROUNDS: usize = 3;
+pub(crate) const CHUNK: usize = 1024;
 
 /// A key-value store on redis. See [the crate](crate) for what it does and what that costs.
 ///
@@ -47,7 +43,7 @@ const ROUNDS: usize = 3;
 pub struct RedisStore {
     label: String,
     settings: Settings,
-    route: Route,
+    pub(crate) route: Route,
 }
 
 /// Where requests go.
@@ -66,9 +62,6 @@ pub(crate) struct Parts {
     pub(crate) spread: Option<Spread>,
 }
 
-/// Items of a batch with their indices, and where they have to be sent.
-type Group<'a, T> = (Part, Vec<(usize, &'a T)>);
-
 pub(crate) enum Part {
     Whole,
     #[cfg(feature = "cluster")]
@@ -77,7 +70,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// Whether its keys may be given to another node.
-    fn may_move(&self) -> bool {
+    pub(crate) fn may_move(&self) -> bool {
         match self {
             Self::Whole => false,
             #[cfg(feature = "cluster")]
@@ -158,7 +151,7 @@ impl RedisStore {
     }
 
     #[cfg(feature = "cluster")]
-    fn slot(&self, key: Key<'_>) -> u16 {
+    pub(crate) fn slot(&self, key: Key<'_>) -> u16 {
         cluster::slot(&self.settings.namespace, key.as_str())
     }
 
@@ -173,24 +166,13 @@ impl RedisStore {
         answer.map(|answer| answer.replies).map_err(|fault| self.error(fault, Some(key), request.writes()))
     }
 
-    /// Sends one command that concerns one key, or two of the same slot, and receives its reply, which is no error.
-    fn ask<const N: usize>(
-        &self,
-        key: Key<'_>,
-        request: Request<'_>,
-        shape: Shape,
-        arguments: [Arg<'_>; N],
-    ) -> Result<Reply> {
-        self.ask_for(key, &request.with(shape, arguments))
-    }
-
-    /// The same, with a request that has its command already.
-    fn ask_for(&self, key: Key<'_>, request: &Request<'_>) -> Result<Reply> {
+    /// Sends a request of one command that concerns one key, or two of the same slot; its reply, which is no error.
+    pub(crate) fn ask(&self, key: Key<'_>, request: &Request<'_>) -> Result<Reply> {
         let reply = self.send(key, request)?.pop().unwrap_or_default();
         self.no_error(reply, key, request.writes())
     }
 
-    fn error(&self, fault: Fault, key: Option<Key<'_>>, writes: bool) -> Error {
+    pub(crate) fn error(&self, fault: Fault, key: Option<Key<'_>>, writes: bool) -> Error {
         fault.into_error(&self.label, key, writes, self.settings.limits)
     }
 
@@ -224,90 +206,8 @@ impl RedisStore {
         }
     }
 
-    /// Sends a command for each item, in chunks, and receives a reply for each, in the order of the items.
-    ///
-    /// On a cluster each chunk goes to the node that has its keys. What that node does not have any more goes to the one that
-    /// has it now.
-    fn pipeline<'a, T>(
-        &'a self,
-        items: &'a [T],
-        key: impl Fn(&'a T) -> Key<'a>,
-        request: impl Fn() -> Request<'a>,
-        add: impl Fn(&mut Request<'a>, &'a T),
-    ) -> Result<Vec<Reply>> {
-        let mut replies = vec![Reply::Nil; items.len()];
-        let mut left = items.iter().enumerate().collect::<Vec<_>>();
-        // Those of a slot that is being moved: some of its keys are here, some there, and each has to be asked for.
-        let mut moving = Vec::new();
-        for round in 0..ROUNDS {
-            let mut sent_away = Vec::new();
-            for (part, group) in self.groups(left, &key)? {
-                let mut group = group.into_iter().peekable();
-                while group.peek().is_some() {
-                    let (mut request, mut chunk) = (request(), Vec::new());
-                    while let Some((index, item)) = group.next_if(|_| chunk.len() < CHUNK && request.len() < FULL) {
-                        add(&mut request, item);
-                        chunk.push((index, item));
-                    }
-                    let answer = match self.send_to(&part, &request) {
-                        Ok(answer) => answer,
-                        // Nothing was sent, and the node may have been replaced.
-                        Err(Fault::NotConnected(_) | Fault::Unusable(_)) if part.may_move() && round == 0 => {
-                            sent_away.extend(chunk.into_iter().chain(group));
-                            break;
-                        }
-                        Err(fault) => {
-                            let only = if let [(_, item)] = chunk.as_slice() { Some(key(item)) } else { None };
-                            return Err(self.error(fault, only, request.writes()));
-                        }
-                    };
-                    for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
-                        match redirection(&reply).filter(|_| part.may_move()) {
-                            Some(ServerErrorKind::Moved) => sent_away.push((index, item)),
-                            Some(_) => moving.push((index, item)),
-                            None => put(&mut replies, index, self.no_error(reply, key(item), request.writes())?),
-                        }
-                    }
-                }
-            }
-            left = sent_away;
-            left.sort_unstable_by_key(|&(index, _)| index);
-            if left.is_empty() {
-                break;
-            }
-        }
-        left.extend(moving);
-        left.sort_unstable_by_key(|&(index, _)| index);
-        for (index, item) in left {
-            let mut request = request();
-            add(&mut request, item);
-            put(&mut replies, index, self.ask_for(key(item), &request)?);
-        }
-        Ok(replies)
-    }
-
-    /// Items by where they have to be sent.
-    fn groups<'a, T>(&self, items: Vec<(usize, &'a T)>, key: impl Fn(&'a T) -> Key<'a>) -> Result<Vec<Group<'a, T>>> {
-        match &self.route {
-            Route::Node(_) | Route::Lent(_) => {
-                let _ = key;
-                Ok(vec![(Part::Whole, items)])
-            }
-            #[cfg(feature = "cluster")]
-            Route::Cluster(cluster) => {
-                let slots = items.iter().map(|(_, item)| self.slot(key(item)));
-                let nodes = cluster.by_node(slots).map_err(|fault| self.error(fault, None, false))?;
-                let item = |position: usize| items.get(position).copied();
-                let group = |(node, positions): (_, Vec<_>)| {
-                    (Part::Primary(node), positions.into_iter().filter_map(item).collect())
-                };
-                Ok(nodes.into_iter().map(group).collect())
-            }
-        }
-    }
-
     /// Sends a request to a part of the store.
-    fn send_to(&self, part: &Part, request: &Request<'_>) -> Result<Answer, Fault> {
+    pub(crate) fn send_to(&self, part: &Part, request: &Request<'_>) -> Result<Answer, Fault> {
         match (part, &self.route) {
             (Part::Whole, Route::Node(node)) => node.exchange(request),
             (Part::Whole, Route::Lent(pool)) => pool.exchange(request),
@@ -319,7 +219,7 @@ impl RedisStore {
     }
 
     /// A reply that is no error of the server.
-    fn no_error(&self, reply: Reply, key: Key<'_>, writes: bool) -> Result<Reply> {
+    pub(crate) fn no_error(&self, reply: Reply, key: Key<'_>, writes: bool) -> Result<Reply> {
         match reply {
             Reply::ServerError(error) => Err(self.error(Fault::Refused(error.into()), Some(key), writes)),
             reply => Ok(reply),
@@ -395,7 +295,7 @@ impl RedisStore {
         };
         let mut request = Request::writing();
         self.add_write(&mut request, to, value, lifetime);
-        self.ask_for(to, &request).map(drop)
+        self.ask(to, &request).map(drop)
     }
 
     /// Whether no command can take both keys.
@@ -434,7 +334,7 @@ impl KeyValueStore for RedisStore {
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-        match self.ask(key, Request::reading(), Shape::Value, ["GET".into(), self.name(key)])? {
+        match self.ask(key, &Request::reading().with(Shape::Value, ["GET".into(), self.name(key)]))? {
             Reply::BulkString(value) => Ok(Some(value.into())),
             _ => Ok(None),
         }
@@ -445,36 +345,35 @@ impl KeyValueStore for RedisStore {
         let lifetime = self.lifetime(key, ttl)?;
         let mut request = Request::writing();
         self.add_write(&mut request, key, value.as_bytes(), lifetime);
-        self.ask_for(key, &request).map(drop)
+        self.ask(key, &request).map(drop)
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
         self.check_size(key, &value)?;
         let (name, bytes) = (self.name(key), Arg::from(value.as_bytes()));
-        let request = Request::writing();
-        let reply = match self.lifetime(key, ttl)? {
+        let mut request = Request::writing();
+        match self.lifetime(key, ttl)? {
             Some(0) => return self.exists(key).map(|exists| !exists),
-            None => self.ask(key, request, Shape::Done, ["SET".into(), name, bytes, "NX".into()]),
+            None => request.add(Shape::Done, ["SET".into(), name, bytes, "NX".into()]),
             Some(millis) => {
-                let arguments = ["SET".into(), name, bytes, "NX".into(), "PX".into(), millis.into()];
-                self.ask(key, request, Shape::Done, arguments)
+                request.add(Shape::Done, ["SET".into(), name, bytes, "NX".into(), "PX".into(), millis.into()]);
             }
-        };
-        Ok(reply? == Reply::Okay)
+        }
+        Ok(self.ask(key, &request)? == Reply::Okay)
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
-        let reply = self.ask(key, Request::writing(), Shape::Integer, ["UNLINK".into(), self.name(key)])?;
+        let reply = self.ask(key, &Request::writing().with(Shape::Integer, ["UNLINK".into(), self.name(key)]))?;
         Ok(reply != Reply::Int(0))
     }
 
     fn exists(&self, key: Key<'_>) -> Result<bool> {
-        let reply = self.ask(key, Request::reading(), Shape::Integer, ["EXISTS".into(), self.name(key)])?;
+        let reply = self.ask(key, &Request::reading().with(Shape::Integer, ["EXISTS".into(), self.name(key)]))?;
         Ok(reply != Reply::Int(0))
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
-        match self.ask(key, Request::reading(), Shape::Integer, ["PTTL".into(), self.name(key)])? {
+        match self.ask(key, &Request::reading().with(Shape::Integer, ["PTTL".into(), self.name(key)]))? {
             Reply::Int(-1) => Ok(Some(Remaining::Forever)),
             Reply::Int(millis) => {
                 Ok(u64::try_from(millis).ok().map(|left| Remaining::For(Duration::from_millis(left))))
@@ -489,8 +388,8 @@ impl KeyValueStore for RedisStore {
             Some(0) => self.remove(key),
             Some(millis) => {
                 // Redis reads its clock twice for this. If it ticks in between, one millisecond is over at once (T2).
-                let arguments = ["PEXPIRE".into(), name, millis.max(2).into()];
-                Ok(self.ask(key, Request::writing(), Shape::Integer, arguments)? != Reply::Int(0))
+                let request = Request::writing().with(Shape::Integer, ["PEXPIRE".into(), name, millis.max(2).into()]);
+                Ok(self.ask(key, &request)? != Reply::Int(0))
             }
             None => {
                 // PERSIST alone does not tell an entry that lives for ever already from one that is not there.
@@ -629,11 +528,5 @@ impl KeyValueStore for RedisStore {
             }
             reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
         }
-    }
-}
-
-fn put(replies: &mut [Reply], index: usize, reply: Reply) {
-    if let Some(place) = replies.get_mut(index) {
-        *place = reply;
     }
 }
