@@ -228,7 +228,8 @@ impl ServerBuilder {
         self
     }
 
-    /// The arguments of the program: those with which it runs in the foreground, in the place that it is given.
+    /// The arguments of the program: those with which it runs in the foreground, in the place that it is given. That is also
+    /// its working directory: name other files by their whole path, as `concat!(env!("CARGO_MANIFEST_DIR"), "/tests/toy.py")`.
     #[must_use]
     pub fn args<A>(mut self, args: impl Fn(&Place) -> A + Send + Sync + 'static) -> Self
     where
@@ -310,6 +311,10 @@ impl ServerBuilder {
     /// Why the program could not be run at all.
     fn not_run(&self, error: &io::Error) -> BoxError {
         let program = self.program.display();
+        let path = Path::new(&self.program);
+        if error.kind() == io::ErrorKind::NotFound && path.is_relative() && path.components().count() > 1 {
+            return complaint(format!("{program} is not there: it runs in a folder of its own, give its whole path"));
+        }
         match &self.debian_package {
             Some(package) if error.kind() == io::ErrorKind::NotFound => {
                 complaint(format!("{program} is not installed; on Debian: apt-get install {package}"))

@@ -45,23 +45,29 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads a URL, with the crate `redis`. An error says what is wrong with it, and shows nothing of it: it may hold a
-    /// password in an unexpected place.
+    /// Reads a URL, with the crate `redis`. An error says what is wrong with it, and shows nothing of it but the names of
+    /// parameters: it may hold a password in an unexpected place.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         // Without a feature for TLS, which is ours here, `redis` refuses the scheme.
         let plain = url.strip_prefix("rediss://").or_else(|| url.strip_prefix("valkeys://"));
         let tls = plain.is_some();
-        if tls && url.ends_with("#insecure") {
-            return Err("#insecure is not supported: certificates are always checked".into());
-        }
-        let info = match plain {
-            Some(rest) => format!("redis://{rest}").into_connection_info(),
-            None => url.into_connection_info(),
+        let plain = plain.map_or_else(|| url.to_owned(), |rest| format!("redis://{rest}"));
+        let Some(parsed) = redis::parse_redis_url(&plain) else {
+            return Err(
+                "it is not one of redis (redis://, rediss://, redis+unix://), or special characters of user or \
+                password are not percent-encoded"
+                    .into(),
+            );
         };
-        let info = info.map_err(|error| match error.detail() {
-            None => format!("it is not one of redis (redis://, rediss://, redis+unix://): {}", text_of(&error)),
-            Some(_) => "it is not one of redis".into(),
-        })?;
+        if parsed.fragment().is_some() {
+            return Err("what follows a # has no meaning here; certificates are always checked".into());
+        }
+        let known: &[&str] =
+            if parsed.scheme().ends_with("unix") { &["db", "user", "pass", "protocol"] } else { &["protocol"] };
+        if let Some((unknown, _)) = parsed.query_pairs().find(|(name, _)| !known.contains(&&**name)) {
+            return Err(format!("its parameter {unknown:?} has no meaning here; known are {known:?}"));
+        }
+        let info = parsed.into_connection_info().map_err(|error| text_of(&error))?;
         Self::from_info(&info, tls)
     }
 
@@ -84,10 +90,10 @@ impl Address {
     }
 }
 
-/// The message of an error of `redis` that has no detail: `message - Kind`.
+/// The message of an error of `redis`, without its detail, which may quote the URL: `message - Kind: detail`.
 fn text_of(error: &redis::RedisError) -> String {
     let text = error.to_string();
-    text.rsplit_once(" - ").map_or(text.clone(), |(message, _kind)| message.to_owned())
+    text.split_once(" - ").map_or(text.clone(), |(message, _rest)| message.to_owned())
 }
 
 impl fmt::Display for Address {
@@ -137,6 +143,9 @@ mod tests {
             "redis://hush@h",
             "rediss://u:hush@h/#insecure",
             "redis://u:hu:sh@h:port",
+            "redis://h?password=hush",
+            "redis://h?db=3",
+            "redis+unix:///run/redis.sock?database=3",
         ] {
             let error = Address::parse(url).unwrap_err();
             assert!(!error.is_empty() && !error.contains("hu"), "{url}: {error}");

@@ -46,7 +46,9 @@ impl RedisStore {
                     let answer = match self.send_to(&part, &request) {
                         Ok(answer) => answer,
                         // Nothing was sent, and the node may have been replaced.
-                        Err(Fault::NotConnected(_) | Fault::Unusable(_)) if part.may_move() && round == 0 => {
+                        Err(Fault::NotConnected(_) | Fault::Unusable(_) | Fault::Unfit { .. })
+                            if part.may_move() && round == 0 =>
+                        {
                             sent_away.extend(chunk.into_iter().chain(group));
                             break;
                         }

@@ -108,7 +108,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// A cluster, by the URLs of some of its nodes, of which one has to answer. In place of [`url`](Self::url).
+    /// Needs the feature `cluster`. A cluster, by the URLs of some of its nodes, of which one has to answer. In place of [`url`](Self::url).
     ///
     /// User, password and TLS are those of the first URL, for all nodes. A pool is made for each primary.
     #[cfg(feature = "cluster")]
@@ -117,7 +117,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The primary that sentinels call by this name, and after a failover the new one. In place of [`url`](Self::url).
+    /// Needs the feature `sentinel`. The primary that sentinels call by this name, and after a failover the new one. In place of [`url`](Self::url).
     ///
     /// User and password in these URLs are for the sentinels; those for the primary come from
     /// [`username`](Self::username), [`password`](Self::password) and [`database`](Self::database). If the first URL says
@@ -147,8 +147,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Which servers to trust, and which certificate to show, where a URL says `rediss://`. Default: the certificate
-    /// authorities of the operating system, and none.
+    /// Needs the feature `tls`. Which servers to trust, and which certificate to show. The URL has to say `rediss://`.
+    /// Default: the certificate authorities of the operating system, and none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
@@ -249,7 +249,8 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// Makes the store on a pool that the application made, of the client of the crate [`redis`](crate::redis). Where the server is,
+    /// Makes the store on a pool that the application made, of the client of the crate `redis` 1 and with `r2d2` 0.8, as
+    /// [`kv_redis::redis`](crate::redis) and [`kv_redis::r2d2`](crate::r2d2) have them. Where the server is,
     /// who we are, and how large the pool is, is the pool's; the other settings count.
     ///
     /// Make the pool with `test_on_check_out(false)`, or each operation costs two round trips; the store looks after idle
@@ -268,7 +269,7 @@ impl RedisStoreBuilder {
         Ok(on_pool(self.settings, pool))
     }
 
-    /// As [`build_on_pool`](Self::build_on_pool), on a pool of the crate `r2d2_redis`. That crate is no longer maintained: this
+    /// Needs the feature `r2d2_redis`. As [`build_on_pool`](Self::build_on_pool), on a pool of the crate `r2d2_redis`. That crate is no longer maintained: this
     /// is for applications that have it already.
     ///
     /// # Errors
@@ -311,7 +312,19 @@ impl RedisStoreBuilder {
         Ok(address)
     }
 
+    /// What messages call the store: where it is, and which part of it this is.
+    fn label(&self, place: &dyn fmt::Display) -> String {
+        match self.settings.namespace.as_str() {
+            "" => place.to_string(),
+            namespace => format!("{place} (namespace {namespace})"),
+        }
+    }
+
     fn dialer(&self, target: Target, login: Login, #[allow(unused_variables)] tls: bool) -> Result<Dialer> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && !tls {
+            return Err(unfit("TLS is configured, and the URL does not say `rediss://`"));
+        }
         Ok(Dialer {
             target,
             login,
@@ -329,7 +342,7 @@ impl RedisStoreBuilder {
         let login = Login { credentials: address.credentials.clone(), database: address.database, role: Role::Data };
         let dialer = self.dialer(Target::Place(address.place.clone()), login, address.tls)?;
         let node = Node::new(dialer, self.pool_size);
-        Ok(RedisStore::new(address.to_string(), self.settings.clone().ready(), Route::Node(Box::new(node))))
+        Ok(RedisStore::new(self.label(address), self.settings.clone().ready(), Route::Node(Box::new(node))))
     }
 
     #[cfg(feature = "cluster")]
@@ -341,7 +354,7 @@ impl RedisStoreBuilder {
         }
         let login = Login { credentials: first.credentials.clone(), database: 0, role: Role::Member };
         let dialer = self.dialer(Target::Place(first.place.clone()), login, first.tls)?;
-        let label = format!("redis-cluster://{}", first.place);
+        let label = self.label(&format_args!("redis-cluster://{}", first.place));
         let seeds = addresses.into_iter().map(|address| address.place).collect();
         let cluster = crate::cluster::Cluster::new(seeds, dialer, self.pool_size);
         Ok(RedisStore::new(label, self.settings.clone().ready(), Route::Cluster(Box::new(cluster))))
@@ -358,7 +371,7 @@ impl RedisStoreBuilder {
         }
         let database = self.database.unwrap_or(0);
         let login = Login { credentials: self.credentials.clone(), database, role: Role::Primary };
-        let label = format!("redis-sentinel://{}/{service}/{database}", first.place);
+        let label = self.label(&format_args!("redis-sentinel://{}/{service}/{database}", first.place));
         let tls = first.tls;
         let sentinels = std::sync::Arc::new(crate::sentinel::Sentinels::new(service.to_owned(), sentinels));
         let dialer = self.dialer(Target::Primary(sentinels), login, tls)?;

@@ -93,7 +93,7 @@ impl Cluster {
             asks = false;
             match result {
                 // Nothing was sent. It may have been replaced meanwhile: then the others know, if there is time to ask.
-                Err(fault @ (Fault::NotConnected(_) | Fault::Unusable(_))) => {
+                Err(fault @ (Fault::NotConnected(_) | Fault::Unusable(_) | Fault::Unfit { .. })) => {
                     self.suspect(&node);
                     let is_late = begin.elapsed() >= self.dialer.limits.connect;
                     match if is_late { Ok(Arc::clone(&node)) } else { self.owner(slot) } {

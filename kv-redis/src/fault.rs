@@ -13,8 +13,12 @@ pub(crate) enum Fault {
     PoolExhausted,
     /// No connection could be made. Nothing was sent.
     NotConnected(io::Error),
-    /// A connection was made, and the server, or what it is, was not to be used. Nothing was sent.
+    /// The pool of the application gave none. Nothing was sent.
+    NotLent(r2d2::Error),
+    /// A connection was made, and the server refused to let us in. Nothing was sent.
     Unusable(Refusal),
+    /// What answered is not what it was taken for, or is not to be trusted, and what to do about it. Nothing was sent.
+    Unfit { advice: String, cause: Option<io::Error> },
     /// The connection failed. Whether anything had been sent by then.
     Broken { cause: io::Error, sent: bool },
     /// What came is not the reply to this request.
@@ -89,6 +93,11 @@ pub(crate) struct Limits {
 }
 
 impl Fault {
+    /// Something that is for the caller to put right.
+    pub(crate) fn unfit(advice: impl Into<String>) -> Self {
+        Self::Unfit { advice: advice.into(), cause: None }
+    }
+
     /// Whether the connection was dead before it was used, as far as can be told: it ended, and not for lack of time.
     pub(crate) fn is_dead_connection(&self) -> bool {
         matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
@@ -116,12 +125,17 @@ impl Fault {
                 );
                 Error::Unavailable(failure(message, None))
             }
+            Self::NotLent(cause) => {
+                let message = format!("the application's pool gave no connection within {:?}", limits.pool);
+                Error::Unavailable(failure(message, Some(cause.into())))
+            }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                Error::Timeout(failure(format!("connecting took longer than {:?}", limits.connect), None))
+                let message = format!("connecting took longer than {:?} (`connect_timeout`)", limits.connect);
+                Error::Timeout(failure(message, None))
             }
             Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed".into(), Some(cause.into()))),
             Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {
-                let message = format!("the server did not answer within {:?}", limits.response);
+                let message = format!("the server did not answer within {:?} (`response_timeout`)", limits.response);
                 Error::Timeout(in_doubt(failure(message, None)))
             }
             Self::Broken { cause, .. } => {
@@ -132,6 +146,7 @@ impl Fault {
                 let message = "what came is not the reply to this request; the connection was closed";
                 Error::Backend(in_doubt(failure(message.into(), None)).transient())
             }
+            Self::Unfit { advice, cause } => Error::Backend(failure(advice, cause.map(Into::into))),
             Self::Unusable(refusal) | Self::Refused(refusal) => {
                 let (message, transient) = explain(&refusal);
                 let refused = failure(message.into(), Some(refusal.into()));

@@ -63,7 +63,7 @@ where
         let begin = Instant::now();
         loop {
             let wait = self.limits.pool.saturating_sub(begin.elapsed());
-            let mut lent = self.pool.get_timeout(wait).map_err(|_| Fault::PoolExhausted)?;
+            let mut lent = self.pool.get_timeout(wait).map_err(Fault::NotLent)?;
             let used = PooledConnection::extensions(&lent).get::<Used>().map(|used| used.0);
             match used {
                 Some(used) if used.elapsed() < IDLE => return Ok(lent),

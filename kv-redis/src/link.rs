@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use redis::{ErrorKind, Parser, ServerErrorKind, Value as Reply};
 
 use crate::address::{Credentials, Place};
-use crate::fault::{Fault, Refusal};
+use crate::fault::Fault;
+#[cfg(feature = "sentinel")]
+use crate::fault::Refusal;
 use crate::request::{Request, Shape};
 use crate::socket::Socket;
 #[cfg(feature = "tls")]
@@ -121,7 +123,7 @@ impl Link {
             #[cfg(feature = "tls")]
             Place::Tcp { host, .. } if tls.is_some() => {
                 let Some(connector) = tls else { return Err(Fault::OutOfStep) };
-                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(Fault::NotConnected)?))
+                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(not_connected)?))
             }
             _ => Channel::Plain(socket),
         };
@@ -147,7 +149,8 @@ impl Link {
         }
         request.add(Shape::Value, ["INFO".into(), "server".into()]);
         let answer = self.exchange(&request, Instant::now(), deadline).map_err(|fault| match fault {
-            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
+            Fault::Broken { cause, .. } => not_connected(cause),
+            Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of redis"),
             other => other,
         })?;
         let mut replies = answer.replies;
@@ -180,11 +183,11 @@ impl Link {
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         if let Some(version) = field("redis_version").filter(|version| is_older(version, OLDEST)) {
             let (major, minor) = OLDEST;
-            let text = format!("the server is redis {version}, and {major}.{minor} is the oldest that will do");
-            return Err(Fault::Unusable(Refusal::new("ERR", text)));
+            let advice = format!("the server is redis {version}, and {major}.{minor} is the oldest that will do");
+            return Err(Fault::unfit(advice));
         }
         if let Some(hint) = field("redis_mode").and_then(|mode| role.hint_against(mode)) {
-            return Err(Fault::Unusable(Refusal::new("ERR", hint)));
+            return Err(Fault::unfit(hint));
         }
         self.run = field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id));
         Ok(())
@@ -252,6 +255,15 @@ impl Link {
             None => Fault::OutOfStep,
         })
     }
+}
+
+/// Why there is no connection. A certificate that is not accepted will not be the next time either.
+fn not_connected(cause: io::Error) -> Fault {
+    #[cfg(feature = "tls")]
+    if let Some(advice) = tls::advice(&cause) {
+        return Fault::Unfit { advice: advice.into(), cause: Some(cause) };
+    }
+    Fault::NotConnected(cause)
 }
 
 /// What the parser reads from. It counts, and keeps the error, which the parser's own error would hide.

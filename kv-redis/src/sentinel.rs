@@ -10,7 +10,7 @@ use std::time::Instant;
 use redis::Value as Reply;
 
 use crate::address::{Address, Place};
-use crate::fault::{Fault, Refusal};
+use crate::fault::Fault;
 use crate::link::{Link, Login, Role};
 use crate::node::Dialer;
 use crate::request::{Request, Shape};
@@ -32,7 +32,7 @@ impl Sentinels {
     pub(crate) fn dial_primary(&self, dialer: &Dialer, deadline: Instant) -> Result<Link, Fault> {
         let count = self.addresses.len();
         let first = self.first.load(Ordering::Relaxed);
-        let mut last = Fault::Unusable(Refusal::new("ERR", "there are no sentinels"));
+        let mut last = Fault::unfit("there are no sentinels");
         for asked in 0..count {
             let at = (first + asked) % count;
             let Some(sentinel) = self.addresses.get(at) else { continue };
@@ -63,7 +63,7 @@ impl Sentinels {
             Some(Reply::ServerError(error)) => return Err(Fault::Unusable(error.into())),
             _ => {
                 let text = format!("the sentinels know no primary of the name {:?}", self.service);
-                return Err(Fault::Unusable(Refusal::new("ERR", text)));
+                return Err(Fault::unfit(text));
             }
         };
         dialer.dial_at(&place, &dialer.login, deadline)

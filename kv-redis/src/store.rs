@@ -111,7 +111,7 @@ impl RedisStore {
         builder::on_pool(Settings::default(), pool)
     }
 
-    /// A store on a pool of the crate `r2d2_redis` that the application has already, with all settings as they are by
+    /// Needs the feature `r2d2_redis`. A store on a pool of the crate of that name that the application has already, with all settings as they are by
     /// default; [`RedisStoreBuilder::build_on_r2d2_redis_pool`] takes others, and says what to heed.
     #[cfg(feature = "r2d2_redis")]
     pub fn from_r2d2_redis_pool(pool: r2d2::Pool<r2d2_redis::RedisConnectionManager>) -> Self {

@@ -12,7 +12,7 @@ use crate::socket::Socket;
 
 pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
 
-/// Which servers to trust and who to be, where a URL says `rediss://`. Without it the certificate authorities of the
+/// Needs the feature `tls`. Which servers to trust and who to be, where a URL says `rediss://`. Without it the certificate authorities of the
 /// operating system are trusted, and no certificate is shown.
 ///
 /// ```no_run
@@ -116,6 +116,29 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Connector")
     }
+}
+
+/// What to do about an error of TLS, if it is one.
+pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription, Error};
+    Some(match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(_) => {
+            "the certificate of the server was not accepted; see `Tls::certificate_authority`, and the host in the URL"
+        }
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::HandshakeFailure,
+        ) => "the server wants another client certificate, or one at all; see `Tls::client_certificate`",
+        Error::InvalidMessage(_) => "what answers there does not speak TLS; see the port, and `redis://` in the URL",
+        _ => "TLS failed",
+    })
 }
 
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -114,12 +114,12 @@ mod tls {
         works(&builder().tls(both).connect().unwrap());
 
         let (error, text) = refused(builder().tls(strange()));
-        assert!(matches!(&error, Error::Unavailable(_)), "{text}");
+        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
         assert!(error.source().is_some_and(|cause| cause.to_string().contains("certificate")), "{text}");
         assert!(text.contains("UnknownIssuer"), "{text}");
         let url = format!("rediss://127.0.0.2:{}", redis.tls_port());
         let (error, text) = refused(RedisStore::builder().url(url).tls(trusting(&redis)));
-        assert!(matches!(&error, Error::Unavailable(_)), "{text}");
+        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
         assert!(text.contains("certificate not valid for name"), "{text}");
     }
 
@@ -196,13 +196,21 @@ mod tls {
             shows_no_secret(&format!("{tls:?} {tls:#?}"));
             let says_why = (0..20).any(|_| {
                 let (error, text) = refused(builder().tls(tls.clone()));
-                assert!(matches!(&error, Error::Unavailable(_)), "{name}: {text}");
-                let cause = error.source().unwrap().to_string();
+                let says_why = error.source().unwrap().to_string().contains("alert");
+                assert_eq!(says_why, matches!(&error, Error::Backend(_)) && !error.is_transient(), "{name}: {text}");
+                assert!(says_why || matches!(&error, Error::Unavailable(_)), "{name}: {text}");
                 texts.push(text);
-                cause.contains("alert")
+                says_why
             });
             assert!(says_why, "{name}: {texts:#?}");
         }
+    }
+
+    #[test]
+    fn tls_that_is_configured_is_not_left_out() {
+        let builder = RedisStore::builder().url("redis://localhost").tls(Tls::new());
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains("`rediss://`"), "{error}");
     }
 
     #[test]

@@ -67,6 +67,9 @@ fn parse(usage: &str) -> Result<Arguments> {
     let (mut ttl, mut others) = (None, Vec::new());
     let mut arguments = env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--help" || argument == "-h" {
+            return Err(usage.into());
+        }
         if argument == "--ttl" {
             let seconds = arguments.next().and_then(|seconds| seconds.to_str()?.parse().ok());
             let seconds = seconds.filter(|&seconds| seconds > 0);
