@@ -1,5 +1,7 @@
 //! Batches: a command for each key, many in one round trip.
 
+use std::collections::HashSet;
+
 use kv_core::{Key, Result};
 use redis::{ServerErrorKind, Value as Reply};
 
@@ -32,7 +34,7 @@ impl RedisStore {
         let mut replies = vec![Reply::Nil; items.len()];
         let mut left = items.iter().enumerate().collect::<Vec<_>>();
         // Those of a slot that is being moved: some of its keys are here, some there, and each has to be asked for.
-        let mut moving = Vec::new();
+        let (mut moving, mut waiting) = (Vec::new(), HashSet::new());
         for round in 0..ROUNDS {
             let mut sent_away = Vec::new();
             for (part, group) in self.groups(left, &key)? {
@@ -59,8 +61,14 @@ impl RedisStore {
                     };
                     for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
                         match redirection(&reply).filter(|_| part.may_move()) {
-                            Some(ServerErrorKind::Moved) => sent_away.push((index, item)),
-                            Some(_) => moving.push((index, item)),
+                            // What comes later for a key that is waiting has to wait, too.
+                            Some(ServerErrorKind::Moved) if !waiting.contains(key(item).as_str()) => {
+                                sent_away.push((index, item));
+                            }
+                            Some(_) => {
+                                waiting.insert(key(item).as_str());
+                                moving.push((index, item));
+                            }
                             None => put(&mut replies, index, self.no_error(reply, key(item), request.writes())?),
                         }
                     }

@@ -18,6 +18,12 @@ use crate::store::Route;
 /// What redis takes unless its `proto-max-bulk-len` says otherwise.
 const LARGEST_VALUE: u64 = 512 << 20;
 
+/// In less than this no thread can be relied upon to do anything.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
+
+/// More connections than there are ports would be of no use, and the pool provides for them.
+const LARGEST_POOL: u32 = u16::MAX as u32;
+
 /// Longer limits are as good as this one.
 const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -110,7 +116,7 @@ impl RedisStoreBuilder {
 
     /// Needs the feature `cluster`. A cluster, by the URLs of some of its nodes, of which one has to answer. In place of [`url`](Self::url).
     ///
-    /// User, password and TLS are those of the first URL, for all nodes. A pool is made for each primary.
+    /// User, password and TLS are the same for all nodes, so the URLs must not differ in them. A pool is made for each primary.
     #[cfg(feature = "cluster")]
     pub fn cluster<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
         self.whereabouts = Whereabouts::Cluster(urls.into_iter().map(Into::into).collect());
@@ -120,8 +126,8 @@ impl RedisStoreBuilder {
     /// Needs the feature `sentinel`. The primary that sentinels call by this name, and after a failover the new one. In place of [`url`](Self::url).
     ///
     /// User and password in these URLs are for the sentinels; those for the primary come from
-    /// [`username`](Self::username), [`password`](Self::password) and [`database`](Self::database). If the first URL says
-    /// `rediss://`, the primary is reached by TLS, too.
+    /// [`username`](Self::username), [`password`](Self::password) and [`database`](Self::database). If the URLs say
+    /// `rediss://`, all of them, the primary is reached by TLS, too.
     #[cfg(feature = "sentinel")]
     pub fn sentinels<U: Into<String>>(mut self, service: impl Into<String>, urls: impl IntoIterator<Item = U>) -> Self {
         let urls = urls.into_iter().map(Into::into).collect();
@@ -285,11 +291,13 @@ impl RedisStoreBuilder {
         if Prefix::new(namespace).is_err() || namespace.contains(':') {
             return Err(unfit("the namespace has to be made of visible ASCII characters without a colon"));
         }
-        if [limits.pool, limits.connect, limits.response].iter().any(|limit| *limit < Duration::from_millis(1)) {
-            return Err(unfit("each of the three limits has to be a millisecond or more"));
+        if [limits.pool, limits.connect, limits.response].iter().any(|limit| *limit < SHORTEST_LIMIT) {
+            return Err(unfit(format!("each of the three limits has to be {SHORTEST_LIMIT:?} or more")));
         }
-        if self.pool_size == 0 || *page_size == 0 {
-            return Err(unfit("the size of the pool and that of pages have to be one or more"));
+        if !(1..=LARGEST_POOL).contains(&self.pool_size) || *page_size == 0 {
+            return Err(unfit(format!(
+                "the size of the pool has to be 1 to {LARGEST_POOL}, and that of pages 1 or more"
+            )));
         }
         if self.min_idle > self.pool_size {
             return Err(unfit("min_idle is more than the pool_size"));
@@ -349,6 +357,10 @@ impl RedisStoreBuilder {
     fn on_cluster(&self, urls: &[String]) -> Result<RedisStore> {
         let addresses = urls.iter().map(|url| self.address(url)).collect::<Result<Vec<_>>>()?;
         let first = addresses.first().ok_or_else(|| unfit("there is no URL of a node of the cluster"))?;
+        // Credentials are for every node: they must not go to one in clear, nor to one that they are not for.
+        if addresses.iter().any(|other| (other.tls, &other.credentials) != (first.tls, &first.credentials)) {
+            return Err(unfit("the URLs of the nodes differ in TLS, user or password"));
+        }
         if addresses.iter().any(|address| address.database != 0) {
             return Err(unfit("a cluster has only the database 0"));
         }
@@ -366,6 +378,9 @@ impl RedisStoreBuilder {
         let plain = Self { credentials: Credentials::default(), database: None, ..self.clone() };
         let sentinels = urls.iter().map(|url| plain.address(url)).collect::<Result<Vec<_>>>()?;
         let first = sentinels.first().ok_or_else(|| unfit("there is no URL of a sentinel"))?;
+        if sentinels.iter().any(|other| other.tls != first.tls) {
+            return Err(unfit("some URLs of sentinels say `rediss://`, and some do not"));
+        }
         if self.credentials.user.is_some() && self.credentials.password.is_none() {
             return Err(unfit("there is a user without a password"));
         }

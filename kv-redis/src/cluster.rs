@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
 
@@ -19,6 +19,9 @@ use crate::request::{Request, Shape};
 
 /// How many slots there are.
 const SLOTS: u16 = 16384;
+
+/// The owner of a slot that has none.
+const NOBODY: u16 = u16::MAX;
 
 /// How often a request is sent elsewhere before that is taken for an error.
 const REDIRECTIONS: usize = 5;
@@ -46,6 +49,22 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Whether each slot has an owner. A node may not know of all others.
+    fn is_complete(&self) -> bool {
+        !self.owners.contains(&NOBODY)
+    }
+
+    /// The indices of slots by their owner, if each has one.
+    fn groups(&self, slots: &[u16]) -> Option<Vec<Group>> {
+        let mut groups = self.primaries.iter().map(|(_, node)| (Arc::clone(node), Vec::new())).collect::<Vec<_>>();
+        for (index, &slot) in slots.iter().enumerate() {
+            let owner = *self.owners.get(usize::from(slot))?;
+            groups.get_mut(usize::from(owner))?.1.push(index);
+        }
+        groups.retain(|(_, indices)| !indices.is_empty());
+        Some(groups)
+    }
+
     fn owner(&self, slot: u16) -> Option<&(Place, Arc<Node>)> {
         self.primaries.get(usize::from(*self.owners.get(usize::from(slot))?))
     }
@@ -62,6 +81,8 @@ pub(crate) struct Cluster {
     /// The node that failed last, which is asked last for the layout.
     suspect: Mutex<Option<Place>>,
     asking: Mutex<()>,
+    /// Which node is asked first for the layout.
+    first: AtomicUsize,
 }
 
 impl Cluster {
@@ -75,6 +96,7 @@ impl Cluster {
             is_stale: AtomicBool::new(false),
             suspect: Mutex::default(),
             asking: Mutex::default(),
+            first: AtomicUsize::new(0),
         }
     }
 
@@ -102,11 +124,14 @@ impl Cluster {
                     }
                 }
                 Err(fault) => {
-                    self.suspect(&node);
+                    self.suspect_after(&fault, &node);
                     return Err(fault);
                 }
-                Ok(answer) => match way_on(&answer.replies) {
-                    None => return Ok(answer),
+                Ok(answer) => match way_on(&answer.replies, node.place()) {
+                    None => {
+                        self.suspect_if_unfit(&answer, &node);
+                        return Ok(answer);
+                    }
                     Some(Redirection { to, for_once }) => {
                         asks = for_once;
                         if !for_once {
@@ -148,10 +173,30 @@ impl Cluster {
             Ok(answer) if answer.replies.iter().any(|reply| redirection(reply).is_some()) => {
                 self.is_stale.store(true, Ordering::Relaxed);
             }
-            Ok(_) => {}
-            Err(_) => self.suspect(node),
+            Ok(answer) => self.suspect_if_unfit(answer, node),
+            Err(fault) => self.suspect_after(fault, node),
         }
         result
+    }
+
+    /// A node of which all connections are in use has not failed.
+    fn suspect_after(&self, fault: &Fault, node: &Node) {
+        if !matches!(fault, Fault::PoolExhausted) {
+            self.suspect(node);
+        }
+    }
+
+    /// A node that serves nobody at the moment may have been replaced without knowing.
+    fn suspect_if_unfit(&self, answer: &Answer, node: &Node) {
+        let is_unfit = |reply: &Reply| match reply {
+            Reply::ServerError(error) => {
+                matches!(error.code(), "CLUSTERDOWN" | "MASTERDOWN" | "READONLY" | "LOADING")
+            }
+            _ => false,
+        };
+        if answer.replies.iter().any(is_unfit) {
+            self.suspect(node);
+        }
     }
 
     /// Notes that a node failed: before the next request the others are asked whether it has been replaced.
@@ -162,14 +207,11 @@ impl Cluster {
 
     /// The indices of keys, by the node that has them.
     pub(crate) fn by_node(&self, slots: impl Iterator<Item = u16>) -> Result<Vec<Group>, Fault> {
-        let layout = self.layout()?;
-        let mut groups = layout.primaries.iter().map(|(_, node)| (Arc::clone(node), Vec::new())).collect::<Vec<_>>();
-        for (index, slot) in slots.enumerate() {
-            let owner = layout.owners.get(usize::from(slot)).and_then(|&owner| groups.get_mut(usize::from(owner)));
-            owner.ok_or_else(|| self.not_served())?.1.push(index);
+        let slots = slots.collect::<Vec<_>>();
+        match self.layout()?.groups(&slots) {
+            Some(groups) => Ok(groups),
+            None => self.look_again()?.groups(&slots).ok_or_else(|| self.not_served()),
         }
-        groups.retain(|(_, indices)| !indices.is_empty());
-        Ok(groups)
     }
 
     /// The layout as it is known, or asked for if it is not known or known to be stale.
@@ -213,23 +255,39 @@ impl Cluster {
         let mut places = known.collect::<Vec<_>>();
         places.extend(self.seeds.iter().filter(|seed| !places.contains(seed)).cloned().collect::<Vec<_>>());
         let suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Begin where the last one began to answer, or gave up.
+        let first = self.first.load(Ordering::Relaxed) % places.len().max(1);
+        places.rotate_left(first);
         places.sort_by_key(|place| suspect.as_ref() == Some(place));
         let limit = self.dialer.limits.connect;
         let deadline = Instant::now() + limit;
-        let mut last = None;
+        let (mut best, mut last) = (None::<Layout>, None);
         for (asked, place) in places.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                self.first.store(first + asked, Ordering::Relaxed);
                 break;
             }
             // One that does not answer must not use up the time of all the others, and one that is far away needs some.
             let share = left / u32::try_from(places.len() - asked).unwrap_or(u32::MAX);
             match self.ask_one(place, Instant::now() + share.max(limit / 4).min(left)) {
-                Ok(layout) => return Ok(layout),
+                Ok(layout) if layout.is_complete() => {
+                    self.first.store(first + asked, Ordering::Relaxed);
+                    return Ok(layout);
+                }
+                Ok(layout) => {
+                    let known = |layout: &Layout| layout.owners.iter().filter(|&&owner| owner != NOBODY).count();
+                    if best.as_ref().is_none_or(|best| known(best) < known(&layout)) {
+                        best = Some(layout);
+                    }
+                }
                 Err(fault) => last = Some(fault),
             }
         }
-        Err(last.unwrap_or_else(|| self.not_served()))
+        match best {
+            Some(layout) => Ok(layout),
+            None => Err(last.unwrap_or_else(|| self.not_served())),
+        }
     }
 
     /// Asks a node for the layout, on a connection for that alone: those of the pool may all be in use.
@@ -257,7 +315,7 @@ impl Cluster {
     /// port and more. A node without a host is the one that answered.
     fn read_layout(&self, ranges: &[Reply], answered: &Place) -> Option<Layout> {
         let mut primaries = Vec::<(Place, Arc<Node>)>::new();
-        let mut owners = vec![u16::MAX; usize::from(SLOTS)].into_boxed_slice();
+        let mut owners = vec![NOBODY; usize::from(SLOTS)].into_boxed_slice();
         for range in ranges {
             let Reply::Array(range) = range else { return None };
             let [Reply::Int(first), Reply::Int(last), Reply::Array(primary), ..] = range.as_slice() else {
@@ -313,9 +371,10 @@ impl Spread {
         Ok(Self { primaries, standing })
     }
 
-    /// Whether no slot is on its way from one node to another.
+    /// Whether these nodes have all slots between them, and none is on its way from one to another.
     pub(crate) fn is_settled(&self) -> bool {
-        !self.standing.iter().any(|standing| standing.contains('['))
+        let counts = self.standing.iter().map(|standing| count_slots(standing));
+        counts.sum::<Option<u32>>() == Some(SLOTS.into())
     }
 
     /// Whether it is settled and was so all the time: a node that gets a slot gets a new epoch, too.
@@ -323,6 +382,15 @@ impl Spread {
         let now = Self::new(self.primaries.clone())?;
         Ok(now.is_settled() && now.standing == self.standing)
     }
+}
+
+/// How many slots a node says that it has; `None` if some are on their way.
+fn count_slots(standing: &str) -> Option<u32> {
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)? + 1)
+    };
+    standing.split(' ').skip(3).filter(|range| !range.is_empty()).map(count).sum()
 }
 
 /// What a node says of itself: its identity, role, epoch and slots, with those that are on their way, such as `[42->-id]`.
@@ -358,15 +426,14 @@ struct Redirection {
 }
 
 /// Where the request has to go instead, if any command of it was sent away.
-fn way_on(replies: &[Reply]) -> Option<Redirection> {
+fn way_on(replies: &[Reply], from: Option<&Place>) -> Option<Redirection> {
     let error = replies.iter().find(|reply| redirection(reply).is_some());
     let Some(Reply::ServerError(error)) = error else { return None };
     // `MOVED 3999 127.0.0.1:6381`
     let to = error.details().and_then(|details| {
         let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let is_named = !matches!(host, "" | "?" | "0.0.0.0" | "::");
-        is_named.then_some(Place::Tcp { host: host.to_owned(), port: port.parse().ok()? })
+        Some(place(host, port.parse().ok()?, from?))
     });
     Some(Redirection { to, for_once: error.kind() == Some(ServerErrorKind::Ask) })
 }
@@ -397,15 +464,28 @@ mod tests {
     }
 
     #[test]
+    fn slots_are_counted() {
+        assert_eq!(count_slots("id myself,master 3"), Some(0));
+        assert_eq!(count_slots("id myself,master 3 0-5460"), Some(5461));
+        assert_eq!(count_slots("id myself,master 3 0-99 200 300-301"), Some(103));
+        assert_eq!(count_slots("id myself,master 3 0-99 [42->-other]"), None);
+    }
+
+    #[test]
     fn a_redirection_is_understood() {
         let reply = |text: &str| redis::parse_redis_value(text.as_bytes()).unwrap();
+        let from = Place::Tcp { host: "10.0.0.1".into(), port: 6380 };
+        let way_on = |replies: &[Reply]| way_on(replies, Some(&from));
         let moved = way_on(&[Reply::Okay, reply("-MOVED 3999 127.0.0.1:6381\r\n")]).unwrap();
         assert!(!moved.for_once);
         assert_eq!(moved.to, Some(Place::Tcp { host: "127.0.0.1".into(), port: 6381 }));
         let ask = way_on(&[reply("-ASK 3999 ::1:6381\r\n")]).unwrap();
         assert!(ask.for_once);
         assert_eq!(ask.to, Some(Place::Tcp { host: "::1".into(), port: 6381 }));
-        assert_eq!(way_on(&[reply("-MOVED 3999 :6381\r\n")]).unwrap().to, None);
+        for nameless in ["-MOVED 3999 :6381\r\n", "-ASK 3999 ?:6381\r\n"] {
+            let place = Place::Tcp { host: "10.0.0.1".into(), port: 6381 };
+            assert_eq!(way_on(&[reply(nameless)]).unwrap().to, Some(place));
+        }
         assert!(way_on(&[reply("-ERR no\r\n"), Reply::Okay]).is_none());
     }
 }

@@ -73,6 +73,7 @@ fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
         "LOADING" => ("the server is still loading its data", true),
         "CLUSTERDOWN" => ("the cluster is down or does not serve the slot of this key at the moment", true),
         "MASTERDOWN" => ("the server is a replica that has lost its primary", true),
+        "NOREPLICAS" => ("the server has too few replicas to take a write at the moment", true),
         "TRYAGAIN" => ("the slot of these keys is being moved to another node", true),
         "BUSY" => ("the server is busy with a script", true),
         "MISCONF" => ("the server cannot save its data to disk and takes no writes", false),

@@ -15,9 +15,9 @@ use crate::socket::Socket;
 #[cfg(feature = "tls")]
 use crate::tls;
 
-/// From when on a connection that nobody used is looked at before it is trusted (N4). The contract has a second; but to look
-/// costs no more than a few system calls, and a write on a connection that has just been closed could not be repeated (N5).
-const IDLE: Duration = Duration::from_millis(1);
+/// From when on a connection that nobody used is looked at before it is trusted. The contract has a second (N4); but to look
+/// is one system call, and a write on a connection that has just been closed could not be repeated (N5).
+const IDLE: Duration = Duration::from_micros(50);
 
 /// A parser that has held more than this is replaced, as it would keep the memory.
 const LARGE: usize = 1 << 20;
@@ -193,8 +193,8 @@ impl Link {
         Ok(())
     }
 
-    /// Whether an idle connection may be used now: it was used just before, or has neither been closed nor brought anything
-    /// that nobody asked for (N4). Nothing is sent.
+    /// Whether the connection may be used now: it was used just before, or it has neither been closed nor brought anything that
+    /// nobody asked for (N4). Nothing is sent.
     pub(crate) fn is_trustworthy(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_used) < IDLE || self.channel.socket().is_quiet()
     }
@@ -203,7 +203,9 @@ impl Link {
     pub(crate) fn exchange(&mut self, request: &Request<'_>, now: Instant, deadline: Instant) -> Result<Answer, Fault> {
         self.channel.socket_mut().begin(now, deadline);
         self.received = 0;
-        self.send(request).map_err(|cause| Fault::Broken { cause, sent: self.channel.socket().has_sent() })?;
+        if let Err(cause) = self.send(request) {
+            return Err(self.why_not_sent(cause));
+        }
         let mut replies = Vec::with_capacity(request.shapes().len());
         let mut length = 0;
         for &shape in request.shapes() {
@@ -216,13 +218,13 @@ impl Link {
         }
         // The parser has read to the end of the last reply and perhaps beyond. What lies beyond nobody asked for: then the
         // replies are not what they seem to be.
-        if self.received != length {
+        if self.received != length || self.channel.has_more() {
             return Err(Fault::OutOfStep);
         }
         if self.received > LARGE {
             self.parser = Parser::new();
         }
-        self.last_used = now;
+        self.last_used = Instant::now();
         Ok(Answer { replies, run: self.run })
     }
 
@@ -240,6 +242,18 @@ impl Link {
             }
         }
         self.channel.flush()
+    }
+
+    /// A server that refuses a request before it has all of it says why, and closes the connection.
+    fn why_not_sent(&mut self, cause: io::Error) -> Fault {
+        let sent = self.channel.socket().has_sent();
+        if sent
+            && cause.kind() != io::ErrorKind::TimedOut
+            && let Ok(Reply::ServerError(error)) = self.receive()
+        {
+            return Fault::Refused(error.into());
+        }
+        Fault::Broken { cause, sent }
     }
 
     fn receive(&mut self) -> Result<Reply, Fault> {
@@ -311,6 +325,17 @@ impl Channel {
         }
     }
 
+    /// Whether something has been decrypted that was not read.
+    fn has_more(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => {
+                !matches!(stream.conn.process_new_packets(), Ok(state) if state.plaintext_bytes_to_read() == 0)
+            }
+        }
+    }
+
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.write_all(bytes),
@@ -350,6 +375,10 @@ pub(crate) fn redirection(reply: &Reply) -> Option<ServerErrorKind> {
 pub(crate) fn has_shape(reply: &Reply, shape: Shape) -> bool {
     let is_value = |reply: &Reply| matches!(reply, Reply::BulkString(_) | Reply::Nil);
     match (shape, reply) {
+        (Shape::Page, Reply::Array(replies)) => match replies.as_slice() {
+            [Reply::BulkString(_), Reply::Array(names)] => names.iter().all(is_value),
+            _ => false,
+        },
         (Shape::Values(count), Reply::Array(replies)) => replies.len() == count && replies.iter().all(is_value),
         (_, Reply::ServerError(_))
         | (Shape::Any, _)

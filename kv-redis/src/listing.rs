@@ -74,7 +74,7 @@ impl<'a> Listing<'a> {
         let rest: [Arg<'_>; 4] = ["COUNT".into(), self.store.page_size().into(), "TYPE".into(), "string".into()];
         arguments.extend(rest);
         let mut request = Request::reading();
-        request.add_all(Shape::Any, arguments.len(), arguments);
+        request.add_all(Shape::Page, arguments.len(), arguments);
         let (reply, run) = self.store.scan(part, &request)?;
         if *self.run.get_or_insert(run) != run {
             return Err(self.error("the server was restarted or replaced while it was listed; list again"));

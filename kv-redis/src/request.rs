@@ -42,6 +42,8 @@ pub(crate) enum Shape {
     Value,
     /// So many of them.
     Values(usize),
+    /// A cursor and names, of `SCAN`.
+    Page,
     /// `OK`, or nothing where a condition was not met.
     Done,
     Integer,

@@ -18,6 +18,13 @@ use crate::address::Place;
 /// second or more.
 const PER_BYTE: Duration = Duration::from_nanos(100);
 
+/// A peer that has closed the connection is an error, and no signal that ends the process.
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+/// There the socket is told so when it is made.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: i32 = 0;
+
 /// A request of up to this many bytes is short.
 const SHORT: usize = 16 * 1024;
 
@@ -58,13 +65,8 @@ impl Socket {
 
     /// Whether the peer has neither sent anything nor closed the connection, without waiting (N4).
     pub(crate) fn is_quiet(&self) -> bool {
-        let peek = || {
-            self.raw.set_nonblocking(true)?;
-            let peeked = self.raw.peek(&mut [MaybeUninit::uninit()]);
-            self.raw.set_nonblocking(false)?;
-            peeked
-        };
-        matches!(peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let peeked = self.raw.recv_with_flags(&mut [MaybeUninit::uninit()], libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Repeats a system call until it does something or the deadline has passed.
@@ -118,19 +120,29 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = self.until_deadline(|raw| raw.send(bytes), true)?;
-        self.sent += bytes;
-        Ok(bytes)
+        let sent = self.until_deadline(|raw| raw.send_with_flags(bytes, NO_SIGNAL), true)?;
+        self.has_written(sent, bytes.len());
+        Ok(sent)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bytes = self.until_deadline(|raw| raw.send_vectored(pieces), true)?;
-        self.sent += bytes;
-        Ok(bytes)
+        let sent = self.until_deadline(|raw| raw.send_vectored_with_flags(pieces, NO_SIGNAL), true)?;
+        self.has_written(sent, pieces.iter().map(|piece| piece.len()).sum());
+        Ok(sent)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Socket {
+    fn has_written(&mut self, sent: usize, all: usize) {
+        self.sent += sent;
+        if sent < all {
+            // The buffer is full: it may have waited for it.
+            self.now = None;
+        }
     }
 }
 

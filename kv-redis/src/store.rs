@@ -238,7 +238,8 @@ impl RedisStore {
             Route::Cluster(cluster) => {
                 let spread = cluster.spread().map_err(|fault| self.error(fault, None, false))?;
                 if !spread.is_settled() {
-                    let message = "slots of the cluster are on their way to other nodes; list when they have arrived";
+                    let message = "not all slots of the cluster are served, or some are on their way to another node; list \
+                        when that is over";
                     return Err(Error::Unavailable(kv_core::Failure::new(&self.label, message)));
                 }
                 let parts = spread.primaries.iter().map(|node| Part::Primary(Arc::clone(node))).collect();
@@ -445,7 +446,8 @@ impl KeyValueStore for RedisStore {
                 }
                 Ok(values)
             }
-            // One MGET takes the keys of one slot alone.
+            // One MGET takes the keys of one slot alone. It is used all the same: of an object of another type it says, as
+            // on one server, that there is nothing.
             #[cfg(feature = "cluster")]
             Route::Cluster(_) => {
                 let replies = self.pipeline(
