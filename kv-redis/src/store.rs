@@ -455,10 +455,11 @@ impl KeyValueStore for RedisStore {
                     |&key| key,
                     Request::reading,
                     |request, &key| {
-                        request.add(Shape::Value, ["GET".into(), self.name(key)]);
+                        request.add(Shape::Values(1), ["MGET".into(), self.name(key)]);
                     },
                 )?;
-                Ok(replies.into_iter().map(value).collect())
+                let first = |reply| if let Reply::Array(mut values) = reply { values.pop() } else { None };
+                Ok(replies.into_iter().map(|reply| first(reply).and_then(value)).collect())
             }
         }
     }

@@ -214,6 +214,19 @@ mod tls {
     }
 
     #[test]
+    fn nothing_goes_in_clear_to_one_of_several_servers() {
+        let (clear, tls) = ("redis://:one@127.0.0.1:1", "rediss://:one@127.0.0.1:2");
+        for urls in [[clear, tls], [tls, clear]] {
+            for builder in [RedisStore::builder().cluster(urls), RedisStore::builder().sentinels("mymaster", urls)] {
+                let error = builder.build().unwrap_err().to_string();
+                assert!(error.contains("TLS") || error.contains("rediss"), "{error}");
+            }
+        }
+        let others = RedisStore::builder().cluster([clear, "redis://:other@127.0.0.1:2"]);
+        assert!(others.build().unwrap_err().to_string().contains("password"));
+    }
+
+    #[test]
     fn who_takes_one_kind_of_port_for_the_other_is_refused_in_time() {
         let redis = Redis::start_tls(TlsClients::Anonymous, &[]);
         for _ in 0..5 {

@@ -120,7 +120,7 @@ fn a_batch_is_split_by_node_and_takes_a_round_trip_a_chunk() {
     forget_counts(&cluster);
     let values = store.get_many(asked.clone().map(|number| format!("key{number}"))).unwrap();
     assert!(reads().all(|reads| reads <= READS), "{:?}", reads().collect::<Vec<_>>());
-    let gets: u64 = primaries.iter().map(|node| node.count_of_calls("get")).sum();
+    let gets: u64 = primaries.iter().map(|node| node.count_of_calls("mget")).sum();
     assert_eq!(gets, 2 * KEYS as u64 + 1);
     assert_eq!(values.len(), 2 * KEYS + 1);
     for (value_got, number) in values.iter().zip(asked) {
@@ -849,4 +849,63 @@ fn a_slot_that_was_nobody_s_is_used_as_soon_as_it_is_somebody_s() {
         assert!(put.is_ok(), "connected {name}: {}", chain(&put.unwrap_err()));
         assert_eq!(store.get_many([&key]).unwrap()[0].as_deref(), Some(&b"new"[..]));
     }
+}
+
+#[test]
+fn a_node_that_does_not_know_of_all_others_misleads_nobody() {
+    let cluster = RedisCluster::start_with(3, 0, &["--cluster-require-full-coverage", "no"]);
+    let before = connect(&cluster);
+    let keys: BTreeSet<_> = (0..300).map(|number| format!("k{number}")).collect();
+    before.put_many(keys.iter().map(|key| (key, key))).unwrap();
+    let nodes = cluster.nodes();
+    let redis::Value::BulkString(id) = nodes[2].command(&["CLUSTER", "MYID"]) else { panic!("no id") };
+    nodes[0].command(&["CLUSTER", "FORGET", str::from_utf8(&id).unwrap()]);
+
+    let of_one = patient().cluster([nodes[0].url()]).connect().unwrap();
+    for (name, store) in [("before", &before), ("afterwards", &connect(&cluster)), ("to that node alone", &of_one)] {
+        let values = store.get_many(&keys).unwrap_or_else(|error| panic!("connected {name}: {}", chain(&error)));
+        assert_eq!(values.iter().flatten().count(), keys.len(), "connected {name}");
+        for key in &keys {
+            assert_eq!(store.get(key).unwrap().as_deref(), Some(key.as_bytes()), "connected {name}");
+        }
+        let listed: Result<BTreeSet<_>, _> = store.keys("").unwrap().map(|key| key.map(String::from)).collect();
+        assert_eq!(listed.unwrap_or_else(|error| panic!("connected {name}: {}", chain(&error))), keys);
+    }
+}
+
+#[test]
+fn a_primary_that_is_cut_off_from_the_others_is_not_asked_for_ever() {
+    let cluster = RedisCluster::start(3, 1);
+    let [key, ..] = tags::<1>(&cluster);
+    let store = connect(&cluster);
+    store.put(&key, "v").unwrap();
+    // Clients still reach it, and nobody tells it that it has been replaced.
+    let nodes = cluster.nodes();
+    let replica = &nodes[cluster.replicas_of(0)[0]];
+    for other in &nodes[1..] {
+        if let redis::Value::BulkString(id) = other.command(&["CLUSTER", "MYID"]) {
+            // One that it replicates with it does not forget: a primary has none.
+            let _ = nodes[0].try_command(&["CLUSTER", "FORGET", str::from_utf8(&id).unwrap()]);
+        }
+    }
+    replica.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    let begin = Instant::now();
+    while let Err(error) = store.get(&key) {
+        assert!(error.is_transient(), "{}", chain(&error));
+        assert!(begin.elapsed() < PATIENCE, "{}", chain(&error));
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(store.get(&key).unwrap().as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
+fn an_object_of_another_type_is_nothing_to_a_batch() {
+    let cluster = RedisCluster::start(3, 0);
+    let store = connect(&cluster);
+    let [one, other] = tags::<2>(&cluster);
+    store.put_many([(&one, "1"), (&other, "2")]).unwrap();
+    let list = format!("{one}list");
+    cluster.nodes()[0].command(&["RPUSH", &list, "value"]);
+    let values = store.get_many([&one, &list, &other]).unwrap();
+    assert_eq!(values.iter().map(Option::as_deref).collect::<Vec<_>>(), [Some(&b"1"[..]), None, Some(&b"2"[..])]);
 }
