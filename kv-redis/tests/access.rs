@@ -18,10 +18,7 @@ use std::{env, fs, thread};
 use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls, Ttl};
 
 mod support;
-use support::{Redis, TlsClients};
-
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, Redis, TlsClients};
 
 /// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(1000 + 1500);

@@ -10,7 +10,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -19,10 +18,7 @@ use std::time::{Duration, Instant};
 use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl};
 
 mod support;
-use support::{Redis, RedisCluster, wait_until};
-
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, Redis, RedisCluster, chain, timed, wait_until};
 
 /// The three limits of a store that nobody told otherwise, a second each, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(3000 + 1500);
@@ -41,22 +37,6 @@ fn connect(cluster: &RedisCluster) -> RedisStore {
 
 type Act = fn(&RedisStore) -> Result<(), Error>;
 type ActOn = fn(&RedisStore, &str) -> Result<(), Error>;
-
-/// An error with all its causes.
-fn chain(error: &Error) -> String {
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        chain = format!("{chain}: {error}");
-        cause = error.source();
-    }
-    chain
-}
-
-fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
-    let begin = Instant::now();
-    (act(), begin.elapsed())
-}
 
 /// For each node a hash tag whose keys it has.
 fn tags<const N: usize>(cluster: &RedisCluster) -> [String; N] {

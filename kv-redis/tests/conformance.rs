@@ -5,16 +5,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 use kv_conformance::{BoxError, Fixture, Suite};
 use kv_redis::{KeyValueStore, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis};
 
 mod support;
-use support::{Redis, RedisCluster, Sentinels, TlsClients};
-
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients};
 
 /// What most servers are told to take: the suite tries values of the largest size, and of 16 MiB.
 const LARGEST: (&str, u64) = ("32mb", 32 << 20);

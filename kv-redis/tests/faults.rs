@@ -26,7 +26,7 @@ use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBui
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use support::proxy::{Behaviour, Cut, Direction, Proxy};
-use support::{Redis, wait_until};
+use support::{PATIENCE, Redis, wait_until};
 
 /// Each of the three limits.
 const LIMIT: Duration = Duration::from_millis(400);
@@ -36,9 +36,6 @@ const MARGIN: Duration = Duration::from_millis(1500);
 
 /// The number of keys of a batch: several chunks.
 const MANY: usize = 10_000;
-
-/// Each of the three limits where nothing is to time out.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An idle connection is checked from here on, generously.
 const IDLE: Duration = Duration::from_millis(1200);

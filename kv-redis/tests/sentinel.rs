@@ -10,7 +10,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::net::TcpListener;
 use std::sync::Barrier;
 use std::thread;
@@ -19,10 +18,7 @@ use std::time::{Duration, Instant};
 use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Ttl};
 
 mod support;
-use support::{Redis, Sentinels, wait_until};
-
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, Redis, Sentinels, chain, timed, wait_until};
 
 /// What a busy machine adds to a limit.
 const NOISE: Duration = Duration::from_millis(1500);
@@ -35,22 +31,6 @@ const NAME: &str = "mymaster";
 
 fn patient() -> RedisStoreBuilder {
     RedisStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
-}
-
-/// An error with all its causes.
-fn chain(error: &Error) -> String {
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        chain = format!("{chain}: {error}");
-        cause = error.source();
-    }
-    chain
-}
-
-fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
-    let begin = Instant::now();
-    (act(), begin.elapsed())
 }
 
 fn silent() -> (TcpListener, String) {

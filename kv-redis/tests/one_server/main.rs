@@ -32,10 +32,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kv_redis::{Bytes, Error, Key, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl};
 use redis::{Connection, FromRedisValue, Value};
 
-use support::{Redis, wait_until};
-
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, Redis, wait_until};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);

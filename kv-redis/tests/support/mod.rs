@@ -16,6 +16,7 @@ mod cluster;
 pub(crate) mod proxy;
 mod sentinels;
 
+use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -36,6 +37,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a cluster, or sentinels, may take until they have settled.
 const SETTLE: Duration = Duration::from_secs(60);
+
+/// The machine may be busy with other tests: what is not about the limits gets more of them.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many databases a server has: enough for several suites with one for each check. An empty one takes 430 bytes.
 pub(crate) const DATABASES: u16 = 16_384;
@@ -271,4 +275,21 @@ fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T
         let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || make(number))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &kv_redis::Error) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        chain = format!("{chain}: {error}");
+        cause = error.source();
+    }
+    chain
+}
+
+/// Does something, and tells how long it took.
+pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    (act(), begin.elapsed())
 }
