@@ -160,7 +160,7 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAdd
     }
     let (sender, receiver) = mpsc::channel();
     let host = host.to_owned();
-    thread::Builder::new().name("kv-redis-resolve".into()).spawn(move || {
+    thread::Builder::new().name("kv-resolve".into()).spawn(move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // Nobody listens any more if it took too long.
         let _ = sender.send(addresses);

@@ -1,0 +1,287 @@
+//! How a store is configured.
+
+use std::fmt;
+use std::time::Duration;
+
+use kv_core::{Error, Failure, Result};
+
+use crate::MemcacheStore;
+#[cfg(feature = "tls")]
+use crate::Tls;
+use crate::address::{Address, Credentials};
+use crate::fault::Limits;
+use crate::node::{Dialer, Node};
+use crate::servers::Servers;
+
+/// What memcached takes unless its option `-I` says otherwise.
+const LARGEST_ITEM: u64 = 1 << 20;
+
+/// The least and the most that memcached's option `-I` takes.
+const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
+
+/// In less than this no thread can be relied upon to do anything.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
+
+/// Longer limits are as good as this one.
+const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// More connections than there are ports would be of no use, and the pool provides for them.
+const LARGEST_POOL: u32 = u16::MAX as u32;
+
+/// What a store does, wherever its data is.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) default_ttl: Option<Duration>,
+    /// In bytes, with all that belongs to an item.
+    pub(crate) largest_item: u64,
+    pub(crate) contains: bool,
+    pub(crate) limits: Limits,
+}
+
+/// Configures a [`MemcacheStore`]; made by [`MemcacheStore::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kv_memcache::MemcacheStore;
+///
+/// let store = MemcacheStore::builder()
+///     .servers(["memcache://cache1.example:11211", "memcache://cache2.example:11211"])
+///     .pool_size(20)
+///     .response_timeout(Duration::from_millis(250))
+///     .default_ttl(Duration::from_secs(3600))
+///     .build()?; // does not connect
+/// assert_eq!(format!("{store:?}").contains("cache2.example"), true);
+/// # Ok::<(), kv_memcache::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "the store is made by `connect` or `build`"]
+pub struct MemcacheStoreBuilder {
+    urls: Vec<String>,
+    credentials: Option<(String, String)>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+    pool_size: u32,
+    largest_item: Option<u64>,
+    settings: Settings,
+}
+
+impl Default for MemcacheStoreBuilder {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            urls: vec!["memcache://127.0.0.1:11211".into()],
+            credentials: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            pool_size: 10,
+            largest_item: None,
+            settings: Settings {
+                default_ttl: None,
+                largest_item: LARGEST_ITEM,
+                contains: false,
+                limits: Limits { pool: second, connect: second, response: second },
+            },
+        }
+    }
+}
+
+impl MemcacheStoreBuilder {
+    /// The server, as [`MemcacheStore::connect`] takes it. Default: `memcache://127.0.0.1:11211`.
+    pub fn url(self, url: impl Into<String>) -> Self {
+        self.servers([url])
+    }
+
+    /// Several servers, by their URLs, in any order. In place of [`url`](Self::url). Keys are spread over them by their host and port,
+    /// or the path of their socket, as it is written: all processes have to be given the same names.
+    ///
+    /// User, password and TLS are the same for all, so the URLs must not differ in them. There is a pool for each.
+    pub fn servers<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.urls = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// User and password of ASCII authentication (memcached's option `-Y`), in place of those in the URLs. They are shown
+    /// nowhere, and sent in clear unless the URLs say `memcache+tls://`.
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Some((user.into(), password.into()));
+        self
+    }
+
+    /// Needs the feature `tls`. Which servers to trust, and which certificate to show. The URLs have to say `memcache+tls://`.
+    /// Default: the certificate authorities of the operating system, and none.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How many connections there are at most, to each server. They are made when they are needed, and none is closed for
+    /// being idle. Default: 10.
+    pub const fn pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// How long an operation waits for a connection of the pool, while others use them all (N1). Default: a second.
+    pub const fn pool_timeout(mut self, limit: Duration) -> Self {
+        self.settings.limits.pool = limit;
+        self
+    }
+
+    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1). Default: a second.
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.settings.limits.connect = limit;
+        self
+    }
+
+    /// How long an exchange may take, from the first byte of the request to the last one of the reply, on top of 0.1 s for each
+    /// megabyte that is sent or received (N1). Of a batch, each chunk. Default: a second.
+    pub const fn response_timeout(mut self, limit: Duration) -> Self {
+        self.settings.limits.response = limit;
+        self
+    }
+
+    /// The lifetime of what is written without naming one, as `put` does (T1). Default: for ever, which is until the server
+    /// needs the memory.
+    ///
+    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3), and one that memcached
+    /// cannot express makes such a write fail with [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    pub const fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.default_ttl = Some(ttl);
+        self
+    }
+
+    /// The largest item in bytes, as memcached's option `-I` means it: value, key, and about 60 bytes that the server adds. A
+    /// value that would make a larger one is [`ValueTooLarge`](crate::Error::ValueTooLarge) at once (V3).
+    ///
+    /// Default: what the servers say when [`connect`](Self::connect) asks them, the least of it; with [`build`](Self::build),
+    /// which asks nobody, memcached's own default of 1 MiB. A server that takes less than this is heeded, too: each new
+    /// connection asks for it.
+    pub const fn largest_item(mut self, bytes: u64) -> Self {
+        self.largest_item = Some(bytes);
+        self
+    }
+
+    /// Whether the store answers `contains`, and says so in its capabilities. Default: no, and then `contains` is
+    /// [`Unsupported`](crate::Error::Unsupported).
+    ///
+    /// The server may drop an entry at any time, between the question and what is done with the answer, so to ask first is a
+    /// race; mostly a `get` is what is meant, or a `create`. The question itself costs one round trip and brings no value.
+    pub const fn contains(mut self, on: bool) -> Self {
+        self.settings.contains = on;
+        self
+    }
+
+    /// Makes the store and a first connection to each server, so that all are known to answer, and to be such as will do:
+    /// memcached 1.6.10 or newer.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had to one of
+    /// them, [`Error::Backend`] if one does not accept user and password, or will not do.
+    pub fn connect(self) -> Result<MemcacheStore> {
+        let given = self.largest_item;
+        let mut store = self.build()?;
+        store.warm_up(given)?;
+        Ok(store)
+    }
+
+    /// Makes the store, and does not connect: the first operation will. So this does not fail if a server is away.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit of zero, a feature that is not compiled in.
+    pub fn build(self) -> Result<MemcacheStore> {
+        let addresses = self.check()?;
+        #[cfg(feature = "tls")]
+        let tls = match addresses.first() {
+            Some(first) if first.tls => {
+                Some(crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?)
+            }
+            _ => None,
+        };
+        let mut settings = self.settings;
+        settings.largest_item = self.largest_item.unwrap_or(LARGEST_ITEM);
+        // Limits that can be added to any moment.
+        let Limits { pool, connect, response } = &mut settings.limits;
+        for limit in [pool, connect, response] {
+            *limit = (*limit).min(LONGEST_LIMIT);
+        }
+        let label = match addresses.as_slice() {
+            [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
+            one => one.first().map(ToString::to_string).unwrap_or_default(),
+        };
+        let node = |address: Address| {
+            let dialer = Dialer {
+                place: address.place,
+                credentials: address.credentials,
+                #[cfg(feature = "tls")]
+                tls: tls.clone(),
+                limits: settings.limits,
+            };
+            Node::new(dialer, self.pool_size)
+        };
+        let servers = Servers::new(addresses.into_iter().map(node).collect());
+        Ok(MemcacheStore::new(label, settings, servers))
+    }
+
+    /// Where the servers are, if the settings are of use.
+    fn check(&self) -> Result<Vec<Address>> {
+        let Limits { pool, connect, response } = self.settings.limits;
+        if [pool, connect, response].iter().any(|limit| *limit < SHORTEST_LIMIT) {
+            return Err(unfit(format!("each of the three limits has to be {SHORTEST_LIMIT:?} or more")));
+        }
+        if !(1..=LARGEST_POOL).contains(&self.pool_size) {
+            return Err(unfit(format!("the size of the pool has to be 1 to {LARGEST_POOL}")));
+        }
+        if self.largest_item.is_some_and(|bytes| !ITEM_SIZES.contains(&bytes)) {
+            let (least, most) = ITEM_SIZES.into_inner();
+            return Err(unfit(format!("the largest item has to be {least} to {most} bytes, as with memcached's -I")));
+        }
+        let addresses = self.urls.iter().map(|url| self.address(url)).collect::<Result<Vec<_>>>()?;
+        let Some(first) = addresses.first() else { return Err(unfit("there is no URL of a server")) };
+        // Credentials are for every server: they must not go to one in clear, nor to one that they are not for.
+        if addresses.iter().any(|other| (other.tls, &other.credentials) != (first.tls, &first.credentials)) {
+            return Err(unfit("the URLs of the servers differ in TLS, user or password"));
+        }
+        for (index, address) in addresses.iter().enumerate() {
+            if addresses.iter().skip(index + 1).any(|other| other.place == address.place) {
+                return Err(unfit(format!("the server {} is there twice", address.place)));
+            }
+        }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && !first.tls {
+            return Err(unfit("TLS is configured, and the URL does not say `memcache+tls://`"));
+        }
+        Ok(addresses)
+    }
+
+    fn address(&self, url: &str) -> Result<Address> {
+        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
+        if address.tls && cfg!(not(feature = "tls")) {
+            return Err(unfit("the URL wants TLS: compile kv-memcache with its feature `tls`"));
+        }
+        if let Some((user, password)) = &self.credentials {
+            address.credentials = Some(Credentials::new(user, password).map_err(unfit)?);
+        }
+        Ok(address)
+    }
+}
+
+/// Shows no password (E3), and no URL, which may hold one.
+impl fmt::Debug for MemcacheStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |url: &String| Address::parse(url).map_or_else(|_| "?".to_owned(), |address| address.to_string());
+        f.debug_struct("MemcacheStoreBuilder")
+            .field("servers", &self.urls.iter().map(shown).collect::<Vec<_>>())
+            .field("credentials", &self.credentials.as_ref().map(|_| "hidden"))
+            .field("pool_size", &self.pool_size)
+            .field("largest_item", &self.largest_item)
+            .field("default_ttl", &self.settings.default_ttl)
+            .field("contains", &self.settings.contains)
+            .field("limits", &self.settings.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unfit(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::Backend(Failure::new("memcache", message))
+}

@@ -1,0 +1,167 @@
+//! What can go wrong between us and a server, and how a caller is told.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use kv_core::{Error, Failure, Key};
+
+/// Why a request has no reply, or none that can be used.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// No connection of the pool became free in time. Nothing was sent.
+    PoolExhausted,
+    /// No connection could be made. Nothing was sent.
+    NotConnected(io::Error),
+    /// A connection was made, and the server refused to let us in. Nothing was sent.
+    Unusable(Refusal),
+    /// What answered is not what it was taken for, or is not to be trusted, and what to do about it. Nothing was sent.
+    Unfit { advice: String, cause: Option<io::Error> },
+    /// The command of this index has an item that is larger than the server takes, which is so many bytes. Nothing was sent.
+    ItemTooLarge { index: usize, limit: u64 },
+    /// By the clock of the server a lifetime ends after what can be expressed. Nothing was sent.
+    BeyondLastSecond,
+    /// The connection failed. Whether anything had been sent by then.
+    Broken { cause: io::Error, sent: bool },
+    /// What came is not the reply to this request.
+    OutOfStep,
+    /// The server answered with an error.
+    Refused(Refusal),
+}
+
+/// An error that a server sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refusal(String);
+
+impl Refusal {
+    /// The error that this line of a server is, if it is one.
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
+        let kind = line.split(|&byte| byte == b' ').next()?;
+        let is_error = matches!(kind, b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR");
+        is_error.then(|| Self(String::from_utf8_lossy(line).into_owned()))
+    }
+
+    /// How it is explained, and whether trying again may help.
+    fn explain(&self) -> (&'static str, bool) {
+        match self.0.as_str() {
+            text if text.contains("too large for cache") => (
+                "the server does not take a value of this size, and has removed what was there before; tell the builder, \
+                `largest_item`",
+                false,
+            ),
+            text if text.contains("out of memory storing") => {
+                ("the server had no memory for the value, and has removed what was there before", true)
+            }
+            text if text.contains("out of memory") => ("the server has no memory for this at the moment", true),
+            text if text.contains("Too many open connections") => ("the server takes no more connections (-c)", true),
+            text if text.contains("unauthenticated") => {
+                ("the server wants user and password; put them into the URL, or into the builder", false)
+            }
+            text if text.contains("authentication failure") => ("the server does not accept user and password", false),
+            _ => ("the server refused", false),
+        }
+    }
+}
+
+/// The limits that a message names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Waiting for a connection of the pool.
+    pub(crate) pool: Duration,
+    /// Making a connection.
+    pub(crate) connect: Duration,
+    /// Sending a request and receiving its replies.
+    pub(crate) response: Duration,
+}
+
+/// Where a fault happened, for the message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) store: &'a str,
+    /// Which server it is, where there are several.
+    pub(crate) server: Option<&'a str>,
+    pub(crate) key: Option<Key<'a>>,
+    /// Whether the request was one that changes something.
+    pub(crate) writes: bool,
+    pub(crate) limits: Limits,
+}
+
+impl Fault {
+    /// Something that is for the caller to put right.
+    pub(crate) fn unfit(advice: impl Into<String>) -> Self {
+        Self::Unfit { advice: advice.into(), cause: None }
+    }
+
+    /// Whether the connection was dead before it was used, as far as can be told: it ended, and not for lack of time.
+    pub(crate) fn is_dead_connection(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
+    }
+
+    /// Whether the server can have got any of the request.
+    pub(crate) fn was_sent(&self) -> bool {
+        matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
+    }
+
+    /// Whether it came of waiting until a limit had passed.
+    pub(crate) fn took_all_time(&self) -> bool {
+        match self {
+            Self::PoolExhausted => true,
+            Self::NotConnected(cause) | Self::Broken { cause, .. } => cause.kind() == io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
+    /// What a caller is told.
+    pub(crate) fn into_error(self, scene: &Scene<'_>) -> Error {
+        let failure = |message: &str, cause: Option<Box<dyn StdError + Send + Sync>>| {
+            let message = scene.server.map_or_else(|| message.to_owned(), |server| format!("{server}: {message}"));
+            let failure = Failure::new(scene.store, message);
+            let failure = if let Some(key) = scene.key { failure.at(key) } else { failure };
+            if let Some(cause) = cause { failure.caused_by(cause) } else { failure }
+        };
+        let doubtful = scene.writes && matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep);
+        let in_doubt = |failure: Failure| if doubtful { failure.with_unknown_outcome() } else { failure };
+        let Limits { pool, connect, response } = scene.limits;
+        match self {
+            Self::PoolExhausted => {
+                let message = format!(
+                    "no connection of the pool became free within {pool:?}; a larger `pool_size`, or `pool_timeout`, may help"
+                );
+                Error::Unavailable(failure(&message, None))
+            }
+            Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+                let message = format!("connecting took longer than {connect:?} (`connect_timeout`)");
+                Error::Timeout(failure(&message, None))
+            }
+            Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed", Some(cause.into()))),
+            Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {
+                let message = format!("the server did not answer within {response:?} (`response_timeout`)");
+                Error::Timeout(in_doubt(failure(&message, None)))
+            }
+            Self::Broken { cause, .. } => {
+                let message = "the connection was lost before the reply came";
+                Error::Unavailable(in_doubt(failure(message, Some(cause.into()))))
+            }
+            Self::OutOfStep => {
+                let message = "what came is not the reply to this request; the connection was closed";
+                Error::Backend(in_doubt(failure(message, None)).transient())
+            }
+            Self::Unfit { advice, cause } => Error::Backend(failure(&advice, cause.map(Into::into))),
+            Self::ItemTooLarge { limit, .. } => {
+                let message = format!("the server takes items of up to {limit} bytes, and this one has more");
+                Error::Backend(failure(&message, None))
+            }
+            Self::BeyondLastSecond => {
+                let message = "by the clock of the server this lifetime ends after 19 January 2038, which memcached cannot \
+                    express; see whether its clock is right";
+                Error::Backend(failure(message, None))
+            }
+            Self::Unusable(refusal) | Self::Refused(refusal) => {
+                let (message, transient) = refusal.explain();
+                let refused = failure(message, Some(refusal.into()));
+                Error::Backend(if transient { refused.transient() } else { refused })
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
+
+mod address;
+mod batch;
+mod builder;
+mod fault;
+mod lifetime;
+mod link;
+mod node;
+mod reply;
+mod request;
+mod servers;
+mod socket;
+mod store;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use builder::MemcacheStoreBuilder;
+pub use store::MemcacheStore;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
+
+pub use kv_core::{
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault, KeyValueStore,
+    KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
+};
+
+/// The examples of the README, compiled where all that they use is there.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

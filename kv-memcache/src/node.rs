@@ -1,0 +1,147 @@
+//! One server, and the pool of connections to it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use r2d2::{ManageConnection, NopErrorHandler, Pool};
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use crate::address::{Credentials, Place};
+use crate::fault::{Fault, Limits};
+use crate::link::Link;
+use crate::reply::Reply;
+use crate::request::Request;
+
+/// How connections to a server are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    pub(crate) place: Place,
+    pub(crate) credentials: Option<Credentials>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Connector>,
+    pub(crate) limits: Limits,
+}
+
+impl Dialer {
+    /// Makes a connection, within the limit for that.
+    fn dial(&self) -> Result<Link, Fault> {
+        let deadline = Instant::now() + self.limits.connect;
+        Link::open(
+            &self.place,
+            #[cfg(feature = "tls")]
+            self.tls.as_ref(),
+            self.credentials.as_ref(),
+            deadline,
+        )
+    }
+}
+
+/// A place in the pool, with a connection or without.
+///
+/// The pool limits how many there are and hands out the one that was used last. The connections are made by who needs
+/// one, not by the threads of the pool: so an error comes at once, with its cause, and a server that is back is used at
+/// once.
+#[derive(Default)]
+struct Slot(Option<Link>);
+
+struct Slots;
+
+impl ManageConnection for Slots {
+    type Connection = Slot;
+    type Error = Infallible;
+
+    fn connect(&self) -> Result<Slot, Infallible> {
+        Ok(Slot::default())
+    }
+
+    fn is_valid(&self, _: &mut Slot) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn has_broken(&self, _: &mut Slot) -> bool {
+        false
+    }
+}
+
+pub(crate) struct Node {
+    dialer: Dialer,
+    pool: Pool<Slots>,
+    /// What messages call it.
+    name: String,
+}
+
+impl Node {
+    /// A node to which there is no connection yet.
+    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
+        // r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools.
+        static THREAD: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
+        let thread =
+            || Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-memcache-pool").build());
+        let pool = Pool::builder()
+            .max_size(pool_size)
+            // None is made before it is needed: it would be used before one that is connected.
+            .min_idle(Some(0))
+            .connection_timeout(dialer.limits.pool)
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .error_handler(Box::new(NopErrorHandler))
+            .thread_pool(Arc::clone(THREAD.get_or_init(thread)))
+            .build_unchecked(Slots);
+        Self { name: dialer.place.to_string(), dialer, pool }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes a connection unless there is one, so that the server is known to answer. The largest item that it takes, in bytes.
+    pub(crate) fn warm_up(&self) -> Result<u64, Fault> {
+        let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
+        let link = match slot.0.take() {
+            Some(link) => link,
+            None => self.dialer.dial()?,
+        };
+        let largest_item = link.largest_item();
+        slot.0 = Some(link);
+        Ok(largest_item)
+    }
+
+    /// Sends a request and receives its replies, on an idle connection, if there is one to be trusted, or else on a new one. If
+    /// the idle one proves dead the request is sent once more on a new one, provided that it changes nothing or that none of
+    /// it was sent (N5).
+    pub(crate) fn exchange(&self, request: &mut Request<'_>) -> Result<Vec<Reply>, Fault> {
+        let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
+        let (now, limit) = (Instant::now(), self.dialer.limits.response);
+        if let Some(mut link) = slot.0.take().filter(|link| link.is_trustworthy(now)) {
+            let result = link.exchange(request, now, now + limit);
+            let may_repeat = |fault: &Fault| fault.is_dead_connection() && !(request.writes() && fault.was_sent());
+            if !result.as_ref().is_err_and(may_repeat) {
+                slot.0 = Some(link).filter(|_| is_usable_after(&result));
+                return result;
+            }
+        }
+        let mut link = self.dialer.dial()?;
+        let now = Instant::now();
+        let result = link.exchange(request, now, now + limit);
+        slot.0 = Some(link).filter(|_| is_usable_after(&result));
+        result
+    }
+}
+
+/// Whether the connection may be used again. An error of the server does not say to which command it belongs: what comes after
+/// it is in doubt.
+fn is_usable_after(result: &Result<Vec<Reply>, Fault>) -> bool {
+    match result {
+        Ok(replies) => !replies.iter().any(|reply| matches!(reply, Reply::Refused(_))),
+        Err(fault) => matches!(fault, Fault::ItemTooLarge { .. } | Fault::BeyondLastSecond),
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("dialer", &self.dialer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! What comes back from a server.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use kv_core::Bytes;
+use memcache::exp::{MetaResponse, ReturnCode};
+
+use crate::fault::{Fault, Refusal};
+use crate::request::Shape;
+
+/// No line of a server is longer than this.
+const LONGEST_LINE: u64 = 2048;
+
+/// What came back for one command.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// It was there, or it was done.
+    Hit(Hit),
+    /// It was not there, or a condition did not hold.
+    Miss,
+    Refused(Refusal),
+}
+
+impl Reply {
+    pub(crate) fn is_hit(&self) -> bool {
+        matches!(self, Self::Hit(_))
+    }
+
+    pub(crate) fn hit(self) -> Option<Hit> {
+        if let Self::Hit(hit) = self { Some(hit) } else { None }
+    }
+}
+
+/// What a reply brings of an entry: as much of it as was asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hit {
+    pub(crate) value: Bytes,
+    /// How many seconds are left of its lifetime, -1 if it does not expire.
+    pub(crate) seconds_left: i64,
+    pub(crate) version: u64,
+}
+
+/// Receives a line, without its end.
+pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
+    line.clear();
+    reader.by_ref().take(LONGEST_LINE).read_until(b'\n', line).map_err(broken)?;
+    match line.strip_suffix(b"\r\n").map(<[u8]>::len) {
+        Some(length) => line.truncate(length),
+        None if line.len() as u64 == LONGEST_LINE || line.ends_with(b"\n") => return Err(Fault::OutOfStep),
+        None => return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
+    }
+    Ok(())
+}
+
+/// Receives the reply to a command. Misses have tags where `tags_misses`.
+pub(crate) fn receive(
+    reader: &mut BufReader<impl Read>,
+    line: &mut Vec<u8>,
+    shape: &Shape,
+    tags_misses: bool,
+) -> Result<Reply, Fault> {
+    receive_line(reader, line)?;
+    if let Some(refusal) = Refusal::parse(line) {
+        return Ok(Reply::Refused(refusal));
+    }
+    // Not the parser's own words: they quote what came.
+    let head = MetaResponse::parse_header(line).map_err(|_| Fault::OutOfStep)?;
+    let is_hit = head.rc() == shape.hit;
+    if !is_hit && !shape.misses.contains(&head.rc()) {
+        return Err(Fault::OutOfStep);
+    }
+    let flag = |kind: u8| head.flags().find_map(|flag| flag.split_first().filter(|(first, _)| **first == kind));
+    let number = |kind| str::from_utf8(flag(kind)?.1).ok()?.parse::<i64>().ok();
+    let tag = flag(b'O').and_then(|(_, tag)| str::from_utf8(tag).ok()?.parse().ok());
+    let untagged = !is_hit && !tags_misses && head.flags().next().is_none();
+    if tag != Some(shape.tag) && !untagged {
+        return Err(Fault::OutOfStep);
+    }
+    if !is_hit {
+        return Ok(Reply::Miss);
+    }
+    let mut hit = Hit::default();
+    for kind in shape.flags.bytes() {
+        let number = number(kind).ok_or(Fault::OutOfStep)?;
+        match kind {
+            b't' => hit.seconds_left = number,
+            _ => hit.version = u64::try_from(number).map_err(|_| Fault::OutOfStep)?,
+        }
+    }
+    if head.rc() == ReturnCode::Va {
+        hit.value = receive_value(reader, value_length(line)?)?;
+    }
+    Ok(Reply::Hit(hit))
+}
+
+/// The length that comes after `VA`. The parser has looked at it, and does not tell it.
+fn value_length(line: &[u8]) -> Result<usize, Fault> {
+    let mut words = line.split(|&byte| byte == b' ').skip(1);
+    words.next().and_then(|length| str::from_utf8(length).ok()?.parse().ok()).ok_or(Fault::OutOfStep)
+}
+
+fn receive_value(reader: &mut BufReader<impl Read>, length: usize) -> Result<Bytes, Fault> {
+    let mut value = vec![0; length];
+    reader.read_exact(&mut value).map_err(broken)?;
+    let mut end = [0; 2];
+    reader.read_exact(&mut end).map_err(broken)?;
+    if end == *b"\r\n" { Ok(value.into()) } else { Err(Fault::OutOfStep) }
+}
+
+fn broken(cause: io::Error) -> Fault {
+    Fault::Broken { cause, sent: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUE: Shape = Shape { hit: ReturnCode::Va, misses: &[ReturnCode::En], flags: "", tag: 7 };
+    const ALL: Shape = Shape { flags: "tc", ..VALUE };
+    const DONE: Shape = Shape { hit: ReturnCode::Hd, misses: &[ReturnCode::Ns], flags: "", tag: 7 };
+
+    fn receive_from(text: &str, shape: &Shape, tags_misses: bool) -> Result<Reply, Fault> {
+        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), shape, tags_misses)
+    }
+
+    #[test]
+    fn a_value_comes_as_it_was_sent() {
+        for value in ["", "v", "VA 1 O7\r\nv\r\n", "END\r\n"] {
+            let text = format!("VA {} O7\r\n{value}\r\n", value.len());
+            let hit = receive_from(&text, &VALUE, true).unwrap().hit().unwrap();
+            assert_eq!(hit.value, value.as_bytes());
+        }
+        let hit = receive_from("VA 1 t-1 c18 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
+        assert_eq!((hit.seconds_left, hit.version), (-1, 18));
+    }
+
+    #[test]
+    fn a_miss_is_none_of_the_errors() {
+        assert!(matches!(receive_from("EN O7\r\n", &VALUE, true), Ok(Reply::Miss)));
+        assert!(matches!(receive_from("NS O7\r\n", &DONE, true), Ok(Reply::Miss)));
+        assert!(matches!(receive_from("HD O7\r\n", &DONE, true), Ok(Reply::Hit(_))));
+        // Before 1.6.18.
+        assert!(matches!(receive_from("EN\r\n", &VALUE, false), Ok(Reply::Miss)));
+        for refusal in ["ERROR", "CLIENT_ERROR bad data chunk", "SERVER_ERROR out of memory storing object"] {
+            let reply = receive_from(&format!("{refusal}\r\n"), &DONE, true).unwrap();
+            assert!(matches!(reply, Reply::Refused(refused) if refused.to_string() == refusal));
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_reply_to_this_command_is_out_of_step() {
+        for text in [
+            "VA 1 O8\r\nv\r\n",
+            "VA 1\r\nv\r\n",
+            "VA 1 O7 O8\n",
+            "VA 1 O\r\nv\r\n",
+            "VA -1 O7\r\nv\r\n",
+            "VA x O7\r\nv\r\n",
+            "VA 99999999999 O7\r\nv\r\n",
+            "VA 1 O7\r\nvv\r\n",
+            "HD O7\r\n",
+            "NS O7\r\n",
+            "EN\r\n",
+            "EN O8\r\n",
+            "MN\r\n",
+            "VALUE k 0 1\r\nv\r\nEND\r\n",
+            "\r\n",
+            "\u{fffd}\r\n",
+            "-ERR\r\n",
+        ] {
+            let reply = receive_from(text, &VALUE, true);
+            assert!(matches!(reply, Err(Fault::OutOfStep)), "{text:?}: {reply:?}");
+        }
+        for text in ["VA 1 O7\r\nv\r\n", "VA 1 t5 O7\r\nv\r\n", "VA 1 tx c1 O7\r\nv\r\n", "VA 1 t5 c-1 O7\r\nv\r\n"] {
+            assert!(matches!(receive_from(text, &ALL, true), Err(Fault::OutOfStep)), "{text:?}");
+        }
+        assert!(matches!(receive_from("EN O8\r\n", &VALUE, false), Err(Fault::OutOfStep)));
+        let endless = "x".repeat(5000);
+        assert!(matches!(receive_from(&endless, &VALUE, true), Err(Fault::OutOfStep)));
+    }
+
+    #[test]
+    fn an_end_in_the_middle_is_a_broken_connection() {
+        for text in ["", "VA", "VA 5 O7\r", "VA 5 O7\r\nval", "VA 5 O7\r\nvalue", "VA 5 O7\r\nvalue\r"] {
+            let reply = receive_from(text, &VALUE, true);
+            assert!(matches!(reply, Err(Fault::Broken { sent: true, .. })), "{text:?}: {reply:?}");
+        }
+    }
+}

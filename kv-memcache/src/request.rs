@@ -1,0 +1,323 @@
+//! What is sent to a server: commands of the [meta protocol], one or many at once.
+//!
+//! The lines are those of the crate `memcache`; the values follow them from where they are.
+//!
+//! [meta protocol]: https://github.com/memcached/memcached/blob/1.6.18/doc/protocol.txt
+
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use kv_core::Key;
+use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
+
+use crate::fault::Fault;
+use crate::lifetime::{Clock, Lifetime};
+
+/// Values from this length on are sent from where they are; shorter ones are copied into the request.
+const BORROWED_FROM: usize = 16 * 1024;
+
+/// Where a Unix time will stand, in as many digits as it has until the year 2286.
+const SOME_TIME: &[u8] = b"T0000000000";
+const TIME_DIGITS: usize = SOME_TIME.len() - 1;
+
+const END_OF_LINE: &[u8] = b"\r\n";
+
+/// What is asked of a server about one key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command<'a> {
+    Get,
+    /// The value, what is left of its lifetime, and the number of this version of the entry.
+    GetAll,
+    Contains,
+    TtlOf,
+    /// Its lifetime is not zero.
+    Touch(Lifetime),
+    /// Its lifetime is not zero.
+    Put(&'a [u8], Lifetime),
+    /// Only if nothing is there.
+    Create(&'a [u8], Lifetime),
+    Delete,
+    /// Only if it still is this version.
+    DeleteVersion(u64),
+}
+
+/// What the reply to a command has to be, unless it is an error. Any other is not the reply to this command: the connection
+/// is out of step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) hit: ReturnCode,
+    pub(crate) misses: &'static [ReturnCode],
+    /// The kinds of flags that a hit has.
+    pub(crate) flags: &'static str,
+    /// What a reply repeats, so that it is known to which command it belongs.
+    pub(crate) tag: u64,
+}
+
+impl<'a> Command<'a> {
+    /// A write. With a lifetime of zero the key is to be absent (T3).
+    pub(crate) fn put(value: &'a [u8], lifetime: Lifetime) -> Self {
+        if lifetime == Lifetime::Zero { Self::Delete } else { Self::Put(value, lifetime) }
+    }
+
+    /// A new lifetime. One of zero removes the entry (T6).
+    pub(crate) fn touch(lifetime: Lifetime) -> Self {
+        if lifetime == Lifetime::Zero { Self::Delete } else { Self::Touch(lifetime) }
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self, Self::Get | Self::GetAll | Self::Contains | Self::TtlOf)
+    }
+
+    fn shape(&self, tag: u64) -> Shape {
+        use ReturnCode::{En, Ex, Hd, Nf, Ns, Va};
+        let (hit, misses, flags): (_, &[ReturnCode], _) = match self {
+            Self::Get => (Va, &[En], ""),
+            Self::GetAll => (Va, &[En], "tc"),
+            Self::TtlOf => (Hd, &[En], "t"),
+            Self::Contains | Self::Touch(_) => (Hd, &[En], ""),
+            Self::Put(..) => (Hd, &[], ""),
+            Self::Create(..) => (Hd, &[Ns], ""),
+            Self::Delete => (Hd, &[Nf], ""),
+            Self::DeleteVersion(_) => (Hd, &[Nf, Ex], ""),
+        };
+        Shape { hit, misses, flags, tag }
+    }
+
+    /// The line of the command, without what all have in common.
+    fn line(&self, key: Key<'_>) -> MetaCommand {
+        let line = |operation| MetaCommand::new(operation, key.as_str());
+        // The first of the flags is where the length of the value belongs.
+        let set = |value: &[u8]| line(MetaOp::Set).flag(value.len().to_string());
+        match self {
+            Self::Get => line(MetaOp::Get).flag("v"),
+            Self::GetAll => line(MetaOp::Get).flag("v").flag("t").flag("c"),
+            Self::TtlOf => line(MetaOp::Get).flag("t"),
+            Self::Contains | Self::Touch(_) => line(MetaOp::Get),
+            Self::Put(value, _) => set(value),
+            Self::Create(value, _) => set(value).flag("ME"),
+            Self::Delete => line(MetaOp::Delete),
+            Self::DeleteVersion(version) => line(MetaOp::Delete).flag(format!("C{version}")),
+        }
+    }
+
+    fn lifetime(&self) -> Option<Lifetime> {
+        match *self {
+            Self::Touch(lifetime) | Self::Put(_, lifetime) | Self::Create(_, lifetime) => Some(lifetime),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
+        match *self {
+            Self::Put(value, _) | Self::Create(value, _) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// How much of a server's memory an entry takes, in bytes, which is what its limit (`-I`) is for: the server's own header, a
+/// number that identifies the version, the key with a zero byte, and the value with the end of its line. Client flags would
+/// take more, and there are none.
+pub(crate) fn item_size(key_length: usize, value_length: u64) -> u64 {
+    const HEADER: u64 = 48;
+    const VERSION: u64 = 8;
+    const ENDS: u64 = 1 + END_OF_LINE.len() as u64;
+    (HEADER + VERSION + ENDS + key_length as u64).saturating_add(value_length)
+}
+
+/// One or more commands that are sent at once and whose replies come in the same order.
+pub(crate) struct Request<'a> {
+    /// The commands without the long values.
+    encoded: Vec<u8>,
+    /// The long values, and where in `encoded` they belong.
+    long: Vec<(usize, &'a [u8])>,
+    long_bytes: usize,
+    /// Where in `encoded` there is to be the time at which a lifetime ends.
+    ends: Vec<(usize, Duration)>,
+    shapes: Vec<Shape>,
+    /// The index of the command with the largest item, and the size of that.
+    largest: (usize, u64),
+    next_tag: u64,
+    writes: bool,
+}
+
+impl<'a> Request<'a> {
+    /// A request whose commands have numbers from `first_tag` on.
+    pub(crate) fn new(first_tag: u64) -> Self {
+        Self {
+            encoded: Vec::with_capacity(128),
+            long: Vec::new(),
+            long_bytes: 0,
+            ends: Vec::new(),
+            shapes: Vec::new(),
+            largest: (0, 0),
+            next_tag: first_tag,
+            writes: false,
+        }
+    }
+
+    /// Adds a command.
+    pub(crate) fn add(&mut self, key: Key<'_>, command: Command<'a>) -> Result<(), Fault> {
+        let line = command.line(key).flag(format!("O{}", self.next_tag));
+        let line = match command.lifetime() {
+            None => line,
+            Some(Lifetime::Forever) => line.flag("T0"),
+            // Gone at once.
+            Some(Lifetime::Zero) => line.flag("T-1"),
+            Some(Lifetime::Count(seconds)) => line.flag(format!("T{seconds}")),
+            Some(Lifetime::Until(_)) => line.flag(SOME_TIME),
+        };
+        line.encode_into(&mut self.encoded).map_err(|_| Fault::unfit("the crate memcache does not take this key"))?;
+        if let Some(Lifetime::Until(ttl)) = command.lifetime() {
+            self.ends.push((self.encoded.len() - END_OF_LINE.len() - TIME_DIGITS, ttl));
+        }
+        if let Some(value) = command.value() {
+            let size = item_size(key.len(), value.len() as u64);
+            if size > self.largest.1 {
+                self.largest = (self.shapes.len(), size);
+            }
+            self.add_value(value);
+        }
+        self.shapes.push(command.shape(self.next_tag));
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.writes |= command.writes();
+        Ok(())
+    }
+
+    fn add_value(&mut self, value: &'a [u8]) {
+        if value.len() < BORROWED_FROM {
+            self.encoded.extend_from_slice(value);
+        } else {
+            self.long.push((self.encoded.len(), value));
+            self.long_bytes += value.len();
+        }
+        self.encoded.extend_from_slice(END_OF_LINE);
+    }
+
+    /// Fills in the times at which lifetimes end by this clock.
+    pub(crate) fn set_clock(&mut self, clock: &Clock, now: Instant) -> Result<(), Fault> {
+        for &(at, ttl) in &self.ends {
+            let end = clock.end_of(ttl, now).ok_or(Fault::BeyondLastSecond)?;
+            if let Some(digits) = self.encoded.get_mut(at..at + TIME_DIGITS) {
+                digits.copy_from_slice(format!("{end:0TIME_DIGITS$}").as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the replies have to be, in their order.
+    pub(crate) fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// Whether any of it changes anything: such a request must not be sent twice.
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// The index of the command with the largest item, and the size of that.
+    pub(crate) fn largest(&self) -> (usize, u64) {
+        self.largest
+    }
+
+    /// The length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.len() + self.long_bytes
+    }
+
+    /// The bytes, if they lie together: where there is no long value.
+    pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
+        self.long.is_empty().then_some(&self.encoded)
+    }
+
+    /// The bytes, in pieces.
+    pub(crate) fn pieces(&self) -> Vec<IoSlice<'_>> {
+        let mut pieces = Vec::with_capacity(2 * self.long.len() + 1);
+        let mut begin = 0;
+        for &(at, long) in &self.long {
+            pieces.extend(self.encoded.get(begin..at).map(IoSlice::new));
+            pieces.push(IoSlice::new(long));
+            begin = at;
+        }
+        pieces.extend(self.encoded.get(begin..).map(IoSlice::new));
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_core::key;
+
+    use super::*;
+
+    fn bytes(request: &Request<'_>) -> Vec<u8> {
+        let bytes = request.pieces().iter().flat_map(|piece| piece.to_vec()).collect::<Vec<_>>();
+        assert_eq!(bytes.len(), request.len());
+        bytes
+    }
+
+    fn encoded(command: Command<'_>) -> String {
+        let mut request = Request::new(7);
+        request.add(key!("k"), command).unwrap();
+        String::from_utf8(bytes(&request)).unwrap()
+    }
+
+    #[test]
+    fn commands_are_those_of_the_meta_protocol() {
+        let count = Lifetime::Count(3);
+        for (command, expected) in [
+            (Command::Get, "mg k v O7\r\n"),
+            (Command::GetAll, "mg k v t c O7\r\n"),
+            (Command::Contains, "mg k O7\r\n"),
+            (Command::TtlOf, "mg k t O7\r\n"),
+            (Command::touch(count), "mg k O7 T3\r\n"),
+            (Command::touch(Lifetime::Forever), "mg k O7 T0\r\n"),
+            (Command::touch(Lifetime::Zero), "md k O7\r\n"),
+            (Command::put(b"v\r\n", count), "ms k 3 O7 T3\r\nv\r\n\r\n"),
+            (Command::put(b"", Lifetime::Forever), "ms k 0 O7 T0\r\n\r\n"),
+            (Command::put(b"v", Lifetime::Zero), "md k O7\r\n"),
+            (Command::Create(b"v", count), "ms k 1 ME O7 T3\r\nv\r\n"),
+            (Command::Create(b"v", Lifetime::Zero), "ms k 1 ME O7 T-1\r\nv\r\n"),
+            (Command::Delete, "md k O7\r\n"),
+            (Command::DeleteVersion(12), "md k C12 O7\r\n"),
+        ] {
+            assert_eq!(encoded(command), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_without_its_value_is_what_the_crate_makes_of_the_whole() {
+        let whole = MetaCommand::new(MetaOp::Set, "k").flag("ME").flag("O7").flag("T3").value("value");
+        let whole = String::from_utf8(whole.encode().unwrap()).unwrap();
+        assert_eq!(encoded(Command::Create(b"value", Lifetime::Count(3))), whole);
+    }
+
+    #[test]
+    fn a_long_value_is_not_copied() {
+        let long = vec![7; BORROWED_FROM];
+        let mut request = Request::new(0);
+        request.add(key!("a"), Command::put(b"short", Lifetime::Forever)).unwrap();
+        request.add(key!("k"), Command::put(&long, Lifetime::Forever)).unwrap();
+        request.add(key!("z"), Command::Get).unwrap();
+        assert!(request.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
+        let start = format!("ms a 5 O0 T0\r\nshort\r\nms k {BORROWED_FROM} O1 T0\r\n");
+        assert_eq!(bytes(&request), [start.as_bytes(), &long, b"\r\nmg z v O2\r\n"].concat());
+        assert_eq!(request.largest(), (1, item_size(1, BORROWED_FROM as u64)));
+        assert!(request.writes());
+    }
+
+    #[test]
+    fn the_time_at_which_a_lifetime_ends_is_filled_in() {
+        let (mut request, asked) = (Request::new(0), Instant::now());
+        let month = Duration::from_secs(60 * 60 * 24 * 30);
+        request.add(key!("k"), Command::put(b"v", Lifetime::new(Some(month)))).unwrap();
+        request.add(key!("m"), Command::touch(Lifetime::new(Some(2 * month)))).unwrap();
+        for told in [1_999_999_998, 5] {
+            request.set_clock(&Clock::new(told, asked), asked).unwrap();
+            let (one, two) = (told + 2_592_002, told + 2 * 2_592_000 + 2);
+            let expected = format!("ms k 1 O0 T{one:010}\r\nv\r\nmg m O1 T{two:010}\r\n");
+            assert_eq!(String::from_utf8(bytes(&request)).unwrap(), expected);
+        }
+        assert!(request.set_clock(&Clock::new(i32::MAX as u64, asked), asked).is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! The store.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kv_core::{Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl, Value};
+
+use crate::MemcacheStoreBuilder;
+use crate::builder::Settings;
+use crate::fault::{Fault, Scene};
+use crate::lifetime::{self, Lifetime};
+use crate::node::Node;
+use crate::reply::Reply;
+use crate::request::{Command, Request, item_size};
+use crate::servers::Servers;
+
+/// The length of the longest key (K1).
+const LONGEST_KEY: usize = 250;
+
+/// A key-value store on memcached. See [the crate](crate) for what it does and what that costs.
+///
+/// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
+/// which has to be imported.
+///
+/// It is shared by threads by reference or in an [`Arc`](std::sync::Arc); they share its pools of connections.
+pub struct MemcacheStore {
+    label: String,
+    settings: Settings,
+    servers: Servers,
+    /// The number of the next command: its reply repeats it.
+    next_tag: AtomicU64,
+}
+
+impl MemcacheStore {
+    /// A store on the server at this URL, with everything else as it is by default. It makes sure that the server answers.
+    ///
+    /// The URL is `memcache://host:port`, with TLS `memcache+tls://…` (feature `tls`), of a unix socket
+    /// `memcache:///path/to.sock`. User and password, percent-encoded, go before the host, `memcache://user:password@host`.
+    ///
+    /// ```no_run
+    /// use kv_memcache::{KeyValueStoreExt, MemcacheStore};
+    ///
+    /// let store = MemcacheStore::connect("memcache://127.0.0.1:11211")?;
+    /// store.put("greeting", "hello")?;
+    /// # Ok::<(), kv_memcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`MemcacheStoreBuilder::connect`].
+    pub fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().url(url).connect()
+    }
+
+    /// Configures a store.
+    pub fn builder() -> MemcacheStoreBuilder {
+        MemcacheStoreBuilder::default()
+    }
+
+    pub(crate) fn new(label: String, settings: Settings, servers: Servers) -> Self {
+        Self { label, settings, servers, next_tag: AtomicU64::new(1) }
+    }
+
+    /// Makes a connection to each server, so that all are known to answer, and asks for the largest item unless it is given.
+    pub(crate) fn warm_up(&mut self, given: Option<u64>) -> Result<()> {
+        let mut least = given.unwrap_or(u64::MAX);
+        for node in self.servers.all() {
+            least = least.min(node.warm_up().map_err(|fault| self.error(node, fault, None, false))?);
+        }
+        self.settings.largest_item = least;
+        Ok(())
+    }
+
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Numbers for so many commands; the first of them.
+    pub(crate) fn tags(&self, count: usize) -> u64 {
+        self.next_tag.fetch_add(count as u64, Ordering::Relaxed)
+    }
+
+    /// The server that has this key.
+    fn node(&self, key: Key<'_>) -> Result<&Node> {
+        self.servers.all().get(self.servers.index_of(&key)).ok_or_else(|| {
+            let message = "there is no server";
+            Error::Backend(kv_core::Failure::new(&self.label, message))
+        })
+    }
+
+    /// Sends a command; its reply, which is no error of the server.
+    fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
+        let node = self.node(key)?;
+        let mut request = Request::new(self.tags(1));
+        let answer = request.add(key, command).and_then(|()| node.exchange(&mut request));
+        match answer {
+            Ok(mut replies) => self.no_refusal(node, replies.pop().unwrap_or(Reply::Miss), key, command),
+            Err(Fault::ItemTooLarge { limit, .. }) => Err(self.too_large(key, command, limit)),
+            Err(fault) => Err(self.error(node, fault, Some(key), command.writes())),
+        }
+    }
+
+    /// A reply that is no error of the server.
+    pub(crate) fn no_refusal(&self, node: &Node, reply: Reply, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
+        match reply {
+            Reply::Refused(refusal) => Err(self.error(node, Fault::Refused(refusal), Some(key), command.writes())),
+            reply => Ok(reply),
+        }
+    }
+
+    pub(crate) fn error(&self, node: &Node, fault: Fault, key: Option<Key<'_>>, writes: bool) -> Error {
+        let server = Some(node.name()).filter(|_| self.servers.all().len() > 1);
+        fault.into_error(&Scene { store: &self.label, server, key, writes, limits: self.settings.limits })
+    }
+
+    /// What a write says whose value would make a larger item than this.
+    pub(crate) fn too_large(&self, key: Key<'_>, command: Command<'_>, largest_item: u64) -> Error {
+        let size = command.value().map_or(0, <[u8]>::len) as u64;
+        Error::value_too_large(&self.label, key, size, largest_value(key.len(), largest_item))
+    }
+
+    /// How a lifetime is sent (T1, T4).
+    fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Lifetime> {
+        let lifetime = Lifetime::new(ttl.or_default(self.settings.default_ttl));
+        match lifetime {
+            Lifetime::Until(ttl) if ttl > lifetime::longest() => {
+                Err(Error::invalid_ttl(&self.label, key, ttl, lifetime::longest()))
+            }
+            lifetime => Ok(lifetime),
+        }
+    }
+
+    fn check_size(&self, key: Key<'_>, value: &Value<'_>) -> Result<()> {
+        let (size, limit) = (value.len() as u64, largest_value(key.len(), self.settings.largest_item));
+        if size > limit { Err(Error::value_too_large(&self.label, key, size, limit)) } else { Ok(()) }
+    }
+}
+
+/// The length of the largest value that makes an item of at most this size with a key of this length.
+fn largest_value(key_length: usize, largest_item: u64) -> u64 {
+    largest_item.saturating_sub(item_size(key_length, 0))
+}
+
+/// Shows where it is and how it is configured: no password (E3).
+impl fmt::Debug for MemcacheStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemcacheStore")
+            .field("name", &self.label)
+            .field("settings", &self.settings)
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every operation is one request and one reply, a batch one for each server and each chunk of up to 1024 keys; [the
+/// crate](crate) has a table.
+impl KeyValueStore for MemcacheStore {
+    /// The URL without user and password; of several servers, that of the first and how many more there are.
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    /// Everything but listing and, unless [the builder](MemcacheStoreBuilder::contains) was told otherwise, contains.
+    ///
+    /// Lifetimes are at most 2 s late. The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter
+    /// each day; and at least 30 days less 2 s.
+    fn capabilities(&self) -> Capabilities {
+        let capabilities = Capabilities::builder()
+            .without(Capability::Listing)
+            .ttl_resolution(lifetime::RESOLUTION)
+            .longest_ttl(lifetime::longest())
+            .largest_value(largest_value(LONGEST_KEY, self.settings.largest_item));
+        if self.settings.contains { capabilities.build() } else { capabilities.without(Capability::Contains).build() }
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        Ok(self.ask(key, Command::Get)?.hit().map(|hit| hit.value))
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        self.check_size(key, &value)?;
+        let lifetime = self.lifetime(key, ttl)?;
+        self.ask(key, Command::put(value.as_bytes(), lifetime)).map(drop)
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        self.check_size(key, &value)?;
+        let lifetime = self.lifetime(key, ttl)?;
+        self.ask(key, Command::Create(value.as_bytes(), lifetime)).map(|reply| reply.is_hit())
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        self.ask(key, Command::Delete).map(|reply| reply.is_hit())
+    }
+
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        if !self.settings.contains {
+            return Err(Error::unsupported(&self.label, Capability::Contains));
+        }
+        self.ask(key, Command::Contains).map(|reply| reply.is_hit())
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        Ok(self.ask(key, Command::TtlOf)?.hit().map(|hit| lifetime::remaining(hit.seconds_left)))
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let lifetime = self.lifetime(key, ttl)?;
+        self.ask(key, Command::touch(lifetime)).map(|reply| reply.is_hit())
+    }
+
+    fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        let replies = self.pipeline(keys.iter().map(|&key| (key, Command::Get)).collect())?;
+        Ok(replies.into_iter().map(|reply| reply.hit().map(|hit| hit.value)).collect())
+    }
+
+    /// Values and lifetimes are all checked before anything is sent.
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        let mut commands = Vec::with_capacity(entries.len());
+        for Entry { key, value, ttl, .. } in &entries {
+            self.check_size(*key, value)?;
+            commands.push((*key, Command::put(value.as_bytes(), self.lifetime(*key, *ttl)?)));
+        }
+        self.pipeline(commands).map(drop)
+    }
+
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        let replies = self.pipeline(keys.iter().map(|&key| (key, Command::Delete)).collect())?;
+        Ok(replies.iter().map(Reply::is_hit).collect())
+    }
+
+    /// A read of value and lifetime, then a write: two round trips, and not atomic. What is written to `to` between them is
+    /// replaced.
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.copy_version(from, to).map(drop)
+    }
+
+    /// As [`copy_entry`](Self::copy_entry), and then a delete of what was copied: three round trips, and not atomic. What is
+    /// written to `from` meanwhile stays there.
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        let version = self.copy_version(from, to)?;
+        self.ask(from, Command::DeleteVersion(version)).map(drop)
+    }
+
+    /// As [`write`](Self::write), with as much of it as this key allows held in memory.
+    fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        let (limit, mut value) = (largest_value(key.len(), self.settings.largest_item), Vec::new());
+        // One byte more than the limit is enough to know that there is too much.
+        let read = reader.take(limit.saturating_add(1)).read_to_end(&mut value);
+        read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+        self.write(key, Value::from(value.as_slice()), ttl)
+    }
+}
+
+impl MemcacheStore {
+    /// Copies an entry; the version of it that was copied.
+    fn copy_version(&self, from: Key<'_>, to: Key<'_>) -> Result<u64> {
+        let Some(original) = self.ask(from, Command::GetAll)?.hit() else {
+            return Err(Error::not_found(&self.label, from));
+        };
+        self.check_size(to, &Value::from(&original.value))?;
+        self.ask(to, Command::put(&original.value, Lifetime::of_copy(original.seconds_left)))?;
+        Ok(original.version)
+    }
+}

@@ -1,0 +1,154 @@
+//! TLS, by rustls.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::socket::Socket;
+
+pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
+
+/// Needs the feature `tls`. Which servers to trust and who to be, where a URL says `memcache+tls://`. Without it the certificate authorities of the
+/// operating system are trusted, and no certificate is shown.
+///
+/// ```no_run
+/// use std::fs;
+/// use kv_memcache::{MemcacheStore, Tls};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = Tls::new()
+///     .certificate_authority(fs::read("ca.pem")?)
+///     .client_certificate(fs::read("client.pem")?, fs::read("client.key")?);
+/// let store = MemcacheStore::builder().url("memcache+tls://cache.example:11211").tls(tls).connect()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Certificates are always checked. Its `Debug` shows no key.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Tls {
+    authorities: Vec<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Tls {
+    /// As without it: the authorities of the operating system, no client certificate.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts the certificate authorities in this PEM file, and not those of the operating system any more. May be called
+    /// more than once.
+    pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities.push(pem.into());
+        self
+    }
+
+    /// Shows this certificate (a PEM file with the certificate first, then those between it and its authority) to a server
+    /// that asks for one; the key is its private key, in PEM too.
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("certificate_authorities", &self.authorities.len())
+            .field("client_certificate", &self.identity.is_some())
+            .finish()
+    }
+}
+
+/// Makes a TLS stream of a connected socket.
+#[derive(Clone)]
+pub(crate) struct Connector(Arc<ClientConfig>);
+
+impl Connector {
+    /// Reads the certificates. An error says which one is of no use.
+    pub(crate) fn new(tls: &Tls) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        for pem in &tls.authorities {
+            for certificate in certificates(pem, "a certificate authority")? {
+                roots.add(certificate).map_err(|error| format!("a certificate authority is of no use: {error}"))?;
+            }
+        }
+        if tls.authorities.is_empty() {
+            // One that cannot be read does not spoil the others.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        if roots.is_empty() {
+            return Err("there is no certificate authority to trust, neither given nor on this system".into());
+        }
+        // The provider is named: an application may have none installed, or another one.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots);
+        let mut config = match &tls.identity {
+            None => config.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = certificates(chain, "the client certificate")?;
+                let key =
+                    PrivateKeyDer::from_pem_slice(key).map_err(|_| "the client's key is not a PEM file with a key")?;
+                let unfit = |error| format!("client certificate and key are of no use: {error}");
+                config.with_client_auth_cert(chain, key).map_err(unfit)?
+            }
+        };
+        // memcached that asks for certificates answers an attempt to resume a session with an alert, `internal_error`: it has given
+        // OpenSSL no session id context.
+        config.resumption = Resumption::disabled();
+        Ok(Self(Arc::new(config)))
+    }
+
+    pub(crate) fn wrap(&self, host: &str, socket: Socket) -> io::Result<Stream> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
+        Ok(StreamOwned::new(connection, socket))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+/// What to do about an error of TLS, if it is one.
+pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription, Error};
+    Some(match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(_) => {
+            "the certificate of the server was not accepted; see `Tls::certificate_authority`, and the host in the URL"
+        }
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::HandshakeFailure,
+        ) => "the server wants another client certificate, or one at all; see `Tls::client_certificate`",
+        Error::InvalidMessage(_) => "what answers there does not speak TLS; see the port, and `memcache://` in the URL",
+        _ => "TLS failed",
+    })
+}
+
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(format!("{what} is not a PEM file with a certificate")),
+    }
+}

@@ -1,0 +1,70 @@
+//! The conformance suite on `MemcacheStore`, over every way to a server that there is.
+//!
+//! Each check has a server of its own, as there is nothing on a memcached server that keeps stores apart.
+
+#![cfg(unix)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use kv_conformance::{BoxError, Fixture, Suite};
+use kv_memcache::{Capability, KeyValueStore, MemcacheStore, MemcacheStoreBuilder, Tls};
+
+mod support;
+use support::{Kind, Memcached, PATIENCE};
+
+fn settings(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
+    builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+/// A suite whose stores are on so many servers of this kind. `open` is given a builder that knows where they are.
+fn suite<S: KeyValueStore + 'static>(
+    name: &str,
+    kind: Kind,
+    servers: usize,
+    open: impl Fn(MemcacheStoreBuilder) -> Result<S, BoxError> + Clone + Send + Sync + 'static,
+) -> Suite {
+    let fixture = move |builder: MemcacheStoreBuilder| {
+        let servers: Vec<_> = (0..servers).map(|_| Memcached::start_as(kind, &["--memory-limit=256"])).collect();
+        let builder = settings(builder).servers(servers.iter().map(Memcached::url));
+        let builder = match servers.first() {
+            Some(server) if matches!(kind, Kind::Tls { .. }) => {
+                let all = server.certificates();
+                let tls = Tls::new().certificate_authority(all.ca.clone());
+                builder.tls(tls.client_certificate(all.client.certificate.clone(), all.client.key.clone()))
+            }
+            _ => builder,
+        };
+        Ok(Fixture::new(open(builder.clone())?).second_handle(open(builder)?).guard(servers))
+    };
+    let with_ttl = fixture.clone();
+    Suite::new(name, move || fixture(MemcacheStore::builder()))
+        .with_default_ttl(move |ttl| with_ttl(MemcacheStore::builder().default_ttl(ttl)))
+        .opt_out(Capability::Listing, "the protocol of memcached has no way to enumerate keys")
+}
+
+/// As stores are by default: without contains.
+fn without_contains(suite: Suite) -> Suite {
+    suite.opt_out(
+        Capability::Contains,
+        "an entry may be evicted between the question and the use, so asking invites a race; `contains(true)` turns it on",
+    )
+}
+
+fn main() -> ExitCode {
+    let connect = |builder: MemcacheStoreBuilder| Ok(builder.connect()?);
+    let suites = [
+        without_contains(suite("tcp", Kind::Tcp, 1, connect)),
+        suite("contains", Kind::Tcp, 1, |builder| Ok(builder.contains(true).connect()?)),
+        without_contains(suite("unix_socket", Kind::Unix, 1, connect)),
+        without_contains(suite("tls", Kind::Tls { with_certificate: true }, 1, connect)),
+        without_contains(suite("authentication", Kind::WithPassword, 1, connect)),
+        without_contains(suite("three_servers", Kind::Tcp, 3, connect)),
+        without_contains(suite("pool_of_one", Kind::Tcp, 1, |builder| Ok(builder.pool_size(1).connect()?))),
+        without_contains(suite("arc_dyn", Kind::Tcp, 1, |builder| -> Result<Arc<dyn KeyValueStore>, _> {
+            Ok(Arc::new(builder.connect()?))
+        })),
+        without_contains(suite("built_without_connecting", Kind::Tcp, 1, |builder| Ok(builder.build()?))),
+    ];
+    kv_conformance::main(suites)
+}

@@ -1,0 +1,292 @@
+//! Real memcached servers for the tests: on a port, on a unix socket, with TLS, with user and password.
+//!
+//! What goes wrong in here panics: these are tests.
+
+#![allow(dead_code, reason = "each test target uses a part")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+// Those of kv-redis: nothing in them is redis's.
+#[path = "../../../kv-redis/tests/support/certificates.rs"]
+mod certificates;
+#[path = "../../../kv-redis/tests/support/proxy.rs"]
+pub(crate) mod proxy;
+
+use std::error::Error as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use kv_conformance::BoxError;
+use kv_conformance::server::{Place, Server};
+
+#[allow(unused_imports, reason = "each test target uses a part")]
+pub(crate) use certificates::{Certificates, Identity};
+
+/// How long one answer to a command of the tests may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long something may take until it has come about.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// The machine may be busy with other tests: what is not about the limits gets more of them.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// User and password that a server with [`Kind::WithPassword`] wants.
+pub(crate) const USER: &str = "kvuser";
+pub(crate) const PASSWORD: &str = "kv-secret/password";
+
+const SOCKET: &str = "memcached.sock";
+
+/// What a server listens on, and whom it lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A port.
+    Tcp,
+    /// A unix socket.
+    Unix,
+    /// A port with TLS, and one without. Whether clients have to show a certificate.
+    Tls { with_certificate: bool },
+    /// A port, with user and password.
+    WithPassword,
+    /// A port with TLS, and one without, both with user and password.
+    TlsWithPassword,
+}
+
+impl Kind {
+    fn has_password(self) -> bool {
+        matches!(self, Self::WithPassword | Self::TlsWithPassword)
+    }
+
+    fn has_tls(self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::TlsWithPassword)
+    }
+}
+
+/// A memcached server, killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Memcached {
+    server: Server,
+    kind: Kind,
+    certificates: Option<Certificates>,
+}
+
+impl Memcached {
+    /// A server on a port of 127.0.0.1, with further arguments, such as `["-I", "2m"]`.
+    pub(crate) fn start(extra: &[&str]) -> Self {
+        Self::start_as(Kind::Tcp, extra)
+    }
+
+    pub(crate) fn start_as(kind: Kind, extra: &[&str]) -> Self {
+        let certificates = kind.has_tls().then(Certificates::make);
+        let files = certificates.as_ref().map(|all| (all.ca.clone(), all.server.clone()));
+        let prepare = move |place: &Place| -> Result<(), BoxError> {
+            if let Some((ca, server)) = &files {
+                fs::write(place.dir().join("ca.pem"), ca)?;
+                fs::write(place.dir().join("server.pem"), &server.certificate)?;
+                fs::write(place.dir().join("server.key"), &server.key)?;
+            }
+            if kind.has_password() {
+                fs::write(place.dir().join("passwords"), format!("{USER}:{PASSWORD}\n"))?;
+            }
+            Ok(())
+        };
+        let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
+        let arguments = move |place: &Place| {
+            // It does not run as root unless it is told to.
+            let mut arguments = vec!["--user=root".to_owned(), "--threads=2".to_owned()];
+            match kind {
+                Kind::Unix => arguments.push(format!("--unix-socket={SOCKET}")),
+                Kind::Tcp | Kind::WithPassword => arguments.push(format!("--listen=127.0.0.1:{}", place.port())),
+                Kind::Tls { .. } | Kind::TlsWithPassword => {
+                    // 1: a certificate is asked for; 2: and insisted on.
+                    let mode = if kind == (Kind::Tls { with_certificate: true }) { 2 } else { 0 };
+                    let (plain, tls) = (place.port(), place.ports()[1]);
+                    arguments.push(format!("--listen=127.0.0.1:{tls},notls:127.0.0.1:{plain}"));
+                    arguments.push("--enable-ssl".to_owned());
+                    arguments.push(format!(
+                        "--extended=ssl_chain_cert=server.pem,ssl_key=server.key,ssl_ca_cert=ca.pem,ssl_verify_mode={mode}"
+                    ));
+                }
+            }
+            if kind.has_password() {
+                arguments.push("--auth-file=passwords".to_owned());
+            }
+            arguments.extend(extra.iter().cloned());
+            arguments
+        };
+        let ready = move |place: &Place, pid| -> Result<(), BoxError> {
+            let ours = stats(place, kind)?.iter().any(|line| *line == format!("STAT pid {pid}"));
+            if ours { Ok(()) } else { Err("another server answers".into()) }
+        };
+        let builder = Server::builder("memcached").debian_package("memcached").ports(2).prepare(prepare);
+        let server = builder.args(arguments).ready(ready).start().unwrap();
+        Self { server, kind, certificates }
+    }
+
+    /// The port without TLS.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.place().port()
+    }
+
+    /// The URL, with user and password if it wants them. Of a server with TLS, that with TLS, by the name in its certificate.
+    pub(crate) fn url(&self) -> String {
+        let credentials = format!("{USER}:{}@", PASSWORD.replace('/', "%2F").replace(' ', "%20"));
+        match self.kind {
+            Kind::Tcp => format!("memcache://127.0.0.1:{}", self.port()),
+            Kind::Unix => format!("memcache://{}", self.socket().display()),
+            Kind::Tls { .. } => format!("memcache+tls://localhost:{}", self.tls_port()),
+            Kind::WithPassword => format!("memcache://{credentials}127.0.0.1:{}", self.port()),
+            Kind::TlsWithPassword => format!("memcache+tls://{credentials}localhost:{}", self.tls_port()),
+        }
+    }
+
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.server.place().ports()[1]
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.server.place().dir().join(SOCKET)
+    }
+
+    /// What a server with TLS uses, and what its clients need.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        self.certificates.as_ref().expect("a server with TLS")
+    }
+
+    /// The process, its folder and its output.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// A connection without TLS, on which user and password have been given if they are wanted.
+    pub(crate) fn connection(&self) -> Connection {
+        Connection::open(self.server.place(), self.kind).unwrap()
+    }
+
+    /// A number that `stats` tells, such as `cmd_get` or `curr_connections`. Asking costs a connection.
+    #[track_caller]
+    pub(crate) fn stat(&self, name: &str) -> u64 {
+        let stats = stats(self.server.place(), self.kind).unwrap();
+        let value = stats.iter().find_map(|line| line.strip_prefix("STAT ")?.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("stats has no number {name}"))
+    }
+
+    pub(crate) fn kill(&self) {
+        self.server.kill().unwrap();
+    }
+
+    /// Starts it again on the same port, empty.
+    pub(crate) fn restart(&self) {
+        self.server.restart().unwrap();
+    }
+
+    /// Lets it accept connections and not answer, until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        self.server.pause().unwrap();
+    }
+
+    pub(crate) fn resume(&self) {
+        self.server.resume().unwrap();
+    }
+}
+
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
+/// A connection of the tests, by which they see what the server has, and what it does.
+pub(crate) struct Connection(BufReader<Box<dyn Stream>>);
+
+impl Connection {
+    fn open(place: &Place, kind: Kind) -> Result<Self, BoxError> {
+        let stream: Box<dyn Stream> = if kind == Kind::Unix {
+            let stream = UnixStream::connect(place.dir().join(SOCKET))?;
+            stream.set_read_timeout(Some(ANSWER))?;
+            Box::new(stream)
+        } else {
+            let stream = TcpStream::connect(("127.0.0.1", place.port()))?;
+            stream.set_read_timeout(Some(ANSWER))?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
+        };
+        let mut connection = Self(BufReader::new(stream));
+        if kind.has_password() {
+            let login = format!("set auth 0 0 {}\r\n{USER} {PASSWORD}\r\n", USER.len() + 1 + PASSWORD.len());
+            let answer = connection.ask(login.as_bytes())?;
+            if answer != "STORED" {
+                return Err(answer.into());
+            }
+        }
+        Ok(connection)
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// The next line, without its end.
+    pub(crate) fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end_matches("\r\n").to_owned())
+    }
+
+    /// Sends bytes, and receives a line.
+    pub(crate) fn ask(&mut self, bytes: &[u8]) -> io::Result<String> {
+        self.send(bytes)?;
+        self.line()
+    }
+}
+
+fn stats(place: &Place, kind: Kind) -> Result<Vec<String>, BoxError> {
+    let mut connection = Connection::open(place, kind)?;
+    connection.send(b"stats\r\n")?;
+    let mut lines = Vec::new();
+    loop {
+        match connection.line()? {
+            end if end == "END" => return Ok(lines),
+            line => lines.push(line),
+        }
+    }
+}
+
+/// Waits until something is so, and returns it. What is in the way is shown if it takes too long.
+#[track_caller]
+pub(crate) fn wait_until<T>(mut is_so: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        match is_so() {
+            Ok(it) => return it,
+            Err(obstacle) if Instant::now() >= deadline => panic!("after {SETTLE:?}: {obstacle}"),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &kv_memcache::Error) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        chain = format!("{chain}: {error}");
+        cause = error.source();
+    }
+    chain
+}
+
+/// Does something, and tells how long it took.
+pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    (act(), begin.elapsed())
+}
