@@ -101,6 +101,8 @@ impl Capabilities {
     }
 
     /// The longest lifetime that the store can express; a longer one is [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    ///
+    /// Of a store that counts up to a fixed date it gets shorter as that comes nearer.
     pub const fn longest_ttl(&self) -> Duration {
         self.longest_ttl
     }

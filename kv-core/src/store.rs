@@ -95,7 +95,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
 
     /// What this store can do, and its limits (O1).
     ///
-    /// Cheap: no I/O. Always the same for the same store.
+    /// Cheap: no I/O. Always the same for the same store, but for a [longest lifetime](Capabilities::longest_ttl) that ends at a
+    /// fixed date.
     fn capabilities(&self) -> Capabilities;
 
     /// The value of a live entry, `None` if there is none (V1, G1, P1, P3, T5).
@@ -308,19 +309,23 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// A reader that is [`Interrupted`](std::io::ErrorKind::Interrupted) has not failed: it is read again.
     ///
-    /// **Default:** reads all of it into memory, and no more than the largest value that the store takes. Implement it if
-    /// the store can take a value piece by piece and drop it again.
+    /// **Default:** reads all of it into memory, and no more than the largest value that the store takes under any key. Implement
+    /// it if the store can take a value piece by piece and drop it again, or if its limit depends on the key.
     ///
     /// # Errors
     /// [`Error::Io`] if the reader fails; else as [`write`](Self::write).
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
-        let mut value = Vec::new();
-        let read = match self.capabilities().largest_value() {
+        let (limit, mut value) = (self.capabilities().largest_value(), Vec::new());
+        let read = match limit {
             // One byte more than the limit is enough to know that there is too much.
             Some(limit) => reader.take(limit.saturating_add(1)).read_to_end(&mut value),
             None => reader.read_to_end(&mut value),
         };
         read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+        // Where the limit depends on the key, `write` might take what is only the beginning of the value.
+        if let Some(limit) = limit.filter(|limit| value.len() as u64 > *limit) {
+            return Err(Error::value_too_large(self.name(), key, value.len() as u64, limit));
+        }
         self.write(key, value.into_boxed_slice().into(), ttl)
     }
 }

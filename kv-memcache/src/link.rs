@@ -247,19 +247,18 @@ impl Channel {
     }
 
     fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
-        if let Some(bytes) = request.in_one_piece() {
-            self.write_all(bytes)?;
-            return self.flush();
-        }
-        let mut pieces = request.pieces();
-        let mut pieces = pieces.as_mut_slice();
-        while !pieces.is_empty() {
-            match self.write_vectored(pieces)? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => IoSlice::advance_slices(&mut pieces, written),
+        match self {
+            Self::Plain(socket) => match request.in_one_piece() {
+                Some(bytes) => socket.write_all(bytes),
+                None => write_all_vectored(socket, &mut request.pieces()),
+            },
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => {
+                // What was written before is sent before the next is encrypted: each begins a record.
+                request.records().into_iter().try_for_each(|record| stream.write_all(record))?;
+                stream.flush()
             }
         }
-        self.flush()
     }
 
     fn socket(&self) -> &Socket {
@@ -298,6 +297,16 @@ impl Channel {
     }
 }
 
+fn write_all_vectored(to: &mut impl Write, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !pieces.is_empty() {
+        match to.write_vectored(pieces)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut pieces, written),
+        }
+    }
+    Ok(())
+}
+
 trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
@@ -311,10 +320,6 @@ impl Read for Channel {
 impl Write for Channel {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream().write(bytes)
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream().write_vectored(pieces)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -22,6 +22,11 @@ const TIME_DIGITS: usize = SOME_TIME.len() - 1;
 
 const END_OF_LINE: &[u8] = b"\r\n";
 
+/// The most bytes of a TLS record ([RFC 8446, section 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)), and of what
+/// memcached reads at once.
+#[cfg(feature = "tls")]
+const LARGEST_RECORD: usize = 1 << 14;
+
 /// What is asked of a server about one key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command<'a> {
@@ -129,6 +134,9 @@ pub(crate) fn item_size(key_length: usize, value_length: u64) -> u64 {
 pub(crate) struct Request<'a> {
     /// The commands without the long values.
     encoded: Vec<u8>,
+    /// Where in `encoded` each command ends.
+    #[cfg(feature = "tls")]
+    command_ends: Vec<usize>,
     /// The long values, and where in `encoded` they belong.
     long: Vec<(usize, &'a [u8])>,
     long_bytes: usize,
@@ -146,6 +154,8 @@ impl<'a> Request<'a> {
     pub(crate) fn new(first_tag: u64) -> Self {
         Self {
             encoded: Vec::with_capacity(128),
+            #[cfg(feature = "tls")]
+            command_ends: Vec::new(),
             long: Vec::new(),
             long_bytes: 0,
             ends: Vec::new(),
@@ -178,6 +188,8 @@ impl<'a> Request<'a> {
             }
             self.add_value(value);
         }
+        #[cfg(feature = "tls")]
+        self.command_ends.push(self.encoded.len());
         self.shapes.push(command.shape(self.next_tag));
         self.next_tag = self.next_tag.wrapping_add(1);
         self.writes |= command.writes();
@@ -242,6 +254,38 @@ impl<'a> Request<'a> {
         pieces.extend(self.encoded.get(begin..).map(IoSlice::new));
         pieces
     }
+
+    /// The bytes, in pieces that each have to begin a new TLS record.
+    ///
+    /// What OpenSSL has decrypted and memcached has not read yet, a memcached before 1.6.39 forgets, and waits for more to come
+    /// ([96e05b7]). So that it reads each record whole, its end is that of a command, or it has a part of one command and
+    /// nothing else.
+    ///
+    /// [96e05b7]: https://github.com/memcached/memcached/commit/96e05b75f0e095e0a603ac64422976ef1e0c9363
+    #[cfg(feature = "tls")]
+    pub(crate) fn records(&self) -> Vec<&[u8]> {
+        let mut records = Vec::new();
+        let mut long = self.long.iter().copied().peekable();
+        // Short commands from `begin` to `end` go together.
+        let (mut begin, mut end) = (0, 0);
+        for &command_end in &self.command_ends {
+            let value = long.next_if(|&(at, _)| at <= command_end);
+            if value.is_some() || command_end - begin > LARGEST_RECORD {
+                records.extend(self.encoded.get(begin..end));
+                begin = end;
+            }
+            if let Some((at, value)) = value {
+                records.extend(
+                    [self.encoded.get(begin..at), Some(value), self.encoded.get(at..command_end)].into_iter().flatten(),
+                );
+                begin = command_end;
+            }
+            end = command_end;
+        }
+        records.extend(self.encoded.get(begin..end));
+        records.retain(|record| !record.is_empty());
+        records
+    }
 }
 
 #[cfg(test)]
@@ -304,6 +348,29 @@ mod tests {
         assert_eq!(bytes(&request), [start.as_bytes(), &long, b"\r\nmg z v O2\r\n"].concat());
         assert_eq!(request.largest(), (1, item_size(1, BORROWED_FROM as u64)));
         assert!(request.writes());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_record_ends_with_a_command_or_is_a_part_of_one() {
+        let (short, middle, long) = (vec![1; 100], vec![2; BORROWED_FROM - 1], vec![3; BORROWED_FROM]);
+        let mut values: Vec<&[u8]> = vec![&short; 300];
+        values.extend([&middle, &short, &long, &long, &short, &middle, &middle, &long].map(Vec::as_slice));
+        let (mut request, mut commands) = (Request::new(0), Vec::new());
+        for value in values {
+            request.add(key!("k"), Command::put(value, Lifetime::Forever)).unwrap();
+            commands.push(bytes(&request).len());
+        }
+        let (mut at, records) = (0, request.records());
+        for record in &records {
+            let end = at + record.len();
+            let ends_inside = commands.iter().filter(|&&command| at < command && command < end).count();
+            let is_short = record.len() <= LARGEST_RECORD && commands.contains(&end);
+            assert!(is_short || ends_inside == 0, "from {at} to {end}");
+            at = end;
+        }
+        assert_eq!(records.concat(), bytes(&request));
+        assert!(records.len() < 20, "{}", records.len());
     }
 
     #[test]

@@ -58,12 +58,55 @@ mod tests {
         names.iter().map(|name| seed_of(name)).collect()
     }
 
+    /// Where these keys are must never change: what was written there would not be found any more.
     #[test]
-    fn print_placement() {
+    fn keys_are_where_they_have_always_been() {
         let names = ["10.0.0.1:11211", "10.0.0.2:11211", "cache.example:11211", "[::1]:11212", "/run/memcached.sock"];
         let seeds = seeds(&names);
-        for key in ["a", "b", "c", "d", "greeting", "session:42", "user/1", "user/2", "~", &"k".repeat(250)] {
-            eprintln!("(\"{key}\", \"{}\"),", names[chosen(&seeds, key)]);
+        for (key, expected) in [
+            ("a", "10.0.0.1:11211"),
+            ("b", "[::1]:11212"),
+            ("d", "10.0.0.1:11211"),
+            ("greeting", "10.0.0.2:11211"),
+            ("session:42", "10.0.0.2:11211"),
+            ("user/1", "10.0.0.1:11211"),
+            ("user/2", "/run/memcached.sock"),
+            ("~", "cache.example:11211"),
+            (&"k".repeat(250), "cache.example:11211"),
+        ] {
+            assert_eq!(names[chosen(&seeds, key)], expected, "{key}");
         }
+    }
+
+    fn placed<'a>(names: &[&'a str]) -> Vec<&'a str> {
+        let seeds = seeds(names);
+        (0..10_000).map(|n| names[chosen(&seeds, &format!("key:{n}"))]).collect()
+    }
+
+    #[test]
+    fn a_server_that_is_added_or_removed_moves_its_own_keys_alone() {
+        let names: Vec<_> = (1..=10).map(|n| format!("10.0.0.{n}:11211")).collect();
+        let all: Vec<_> = names.iter().map(String::as_str).collect();
+        let before = placed(&all);
+        for removed in 0..all.len() {
+            let mut fewer = all.clone();
+            let gone = fewer.remove(removed);
+            let after = placed(&fewer);
+            let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+            assert_eq!(moved, before.iter().filter(|&&name| name == gone).count());
+            // A tenth of 10 000, and three standard deviations (30 each) to either side.
+            assert!((910..=1090).contains(&moved), "{moved} keys were on {gone}");
+            assert!(before.iter().zip(&after).all(|(before, after)| before == after || *before == gone));
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_servers_does_not_matter() {
+        let mut names = ["a:1", "b:1", "c:1", "d:1"];
+        let before = placed(&names);
+        names.reverse();
+        assert_eq!(placed(&names), before);
+        names.swap(1, 2);
+        assert_eq!(placed(&names), before);
     }
 }

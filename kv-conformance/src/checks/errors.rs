@@ -31,7 +31,8 @@ fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
         store.rename(key, "other"),
     ];
     if let Some(limit) = context.capabilities().largest_value().filter(|limit| *limit <= 1 << 30) {
-        let length = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+        // Where the limit depends on the key, it is the longest key's: more by the length of one is too much for any.
+        let length = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1 + 250);
         let too_large = value.as_bytes().iter().copied().cycle().take(length).collect::<Vec<_>>();
         results.push(store.put(key, too_large));
     }

@@ -20,6 +20,7 @@ checks! {
     v2_a_buffer_that_changes_after_the_write_changes_nothing [V2];
     v3_a_value_of_the_largest_size_is_taken [V3 O1];
     v3_a_value_over_the_limit_is_refused_and_the_old_one_stays [V3 E1 S2 B5];
+    v3_a_value_just_over_the_limit_is_stored_whole_or_not_at_all [V3 V1 S2];
 }
 
 /// Sizes up to which values are checked in full; beyond, memory and time would be all that is tested.
@@ -222,4 +223,34 @@ pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays(context: &Cont
     old.expect_unchanged(context, "after a value was refused")?;
     expect("get of an absent key after a value for it was refused", store.get(&absent), None)?;
     expect("get of a bystander", store.get(bystander), Some(unharmed.into()))
+}
+
+/// Offers values that are a little larger than `capabilities()` promises, under the shortest key: where the limit depends on the key
+/// they may be taken, but then whole. (A stream that is read up to the limit and then stored would be cut.)
+pub fn v3_a_value_just_over_the_limit_is_stored_whole_or_not_at_all(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let limit = usize::try_from(limit(context)?).map_err(NotPassed::failed)?;
+    let mut old = OldEntry::put(context, "k")?;
+    for extra in [1, 2, 100, 249, 250] {
+        let value = values::patterned(limit + extra);
+        for way in ["put", "put_many", "put_from"] {
+            let what = format!("{way} of a value of {} bytes, {extra} more than the largest", value.len());
+            let result = match way {
+                "put" => store.put("k", &value),
+                "put_many" => store.put_many([("k", &value)]),
+                _ => store.put_from("k", value.as_slice()),
+            };
+            if result.is_ok() {
+                let got = store.get("k")?;
+                expect_eq(format_args!("get after {what}, compared"), got.as_deref() == Some(&value), true)?;
+                old = OldEntry::put(context, "k")?;
+            } else {
+                expect_error(what.as_str(), result, "ValueTooLarge", |error| {
+                    matches!(error, Error::ValueTooLarge { .. })
+                })?;
+                old.expect_unchanged(context, &format!("after {what}"))?;
+            }
+        }
+    }
+    Ok(())
 }

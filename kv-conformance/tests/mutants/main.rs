@@ -252,6 +252,7 @@ fn right_stores() -> Vec<Trial> {
     const UNLIMITED: &[&str] = &[
         "v3_a_value_of_the_largest_size_is_taken",
         "v3_a_value_over_the_limit_is_refused_and_the_old_one_stays",
+        "v3_a_value_just_over_the_limit_is_stored_whole_or_not_at_all",
         "t4_a_refused_lifetime_changes_nothing",
         "t4_a_create_with_a_refused_lifetime_stores_nothing",
         "t4_a_touch_with_a_refused_lifetime_changes_nothing",
