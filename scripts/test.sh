@@ -28,6 +28,7 @@ need_component() {
 
 need cc gcc libc6-dev
 need redis-server redis-server
+need memcached memcached
 need_component fmt rustfmt
 need_component clippy clippy
 
@@ -36,6 +37,7 @@ step cargo clippy --workspace --all-targets --all-features --locked -- -D warnin
 for features in "" tls cluster sentinel r2d2_redis; do
     step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
 done
+step cargo clippy --package kv-memcache --lib --locked -- -D warnings
 step cargo test --workspace --all-features --locked
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
 step scripts/check-dependencies.sh

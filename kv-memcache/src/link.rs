@@ -25,6 +25,10 @@ const OLDEST: [u32; 3] = [1, 6, 10];
 /// The first server whose misses say which command they belong to.
 const TAGS_MISSES: [u32; 3] = [1, 6, 18];
 
+/// The key of the `set` by which user and password are given. To a server that wants them it does not matter; one that wants none
+/// takes it for a write. So it is no key of any store, and what is written is gone at once.
+const NOBODYS_KEY: &str = "\u{b7}";
+
 enum Channel {
     Plain(Socket),
     #[cfg(feature = "tls")]
@@ -87,9 +91,8 @@ impl Link {
     fn greet(&mut self, credentials: Option<&Credentials>, now: Instant, deadline: Instant) -> Result<(), Fault> {
         let mut greeting = Vec::new();
         if let Some(Credentials { user, password }) = credentials {
-            // The key does not matter: a server that wants user and password takes the first command for that.
             let length = user.len() + " ".len() + password.len();
-            greeting.extend_from_slice(format!("set auth 0 0 {length}\r\n{user} {password}\r\n").as_bytes());
+            greeting.extend_from_slice(format!("set {NOBODYS_KEY} 0 -1 {length}\r\n{user} {password}\r\n").as_bytes());
         }
         greeting.extend_from_slice(b"stats\r\nstats settings\r\n");
         self.channel_mut().begin(now, deadline);
@@ -103,12 +106,13 @@ impl Link {
                 line => return Err(Refusal::parse(line).map_or(Fault::OutOfStep, Fault::Refused)),
             }
         }
-        let (mut version, mut time, mut item_size_max) = (None, None, None);
+        let (mut version, mut time, mut item_size_max, mut wants_password) = (None, None, None, true);
         for _ in ["stats", "stats settings"] {
             self.receive_stats(|name, value| match name {
                 "version" => version = Some(value.to_owned()),
                 "time" => time = value.parse().ok(),
                 "item_size_max" => item_size_max = value.parse().ok(),
+                "auth_enabled_ascii" => wants_password = value != "no",
                 _ => {}
             })?;
         }
@@ -119,6 +123,11 @@ impl Link {
             let advice =
                 format!("the server is memcached {version}, and {major}.{minor}.{patch} is the oldest that will do");
             return Err(Fault::unfit(advice));
+        }
+        if credentials.is_some() && !wants_password {
+            return Err(Fault::unfit(
+                "the server lets in everybody (it has no option -Y), and user and password were given",
+            ));
         }
         self.server = About {
             largest_item: item_size_max.ok_or(Fault::OutOfStep)?,

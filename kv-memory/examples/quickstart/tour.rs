@@ -148,7 +148,8 @@ fn put(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>, ttl: Ttl) -> R
 
 fn list(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
     if lacks(store, Capability::Listing)? {
-        return Ok(());
+        let refused = store.keys(PREFIX).err();
+        return check(matches!(refused, Some(Error::Unsupported { .. })), || format!("it answered {refused:?}"));
     }
     let keys = timed("keys, by prefix", files.len(), 0, || {
         Ok(store.keys(PREFIX)?.collect::<std::result::Result<BTreeSet<_>, _>>()?)
@@ -167,7 +168,8 @@ fn read_back(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Resul
     let values = timed("get_many", files.len(), bytes, || Ok(store.get_many(files.keys())?))?;
     let mut changed = 0;
     for ((key, file), value) in files.iter().zip(values) {
-        let value = value.ok_or_else(|| format!("{key} is not there"))?;
+        let value = value
+            .ok_or_else(|| format!("{key} is not there; a store that evicts has too little memory for this folder"))?;
         if value == fs::read(&file.path)? {
             continue;
         }
@@ -289,7 +291,7 @@ fn shorten(path: &str) -> Result<KeyBuf> {
 fn lacks(store: &dyn KeyValueStore, capability: Capability) -> Result<bool> {
     let lacks = !store.capabilities().supports(capability);
     if lacks {
-        say(format_args!("{:<40} {:>8}", capability.to_string(), "lacking"))?;
+        say(format_args!("{:<40} {:>21}", capability.to_string(), "unsupported here"))?;
     }
     Ok(lacks)
 }
