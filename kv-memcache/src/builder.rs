@@ -173,7 +173,7 @@ impl MemcacheStoreBuilder {
     }
 
     /// Makes the store and a first connection to each server, so that all are known to answer, and to be such as will do:
-    /// memcached 1.6.10 or newer.
+    /// memcached 1.6.13 or newer.
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had to one of

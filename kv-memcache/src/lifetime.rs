@@ -1,7 +1,8 @@
 //! How lifetimes are told to memcached, whose clock ticks once a second.
 //!
-//! An entry that is given `n` seconds goes with the `n`th tick from then on, after more than `n - 1` seconds and at most `n`. So
-//! that none goes early (T2), a lifetime is sent as the next larger whole number of seconds and one more.
+//! An entry that is given `n` seconds goes with the `n`th tick from then on: as ticks are a second apart, after more than `n - 1`
+//! seconds and at most `n`. But now and then the clock makes two ticks in one, since its timer is a little slow, and then it is a
+//! second less. So that none goes early (T2), a lifetime is sent in whole seconds, rounded up, and two more.
 //!
 //! More than 30 days the server takes for a Unix time, a signed 32-bit number, by its own clock ([protocol.txt], "Expiration
 //! times"). That is what it is sent then: the server's time, as it told it when the connection was made, and how long ago
@@ -13,11 +14,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kv_core::Remaining;
 
-/// How many seconds more than its whole seconds a lifetime is sent with.
+/// How many seconds are added to a lifetime that was rounded up.
 const ADDED: u32 = 2;
 
-/// How late an entry may go.
-pub(crate) const RESOLUTION: Duration = Duration::from_secs(ADDED as u64);
+/// How late an entry may go: by these, and by what it was rounded up.
+pub(crate) const RESOLUTION: Duration = Duration::from_secs(ADDED as u64 + 1);
 
 /// The most seconds that the server takes for a number of seconds.
 const LONGEST_COUNT: u32 = 60 * 60 * 24 * 30;
@@ -43,7 +44,7 @@ impl Lifetime {
     /// The lifetime for an entry that is to live this long; `None` is for ever.
     pub(crate) fn new(ttl: Option<Duration>) -> Self {
         let Some(ttl) = ttl else { return Self::Forever };
-        match u32::try_from(ttl.as_secs()).ok().and_then(|seconds| seconds.checked_add(ADDED)) {
+        match u32::try_from(whole_seconds(ttl)).ok().and_then(|seconds| seconds.checked_add(ADDED)) {
             _ if ttl.is_zero() => Self::Zero,
             Some(count @ ..=LONGEST_COUNT) => Self::Count(count),
             _ => Self::Until(ttl),
@@ -59,6 +60,11 @@ impl Lifetime {
             Ok(count) => Self::Until(Duration::from_secs(u64::from(count - 1))),
         }
     }
+}
+
+/// In seconds, rounded up.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 /// What remains of a lifetime, of which the server says that this many seconds are left.
@@ -96,7 +102,7 @@ impl Clock {
 
     /// The Unix time at which an entry has to go that is to live this long from now; `None` if that does not fit.
     pub(crate) fn end_of(&self, ttl: Duration, now: Instant) -> Option<u32> {
-        let seconds = now.saturating_duration_since(self.at).checked_add(ttl)?.as_secs();
+        let seconds = whole_seconds(now.saturating_duration_since(self.at).checked_add(ttl)?);
         let end = self.told.checked_add(seconds)?.checked_add(u64::from(ADDED))?;
         u32::try_from(end).ok().filter(|_| end <= LAST_SECOND)
     }
@@ -108,15 +114,15 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     const MONTH: Duration = Duration::from_secs(LONGEST_COUNT as u64);
-    const LONGEST_COUNTED: Duration = Duration::from_secs(LONGEST_COUNT as u64 - 2);
+    const LONGEST_COUNTED: Duration = Duration::from_secs((LONGEST_COUNT - ADDED) as u64);
 
     #[test]
-    fn a_lifetime_is_more_seconds_than_it_has_and_at_most_two_more() {
+    fn a_lifetime_is_rounded_up_and_two_seconds_are_added() {
         let sent = |ttl| Lifetime::new(Some(ttl));
-        assert_eq!(sent(Duration::from_nanos(1)), Lifetime::Count(2));
-        assert_eq!(sent(Duration::from_millis(999)), Lifetime::Count(2));
+        assert_eq!(sent(Duration::from_nanos(1)), Lifetime::Count(3));
+        assert_eq!(sent(Duration::from_millis(999)), Lifetime::Count(3));
         assert_eq!(sent(SECOND), Lifetime::Count(3));
-        assert_eq!(sent(Duration::from_millis(1001)), Lifetime::Count(3));
+        assert_eq!(sent(Duration::from_millis(1001)), Lifetime::Count(4));
         assert_eq!(sent(Duration::ZERO), Lifetime::Zero);
         assert_eq!(Lifetime::new(None), Lifetime::Forever);
     }
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!(clock.end_of(Duration::from_secs(483_645), asked + SECOND), None);
         assert_eq!(clock.end_of(Duration::MAX, asked), None);
         assert_eq!(clock.end_of(SECOND * 3 / 2, asked + SECOND / 2), Some(2_147_000_004));
+        assert_eq!(clock.end_of(SECOND * 3 / 2, asked + SECOND), Some(2_147_000_005));
     }
 
     #[test]

@@ -19,8 +19,8 @@ const IDLE: Duration = Duration::from_micros(50);
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
 
-/// The oldest server that will do: since then the meta commands are what they are.
-const OLDEST: [u32; 3] = [1, 6, 10];
+/// The oldest server that will do: before it the meta commands were other ones (1.6.10), and told wrong versions of entries.
+const OLDEST: [u32; 3] = [1, 6, 13];
 
 /// The first server whose misses say which command they belong to.
 const TAGS_MISSES: [u32; 3] = [1, 6, 18];
@@ -342,10 +342,10 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for older in ["1.4.39", "1.6.9", "1.6.9-rc1", "1.6", "1", "0.9.20", "1.5.22_5_gabc"] {
+        for older in ["1.4.39", "1.6.12", "1.6.9-rc1", "1.6", "1", "0.9.20", "1.5.22_5_gabc"] {
             assert!(numbers_of(older) < OLDEST, "{older}");
         }
-        for newer in ["1.6.10", "1.6.18", "1.6.100", "1.7", "2.0.0-beta", "10", "unknown", ""] {
+        for newer in ["1.6.13", "1.6.18", "1.6.100", "1.7", "2.0.0-beta", "10", "unknown", ""] {
             assert!(numbers_of(newer) >= OLDEST, "{newer}");
         }
     }

@@ -162,7 +162,7 @@ impl KeyValueStore for MemcacheStore {
 
     /// Everything but listing and, unless [the builder](MemcacheStoreBuilder::contains) was told otherwise, contains.
     ///
-    /// Lifetimes are at most 2 s late. The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter
+    /// Lifetimes are at most 2 s late, those with a fraction of a second at most 3 s. The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter
     /// each day; and at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
         let capabilities = Capabilities::builder()

@@ -23,7 +23,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use kv_conformance::BoxError;
 use kv_conformance::server::{Place, Server};
@@ -85,6 +85,7 @@ impl Memcached {
         Self::start_as(Kind::Tcp, extra)
     }
 
+    /// `MEMCACHED` in the environment is another program than the one in the path.
     pub(crate) fn start_as(kind: Kind, extra: &[&str]) -> Self {
         let certificates = kind.has_tls().then(Certificates::make);
         let files = certificates.as_ref().map(|all| (all.ca.clone(), all.server.clone()));
@@ -127,7 +128,8 @@ impl Memcached {
             let ours = stats(place, kind)?.iter().any(|line| *line == format!("STAT pid {pid}"));
             if ours { Ok(()) } else { Err("another server answers".into()) }
         };
-        let builder = Server::builder("memcached").debian_package("memcached").ports(2).prepare(prepare);
+        let program = env::var_os("MEMCACHED").unwrap_or_else(|| "memcached".into());
+        let builder = Server::builder(program).debian_package("memcached").ports(2).prepare(prepare);
         let server = builder.args(arguments).ready(ready).start().unwrap();
         Self { server, kind, certificates }
     }
