@@ -19,6 +19,9 @@ const IDLE: Duration = Duration::from_micros(50);
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
 
+/// More lines than this are no reply to `stats`: 1.6.18 sends 90.
+const MOST_STATS: usize = 1000;
+
 /// The oldest server that will do: before it the meta commands were other ones (1.6.10), and told wrong versions of entries.
 const OLDEST: [u32; 3] = [1, 6, 13];
 
@@ -139,7 +142,7 @@ impl Link {
 
     /// Receives the reply to a `stats`, and shows each name and value.
     fn receive_stats(&mut self, mut show: impl FnMut(&str, &str)) -> Result<(), Fault> {
-        loop {
+        for _ in 0..MOST_STATS {
             reply::receive_line(&mut self.reader, &mut self.line)?;
             if self.line == b"END" {
                 return Ok(());
@@ -151,6 +154,7 @@ impl Link {
             let (name, value) = line.strip_prefix("STAT ").ok_or(Fault::OutOfStep)?.split_once(' ').unwrap_or_default();
             show(name, value);
         }
+        Err(Fault::OutOfStep)
     }
 
     /// The largest item that the server takes, in bytes.
@@ -183,10 +187,8 @@ impl Link {
         }
         let mut replies = Vec::with_capacity(request.shapes().len());
         for shape in request.shapes() {
-            match reply::receive(&mut self.reader, &mut self.line, shape, self.server.tags_misses) {
-                Ok(reply) => replies.push(reply),
-                Err(fault) => return Err(refusal_before(replies, fault)),
-            }
+            let About { tags_misses, largest_item, .. } = self.server;
+            replies.push(reply::receive(&mut self.reader, &mut self.line, shape, tags_misses, largest_item)?);
         }
         self.end_exchange()?;
         Ok(replies)
@@ -217,13 +219,6 @@ impl Link {
     fn channel_mut(&mut self) -> &mut Channel {
         self.reader.get_mut()
     }
-}
-
-/// A server that refuses something may close the connection after it has said so.
-fn refusal_before(replies: Vec<Reply>, fault: Fault) -> Fault {
-    let refusal =
-        replies.into_iter().find_map(|reply| if let Reply::Refused(refusal) = reply { Some(refusal) } else { None });
-    refusal.map_or(fault, Fault::Refused)
 }
 
 /// Why there is no connection. A certificate that is not accepted will not be the next time either.

@@ -52,12 +52,13 @@ pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>
     Ok(())
 }
 
-/// Receives the reply to a command. Misses have tags where `tags_misses`.
+/// Receives the reply to a command. Misses have tags where `tags_misses`, and no value is as large as the largest item.
 pub(crate) fn receive(
     reader: &mut BufReader<impl Read>,
     line: &mut Vec<u8>,
     shape: &Shape,
     tags_misses: bool,
+    largest_item: u64,
 ) -> Result<Reply, Fault> {
     receive_line(reader, line)?;
     if let Some(refusal) = Refusal::parse(line) {
@@ -88,7 +89,11 @@ pub(crate) fn receive(
         }
     }
     if head.rc() == ReturnCode::Va {
-        hit.value = receive_value(reader, value_length(line)?)?;
+        let length = value_length(line)?;
+        if length as u64 >= largest_item {
+            return Err(Fault::OutOfStep);
+        }
+        hit.value = receive_value(reader, length)?;
     }
     Ok(Reply::Hit(hit))
 }
@@ -120,7 +125,7 @@ mod tests {
     const DONE: Shape = Shape { hit: ReturnCode::Hd, misses: &[ReturnCode::Ns], flags: "", tag: 7 };
 
     fn receive_from(text: &str, shape: &Shape, tags_misses: bool) -> Result<Reply, Fault> {
-        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), shape, tags_misses)
+        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), shape, tags_misses, 1 << 20)
     }
 
     #[test]
@@ -157,6 +162,7 @@ mod tests {
             "VA -1 O7\r\nv\r\n",
             "VA x O7\r\nv\r\n",
             "VA 99999999999 O7\r\nv\r\n",
+            "VA 1048576 O7\r\nv\r\n",
             "VA 1 O7\r\nvv\r\n",
             "HD O7\r\n",
             "NS O7\r\n",
