@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
+use socket2::SockAddr;
 use url::{Host, Url};
 
 /// The port of memcached, as [IANA](https://www.iana.org/assignments/service-names-port-numbers) has it.
@@ -41,8 +42,9 @@ impl Credentials {
         if user.is_empty() || user.contains([' ', ':']) || has_line_end(&user) {
             return Err("the user has to be some characters, without a space or a colon");
         }
-        if password.is_empty() || has_line_end(&password) {
-            return Err("the password has to be some characters of one line");
+        // Up to some version what comes after a space is ignored.
+        if password.is_empty() || password.contains(' ') || has_line_end(&password) {
+            return Err("the password has to be some characters, without a space");
         }
         Ok(Self { user, password })
     }
@@ -103,6 +105,18 @@ impl Address {
         };
         Ok(Self { place, tls, credentials })
     }
+
+    /// Whether there can be a server at all.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        match &self.place {
+            Place::Unix(path) if SockAddr::unix(path).is_err() => Err("the path is too long for a unix socket"),
+            #[cfg(feature = "tls")]
+            Place::Tcp { host, .. } if self.tls && crate::tls::name(host).is_err() => {
+                Err("its host is no name that a certificate could have")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
@@ -137,8 +151,8 @@ mod tests {
 
     #[test]
     fn user_and_password_are_decoded() {
-        let credentials = Address::parse("memcache://us%40er:s%2Fcret%20s@h").unwrap().credentials.unwrap();
-        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("us@er", "s/cret s"));
+        let credentials = Address::parse("memcache://us%40er:s%2Fcret@h").unwrap().credentials.unwrap();
+        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("us@er", "s/cret"));
     }
 
     #[test]
@@ -160,6 +174,7 @@ mod tests {
             "memcache://h%FF",
             "memcache://a%20b:hush@h",
             "memcache://a:hush%0A@h",
+            "memcache://a:hush%20hush@h",
             "memcache+tls:///hush",
             "memcache://u:hush@/path",
             "memcache://h1:11211,h2:11211",

@@ -1,8 +1,10 @@
 //! Batches: a command for each key, many in one round trip to each server.
 
-use kv_core::{Error, Key, Result};
+use std::panic::resume_unwind;
+use std::thread;
 
-use crate::fault::Fault;
+use kv_core::{Key, Result};
+
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::request::{Command, Request};
@@ -19,13 +21,12 @@ const FULL_OF_WRITES: usize = 1 << 20;
 const FULL_OF_READS: usize = 32 * 1024;
 
 /// A command, the key that it is about, and its index in the batch.
-type Item<'a> = (usize, Key<'a>, Command<'a>);
+pub(crate) type Item<'a> = (usize, Key<'a>, Command<'a>);
 
 impl MemcacheStore {
-    /// Sends commands, in chunks, to one server after the other; a reply to each, in the order of the commands.
+    /// Sends commands, in chunks, to all servers at once; a reply to each, in the order of the commands.
     ///
-    /// A server that fails does not keep the others from getting their part; the first error is returned then. Only after one
-    /// that was waited for in vain nothing more is tried: to wait for each would take more than the limits allow (N1).
+    /// A server that fails, or is silent, does not keep the others from getting their part.
     pub(crate) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
         let nodes = self.servers().all();
         let mut replies = vec![Reply::Miss; commands.len()];
@@ -36,24 +37,50 @@ impl MemcacheStore {
             }
         }
         let mut first_error = None;
-        for (node, group) in nodes.iter().zip(groups) {
-            if let Err((error, took_all_time)) = self.pipeline_to(node, &group, &mut replies) {
-                first_error.get_or_insert(error);
-                if took_all_time {
-                    break;
+        for answer in self.exchange_with_all(nodes.iter().zip(&groups).filter(|(_, group)| !group.is_empty())) {
+            match answer {
+                Ok(answer) => {
+                    for (index, reply) in answer {
+                        if let Some(place) = replies.get_mut(index) {
+                            *place = reply;
+                        }
+                    }
                 }
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
         first_error.map_or(Ok(replies), Err)
     }
 
-    /// An error comes with whether a limit passed before it.
-    fn pipeline_to(&self, node: &Node, mut left: &[Item<'_>], replies: &mut [Reply]) -> Result<(), (Error, bool)> {
+    /// This thread turns to the first server, others to the rest. If there are none to be had, this one does it all.
+    fn exchange_with_all<'a>(
+        &'a self,
+        mut groups: impl Iterator<Item = (&'a Node, &'a Vec<Item<'a>>)>,
+    ) -> Vec<Result<Vec<(usize, Reply)>>> {
+        let Some((node, group)) = groups.next() else { return Vec::new() };
+        thread::scope(|scope| {
+            let threads: Vec<_> = groups
+                .map(|(node, group)| {
+                    let thread = thread::Builder::new().name("kv-memcache-batch".into());
+                    (node, group, thread.spawn_scoped(scope, move || self.exchange_with(node, group)))
+                })
+                .collect();
+            let mut answers = vec![self.exchange_with(node, group)];
+            answers.extend(threads.into_iter().map(|(node, group, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => self.exchange_with(node, group),
+            }));
+            answers
+        })
+    }
+
+    fn exchange_with(&self, node: &Node, mut left: &[Item<'_>]) -> Result<Vec<(usize, Reply)>> {
+        let mut replies = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let mut request = Request::new(self.tags(CHUNK));
             let mut count = 0;
-            for &(_, key, command) in left.iter().take(CHUNK) {
-                request.add(key, command).map_err(|fault| (self.error(node, fault, Some(key), false), false))?;
+            for &(index, key, command) in left.iter().take(CHUNK) {
+                request.add(key, command).map_err(|fault| self.error(node, fault, &[(index, key, command)]))?;
                 count += 1;
                 if request.len() >= if request.writes() { FULL_OF_WRITES } else { FULL_OF_READS } {
                     break;
@@ -61,28 +88,11 @@ impl MemcacheStore {
             }
             let (chunk, rest) = left.split_at(count);
             left = rest;
-            let answer = node.exchange(&mut request).map_err(|fault| {
-                let took_all_time = fault.took_all_time();
-                (self.chunk_error(node, fault, chunk, request.writes()), took_all_time)
-            })?;
-            for (&(index, key, command), reply) in chunk.iter().zip(answer) {
-                let reply = self.no_refusal(node, reply, key, command).map_err(|error| (error, false))?;
-                if let Some(place) = replies.get_mut(index) {
-                    *place = reply;
-                }
+            let answer = node.exchange(&mut request).map_err(|fault| self.error(node, fault, chunk))?;
+            for (item, reply) in chunk.iter().zip(answer) {
+                replies.push((item.0, self.no_refusal(node, reply, *item)?));
             }
         }
-        Ok(())
-    }
-
-    fn chunk_error(&self, node: &Node, fault: Fault, chunk: &[Item<'_>], writes: bool) -> Error {
-        if let Fault::ItemTooLarge { index, limit } = fault
-            && let Some(&(_, key, command)) = chunk.get(index)
-        {
-            return self.too_large(key, command, limit);
-        }
-        // A key is named only where it is the one that failed.
-        let only = if let [(_, key, _)] = chunk { Some(*key) } else { None };
-        self.error(node, fault, only, writes)
+        Ok(replies)
     }
 }

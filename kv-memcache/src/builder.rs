@@ -10,14 +10,15 @@ use crate::MemcacheStore;
 use crate::Tls;
 use crate::address::{Address, Credentials};
 use crate::fault::Limits;
-use crate::node::{Dialer, Node};
+use crate::link;
+use crate::node::{self, Dialer, Node};
 use crate::servers::Servers;
 
 /// What memcached takes unless its option `-I` says otherwise.
 const LARGEST_ITEM: u64 = 1 << 20;
 
 /// The least and the most that memcached's option `-I` takes.
-const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
+const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=link::LARGEST_ITEM;
 
 /// In less than this no thread can be relied upon to do anything.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
@@ -191,6 +192,9 @@ impl MemcacheStoreBuilder {
     /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit of zero, a feature that is not compiled in.
     pub fn build(self) -> Result<MemcacheStore> {
         let addresses = self.check()?;
+        let threads = node::threads().map_err(|error| {
+            Error::Unavailable(Failure::new("memcache", "there is no thread to be had").caused_by(error))
+        })?;
         #[cfg(feature = "tls")]
         let tls = match addresses.first() {
             Some(first) if first.tls => {
@@ -217,7 +221,7 @@ impl MemcacheStoreBuilder {
                 tls: tls.clone(),
                 limits: settings.limits,
             };
-            Node::new(dialer, self.pool_size)
+            Node::new(dialer, self.pool_size, threads)
         };
         let servers = Servers::new(addresses.into_iter().map(node).collect());
         Ok(MemcacheStore::new(label, settings, servers))
@@ -256,6 +260,7 @@ impl MemcacheStoreBuilder {
 
     fn address(&self, url: &str) -> Result<Address> {
         let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
+        address.check().map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
         if address.tls && cfg!(not(feature = "tls")) {
             return Err(unfit("the URL wants TLS: compile kv-memcache with its feature `tls`"));
         }

@@ -19,8 +19,8 @@ pub(crate) enum Fault {
     Unfit { advice: String, cause: Option<io::Error> },
     /// The command of this index has an item that is larger than the server takes, which is so many bytes. Nothing was sent.
     ItemTooLarge { index: usize, limit: u64 },
-    /// By the clock of the server a lifetime ends after what can be expressed. Nothing was sent.
-    BeyondLastSecond,
+    /// The command of this index has a lifetime that ends, by the clock of the server, after what can be expressed. Nothing was sent.
+    TtlTooLong { index: usize, longest: Duration },
     /// The connection failed. Whether anything had been sent by then.
     Broken { cause: io::Error, sent: bool },
     /// What came is not the reply to this request.
@@ -39,7 +39,20 @@ impl Refusal {
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let kind = line.split(|&byte| byte == b' ').next()?;
         let is_error = matches!(kind, b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR");
-        is_error.then(|| Self(String::from_utf8_lossy(line).into_owned()))
+        // Those of memcached are short and quote nothing. What is not so is not to be shown.
+        let text = str::from_utf8(line).ok().filter(|text| text.len() <= 100 && !text.contains(char::is_control));
+        is_error.then(|| Self(text.unwrap_or("an error that is not one of memcached's").to_owned()))
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_of_too_many(&self) -> bool {
+        self.0.contains("Too many open connections")
+    }
+
+    /// What it means in reply to user and password.
+    pub(crate) fn to_credentials(&self) -> Self {
+        let is_that = self.0.contains("unauthenticated");
+        if is_that { Self("CLIENT_ERROR authentication failure".into()) } else { self.clone() }
     }
 
     /// How it is explained, and whether trying again may help.
@@ -103,13 +116,9 @@ impl Fault {
         matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
     }
 
-    /// Whether it came of waiting until a limit had passed.
-    pub(crate) fn took_all_time(&self) -> bool {
-        match self {
-            Self::PoolExhausted => true,
-            Self::NotConnected(cause) | Self::Broken { cause, .. } => cause.kind() == io::ErrorKind::TimedOut,
-            _ => false,
-        }
+    /// Whether the server did not answer in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
     }
 
     /// What a caller is told.
@@ -152,10 +161,9 @@ impl Fault {
                 let message = format!("the server takes items of up to {limit} bytes, and this one has more");
                 Error::Backend(failure(&message, None))
             }
-            Self::BeyondLastSecond => {
-                let message = "by the clock of the server this lifetime ends after 19 January 2038, which memcached cannot \
-                    express; see whether its clock is right";
-                Error::Backend(failure(message, None))
+            Self::TtlTooLong { longest, .. } => {
+                let message = format!("by the clock of the server {longest:?} is the longest lifetime");
+                Error::Backend(failure(&message, None))
             }
             Self::Unusable(refusal) | Self::Refused(refusal) => {
                 let (message, transient) = refusal.explain();

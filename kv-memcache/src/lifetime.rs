@@ -38,6 +38,8 @@ pub(crate) enum Lifetime {
     Count(u32),
     /// Until this long from now by the server's clock.
     Until(Duration),
+    /// Until so many seconds from now by the server's clock, or its last one.
+    UntilOriginal(u32),
 }
 
 impl Lifetime {
@@ -56,8 +58,7 @@ impl Lifetime {
         match u32::try_from(seconds_left) {
             Err(_) => Self::Forever,
             Ok(count @ ..=LONGEST_COUNT) => Self::Count(count.max(1)),
-            // With what is added to it that is a second more than is left, as the clock may be about to tick.
-            Ok(count) => Self::Until(Duration::from_secs(u64::from(count - 1))),
+            Ok(count) => Self::UntilOriginal(count),
         }
     }
 }
@@ -81,30 +82,57 @@ pub(crate) fn longest() -> Duration {
 }
 
 fn longest_at(now: SystemTime) -> Duration {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // A second for that which has begun.
-    let left = LAST_SECOND.saturating_sub(now + u64::from(ADDED) + 1);
-    Duration::from_secs((left / DAY * DAY).max(u64::from(LONGEST_COUNT - ADDED)))
+    let left = longest_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_add(1));
+    let days = Duration::from_secs(left.as_secs() / DAY * DAY);
+    days.max(longest_from(LAST_SECOND))
+}
+
+/// The longest lifetime from this Unix time on.
+fn longest_from(now: u64) -> Duration {
+    let left = LAST_SECOND.saturating_sub(now.saturating_add(ADDED.into()));
+    Duration::from_secs(left.max(u64::from(LONGEST_COUNT - ADDED)))
 }
 
 /// The time of a server, as it told it once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     told: u64,
-    at: Instant,
+    asked_at: Instant,
+    /// The same by the other clock, which goes on while the machine sleeps.
+    asked_at_time: SystemTime,
 }
 
 impl Clock {
     /// A clock that shows this Unix time, in reply to a question that was asked then.
     pub(crate) fn new(told: u64, asked_at: Instant) -> Self {
-        Self { told, at: asked_at }
+        let since = asked_at.elapsed();
+        Self { told, asked_at, asked_at_time: SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH) }
     }
 
-    /// The Unix time at which an entry has to go that is to live this long from now; `None` if that does not fit.
-    pub(crate) fn end_of(&self, ttl: Duration, now: Instant) -> Option<u32> {
-        let seconds = whole_seconds(now.saturating_duration_since(self.at).checked_add(ttl)?);
-        let end = self.told.checked_add(seconds)?.checked_add(u64::from(ADDED))?;
-        u32::try_from(end).ok().filter(|_| end <= LAST_SECOND)
+    /// Whether it can still be relied upon: clocks of two machines do not run alike for long, and this one stands still while its
+    /// machine sleeps.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        const LONG: Duration = Duration::from_secs(600);
+        const APART: Duration = Duration::from_secs(1);
+        let age = now.saturating_duration_since(self.asked_at);
+        let age_by_time = self.asked_at_time.elapsed();
+        age <= LONG && age_by_time.is_ok_and(|age_by_time| age_by_time.abs_diff(age) <= APART)
+    }
+
+    /// The Unix time at which an entry with such a lifetime has to go. If that cannot be expressed, the longest one that can.
+    pub(crate) fn end_of(&self, lifetime: Lifetime, now: Instant) -> Result<u64, Duration> {
+        let age = now.saturating_duration_since(self.asked_at);
+        let end = |lifetime: Duration| self.told.saturating_add(whole_seconds(age.saturating_add(lifetime)));
+        match lifetime {
+            Lifetime::UntilOriginal(seconds) => Ok(end(Duration::from_secs(seconds.into())).min(LAST_SECOND)),
+            Lifetime::Until(ttl) => {
+                let end = end(ttl).saturating_add(ADDED.into());
+                let now = self.told.saturating_add(whole_seconds(age));
+                if end <= LAST_SECOND { Ok(end) } else { Err(longest_from(now)) }
+            }
+            Lifetime::Forever | Lifetime::Zero | Lifetime::Count(_) => Ok(0),
+        }
     }
 }
 
@@ -143,20 +171,37 @@ mod tests {
         assert_eq!(Lifetime::of_copy(7), Lifetime::Count(7));
         let asked = Instant::now();
         let clock = Clock::new(2_000_000_000, asked);
-        let Lifetime::Until(ttl) = Lifetime::of_copy(3_000_000) else { panic!("that is no count any more") };
-        assert_eq!(clock.end_of(ttl, asked), Some(2_003_000_001));
+        assert_eq!(clock.end_of(Lifetime::of_copy(3_000_000), asked), Ok(2_003_000_000));
+        assert_eq!(clock.end_of(Lifetime::of_copy(200_000_000), asked), Ok(LAST_SECOND));
     }
 
     #[test]
     fn the_end_is_by_the_servers_clock_and_not_beyond_2038() {
         let asked = Instant::now();
-        let clock = Clock::new(2_147_000_000, asked);
-        assert_eq!(clock.end_of(Duration::from_secs(483_645), asked), Some(2_147_483_647));
-        assert_eq!(clock.end_of(Duration::from_secs(483_646), asked), None);
-        assert_eq!(clock.end_of(Duration::from_secs(483_645), asked + SECOND), None);
-        assert_eq!(clock.end_of(Duration::MAX, asked), None);
-        assert_eq!(clock.end_of(SECOND * 3 / 2, asked + SECOND / 2), Some(2_147_000_004));
-        assert_eq!(clock.end_of(SECOND * 3 / 2, asked + SECOND), Some(2_147_000_005));
+        let clock = Clock::new(2_100_000_000, asked);
+        let end = |ttl, now| clock.end_of(Lifetime::Until(ttl), now);
+        let longest = Duration::from_secs(47_483_645);
+        assert_eq!(end(longest, asked), Ok(2_147_483_647));
+        assert_eq!(end(longest + SECOND, asked), Err(longest));
+        assert_eq!(end(longest, asked + SECOND / 2), Err(Duration::from_secs(47_483_644)));
+        assert_eq!(end(Duration::MAX, asked), Err(longest));
+        assert_eq!(end(SECOND * 3 / 2, asked + SECOND / 2), Ok(2_100_000_004));
+        assert_eq!(end(SECOND * 3 / 2, asked + SECOND), Ok(2_100_000_005));
+        let late = Clock::new(LAST_SECOND, asked);
+        assert_eq!(late.end_of(Lifetime::Until(MONTH), asked), Err(LONGEST_COUNTED));
+    }
+
+    #[test]
+    fn a_clock_that_was_read_long_ago_is_not_relied_upon() {
+        let asked = Instant::now();
+        let clock = Clock::new(2_000_000_000, asked);
+        assert!(clock.is_fresh(asked));
+        assert!(!clock.is_fresh(asked + Duration::from_secs(601)));
+        // As if this machine had slept meanwhile.
+        let slept = Clock { asked_at_time: clock.asked_at_time.checked_sub(10 * SECOND).unwrap(), ..clock };
+        assert!(!slept.is_fresh(asked));
+        let set_back = Clock { asked_at_time: clock.asked_at_time + 10 * SECOND, ..clock };
+        assert!(!set_back.is_fresh(asked));
     }
 
     #[test]

@@ -19,6 +19,9 @@ const IDLE: Duration = Duration::from_micros(50);
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
 
+/// The most that memcached's option `-I` takes.
+pub(crate) const LARGEST_ITEM: u64 = 1 << 30;
+
 /// More lines than this are no reply to `stats`: 1.6.18 sends 90.
 const MOST_STATS: usize = 1000;
 
@@ -84,6 +87,8 @@ impl Link {
         link.greet(credentials, now, deadline).map_err(|fault| match fault {
             Fault::Broken { cause, .. } => not_connected(cause),
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of memcached"),
+            // memcached goes on to the next command, and for that it says that nobody is known yet.
+            Fault::Refused(refusal) if credentials.is_some() => Fault::Unusable(refusal.to_credentials()),
             Fault::Refused(refusal) => Fault::Unusable(refusal),
             other => other,
         })?;
@@ -133,7 +138,7 @@ impl Link {
             ));
         }
         self.server = About {
-            largest_item: item_size_max.ok_or(Fault::OutOfStep)?,
+            largest_item: item_size_max.map(|size: u64| size.min(LARGEST_ITEM)).ok_or(Fault::OutOfStep)?,
             clock: Clock::new(time.ok_or(Fault::OutOfStep)?, now),
             tags_misses: numbers >= TAGS_MISSES,
         };
@@ -160,6 +165,15 @@ impl Link {
     /// The largest item that the server takes, in bytes.
     pub(crate) fn largest_item(&self) -> u64 {
         self.server.largest_item
+    }
+
+    pub(crate) fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    /// Whether it can be told what time it is for the server.
+    pub(crate) fn knows_the_time(&self, now: Instant) -> bool {
+        self.server.clock.is_fresh(now)
     }
 
     /// Whether the connection may be used now: it was used just before, or it has neither been closed nor brought anything that
@@ -206,14 +220,17 @@ impl Link {
     /// A server that closes a connection before it has all of a request may have said why.
     fn why_not_sent(&mut self, cause: io::Error) -> Fault {
         let sent = self.channel_mut().has_sent();
-        let may_have_said = sent && cause.kind() != io::ErrorKind::TimedOut;
-        if may_have_said
-            && reply::receive_line(&mut self.reader, &mut self.line).is_ok()
-            && let Some(refusal) = Refusal::parse(&self.line)
-        {
-            return Fault::Refused(refusal);
+        if !sent || cause.kind() == io::ErrorKind::TimedOut {
+            return Fault::Broken { cause, sent };
         }
-        Fault::Broken { cause, sent }
+        match reply::receive_line(&mut self.reader, &mut self.line) {
+            Ok(()) => Refusal::parse(&self.line).map_or(Fault::Broken { cause, sent }, Fault::Refused),
+            #[cfg(feature = "tls")]
+            Err(Fault::Broken { cause: said, .. }) if tls::advice(&said).is_some() => {
+                Fault::Broken { cause: said, sent }
+            }
+            Err(_) => Fault::Broken { cause, sent },
+        }
     }
 
     fn channel_mut(&mut self) -> &mut Channel {
@@ -224,8 +241,16 @@ impl Link {
 /// Why there is no connection. A certificate that is not accepted will not be the next time either.
 fn not_connected(cause: io::Error) -> Fault {
     #[cfg(feature = "tls")]
+    if let Some(refusal) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Refusal>()) {
+        return Fault::Unusable(refusal.clone());
+    }
+    #[cfg(feature = "tls")]
     if let Some(advice) = tls::advice(&cause) {
         return Fault::Unfit { advice: advice.into(), cause: Some(cause) };
+    }
+    if matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
+        let hint = "the server closed the connection at once; does it want TLS (`memcache+tls://`), or what is it?";
+        return Fault::NotConnected(io::Error::new(cause.kind(), hint));
     }
     Fault::NotConnected(cause)
 }

@@ -1,9 +1,10 @@
 //! One server, and the pool of connections to it.
 
 use std::convert::Infallible;
-use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use std::{fmt, io, thread};
 
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 use scheduled_thread_pool::ScheduledThreadPool;
@@ -70,15 +71,26 @@ pub(crate) struct Node {
     pool: Pool<Slots>,
     /// What messages call it.
     name: String,
+    made_at: Instant,
+    /// Connections that were used last before this, in nanoseconds since the node was made, are not trusted any more.
+    distrusted: AtomicU64,
+}
+
+/// r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools. An error if there is no
+/// thread to be had.
+pub(crate) fn threads() -> io::Result<&'static Arc<ScheduledThreadPool>> {
+    static THREADS: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
+    if THREADS.get().is_none() {
+        // The pool would panic.
+        drop(thread::Builder::new().spawn(|| {})?.join());
+    }
+    let make = || ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-memcache-pool").build();
+    Ok(THREADS.get_or_init(|| Arc::new(make())))
 }
 
 impl Node {
     /// A node to which there is no connection yet.
-    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
-        // r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools.
-        static THREAD: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
-        let thread =
-            || Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-memcache-pool").build());
+    pub(crate) fn new(dialer: Dialer, pool_size: u32, threads: &Arc<ScheduledThreadPool>) -> Self {
         let pool = Pool::builder()
             .max_size(pool_size)
             // None is made before it is needed: it would be used before one that is connected.
@@ -88,9 +100,9 @@ impl Node {
             .idle_timeout(None)
             .max_lifetime(None)
             .error_handler(Box::new(NopErrorHandler))
-            .thread_pool(Arc::clone(THREAD.get_or_init(thread)))
+            .thread_pool(Arc::clone(threads))
             .build_unchecked(Slots);
-        Self { name: dialer.place.to_string(), dialer, pool }
+        Self { name: dialer.place.to_string(), dialer, pool, made_at: Instant::now(), distrusted: AtomicU64::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -115,9 +127,12 @@ impl Node {
     pub(crate) fn exchange(&self, request: &mut Request<'_>) -> Result<Vec<Reply>, Fault> {
         let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
-        if let Some(mut link) = slot.0.take().filter(|link| link.is_trustworthy(now)) {
+        if let Some(mut link) = slot.0.take().filter(|link| self.trusts(link, request, now)) {
             let result = link.exchange(request, now, now + limit);
             let may_repeat = |fault: &Fault| fault.is_dead_connection() && !(request.writes() && fault.was_sent());
+            if result.as_ref().is_err_and(Fault::is_silence) {
+                self.distrusted.fetch_max(self.stamp(now), Ordering::Relaxed);
+            }
             if !result.as_ref().is_err_and(may_repeat) {
                 slot.0 = Some(link).filter(|_| is_usable_after(&result));
                 return result;
@@ -129,6 +144,18 @@ impl Node {
         slot.0 = Some(link).filter(|_| is_usable_after(&result));
         result
     }
+
+    /// Whether an idle connection may be used for this request. Where one was silent, the path may have forgotten all that were
+    /// made before.
+    fn trusts(&self, link: &Link, request: &Request<'_>, now: Instant) -> bool {
+        self.stamp(link.last_used()) >= self.distrusted.load(Ordering::Relaxed)
+            && (!request.needs_clock() || link.knows_the_time(now))
+            && link.is_trustworthy(now)
+    }
+
+    fn stamp(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.made_at).as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Whether the connection may be used again. An error of the server does not say to which command it belongs: what comes after
@@ -136,7 +163,7 @@ impl Node {
 fn is_usable_after(result: &Result<Vec<Reply>, Fault>) -> bool {
     match result {
         Ok(replies) => !replies.iter().any(|reply| matches!(reply, Reply::Refused(_))),
-        Err(fault) => matches!(fault, Fault::ItemTooLarge { .. } | Fault::BeyondLastSecond),
+        Err(fault) => matches!(fault, Fault::ItemTooLarge { .. } | Fault::TtlTooLong { .. }),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kv_core::Key;
 use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
@@ -109,7 +109,7 @@ impl<'a> Command<'a> {
         MetaCommand::new(operation, key.as_str()).flag(flags)
     }
 
-    fn lifetime(&self) -> Option<Lifetime> {
+    pub(crate) fn lifetime(&self) -> Option<Lifetime> {
         match *self {
             Self::Touch(lifetime) | Self::Put(_, lifetime) | Self::Create(_, lifetime) => Some(lifetime),
             _ => None,
@@ -132,7 +132,7 @@ impl fmt::Display for Lifetime {
             // Gone at once.
             Self::Zero => f.write_str("T-1"),
             Self::Count(seconds) => write!(f, "T{seconds}"),
-            Self::Until(_) => write!(f, "T{:0TIME_DIGITS$}", 0),
+            Self::Until(_) | Self::UntilOriginal(_) => write!(f, "T{:0TIME_DIGITS$}", 0),
         }
     }
 }
@@ -166,8 +166,8 @@ pub(crate) struct Request<'a> {
     /// The long values, and where in `encoded` they belong.
     long: Vec<(usize, &'a [u8])>,
     long_bytes: usize,
-    /// Where in `encoded` there is to be the time at which a lifetime ends.
-    ends: Vec<(usize, Duration)>,
+    /// Where in `encoded` there is to be the time at which a lifetime ends, and the index of the command.
+    ends: Vec<(usize, usize, Lifetime)>,
     shapes: Vec<Shape>,
     /// The index of the command with the largest item, and the size of that.
     largest: (usize, u64),
@@ -196,8 +196,8 @@ impl<'a> Request<'a> {
     pub(crate) fn add(&mut self, key: Key<'_>, command: Command<'a>) -> Result<(), Fault> {
         let line = command.line(key, self.next_tag);
         line.encode_into(&mut self.encoded).map_err(|_| Fault::unfit("the crate memcache does not take this key"))?;
-        if let Some(Lifetime::Until(ttl)) = command.lifetime() {
-            self.ends.push((self.encoded.len() - END_OF_LINE.len() - TIME_DIGITS, ttl));
+        if let Some(lifetime @ (Lifetime::Until(_) | Lifetime::UntilOriginal(_))) = command.lifetime() {
+            self.ends.push((self.encoded.len() - END_OF_LINE.len() - TIME_DIGITS, self.shapes.len(), lifetime));
         }
         if let Some(value) = command.value() {
             let size = item_size(key.len(), value.len() as u64);
@@ -224,10 +224,15 @@ impl<'a> Request<'a> {
         self.encoded.extend_from_slice(END_OF_LINE);
     }
 
+    /// Whether there is a lifetime whose end depends on the clock of the server.
+    pub(crate) fn needs_clock(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
     /// Fills in the times at which lifetimes end by this clock.
     pub(crate) fn set_clock(&mut self, clock: &Clock, now: Instant) -> Result<(), Fault> {
-        for &(at, ttl) in &self.ends {
-            let end = clock.end_of(ttl, now).ok_or(Fault::BeyondLastSecond)?;
+        for &(at, index, lifetime) in &self.ends {
+            let end = clock.end_of(lifetime, now).map_err(|longest| Fault::TtlTooLong { index, longest })?;
             if let Some(digits) = self.encoded.get_mut(at..at + TIME_DIGITS) {
                 digits.copy_from_slice(format!("{end:0TIME_DIGITS$}").as_bytes());
             }
@@ -308,6 +313,8 @@ impl<'a> Request<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use kv_core::key;
 
     use super::*;

@@ -45,7 +45,7 @@ impl Socket {
     pub(crate) fn connect(place: &Place, deadline: Instant) -> io::Result<Self> {
         let raw = match place {
             Place::Tcp { host, port } => connect_to_any(&resolve(host, *port, deadline)?, deadline)?,
-            Place::Unix(path) => connect(Domain::UNIX, &SockAddr::unix(path)?, left(deadline, Instant::now())?)?,
+            Place::Unix(path) => connect_to_unix(&SockAddr::unix(path)?, left(deadline, Instant::now())?)?,
         };
         let none = Duration::ZERO;
         Ok(Self { raw, deadline, now: None, read_timeout: none, write_timeout: none, sent: 0 })
@@ -188,5 +188,16 @@ fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Raw
 fn connect(domain: Domain, address: &SockAddr, limit: Duration) -> io::Result<RawSocket> {
     let raw = RawSocket::new(domain, Type::STREAM, None)?;
     raw.connect_timeout(address, limit)?;
+    Ok(raw)
+}
+
+/// A unix socket is connected, or refused, or waits as a write does until its listener takes more.
+fn connect_to_unix(address: &SockAddr, limit: Duration) -> io::Result<RawSocket> {
+    let raw = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    raw.set_write_timeout(Some(limit))?;
+    raw.connect(address).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
     Ok(raw)
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kv_core::{Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl, Value};
 
 use crate::MemcacheStoreBuilder;
+use crate::batch::Item;
 use crate::builder::Settings;
 use crate::fault::{Fault, Scene};
 use crate::lifetime::{self, Lifetime};
@@ -65,7 +66,7 @@ impl MemcacheStore {
     pub(crate) fn warm_up(&mut self, given: Option<u64>) -> Result<()> {
         let mut least = given.unwrap_or(u64::MAX);
         for node in self.servers.all() {
-            least = least.min(node.warm_up().map_err(|fault| self.error(node, fault, None, false))?);
+            least = least.min(node.warm_up().map_err(|fault| self.error(node, fault, &[]))?);
         }
         self.settings.largest_item = least;
         Ok(())
@@ -90,33 +91,41 @@ impl MemcacheStore {
 
     /// Sends a command; its reply, which is no error of the server.
     fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
-        let node = self.node(key)?;
+        let (node, item) = (self.node(key)?, (0, key, command));
         let mut request = Request::new(self.tags(1));
         let answer = request.add(key, command).and_then(|()| node.exchange(&mut request));
-        match answer {
-            Ok(mut replies) => self.no_refusal(node, replies.pop().unwrap_or(Reply::Miss), key, command),
-            Err(Fault::ItemTooLarge { limit, .. }) => Err(self.too_large(key, command, limit)),
-            Err(fault) => Err(self.error(node, fault, Some(key), command.writes())),
-        }
+        let reply = answer.map_err(|fault| self.error(node, fault, &[item]))?.pop();
+        self.no_refusal(node, reply.unwrap_or(Reply::Miss), item)
     }
 
     /// A reply that is no error of the server.
-    pub(crate) fn no_refusal(&self, node: &Node, reply: Reply, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
+    pub(crate) fn no_refusal(&self, node: &Node, reply: Reply, item: Item<'_>) -> Result<Reply> {
         match reply {
-            Reply::Refused(refusal) => Err(self.error(node, Fault::Refused(refusal), Some(key), command.writes())),
+            Reply::Refused(refusal) => Err(self.error(node, Fault::Refused(refusal), &[item])),
             reply => Ok(reply),
         }
     }
 
-    pub(crate) fn error(&self, node: &Node, fault: Fault, key: Option<Key<'_>>, writes: bool) -> Error {
+    /// What a caller is told of a fault of the exchange of these commands.
+    pub(crate) fn error(&self, node: &Node, fault: Fault, items: &[Item<'_>]) -> Error {
+        let item = |index| items.get(index).copied();
+        if let Fault::ItemTooLarge { index, limit } = fault
+            && let Some((_, key, command)) = item(index)
+        {
+            let size = command.value().map_or(0, <[u8]>::len) as u64;
+            return Error::value_too_large(&self.label, key, size, largest_value(key.len(), limit));
+        }
+        if let Fault::TtlTooLong { index, longest } = fault
+            && let Some((_, key, command)) = item(index)
+            && let Some(Lifetime::Until(ttl)) = command.lifetime()
+        {
+            return Error::invalid_ttl(&self.label, key, ttl, longest);
+        }
         let server = Some(node.name()).filter(|_| self.servers.all().len() > 1);
+        // A key is named only where it is the one that failed.
+        let key = if let [(_, key, _)] = items { Some(*key) } else { None };
+        let writes = items.iter().any(|(_, _, command)| command.writes());
         fault.into_error(&Scene { store: &self.label, server, key, writes, limits: self.settings.limits })
-    }
-
-    /// What a write says whose value would make a larger item than this.
-    pub(crate) fn too_large(&self, key: Key<'_>, command: Command<'_>, largest_item: u64) -> Error {
-        let size = command.value().map_or(0, <[u8]>::len) as u64;
-        Error::value_too_large(&self.label, key, size, largest_value(key.len(), largest_item))
     }
 
     /// How a lifetime is sent (T1, T4).

@@ -1,7 +1,7 @@
 //! TLS, by rustls.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::fault::Refusal;
 use crate::socket::Socket;
 
 pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
@@ -109,11 +110,38 @@ impl Connector {
         Ok(Self(Arc::new(config)))
     }
 
-    pub(crate) fn wrap(&self, host: &str, socket: Socket) -> io::Result<Stream> {
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
-        Ok(StreamOwned::new(connection, socket))
+    /// Speaks TLS on a socket, with whom this name belongs to.
+    pub(crate) fn wrap(&self, host: &str, mut socket: Socket) -> io::Result<Stream> {
+        let mut connection = ClientConnection::new(Arc::clone(&self.0), name(host)?).map_err(io::Error::other)?;
+        while connection.wants_write() {
+            connection.write_tls(&mut socket)?;
+        }
+        // A memcached that takes no more connections says so in clear.
+        let mut first = [0; 256];
+        let length = socket.read(&mut first)?;
+        let mut first = first.get(..length).unwrap_or_default();
+        if first.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(refusal) = first.strip_suffix(b"\r\n").and_then(Refusal::parse).filter(Refusal::is_of_too_many) {
+            return Err(io::Error::other(refusal));
+        }
+        while !first.is_empty() {
+            connection.read_tls(&mut first)?;
+        }
+        let unfit = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        connection.process_new_packets().map_err(unfit)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(stream)
     }
+}
+
+/// A host as certificates name it.
+pub(crate) fn name(host: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).map_err(io::Error::other)
 }
 
 impl fmt::Debug for Connector {
