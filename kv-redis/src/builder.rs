@@ -302,7 +302,8 @@ impl RedisStoreBuilder {
         if self.min_idle > self.pool_size {
             return Err(unfit("min_idle is more than the pool_size"));
         }
-        Ok(())
+        let none = |error| Error::Unavailable(Failure::new("redis", "there is no thread to be had").caused_by(error));
+        crate::node::start_threads().map_err(none)
     }
 
     fn address(&self, url: &str) -> Result<Address> {

@@ -1,9 +1,9 @@
 //! One server, and the pool of connections to it.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use std::{fmt, io, thread};
 
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 use scheduled_thread_pool::ScheduledThreadPool;
@@ -93,6 +93,22 @@ impl ManageConnection for Slots {
     }
 }
 
+/// r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools.
+static THREADS: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
+
+fn make_threads() -> Arc<ScheduledThreadPool> {
+    Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-redis-pool").build())
+}
+
+/// Makes sure that pools can be made: without a thread to be had, that would panic.
+pub(crate) fn start_threads() -> io::Result<()> {
+    if THREADS.get().is_none() {
+        drop(thread::Builder::new().spawn(|| {})?.join());
+        THREADS.get_or_init(make_threads);
+    }
+    Ok(())
+}
+
 pub(crate) struct Node {
     dialer: Dialer,
     pool: Pool<Slots>,
@@ -101,10 +117,6 @@ pub(crate) struct Node {
 impl Node {
     /// A node to which there is no connection yet.
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
-        // r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools.
-        static THREAD: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
-        let thread =
-            || Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-redis-pool").build());
         let pool = Pool::builder()
             .max_size(pool_size)
             // None is made before it is needed: it would be used before one that is connected.
@@ -114,7 +126,7 @@ impl Node {
             .idle_timeout(None)
             .max_lifetime(None)
             .error_handler(Box::new(NopErrorHandler))
-            .thread_pool(Arc::clone(THREAD.get_or_init(thread)))
+            .thread_pool(Arc::clone(THREADS.get_or_init(make_threads)))
             .build_unchecked(Slots);
         Self { dialer, pool }
     }
