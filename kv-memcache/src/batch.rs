@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use kv_core::{Key, Result};
+use kv_core::{Error, Key, Result};
 
 use crate::node::Node;
 use crate::reply::Reply;
@@ -36,7 +36,7 @@ impl MemcacheStore {
                 group.push((index, key, command));
             }
         }
-        let mut first_error = None;
+        let mut worst_error = None;
         for answer in self.exchange_with_all(nodes.iter().zip(&groups).filter(|(_, group)| !group.is_empty())) {
             match answer {
                 Ok(answer) => {
@@ -46,10 +46,14 @@ impl MemcacheStore {
                         }
                     }
                 }
-                Err(error) => first_error = first_error.or(Some(error)),
+                // That something may have happened is more than that something else did not.
+                Err(error) if error.outcome_unknown() => {
+                    worst_error = worst_error.filter(Error::outcome_unknown).or(Some(error));
+                }
+                Err(error) => worst_error = worst_error.or(Some(error)),
             }
         }
-        first_error.map_or(Ok(replies), Err)
+        worst_error.map_or(Ok(replies), Err)
     }
 
     /// This thread turns to the first server, others to the rest. If there are none to be had, this one does it all.

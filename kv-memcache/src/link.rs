@@ -105,7 +105,7 @@ impl Link {
         greeting.extend_from_slice(b"stats\r\nstats settings\r\n");
         self.channel_mut().begin(now, deadline);
         if let Err(cause) = self.channel_mut().write_all(&greeting).and_then(|()| self.channel_mut().flush()) {
-            return Err(self.why_not_sent(cause));
+            return Err(self.why_not_sent(cause, 1));
         }
         if credentials.is_some() {
             reply::receive_line(&mut self.reader, &mut self.line)?;
@@ -197,7 +197,7 @@ impl Link {
         request.set_clock(&self.server.clock, now)?;
         self.channel_mut().begin(now, deadline);
         if let Err(cause) = self.reader.get_mut().send(request) {
-            return Err(self.why_not_sent(cause));
+            return Err(self.why_not_sent(cause, request.shapes().len()));
         }
         let mut replies = Vec::with_capacity(request.shapes().len());
         for shape in request.shapes() {
@@ -217,10 +217,11 @@ impl Link {
         Ok(())
     }
 
-    /// A server that closes a connection before it has all of a request may have said why.
-    fn why_not_sent(&mut self, cause: io::Error) -> Fault {
+    /// A server that closes a connection before it has all of a request may have said why. Of one of several commands that tells
+    /// nothing about the others.
+    fn why_not_sent(&mut self, cause: io::Error, commands: usize) -> Fault {
         let sent = self.channel_mut().has_sent();
-        if !sent || cause.kind() == io::ErrorKind::TimedOut {
+        if !sent || commands > 1 || cause.kind() == io::ErrorKind::TimedOut {
             return Fault::Broken { cause, sent };
         }
         match reply::receive_line(&mut self.reader, &mut self.line) {
