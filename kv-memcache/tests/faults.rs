@@ -1815,6 +1815,34 @@ fn the_later_steps_of_a_copy_and_a_rename_fail_as_writes_do() {
     }
 }
 
+/// A firewall that has forgotten one idle connection has forgotten them all. Each would cost an operation its limit.
+#[test]
+fn after_a_silent_connection_those_that_were_idle_then_are_not_used_any_more() {
+    const CONNECTIONS: u32 = 6;
+    let server = Memcached::start(&[]);
+    let proxy = Proxy::start(server.port());
+    let store = builder(proxy.port()).connect_timeout(PATIENCE).response_timeout(LIMIT + MARGIN);
+    let store = store.pool_size(CONNECTIONS).build().unwrap();
+    let at_once = || {
+        proxy.set(Behaviour::Delay(TRAVEL));
+        let barrier = Barrier::new(CONNECTIONS as usize);
+        side_by_side(0..CONNECTIONS, |_| {
+            barrier.wait();
+            store.get("k").unwrap();
+        });
+    };
+    at_once();
+    let before = proxy.accepted();
+    assert_eq!(before, CONNECTIONS as usize, "each needs one of its own");
+    at_once();
+    assert_eq!(proxy.accepted(), before, "and finds it");
+    proxy.set(Behaviour::HoldReplies);
+    let error = store.get("k").unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+    at_once();
+    assert_eq!(proxy.accepted(), 2 * before, "all have been made anew");
+}
+
 #[test]
 fn a_read_that_timed_out_is_not_sent_again() {
     let (server, proxy) = start();
