@@ -208,10 +208,8 @@ impl Error {
 ///      the write may or may not have happened"
 /// );
 /// ```
-#[derive(Debug)]
 pub struct Failure(Box<Details>);
 
-#[derive(Debug)]
 struct Details {
     store: Box<str>,
     message: Cow<'static, str>,
@@ -219,6 +217,20 @@ struct Details {
     cause: Option<Box<dyn StdError + Send + Sync>>,
     transient: bool,
     outcome_unknown: bool,
+}
+
+/// Without whether it is transient, which for most errors does not depend on it: see [`Error::is_transient`].
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details { store, message, key, cause, outcome_unknown, transient: _ } = &*self.0;
+        f.debug_struct("Failure")
+            .field("store", store)
+            .field("message", message)
+            .field("key", key)
+            .field("cause", cause)
+            .field("outcome_unknown", outcome_unknown)
+            .finish()
+    }
 }
 
 impl Failure {

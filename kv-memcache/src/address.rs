@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 use socket2::SockAddr;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 /// The port of memcached, as [IANA](https://www.iana.org/assignments/service-names-port-numbers) has it.
 const PORT: u16 = 11211;
@@ -67,15 +67,19 @@ pub(crate) struct Address {
 impl Address {
     /// Reads a URL. An error says what is wrong with it, and shows nothing of it: it may hold a password in an unexpected place.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        let url = Url::parse(text).map_err(|_| {
-            "it is not one of memcached (memcache://host:port, memcache+tls://host:port, memcache:///path), or special \
-            characters of user or password are not percent-encoded"
+        if !text.starts_with("memcache://") && !text.starts_with("memcache+tls://") {
+            return Err("it has to begin with memcache:// or memcache+tls://");
+        }
+        let url = Url::parse(text).map_err(|error| match error {
+            ParseError::InvalidPort => {
+                "its port is no number of up to 65535; several servers are given one by one, to `servers` of the builder"
+            }
+            _ => {
+                "it is not one of memcached (memcache://host:port, memcache+tls://host:port, memcache:///path), or special \
+                characters of user or password are not percent-encoded"
+            }
         })?;
-        let tls = match url.scheme() {
-            "memcache" => false,
-            "memcache+tls" => true,
-            _ => return Err("it has to begin with memcache:// or memcache+tls://"),
-        };
+        let tls = url.scheme() == "memcache+tls";
         if url.query().is_some() || url.fragment().is_some() {
             return Err("what follows a ? or # has no meaning here; settings are the builder's");
         }
@@ -120,6 +124,10 @@ impl Address {
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
+    let is_encoded = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    if !text.split('%').skip(1).all(is_encoded) {
+        return Err("there is a % in it that is not followed by two hexadecimal digits; a % itself is written %25");
+    }
     let decoded = percent_decode_str(text).decode_utf8().map_err(|_| "what is percent-encoded in it is not UTF-8")?;
     if decoded.contains('\0') { Err("it has a zero byte in it") } else { Ok(decoded.into_owned()) }
 }
@@ -178,6 +186,9 @@ mod tests {
             "memcache+tls:///hush",
             "memcache://u:hush@/path",
             "memcache://h1:11211,h2:11211",
+            "memcache:/hush",
+            "memcache://u:hush%2@h",
+            "memcache://u:%@h",
         ] {
             let error = Address::parse(url).unwrap_err();
             assert!(!error.is_empty() && !error.contains("hu"), "{url}: {error}");

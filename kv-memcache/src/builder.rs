@@ -271,7 +271,7 @@ impl MemcacheStoreBuilder {
     }
 }
 
-/// Shows no password (E3), and no URL, which may hold one.
+/// Shows the servers without user and password (E3).
 impl fmt::Debug for MemcacheStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |url: &String| Address::parse(url).map_or_else(|_| "?".to_owned(), |address| address.to_string());

@@ -59,12 +59,12 @@ impl Refusal {
     fn explain(&self) -> (&'static str, bool) {
         match self.0.as_str() {
             text if text.contains("too large for cache") => (
-                "the server does not take a value of this size, and has removed what was there before; tell the builder, \
+                "the server does not take a value of this size, and has removed whatever was there before; tell the builder, \
                 `largest_item`",
                 false,
             ),
             text if text.contains("out of memory storing") => {
-                ("the server had no memory for the value, and has removed what was there before", true)
+                ("the server had no memory for the value, and has removed whatever was there before", true)
             }
             text if text.contains("out of memory") => ("the server has no memory for this at the moment", true),
             text if text.contains("Too many open connections") => ("the server takes no more connections (-c)", true),

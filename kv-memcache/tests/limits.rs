@@ -1089,7 +1089,7 @@ mod memory {
     fn is_out_of_memory(error: &Error, key: &str) {
         let text = chain(error);
         assert!(matches!(error, Error::Backend(_)) && error.is_transient() && !error.outcome_unknown(), "{text}");
-        assert!(text.contains("no memory for the value, and has removed what was there before"), "{text}");
+        assert!(text.contains("no memory for the value, and has removed whatever was there before"), "{text}");
         assert!(text.contains("SERVER_ERROR out of memory storing object"), "{text}");
         assert_eq!(error.key(), Some(key));
     }
