@@ -15,10 +15,10 @@ use crate::node::{self, Dialer, Node};
 use crate::servers::Servers;
 
 /// What memcached takes unless its option `-I` says otherwise.
-const LARGEST_ITEM: u64 = 1 << 20;
+const USUAL_ITEM: u64 = 1 << 20;
 
 /// The least and the most that memcached's option `-I` takes.
-const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=link::LARGEST_ITEM;
+const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=link::LARGEST_OF_ALL;
 
 /// In less than this no thread can be relied upon to do anything.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
@@ -78,7 +78,7 @@ impl Default for MemcacheStoreBuilder {
             largest_item: None,
             settings: Settings {
                 default_ttl: None,
-                largest_item: LARGEST_ITEM,
+                largest_item: USUAL_ITEM,
                 contains: false,
                 limits: Limits { pool: second, connect: second, response: second },
             },
@@ -203,7 +203,7 @@ impl MemcacheStoreBuilder {
             _ => None,
         };
         let mut settings = self.settings;
-        settings.largest_item = self.largest_item.unwrap_or(LARGEST_ITEM);
+        settings.largest_item = self.largest_item.unwrap_or(settings.largest_item);
         // Limits that can be added to any moment.
         let Limits { pool, connect, response } = &mut settings.limits;
         for limit in [pool, connect, response] {

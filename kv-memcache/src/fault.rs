@@ -106,14 +106,10 @@ impl Fault {
         Self::Unfit { advice: advice.into(), cause: None }
     }
 
-    /// Whether the connection was dead before it was used, as far as can be told: it ended, and not for lack of time.
-    pub(crate) fn is_dead_connection(&self) -> bool {
-        matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
-    }
-
-    /// Whether the server can have got any of the request.
-    pub(crate) fn was_sent(&self) -> bool {
-        matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
+    /// Whether the request may be sent once more (N5): the connection ended, and not for lack of time, so that it was dead before,
+    /// as far as can be told; and the request changes nothing, or the server has got none of it.
+    pub(crate) fn may_be_repeated(&self, writes: bool) -> bool {
+        matches!(self, Self::Broken { cause, sent } if cause.kind() != io::ErrorKind::TimedOut && !(writes && *sent))
     }
 
     /// Whether the server did not answer in time.

@@ -20,9 +20,9 @@ const IDLE: Duration = Duration::from_micros(50);
 const BUFFER: usize = 16 * 1024;
 
 /// The most that memcached's option `-I` takes.
-pub(crate) const LARGEST_ITEM: u64 = 1 << 30;
+pub(crate) const LARGEST_OF_ALL: u64 = 1 << 30;
 
-/// More lines than this are no reply to `stats`: 1.6.18 sends 90.
+/// More lines than this are no reply to `stats`: 1.6.18 sends 93.
 const MOST_STATS: usize = 1000;
 
 /// The oldest server that will do: before it the meta commands were other ones (1.6.10), and told wrong versions of entries.
@@ -138,7 +138,7 @@ impl Link {
             ));
         }
         self.server = About {
-            largest_item: item_size_max.map(|size: u64| size.min(LARGEST_ITEM)).ok_or(Fault::OutOfStep)?,
+            largest_item: item_size_max.map(|size: u64| size.min(LARGEST_OF_ALL)).ok_or(Fault::OutOfStep)?,
             clock: Clock::new(time.ok_or(Fault::OutOfStep)?, now),
             tags_misses: numbers >= TAGS_MISSES,
         };

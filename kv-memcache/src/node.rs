@@ -129,11 +129,10 @@ impl Node {
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
         if let Some(mut link) = slot.0.take().filter(|link| self.trusts(link, request, now)) {
             let result = link.exchange(request, now, now + limit);
-            let may_repeat = |fault: &Fault| fault.is_dead_connection() && !(request.writes() && fault.was_sent());
             if result.as_ref().is_err_and(Fault::is_silence) {
                 self.distrusted.fetch_max(self.stamp(now), Ordering::Relaxed);
             }
-            if !result.as_ref().is_err_and(may_repeat) {
+            if !result.as_ref().is_err_and(|fault| fault.may_be_repeated(request.writes())) {
                 slot.0 = Some(link).filter(|_| is_usable_after(&result));
                 return result;
             }

@@ -171,8 +171,9 @@ impl KeyValueStore for MemcacheStore {
 
     /// Everything but listing and, unless [the builder](MemcacheStoreBuilder::contains) was told otherwise, contains.
     ///
-    /// Lifetimes are at most 2 s late, those with a fraction of a second at most 3 s. The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter
-    /// each day; and at least 30 days less 2 s.
+    /// Lifetimes of up to 30 days are at most 2 s late, those with a fraction of a second at most 3 s; for longer ones see [the
+    /// crate](crate). The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and
+    /// at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
         let capabilities = Capabilities::builder()
             .without(Capability::Listing)
@@ -223,7 +224,7 @@ impl KeyValueStore for MemcacheStore {
         Ok(replies.into_iter().map(|reply| reply.hit().map(|hit| hit.value)).collect())
     }
 
-    /// Values and lifetimes are all checked before anything is sent.
+    /// Lifetimes are all checked before anything is sent, and values by the limit that the store knows.
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let mut commands = Vec::with_capacity(entries.len());
         for Entry { key, value, ttl, .. } in &entries {

@@ -1,0 +1,142 @@
+//! Who answers there may be anybody.
+
+use super::*;
+
+#[track_caller]
+fn refused_by(act: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> (Error, String) {
+    let url = format!("memcache://127.0.0.1:{}", impostor(act));
+    let (error, text) = refused(MemcacheStore::builder().url(&url));
+    assert!(text.starts_with(&url), "{text}");
+    // Of a store that was built, the operation says the same, within the same limits.
+    let store = MemcacheStore::builder().url(&url).build().unwrap();
+    let (later, took) = support::timed(|| store.put("k", "v-hush").unwrap_err());
+    assert!(took < WITHIN, "{took:?}: {}", chain(&later));
+    assert!(!later.outcome_unknown(), "{}", chain(&later));
+    assert_eq!(std::mem::discriminant(&later), std::mem::discriminant(&error), "{}", chain(&later));
+    (error, text)
+}
+
+/// Waits for a request, says this, and closes the connection, or leaves it open.
+fn saying(reply: &'static [u8], and_closes: bool) -> impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static {
+    move |mut stream| {
+        let _request = stream.read(&mut [0; 1000])?;
+        stream.write_all(reply)?;
+        if !and_closes {
+            thread::sleep(PATIENCE);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_speaks_another_protocol_is_said() {
+    let replies: [&[u8]; 10] = [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"-ERR unknown command 'stats', with args beginning with: \r\n-ERR unknown command 'stats'\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"220 mail.example ESMTP\r\n500 what?\r\n",
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        b"END\r\nEND\r\n",
+        b"STAT version 1.6.18\r\nEND\r\nEND\r\n",
+        b"STAT pid 1\r\nSTAT version 1.6.18\r\nSTAT time now\r\nEND\r\nSTAT item_size_max 1048576\r\nEND\r\n",
+        b"\r\n\r\n",
+        b"\xff\xfe\x00\r\n",
+    ];
+    for reply in replies {
+        for and_closes in [true, false] {
+            let (error, text) = refused_by(saying(reply, and_closes));
+            assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
+            assert!(text.contains("does not speak the protocol of memcached"), "{text}");
+        }
+    }
+}
+
+/// What comes after the greeting nobody asked for.
+#[test]
+fn a_greeting_with_something_behind_it_is_refused() {
+    let reply = b"STAT pid 1\r\nSTAT version 1.6.18\r\nSTAT time 1700000000\r\nEND\r\nSTAT item_size_max 1048576\r\nEND\r\nEND\r\n";
+    let (error, text) = refused_by(saying(reply, false));
+    assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
+}
+
+#[test]
+fn what_refuses_is_repeated() {
+    for (reply, text) in [
+        (&b"ERROR\r\nERROR\r\n"[..], "ERROR"),
+        (b"SERVER_ERROR out of order\r\n", "SERVER_ERROR out of order"),
+        (b"STAT pid 1\r\nSERVER_ERROR half-way\r\n", "SERVER_ERROR half-way"),
+    ] {
+        let (error, whole) = refused_by(saying(reply, true));
+        assert!(matches!(&error, Error::Backend(_)), "{whole}");
+        assert!(error.source().is_some_and(|cause| cause.to_string() == text), "{whole}");
+    }
+}
+
+#[test]
+fn what_says_nothing_or_half_of_it_is_waited_for_within_the_limit() {
+    for reply in [&b""[..], b"STAT", b"STAT pid 1\r\nSTAT version 1.6.18\r\n"] {
+        let (error, text) = refused_by(saying(reply, false));
+        assert!(matches!(&error, Error::Timeout(_)) && error.is_transient(), "{text}");
+        assert!(text.contains("connecting took longer than 1s (`connect_timeout`)"), "{text}");
+    }
+}
+
+#[test]
+fn what_closes_the_connection_is_unavailable() {
+    let closing: [fn(TcpStream) -> io::Result<()>; 2] = [
+        |stream| {
+            drop(stream);
+            Ok(())
+        },
+        // After half of it.
+        |mut stream| {
+            let _request = stream.read(&mut [0; 1000])?;
+            stream.write_all(b"STAT pid 1\r\nSTAT vers")
+        },
+    ];
+    for act in closing {
+        let (error, text) = refused_by(act);
+        assert!(matches!(&error, Error::Unavailable(_)) && error.is_transient(), "{text}");
+        assert!(text.contains("connecting failed") && error.source().is_some(), "{text}");
+    }
+}
+
+/// Byte by byte, a whole line, or one without an end: the limit is for all of it.
+#[test]
+fn what_never_ends_is_cut_off() {
+    fn for_ever(reply: &'static [u8], pause: Duration) -> impl Fn(TcpStream) -> io::Result<()> + Clone + Send {
+        move |mut stream| {
+            loop {
+                stream.write_all(reply)?;
+                thread::sleep(pause);
+            }
+        }
+    }
+    let (error, text) = refused_by(for_ever(b"S", Duration::from_millis(50)));
+    // It is no beginning of anything, or it takes too long.
+    assert!(matches!(&error, Error::Timeout(_)), "{text}");
+    let (error, text) = refused_by(for_ever(b"STAT a b\r\n", Duration::from_millis(5)));
+    assert!(matches!(&error, Error::Timeout(_)), "{text}");
+    let (error, text) = refused_by(for_ever(&[b'x'; 4096], Duration::ZERO));
+    assert!(matches!(&error, Error::Backend(_)) && text.contains("protocol"), "{text}");
+}
+
+/// The limit for connecting is one for connecting: what comes does not prolong it as a large value may (N1).
+#[test]
+fn what_never_ends_and_is_fast_is_cut_off() {
+    let port = impostor(|mut stream| {
+        let lines = b"STAT a b\r\n".repeat(10_000);
+        loop {
+            stream.write_all(&lines)?;
+        }
+    });
+    let (sender, receiver) = mpsc::channel();
+    // If it is not cut off, this test has to end all the same.
+    thread::spawn(move || {
+        let result = MemcacheStore::connect(format!("memcache://127.0.0.1:{port}"));
+        // Nobody may be left who wants to know.
+        let _ = sender.send(result);
+    });
+    let Ok(result) = receiver.recv_timeout(PATIENCE) else { panic!("after {PATIENCE:?} it is still listened to") };
+    chain(&result.unwrap_err());
+}

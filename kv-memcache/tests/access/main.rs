@@ -1,0 +1,196 @@
+//! Who gets to a server, and how: URLs, unix sockets, TLS, user and password. Which servers will do. And that no secret gets
+//! out.
+
+#![cfg(unix)]
+#![cfg(feature = "tls")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+mod authentication;
+mod builder;
+mod capabilities;
+mod impostors;
+mod reach;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
+mod urls;
+mod versions;
+
+use std::error::Error as _;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use kv_memcache::{Capability, Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Tls, Ttl};
+
+use support::proxy::{Behaviour, Proxy};
+use support::{Kind, Memcached, PASSWORD, PATIENCE, USER, wait_until};
+
+/// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
+const WITHIN: Duration = Duration::from_millis(1000 + 1500);
+
+/// In every password and every value here that is to be kept secret.
+const HUSH: &str = "hush";
+
+fn patient() -> MemcacheStoreBuilder {
+    MemcacheStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+/// That a text shows no user, no password, and nothing of a private key, in whatever form.
+#[track_caller]
+fn shows_no_secret(shown: &str) {
+    let secrets = [HUSH, "%68ush", "104, 117, 115, 104", "PRIVATE KEY", USER, PASSWORD, "kv-secret"];
+    for secret in secrets {
+        assert!(!shown.contains(secret), "{secret:?} is in {shown}");
+    }
+}
+
+/// An error with all its causes, none of which shows a secret, neither by `Display` nor by `Debug` (E3), and none of which
+/// is repeated (E2).
+#[track_caller]
+fn chain(error: &Error) -> String {
+    let mut texts = vec![error.to_string()];
+    shows_no_secret(&format!("{error:?} {error:#?}"));
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        shows_no_secret(&format!("{error:?}"));
+        let text = error.to_string();
+        assert!(!texts[0].contains(&text), "{text} is in {}", texts[0]);
+        texts.push(text);
+        cause = error.source();
+    }
+    let chain = texts.join(": ");
+    shows_no_secret(&chain);
+    chain
+}
+
+/// Tries to connect, with limits, and returns why that does not work.
+#[track_caller]
+fn refused(builder: MemcacheStoreBuilder) -> (Error, String) {
+    shows_no_secret(&format!("{builder:?} {builder:#?}"));
+    let begin = Instant::now();
+    let error = builder.connect().unwrap_err();
+    let took = begin.elapsed();
+    let text = chain(&error);
+    assert!(took < WITHIN, "{took:?}: {text}");
+    assert!(!error.outcome_unknown(), "{text}");
+    (error, text)
+}
+
+/// The same, where no other try will do any better.
+#[track_caller]
+fn refused_for_good(builder: MemcacheStoreBuilder) -> String {
+    let (error, text) = refused(builder);
+    assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
+    text
+}
+
+#[track_caller]
+fn works(store: &MemcacheStore) {
+    shows_no_secret(&format!("{store:?} {store:#?}"));
+    // Not in a closure, so that the caller is named.
+    if let Err(error) = store.put("works", "v") {
+        panic!("{}", chain(&error));
+    }
+    assert_eq!(store.get("works").unwrap().as_deref(), Some(&b"v"[..]));
+    assert!(store.delete("works").unwrap());
+}
+
+#[track_caller]
+fn connected(builder: MemcacheStoreBuilder) -> MemcacheStore {
+    shows_no_secret(&format!("{builder:?} {builder:#?}"));
+    let store = match builder.connect() {
+        Ok(store) => store,
+        Err(error) => panic!("{}", chain(&error)),
+    };
+    works(&store);
+    store
+}
+
+/// With all but slashes encoded.
+fn percent_encoded(text: &str) -> String {
+    let encoded = |byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02X}") };
+    text.bytes().map(encoded).collect::<Vec<_>>().concat()
+}
+
+/// Passes what comes to a listener on to a port of 127.0.0.1, for as long as the test process lives.
+fn forward(listener: TcpListener, to: u16) -> u16 {
+    let port = listener.local_addr().unwrap().port();
+    impostor_on(listener, move |client| {
+        let server = TcpStream::connect(("127.0.0.1", to))?;
+        let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+        thread::spawn(move || {
+            let copied = io::copy(&mut from_client, &mut to_server);
+            to_server.shutdown(Shutdown::Write).and(copied)
+        });
+        io::copy(&mut &server, &mut &client)?;
+        client.shutdown(Shutdown::Write)
+    });
+    port
+}
+
+/// Somebody who does this with each connection. Its port.
+fn impostor(act: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    impostor_on(listener, act);
+    port
+}
+
+fn impostor_on(listener: TcpListener, act: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let act = act.clone();
+            // That it fails is the peer's doing.
+            thread::spawn(move || stream.and_then(act));
+        }
+    });
+}
+
+/// Changes a text in the next piece of replies, which has to be there.
+fn instead_of(old: &'static str, new: &'static str) -> Behaviour {
+    Behaviour::Edit(Box::new(move |piece| {
+        let at = piece.windows(old.len()).position(|part| part == old.as_bytes()).unwrap();
+        piece.splice(at..at + old.len(), new.bytes());
+    }))
+}
+
+/// Every way in which a store can be configured and fail, and nothing of what it shows has a secret in it: `chain` looks at
+/// all that it gets.
+#[test]
+fn no_secret_is_shown() {
+    let server = Memcached::start_as(Kind::WithPassword, &["--memory-limit=8", "--disable-evictions"]);
+    let store = connected(patient().url(server.url()));
+    let value = "v-hush".repeat(1000);
+    let large = "v-hush".repeat(100_000);
+    let mut errors = vec![
+        store.put("k", "hush".repeat(1 << 19)).unwrap_err(),
+        store.put_with_ttl("k", &*value, Duration::MAX).unwrap_err(),
+        store.copy("absent", "k").unwrap_err(),
+        store.open("absent").unwrap_err(),
+        store.put_from("k", "hush".repeat(1 << 19).as_bytes()).unwrap_err(),
+        (0..100).find_map(|number| store.put(format!("k{number}"), &*large).err()).unwrap(),
+        store.put_many([("m", &*large), ("n", &*large)]).unwrap_err(),
+        store.create("o", &*large).unwrap_err(),
+    ];
+    let hurried = MemcacheStore::builder().url(server.url()).response_timeout(Duration::from_millis(50));
+    let in_use = connected(hurried.clone().response_timeout(Duration::from_secs(1)));
+    server.pause();
+    errors.push(hurried.connect_timeout(Duration::from_millis(50)).connect().unwrap_err());
+    errors.push(in_use.put("k", &*value).unwrap_err());
+    server.resume();
+    server.kill();
+    errors.push(store.put("k", &*value).unwrap_err());
+    errors.push(store.get_many(["k"]).unwrap_err());
+    for error in errors {
+        assert!(!chain(&error).is_empty());
+    }
+}

@@ -1,0 +1,114 @@
+//! Versions of memcached that are not at hand: through a proxy that changes what the server says.
+
+use super::*;
+
+/// A server, a proxy in front of it, and a builder that goes through it.
+fn start() -> (Memcached, Proxy, MemcacheStoreBuilder) {
+    let server = Memcached::start(&[]);
+    let proxy = Proxy::start(server.port());
+    let builder = patient().url(format!("memcache://127.0.0.1:{}", proxy.port())).pool_size(1);
+    (server, proxy, builder)
+}
+
+#[test]
+fn a_server_that_is_too_old_is_refused_with_its_version() {
+    let (_server, proxy, builder) = start();
+    for (says, version) in [
+        ("STAT version 1.4.39\r\n", "1.4.39"),
+        ("STAT version 1.6.9\r\n", "1.6.9"),
+        ("STAT version 1.6.12\r\n", "1.6.12"),
+        ("STAT version 1.5.22_5_g1234\r\n", "1.5.22_5_g1234"),
+        ("STAT version 1.6.9-rc1\r\n", "1.6.9-rc1"),
+    ] {
+        proxy.set(instead_of("STAT version 1.6.18\r\n", says));
+        let text = refused_for_good(builder.clone());
+        let expected = format!("the server is memcached {version}, and 1.6.13 is the oldest that will do");
+        assert!(text.contains(&expected), "{text}");
+        proxy.set(instead_of("STAT version 1.6.18\r\n", says));
+        let error = builder.clone().build().unwrap().put("k", "v-hush").unwrap_err();
+        assert!(matches!(&error, Error::Backend(_)) && !error.outcome_unknown(), "{}", chain(&error));
+        assert!(chain(&error).contains(&expected), "{}", chain(&error));
+    }
+    connected(builder);
+}
+
+#[test]
+fn a_newer_server_will_do() {
+    let (_server, proxy, builder) = start();
+    for says in ["1.6.13", "1.6.39", "1.6.100", "1.7.0-beta", "2.0", "unknown"] {
+        let says = format!("STAT version {says}\r\n");
+        proxy.set(instead_of("STAT version 1.6.18\r\n", says.leak()));
+        connected(builder.clone());
+    }
+}
+
+type Act = fn(&MemcacheStore) -> kv_memcache::Result<bool>;
+
+#[test]
+fn an_older_server_that_does_not_say_which_command_missed_is_believed() {
+    for version in ["1.6.13", "1.6.15", "1.6.17"] {
+        let (server, proxy, builder) = start();
+        proxy.set(instead_of("STAT version 1.6.18\r\n", format!("STAT version {version}\r\n").leak()));
+        let store = builder.contains(true).connect().unwrap();
+        let misses: [(&str, Act); 6] = [
+            ("EN", |store| store.get("absent").map(|value| value.is_some())),
+            ("EN", |store| store.contains("absent")),
+            ("EN", |store| store.ttl("absent").map(|ttl| ttl.is_some())),
+            ("EN", |store| store.touch("absent", Ttl::Forever)),
+            ("NF", |store| store.delete("absent")),
+            ("NS", |store| store.create("present", "w")),
+        ];
+        store.put("present", "v").unwrap();
+        for (code, act) in misses {
+            proxy.set(without_tag(code));
+            assert!(!act(&store).unwrap_or_else(|error| panic!("{version} {code}: {}", chain(&error))));
+            // In step.
+            assert_eq!(store.get("present").unwrap().as_deref(), Some(&b"v"[..]));
+        }
+        proxy.set(without_tag("EN"));
+        let values = store.get_many(["absent", "present", "absent2", "present"]).unwrap();
+        let values: Vec<_> = values.iter().map(|value| value.as_deref()).collect();
+        assert_eq!(values, [None, Some(&b"v"[..]), None, Some(b"v")]);
+        works(&store);
+        assert_eq!(proxy.accepted(), 1, "no connection was given up");
+        // A hit has to say to which command it belongs, always.
+        proxy.set(without_tag("VA 1"));
+        let error = store.get("present").unwrap_err();
+        assert!(matches!(&error, Error::Backend(_)), "{}", chain(&error));
+        drop(server);
+    }
+}
+
+/// But for a miss of a read, which a server with extstore may find out too late to know the number.
+#[test]
+fn a_server_that_says_which_command_missed_is_held_to_it() {
+    let (_server, proxy, builder) = start();
+    let store = builder.contains(true).connect().unwrap();
+    for _ in 0..2 {
+        proxy.set(without_tag("EN"));
+        assert_eq!(store.get("absent").unwrap(), None);
+        proxy.set(without_tag("EN"));
+        let error = store.contains("absent").unwrap_err();
+        let text = chain(&error);
+        assert!(matches!(&error, Error::Backend(_)) && error.is_transient() && !error.outcome_unknown(), "{text}");
+        assert!(text.contains("is not the reply to this request"), "{text}");
+        works(&store);
+        proxy.set(without_tag("NF"));
+        let error = store.delete("absent").unwrap_err();
+        assert!(matches!(&error, Error::Backend(_)) && error.outcome_unknown(), "{}", chain(&error));
+        works(&store);
+    }
+    assert_eq!(proxy.accepted(), 1 + 4, "none was used again");
+}
+
+/// Takes the numbers of the commands from the replies with this code, at the beginnings of lines.
+fn without_tag(code: &'static str) -> Behaviour {
+    Behaviour::Edit(Box::new(move |piece| {
+        let text = String::from_utf8(piece.clone()).unwrap();
+        let tagged = format!("{code} O");
+        let line = |line: &str| if line.starts_with(&tagged) { format!("{code}\r\n") } else { line.to_owned() };
+        let edited: String = text.split_inclusive("\r\n").map(line).collect();
+        assert_ne!(edited, text, "there is no {tagged}");
+        *piece = edited.into_bytes();
+    }))
+}

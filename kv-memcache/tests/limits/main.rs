@@ -1,0 +1,110 @@
+//! How long, how large, and what of what: lifetimes, sizes, keys, values, and a server that is full.
+
+#![cfg(unix)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+mod bytes;
+mod copies;
+mod lifetimes;
+mod many;
+mod memory;
+mod others;
+mod sizes;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kv_memcache::{
+    Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Remaining, Result, Ttl,
+};
+
+use support::proxy::{Behaviour, Proxy};
+use support::{Connection, Memcached, PATIENCE, chain, wait_until};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What a busy machine may add to a moment.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// What an item has besides key and value.
+const OVERHEAD: usize = 59;
+
+fn patient(server: &Memcached) -> MemcacheStoreBuilder {
+    let builder = MemcacheStore::builder().url(server.url());
+    builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+/// A server, a store, and a connection by which the test sees what the server has.
+fn start(options: &[&str]) -> (Memcached, MemcacheStore, Connection) {
+    let server = Memcached::start(options);
+    let store = patient(&server).connect().unwrap();
+    let mut raw = server.connection();
+    // So that the server has counted it.
+    assert_eq!(raw.ask(b"mn\r\n").unwrap(), "MN");
+    (server, store, raw)
+}
+
+/// A store whose way to its server leads through a proxy, on one connection.
+fn start_behind_a_proxy() -> (Memcached, Arc<Proxy>, MemcacheStore, Connection) {
+    let server = Memcached::start(&[]);
+    let proxy = Arc::new(Proxy::start(server.port()));
+    let url = format!("memcache://127.0.0.1:{}", proxy.port());
+    let store = patient(&server).url(url).pool_size(1).build().unwrap();
+    let raw = server.connection();
+    (server, proxy, store, raw)
+}
+
+/// How many seconds the server says are left, -1 for ever; `None` if the key is absent.
+#[track_caller]
+fn seconds_left(raw: &mut Connection, key: &str) -> Option<i64> {
+    match raw.ask(format!("mg {key} t\r\n").as_bytes()).unwrap() {
+        absent if absent == "EN" => None,
+        line => Some(line.strip_prefix("HD t").unwrap_or_else(|| panic!("{line}")).parse().unwrap()),
+    }
+}
+
+/// The value, as the server has it.
+fn value_of(raw: &mut Connection, key: &str) -> Option<String> {
+    match raw.ask(format!("mg {key} v\r\n").as_bytes()).unwrap() {
+        absent if absent == "EN" => None,
+        _ => Some(raw.line().unwrap()),
+    }
+}
+
+/// Bytes that are not to be compressed, with their position in them.
+fn some_bytes(length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length + 4);
+    for word in (0_u32..).take_while(|word| *word as usize * 4 < length) {
+        bytes.extend_from_slice(&(word ^ 0xA5C3_1D0A).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// A way to write.
+type Write = fn(&MemcacheStore, &str, &[u8], Ttl) -> Result<()>;
+
+/// Every way to write a value with a lifetime. `create` is for keys that are absent.
+const WRITES: [(&str, Write); 5] = [
+    ("put", |store, key, value, ttl| store.put_with_ttl(key, value, ttl)),
+    ("put_many", |store, key, value, ttl| store.put_many_with_ttl([(key, value, ttl)])),
+    ("put_from", |store, key, value, ttl| store.put_from_with_ttl(key, value, ttl)),
+    ("create", |store, key, value, ttl| {
+        store.create_with_ttl(key, value, ttl).map(|created| assert!(created, "{key} is there"))
+    }),
+    ("touch", |store, key, value, ttl| {
+        store.put(key, value)?;
+        store.touch(key, ttl).map(|there| assert!(there, "{key} is not there"))
+    }),
+];

@@ -1,0 +1,103 @@
+//! Entries of other clients.
+
+use super::*;
+
+/// What other clients make of an entry is theirs; to us it is bytes.
+#[test]
+fn entries_of_other_clients_are_read_as_they_are() {
+    let (server, store, mut raw) = start(&[]);
+    let store_with = patient(&server).contains(true).connect().unwrap();
+    let fresh = |raw: &mut Connection| {
+        assert_eq!(raw.ask(b"set k 123 1000 3\r\nold\r\n").unwrap(), "STORED");
+    };
+    fresh(&mut raw);
+    assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"old"[..]));
+    assert_eq!(store.get_many(["k", "k"]).unwrap(), vec![Some("old".into()); 2]);
+    assert!(store_with.contains("k").unwrap());
+    let Some(Remaining::For(left)) = store.ttl("k").unwrap() else { panic!("it has a lifetime") };
+    assert!((900..=1000).contains(&left.as_secs()), "{left:?}");
+    assert!(!store.create("k", "new").unwrap());
+    // A new lifetime leaves their flags alone.
+    assert!(store.touch("k", 5000 * SECOND).unwrap());
+    let line = raw.ask(b"mg k f t s\r\n").unwrap();
+    assert!(line.starts_with("HD f123 t50") || line.starts_with("HD f123 t49"), "{line}");
+    store.copy("k", "copy").unwrap();
+    assert_eq!(store.get("copy").unwrap().as_deref(), Some(&b"old"[..]));
+    store.rename("k", "renamed").unwrap();
+    assert_eq!((value_of(&mut raw, "k"), value_of(&mut raw, "renamed").as_deref()), (None, Some("old")));
+    fresh(&mut raw);
+    store.put("k", "new").unwrap();
+    assert_eq!(raw.ask(b"mg k f t v\r\n").unwrap(), "VA 3 f0 t-1");
+    assert_eq!(raw.line().unwrap(), "new");
+    fresh(&mut raw);
+    assert!(store.delete("k").unwrap());
+    fresh(&mut raw);
+    assert_eq!(store.delete_many(["k", "k"]).unwrap(), [true, false]);
+    // Of another kind: largest flags, and an entry that is gone at once.
+    assert_eq!(raw.ask(b"set k 4294967295 0 1\r\nv\r\n").unwrap(), "STORED");
+    assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(store.ttl("k").unwrap(), Some(Remaining::Forever));
+    assert_eq!(raw.ask(b"set k 0 -1 1\r\nv\r\n").unwrap(), "STORED");
+    assert_eq!(store.get("k").unwrap(), None);
+    assert!(store.create("k", "mine").unwrap());
+}
+
+#[test]
+fn counters_are_read_as_their_digits() {
+    let (_server, store, mut raw) = start(&[]);
+    store.put("n", "10").unwrap();
+    assert_eq!(raw.ask(b"incr n 5\r\n").unwrap(), "15");
+    assert_eq!(store.get("n").unwrap().as_deref(), Some(&b"15"[..]));
+    assert_eq!(raw.ask(b"incr n 985\r\n").unwrap(), "1000");
+    assert_eq!(store.get("n").unwrap().as_deref(), Some(&b"1000"[..]));
+    // The server may keep the length, and fill it with spaces.
+    assert_eq!(raw.ask(b"decr n 1\r\n").unwrap(), "999");
+    let value = value_of(&mut raw, "n").unwrap();
+    assert!(["999", "999 "].contains(&value.as_str()), "{value:?}");
+    assert_eq!(store.get("n").unwrap().as_deref(), Some(value.as_bytes()));
+    store.copy("n", "m").unwrap();
+    assert_eq!(store.get("m").unwrap().as_deref(), Some(value.as_bytes()));
+    // Made by the meta protocol, with a lifetime.
+    assert!(raw.ask(b"ma c N100 J7 v\r\n").unwrap().starts_with("VA 1"));
+    assert_eq!(raw.line().unwrap(), "7");
+    assert_eq!(store.get("c").unwrap().as_deref(), Some(&b"7"[..]));
+    assert!(store.touch("c", 1000 * SECOND).unwrap());
+    assert!(store.delete("c").unwrap());
+    assert_eq!(raw.ask(b"incr c 1\r\n").unwrap(), "NOT_FOUND");
+}
+
+type Act = fn(&MemcacheStore);
+
+/// Such replies have flags that nobody asked for.
+#[test]
+fn what_another_client_has_marked_stale_is_read_as_any_other() {
+    let (server, _, mut raw) = start(&[]);
+    let store = patient(&server).contains(true).pool_size(1).connect().unwrap();
+    let connections = server.stat("total_connections");
+    let acts: [(&str, Act); 7] = [
+        ("get", |store| assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"old"[..]))),
+        ("get_many", |store| assert_eq!(store.get_many(["k", "k"]).unwrap(), vec![Some("old".into()); 2])),
+        ("contains", |store| assert!(store.contains("k").unwrap())),
+        ("ttl", |store| assert!(store.ttl("k").unwrap().is_some())),
+        ("touch", |store| assert!(store.touch("k", 500 * SECOND).unwrap())),
+        ("copy", |store| store.copy("k", "copy").unwrap()),
+        ("delete", |store| assert!(store.delete("k").unwrap())),
+    ];
+    for (name, act) in acts {
+        assert_eq!(raw.ask(b"ms k 3\r\nold\r\n").unwrap(), "HD");
+        assert_eq!(raw.ask(b"md k I T1000\r\n").unwrap(), "HD");
+        act(&store);
+        // Twice: who comes first is told to refresh it.
+        if name != "delete" {
+            act(&store);
+        }
+    }
+    // And one that is about to be made by another client.
+    assert_eq!(raw.ask(b"mg vivid v N100\r\n").unwrap(), "VA 0 W");
+    assert_eq!(raw.line().unwrap(), "");
+    assert_eq!(store.get("vivid").unwrap().as_deref(), Some(&b""[..]));
+    assert!(!store.create("vivid", "v").unwrap());
+    store.put("vivid", "v").unwrap();
+    assert_eq!(store.get("vivid").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(server.stat("total_connections"), connections + 1, "no connection was given up");
+}
