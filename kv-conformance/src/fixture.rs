@@ -2,15 +2,92 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::KeyValueStore;
+
+use crate::proxy::Proxy;
 
 /// Any error with which making a [`Fixture`] may fail.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) type Advance = Box<dyn Fn(Duration) + Send + Sync>;
 pub(crate) type Plant = Box<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
+
+/// A server that the suite may take away and give back, on which the data of a store are: see [`Fixture::server`].
+///
+/// Every method returns when what it does has come about. They are called from one thread, in any order, but `resume` only
+/// after `pause`.
+pub trait ServerControl: Send + Sync {
+    /// Ends it as a crash does (`SIGKILL`).
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible: the check fails, and says so.
+    fn kill(&self) -> Result<(), BoxError>;
+
+    /// Ends it in an orderly manner (`SIGTERM`).
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible.
+    fn stop(&self) -> Result<(), BoxError>;
+
+    /// Starts it again in the same place, with what it has kept, after `kill` or `stop`, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible.
+    fn start(&self) -> Result<(), BoxError>;
+
+    /// Lets it fall silent, without closing anything (`SIGSTOP`).
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible.
+    fn pause(&self) -> Result<(), BoxError>;
+
+    /// Lets it go on (`SIGCONT`).
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible.
+    fn resume(&self) -> Result<(), BoxError>;
+}
+
+impl<S: ServerControl + ?Sized> ServerControl for Arc<S> {
+    fn kill(&self) -> Result<(), BoxError> {
+        (**self).kill()
+    }
+
+    fn stop(&self) -> Result<(), BoxError> {
+        (**self).stop()
+    }
+
+    fn start(&self) -> Result<(), BoxError> {
+        (**self).start()
+    }
+
+    fn pause(&self) -> Result<(), BoxError> {
+        (**self).pause()
+    }
+
+    fn resume(&self) -> Result<(), BoxError> {
+        (**self).resume()
+    }
+}
+
+/// What a server keeps of what it has acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Nothing, once its process has ended: memcached, redis without persistence.
+    Volatile,
+    /// All of it when it was stopped in an orderly manner; after a crash some may be lost.
+    OverStop,
+    /// All of it, after a crash too: redis with `appendonly yes` and `appendfsync always`.
+    OverKill,
+}
 
 /// A fresh, empty, isolated store, and what goes with it.
 ///
@@ -24,6 +101,9 @@ pub struct Fixture {
     pub(crate) second_handle: Option<Box<dyn KeyValueStore>>,
     pub(crate) advance: Option<Advance>,
     pub(crate) plant: Option<Plant>,
+    pub(crate) proxy: Option<Arc<Proxy>>,
+    pub(crate) limit: Option<Duration>,
+    pub(crate) server: Option<(Box<dyn ServerControl>, Durability)>,
     /// Dropped last: fields are dropped in order.
     guards: Vec<Box<dyn Any + Send>>,
 }
@@ -32,7 +112,16 @@ impl Fixture {
     /// A fixture with a store: any type that is one, `&'static S`, `Box<dyn KeyValueStore>` and
     /// `Arc<dyn KeyValueStore>` included.
     pub fn new(store: impl KeyValueStore + 'static) -> Self {
-        Self { store: Box::new(store), second_handle: None, advance: None, plant: None, guards: Vec::new() }
+        Self {
+            store: Box::new(store),
+            second_handle: None,
+            advance: None,
+            plant: None,
+            proxy: None,
+            limit: None,
+            server: None,
+            guards: Vec::new(),
+        }
     }
 
     /// A second handle on the same data, such as another connection to the same server: for the checks that what is
@@ -61,6 +150,31 @@ impl Fixture {
         self
     }
 
+    /// The proxy through which the store, but not its [second handle](Self::second_handle), talks to its server: for the
+    /// checks of faults, see [`Suite::with_faults`](crate::Suite::with_faults). No other fixture may use it.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Arc<Proxy>) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// The longest time that one operation of the store may take, as it is configured: for waiting for the pool,
+    /// connecting and exchanging together (clause N1). Keep it short, some hundred milliseconds: the checks of faults wait
+    /// for it to pass some hundred times.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The server, for the checks of faults that kill it, start it again and pause it, and what it keeps then. No other
+    /// fixture may use it. A [`Server`](crate::server::Server) of the kit is one.
+    #[must_use]
+    pub fn server(mut self, server: impl ServerControl + 'static, durability: Durability) -> Self {
+        self.server = Some((Box::new(server), durability));
+        self
+    }
+
     /// Something to be dropped after the stores: a temporary folder, a server.
     #[must_use]
     pub fn guard(mut self, guard: impl Any + Send) -> Self {
@@ -76,6 +190,9 @@ impl fmt::Debug for Fixture {
             .field("second_handle", &self.second_handle.is_some())
             .field("clock", &self.advance.is_some())
             .field("foreign_data", &self.plant.is_some())
+            .field("proxy", &self.proxy)
+            .field("limit", &self.limit)
+            .field("server", &self.server.as_ref().map(|(_, durability)| durability))
             .field("guards", &self.guards.len())
             .finish()
     }

@@ -6,7 +6,9 @@ mod failure;
 mod fixture;
 mod model;
 mod operation;
+mod port;
 mod property;
+pub mod proxy;
 mod report;
 #[cfg(unix)]
 pub mod server;
@@ -15,6 +17,6 @@ mod time;
 
 pub use context::Context;
 pub use failure::{NotPassed, Outcome};
-pub use fixture::{BoxError, Fixture};
+pub use fixture::{BoxError, Durability, Fixture, ServerControl};
 pub use report::{CheckResult, Report, Verdict};
 pub use suite::{Suite, main};

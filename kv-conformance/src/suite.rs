@@ -34,13 +34,20 @@ pub struct Suite {
     name: String,
     open: Open,
     open_with_default_ttl: Option<OpenWithTtl>,
+    open_with_faults: Option<Open>,
     opt_outs: BTreeMap<Capability, String>,
 }
 
 impl Suite {
     /// A suite of this name, whose checks get their stores from `open`: each a fresh one, several at the same time.
     pub fn new(name: impl Into<String>, open: impl Fn() -> Result<Fixture, BoxError> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), open: Box::new(open), open_with_default_ttl: None, opt_outs: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            open: Box::new(open),
+            open_with_default_ttl: None,
+            open_with_faults: None,
+            opt_outs: BTreeMap::new(),
+        }
     }
 
     /// How to make a fixture whose store is configured with a default lifetime (clause T1).
@@ -52,6 +59,17 @@ impl Suite {
         open: impl Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync + 'static,
     ) -> Self {
         self.open_with_default_ttl = Some(Box::new(open));
+        self
+    }
+
+    /// How to make a fixture whose store talks to its server through a [proxy](Fixture::proxy), and whose
+    /// [limits](Fixture::limit) are known, with a [second handle](Fixture::second_handle) that does not, and perhaps with the
+    /// [server](Fixture::server) itself: for the checks of what networks and servers do (section 10, L3, L4, E1, E4, E5).
+    ///
+    /// Without it those are ignored.
+    #[must_use]
+    pub fn with_faults(mut self, open: impl Fn() -> Result<Fixture, BoxError> + Send + Sync + 'static) -> Self {
+        self.open_with_faults = Some(Box::new(open));
         self
     }
 
@@ -114,6 +132,13 @@ impl Suite {
         match &self.open_with_default_ttl {
             Some(open) => Ok(open(ttl)?),
             None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
+        }
+    }
+
+    pub(crate) fn open_with_faults(&self) -> Outcome<Fixture> {
+        match &self.open_with_faults {
+            Some(open) => Ok(open()?),
+            None => Err(NotPassed::Ignored("the suite has no store behind a proxy (`with_faults`)".into())),
         }
     }
 

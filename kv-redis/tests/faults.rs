@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Result, r2d2, redis};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use support::proxy::{Behaviour, Cut, Direction, Proxy};
+use kv_conformance::proxy::{Behaviour, Cut, Direction, Proxy};
 use support::{PATIENCE, Redis, wait_until};
 
 /// Each of the three limits.
@@ -56,7 +56,7 @@ fn patient(builder: RedisStoreBuilder) -> RedisStoreBuilder {
 /// A server with `k`, and a proxy before it.
 fn start(extra: &[&str]) -> (Redis, Proxy) {
     let redis = Redis::start(extra);
-    let proxy = Proxy::start(redis.port());
+    let proxy = support::proxy(redis.port());
     redis.command(&["SET", "k", "v"]);
     (redis, proxy)
 }
@@ -363,7 +363,7 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
     redis.command(&["SET", "other", "the other's"]);
     for bytes in 0.."$5\r\nvalue\r\n".len() {
         assert_eq!(store.get("k").unwrap().unwrap(), "value");
-        proxy.set(Behaviour::Truncate { bytes });
+        proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes });
         let error = within(LIMIT, "get", || store.get("k")).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)), "{error:?}");
         // The rest comes between two operations.
@@ -617,7 +617,7 @@ fn a_write_on_a_connection_that_was_reset_is_sent_once_on_another() {
     let store = patient(builder(proxy.port())).pool_size(1).connect().unwrap();
     redis.command(&["CONFIG", "RESETSTAT"]);
     for number in 1..=20 {
-        proxy.cut_now(Cut::Reset);
+        proxy.cut_now(Cut::Reset).unwrap();
         store.put("k", "v").unwrap();
         assert_eq!(redis.count_of_calls("set"), number);
     }
@@ -826,7 +826,9 @@ fn a_listing_whose_page_does_not_come_ends_with_an_error_in_time() {
     let keys = fill(&redis);
     let store = builder(proxy.port()).pool_size(2).page_size(10).connect().unwrap();
     for after in [0, 10, 50, 100] {
-        for behaviour in [Behaviour::Hold, Behaviour::HoldReplies, Behaviour::Truncate { bytes: 40 }] {
+        for behaviour in
+            [Behaviour::Hold, Behaviour::HoldReplies, Behaviour::Truncate { of: Direction::Replies, bytes: 40 }]
+        {
             let what = format!("{behaviour:?}");
             let listed = within(LIMIT, "keys", || list_with(&store, after, || proxy.set(behaviour)));
             assert!(!is_whole(&listed, &keys, &store), "after {after} keys, {what}");
@@ -868,7 +870,7 @@ fn survives_fifty_faults(store: &RedisStore, redis: &Redis, proxy: &Proxy, state
         let cut = if number % 2 == 0 { Cut::Close } else { Cut::Reset };
         let behaviour = match number % 5 {
             0 => Behaviour::HoldReplies,
-            1 => Behaviour::Truncate { bytes: number % 7 },
+            1 => Behaviour::Truncate { of: Direction::Replies, bytes: number % 7 },
             2 => Behaviour::CutAfter { cut, of: Direction::Replies, bytes: number % 7 },
             3 => Behaviour::CutAnswer { cut, to: "GET", times: usize::MAX },
             _ => Behaviour::corrupt(0, b'?'),
@@ -979,7 +981,7 @@ fn an_error_names_key_and_store_and_has_its_cause() {
     let late = store.put("k", "v").unwrap_err();
     assert!(matches!(late, Error::Timeout(_)) && late.to_string().contains(&format!("{LIMIT:?}")), "{late}");
     proxy.pass();
-    proxy.cut_now(Cut::Reset);
+    proxy.cut_now(Cut::Reset).unwrap();
     proxy.refuse();
     let refused = store.put("k", "v").unwrap_err();
     assert_eq!(kind_of_cause(&refused), Some(io::ErrorKind::ConnectionRefused), "{refused:?}");
@@ -987,7 +989,7 @@ fn an_error_names_key_and_store_and_has_its_cause() {
     for error in [reset, closed, late, refused] {
         check(&error, &store, "put");
     }
-    proxy.accept();
+    proxy.accept().unwrap();
     assert_works(&store);
 }
 
@@ -1264,15 +1266,15 @@ fn at_random(seed: u64, store: &RedisStore, is_lent: bool, redis: &Redis, proxy:
                     3 | 4 => proxy.set(Behaviour::Split(Duration::ZERO)),
                     5 | 6 => proxy.set(Behaviour::CutAfter { cut, of, bytes: random.size(400) }),
                     7 => proxy.set(Behaviour::CutAnswer { cut, to: "SET", times: 1 + random.size(5) }),
-                    8 => proxy.set(Behaviour::Truncate { bytes: random.size(100) }),
+                    8 => proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: random.size(100) }),
                     9 => proxy.set(edit(|piece| piece[0] = b'?')),
                     // What is lent shows nothing of what else there is to be read.
                     10 if !is_lent => proxy.set(edit(|piece| piece.extend_from_slice(b"$5\r\nwrong\r\n"))),
                     11 => proxy.refuse(),
-                    _ => proxy.cut_now(cut),
+                    _ => proxy.cut_now(cut).unwrap(),
                 }
                 thread::sleep(random.millis(250));
-                proxy.accept();
+                proxy.accept().unwrap();
                 if random.below(2) == 0 {
                     proxy.pass();
                     thread::sleep(random.millis(40));
@@ -1293,7 +1295,7 @@ fn at_random(seed: u64, store: &RedisStore, is_lent: bool, redis: &Redis, proxy:
             store.put("after", "v").unwrap();
         }
         // What was held may have been passed only now; after this, all has come that will.
-        proxy.cut_now(Cut::Reset);
+        proxy.cut_now(Cut::Reset).unwrap();
         for _ in 0..2 {
             redis.command(&["PING"]);
         }

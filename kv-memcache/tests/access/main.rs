@@ -31,7 +31,7 @@ use std::{fs, io, thread};
 
 use kv_memcache::{Capability, Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Tls, Ttl};
 
-use support::proxy::{Behaviour, Proxy};
+use kv_conformance::proxy::{Behaviour, Proxy};
 use support::{Kind, Memcached, PASSWORD, PATIENCE, USER, wait_until};
 
 /// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.

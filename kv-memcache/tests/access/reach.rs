@@ -25,7 +25,7 @@ fn connect_names_the_server_that_does_not_answer() {
 #[test]
 fn a_store_that_is_built_waits_for_its_first_operation() {
     let server = Memcached::start(&[]);
-    let proxy = Proxy::start(server.port());
+    let proxy = support::proxy(server.port());
     let url = format!("memcache://127.0.0.1:{}", proxy.port());
     let store = patient().url(url).build().unwrap();
     let _ = (format!("{store:?}"), store.name(), store.capabilities());

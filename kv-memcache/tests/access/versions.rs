@@ -5,7 +5,7 @@ use super::*;
 /// A server, a proxy in front of it, and a builder that goes through it.
 fn start() -> (Memcached, Proxy, MemcacheStoreBuilder) {
     let server = Memcached::start(&[]);
-    let proxy = Proxy::start(server.port());
+    let proxy = support::proxy(server.port());
     let builder = patient().url(format!("memcache://127.0.0.1:{}", proxy.port())).pool_size(1);
     (server, proxy, builder)
 }

@@ -196,7 +196,7 @@ fn while_they_act(actors: &mut [Actor<'_>], mut act: impl FnMut(&dyn Fn() -> boo
 /// What the server has got, it has done when this returns.
 fn settle(stats: &mut Stats, others: u64, proxy: &Proxy, server: &Memcached, actors: &mut [Actor<'_>]) {
     // What was held may have been passed only now; after this, all has come that will.
-    proxy.cut_now(Cut::Reset);
+    proxy.cut_now(Cut::Reset).unwrap();
     wait_until(|| match stats.get("curr_connections") {
         now if now <= others => Ok(()),
         now => Err(format!("there are {now} connections, and without the store's {others}")),
@@ -223,7 +223,7 @@ fn sixty_four_threads_on_four_connections_that_are_cut_read_what_is_theirs() {
                 let cut = if random.below(2) == 0 { Cut::Close } else { Cut::Reset };
                 let of = if random.below(2) == 0 { Direction::Requests } else { Direction::Replies };
                 match random.below(5) {
-                    0 => proxy.cut_now(cut),
+                    0 => proxy.cut_now(cut).unwrap(),
                     1 => proxy.set(Behaviour::CutAnswer { cut, to: "ms ", times: 1 + random.size(3) }),
                     _ => proxy.set(Behaviour::CutAfter { cut, of, bytes: random.size(4000) }),
                 }
@@ -288,7 +288,7 @@ fn whatever_the_network_does_nobody_gets_another_one_s_reply() {
                     let longest = if random.below(4) == 0 { 800 } else { 100 };
                     thread::sleep(random.millis(longest));
                     server.resume();
-                    proxy.accept();
+                    proxy.accept().unwrap();
                     if random.below(2) == 0 {
                         proxy.pass();
                         thread::sleep(random.millis(40));
@@ -327,7 +327,7 @@ fn fault_at_random(random: &mut Random, server: &Memcached, proxy: &Proxy) {
         4 => proxy.set(Behaviour::Split(Duration::ZERO)),
         5 | 6 => proxy.set(Behaviour::CutAfter { cut, of, bytes: random.size(400) }),
         7 => proxy.set(Behaviour::CutAnswer { cut, to: "ms ", times: 1 + random.size(5) }),
-        8 => proxy.set(Behaviour::Truncate { bytes: random.size(100) }),
+        8 => proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: random.size(100) }),
         9 => proxy.set(edit_reply(|piece| piece[0] = b'?')),
         10 => proxy.set(edit_reply(|piece| piece.extend_from_slice(b"VA 5 O1\r\nwrong\r\n"))),
         11 => proxy.set(edit_reply(|piece| {
@@ -336,6 +336,6 @@ fn fault_at_random(random: &mut Random, server: &Memcached, proxy: &Proxy) {
         })),
         12 => server.pause(),
         13 => proxy.refuse(),
-        _ => proxy.cut_now(cut),
+        _ => proxy.cut_now(cut).unwrap(),
     }
 }

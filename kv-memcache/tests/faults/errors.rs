@@ -25,7 +25,7 @@ fn an_error_names_key_and_store_and_has_its_cause() {
     for error in [reset, closed, late, refused] {
         check(&error, &store, "put");
     }
-    proxy.accept();
+    proxy.accept().unwrap();
     assert_works(&store);
 }
 

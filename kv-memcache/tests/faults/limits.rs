@@ -317,7 +317,7 @@ fn a_batch_over_servers_whose_pools_are_exhausted_takes_the_time_of_one_limit() 
 #[test]
 fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest_is_nobody_s() {
     let server = Memcached::start(&["-I", "32m", "-m", "256"]);
-    let proxy = Proxy::start(server.port());
+    let proxy = support::proxy(server.port());
     let direct = patient(builder(server.port())).connect().unwrap();
     direct.put("other", value("other", 1, 10)).unwrap();
     // The first fits into the buffers between; of the second the server has sent a part when it stops.
@@ -331,7 +331,7 @@ fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest
             [|store| store.get("large").map(drop), |store| store.copy("large", "copy")];
         for operation in operations {
             warm(&store);
-            proxy.set(Behaviour::Truncate { bytes: length / 2 });
+            proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: length / 2 });
             let error = thread::scope(|scope| {
                 let reader = scope.spawn(|| within(LIMIT + extra, "get", || operation(&store)).unwrap_err());
                 thread::sleep(LIMIT / 4);

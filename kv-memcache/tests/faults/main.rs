@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use kv_memcache::{Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Remaining, Result};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use support::proxy::{Behaviour, Cut, Direction, Edit, Proxy};
+use kv_conformance::proxy::{Behaviour, Cut, Direction, Edit, Proxy};
 use support::{Connection, Kind, Memcached, PATIENCE, wait_until};
 
 /// Each of the three limits.
@@ -111,7 +111,7 @@ fn transports() -> Vec<Kind> {
 /// A server with `k`, and a proxy before it.
 fn start() -> (Memcached, Proxy) {
     let server = Memcached::start(&[]);
-    let proxy = Proxy::start(server.port());
+    let proxy = support::proxy(server.port());
     set(&server, "k", "v");
     (server, proxy)
 }
@@ -396,7 +396,7 @@ fn next_tag(store: &MemcacheStore, proxy: &Proxy) -> u64 {
 
 /// Cuts all connections, and waits until that has come to the store, however busy the machine is.
 fn cut_and_wait(proxy: &Proxy, cut: Cut) {
-    proxy.cut_now(cut);
+    proxy.cut_now(cut).unwrap();
     thread::sleep(TRAVEL / 4);
 }
 

@@ -96,7 +96,7 @@ fn a_write_that_meets_a_cut_happens_once_or_its_outcome_is_unknown() {
             let mut random = Random(seed());
             for number in 0..400 {
                 thread::sleep(Duration::from_micros(random.below(4000)));
-                proxy.cut_now(if number % 2 == 0 { Cut::Close } else { Cut::Reset });
+                proxy.cut_now(if number % 2 == 0 { Cut::Close } else { Cut::Reset }).unwrap();
             }
         });
         while !cutting.is_finished() {
@@ -184,7 +184,7 @@ fn the_later_steps_of_a_copy_and_a_rename_fail_as_writes_do() {
 fn after_a_silent_connection_those_that_were_idle_then_are_not_used_any_more() {
     const CONNECTIONS: u32 = 6;
     let server = Memcached::start(&[]);
-    let proxy = Proxy::start(server.port());
+    let proxy = support::proxy(server.port());
     let store = builder(proxy.port()).connect_timeout(PATIENCE).response_timeout(LIMIT + MARGIN);
     let store = store.pool_size(CONNECTIONS).build().unwrap();
     let at_once = || {

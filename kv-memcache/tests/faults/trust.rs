@@ -51,7 +51,7 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
     let server = Memcached::start(&[]);
     set(&server, "other", &value("other", 1, 10));
     let positions = EXCHANGES.iter().flat_map(|exchange| (0..exchange.1).map(move |bytes| (exchange, bytes)));
-    let positions: Vec<_> = positions.map(|position| (position, Proxy::start(server.port()))).collect();
+    let positions: Vec<_> = positions.map(|position| (position, support::proxy(server.port()))).collect();
     // Not too many at the same time: they are to be slow for the reason alone that is in question.
     for some in positions.chunks(32) {
         side_by_side(some, |(((name, _, writes, run), bytes), proxy)| {
@@ -59,7 +59,7 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
             let store = builder(proxy.port()).pool_size(1).build().unwrap();
             wait_until(|| store.put(&key, value(&key, 1, 5)).map_err(|error| error.to_string()));
             let before = proxy.accepted();
-            proxy.set(Behaviour::Truncate { bytes: *bytes });
+            proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: *bytes });
             let error = within(LIMIT, name, || run(&store, &key)).unwrap_err();
             assert!(matches!(error, Error::Timeout(_)), "{name}, {bytes} bytes: {error:?}");
             assert_eq!(error.outcome_unknown(), *writes, "{name}, {bytes} bytes: {error:?}");
@@ -589,7 +589,7 @@ fn what_a_busy_connection_brings_is_nobody_s_reply() {
 #[test]
 fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknown() {
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
-    let proxy = Proxy::start(server.tls_port());
+    let proxy = support::proxy(server.tls_port());
     let url = format!("memcache+tls://localhost:{}", proxy.port());
     let store = patient(builder_for(&[&server]).url(&url)).pool_size(1).connect().unwrap();
     let mut stats = Stats::of(&server);
@@ -634,7 +634,7 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
 #[test]
 fn what_comes_after_a_record_of_tls_and_was_not_asked_for_is_nobody_s_reply() {
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
-    let proxy = Proxy::start(server.tls_port());
+    let proxy = support::proxy(server.tls_port());
     let url = format!("memcache+tls://localhost:{}", proxy.port());
     let store = builder_for(&[&server]).url(&url).connect_timeout(PATIENCE).pool_size(1).build().unwrap();
     let key = "key/0";
@@ -675,12 +675,12 @@ fn a_record_of_tls_that_does_not_come_whole_is_a_time_out_and_its_rest_is_nobody
     set(&server, "k", "v");
     set(&server, "other", &value("other", 1, 10));
     let url = |proxy: &Proxy| format!("memcache+tls://localhost:{}", proxy.port());
-    let positions: Vec<_> = (0..24).step_by(2).map(|bytes| (bytes, Proxy::start(server.tls_port()))).collect();
+    let positions: Vec<_> = (0..24).step_by(2).map(|bytes| (bytes, support::proxy(server.tls_port()))).collect();
     side_by_side(&positions, |(bytes, proxy)| {
         let store = builder_for(&[&server]).url(url(proxy)).pool_size(1).build().unwrap();
         for (name, writes) in [("get", false), ("put", true)] {
             warm(&store);
-            proxy.set(Behaviour::Truncate { bytes: *bytes });
+            proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: *bytes });
             let act = || if writes { store.put("k", "v") } else { store.get("k").map(drop) };
             let error = within(LIMIT, name, act).unwrap_err();
             assert!(matches!(error, Error::Timeout(_)), "{name}, {bytes} bytes: {error:?}");

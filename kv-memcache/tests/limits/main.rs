@@ -27,7 +27,7 @@ use kv_memcache::{
     Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Remaining, Result, Ttl,
 };
 
-use support::proxy::{Behaviour, Proxy};
+use kv_conformance::proxy::{Behaviour, Proxy};
 use support::{Connection, Memcached, PATIENCE, chain, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ fn start(options: &[&str]) -> (Memcached, MemcacheStore, Connection) {
 /// A store whose way to its server leads through a proxy, on one connection.
 fn start_behind_a_proxy() -> (Memcached, Arc<Proxy>, MemcacheStore, Connection) {
     let server = Memcached::start(&[]);
-    let proxy = Arc::new(Proxy::start(server.port()));
+    let proxy = Arc::new(support::proxy(server.port()));
     let url = format!("memcache://127.0.0.1:{}", proxy.port());
     let store = patient(&server).url(url).pool_size(1).build().unwrap();
     let raw = server.connection();

@@ -14,18 +14,17 @@
 // Those of kv-redis: nothing in them is redis's.
 #[path = "../../../kv-redis/tests/support/certificates.rs"]
 mod certificates;
-#[path = "../../../kv-redis/tests/support/proxy.rs"]
-pub(crate) mod proxy;
 
 use std::error::Error as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use kv_conformance::BoxError;
+use kv_conformance::proxy::Proxy;
 use kv_conformance::server::{Place, Server};
 
 #[allow(unused_imports, reason = "each test target uses a part")]
@@ -261,6 +260,11 @@ fn stats(place: &Place, kind: Kind) -> Result<Vec<String>, BoxError> {
             line => lines.push(line),
         }
     }
+}
+
+/// A proxy on a port of 127.0.0.1 in front of another port.
+pub(crate) fn proxy(port: u16) -> Proxy {
+    Proxy::tcp((Ipv4Addr::LOCALHOST, port)).unwrap()
 }
 
 /// Waits until something is so, and returns it. What is in the way is shown if it takes too long.

@@ -13,15 +13,16 @@
 
 mod certificates;
 mod cluster;
-pub(crate) mod proxy;
 mod sentinels;
 
 use std::error::Error as _;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use kv_conformance::BoxError;
+use kv_conformance::proxy::Proxy;
 use kv_conformance::server::{Place, Server, ServerBuilder};
 use redis::{Connection, IntoConnectionInfo, RedisResult, Value};
 
@@ -253,6 +254,11 @@ fn connect(url: &str) -> RedisResult<Connection> {
 /// The value of a line `field:value`.
 fn info_field<'a>(info: &'a str, field: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+}
+
+/// A proxy on a port of 127.0.0.1 in front of another port.
+pub(crate) fn proxy(port: u16) -> Proxy {
+    Proxy::tcp((Ipv4Addr::LOCALHOST, port)).unwrap()
 }
 
 /// Waits until something is so, and returns it. What is in the way is shown if it takes too long.

@@ -33,27 +33,27 @@
 //! }
 //! ```
 
-use std::env;
+mod place;
+mod process;
+
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
-use std::hash::{BuildHasher, RandomState};
+use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Stdio};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::io::retry_on_intr;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-use crate::fixture::BoxError;
+use crate::fixture::{BoxError, ServerControl};
+pub use place::Place;
+pub(crate) use place::folder;
+use process::Process;
 
 /// How long a program has to answer, and one that is stopped to end, unless the test says otherwise.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -67,133 +67,9 @@ const STARTS: u32 = 3;
 /// How many lines of its output are shown of a program that did not start.
 const LINES: usize = 20;
 
-/// The ports from which free ones are taken. The system takes those of outgoing connections from 32768 upwards (macOS:
-/// from 49152), so that none of these takes the port of a server that is down, or connects to itself there.
-const PORTS: std::ops::Range<u16> = 10_240..32_768;
-
-/// The longest name of a temporary folder in which there is room for the names of unix sockets: they have 103 bytes.
-const LONGEST_TEMPORARY_FOLDER: usize = 60;
-
-/// What a watchdog runs, a shell whose input ends with the test process, which holds the other end. It is not to be
-/// interrupted from the keyboard, nor by the hang-up that a group with a paused process gets.
-const WATCHDOG: &str = "trap '' HUP INT QUIT TERM; read -r _; ";
-
-/// Then it kills its process group, which is the server's.
-const KILL_THE_GROUP: &str = "kill -9 0";
-
-/// Then it removes a folder, perhaps while servers are being killed in it.
-const REMOVE_THE_FOLDER: &str = r#"rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }"#;
-
-/// The folder of this test process, once there is one.
-static HOME: Mutex<Option<Home>> = Mutex::new(None);
-
 type Prepare = Box<dyn Fn(&Place) -> Result<(), BoxError> + Send + Sync>;
 type Arguments = Box<dyn Fn(&Place) -> Vec<OsString> + Send + Sync>;
 type Ready = Box<dyn Fn(&Place, u32) -> Result<(), BoxError> + Send + Sync>;
-
-/// Where a server runs: its folder and its ports, which stay its own, even while it is down, until it is dropped.
-///
-/// The ports are TCP ports of 127.0.0.1 below 32768. The UDP ports of the same numbers are held by the test process, so
-/// that no other test process takes them meanwhile.
-#[derive(Debug)]
-pub struct Place {
-    dir: TempDir,
-    port: Port,
-    more: Vec<Port>,
-}
-
-impl Place {
-    fn new(more_ports: usize) -> Result<Self, BoxError> {
-        let dir = tempfile::Builder::new().prefix("").tempdir_in(Home::of_this_process()?)?;
-        let more = (0..more_ports).map(|_| Port::claim()).collect::<Result<_, _>>()?;
-        Ok(Self { dir, port: Port::claim()?, more })
-    }
-
-    /// The folder, in which the program runs and which is removed in the end. Its name is short enough for the name of a
-    /// unix socket in it.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The port, the first one where there are several.
-    pub fn port(&self) -> u16 {
-        self.port.number
-    }
-
-    /// All ports, as many as [`ServerBuilder::ports`] says, the first one included.
-    pub fn ports(&self) -> Vec<u16> {
-        std::iter::once(&self.port).chain(&self.more).map(|port| port.number).collect()
-    }
-
-    /// Where the output of the program goes.
-    fn output(&self) -> PathBuf {
-        self.dir().join("output.log")
-    }
-}
-
-/// The folder in which this test process has those of its servers. It goes when the process has ended, so that nothing
-/// remains even where nothing is dropped.
-struct Home {
-    folder: PathBuf,
-    /// It ends when the process has: nobody waits for it.
-    _watchdog: Child,
-}
-
-impl Home {
-    fn of_this_process() -> io::Result<PathBuf> {
-        let mut home = HOME.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*home {
-            Some(home) => Ok(home.folder.clone()),
-            None => Ok(home.insert(Self::new()?).folder.clone()),
-        }
-    }
-
-    fn new() -> io::Result<Self> {
-        let usual = env::temp_dir();
-        let base = if usual.as_os_str().len() <= LONGEST_TEMPORARY_FOLDER { &usual } else { Path::new("/tmp") };
-        let random = RandomState::new().hash_one("folder") & 0xffff_ffff;
-        let folder = base.join(format!("kv-{}-{random:08x}", process::id()));
-        let watchdog = watchdog(REMOVE_THE_FOLDER, &folder)?;
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self { folder, _watchdog: watchdog })
-    }
-}
-
-/// Starts a watchdog in a process group of its own.
-fn watchdog(then: &str, folder: &Path) -> io::Result<Child> {
-    Command::new("/bin/sh")
-        .arg("-c")
-        .arg(format!("{WATCHDOG}{then}"))
-        .arg("watchdog")
-        .arg(folder)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-}
-
-/// A TCP port of 127.0.0.1 on which nothing listened.
-#[derive(Debug)]
-struct Port {
-    number: u16,
-    /// The UDP port of that number: where it is taken, other test processes look for another port too.
-    _claim: UdpSocket,
-}
-
-impl Port {
-    fn claim() -> Result<Self, BoxError> {
-        for _ in 0..1000 {
-            let random = RandomState::new().hash_one("port") % u64::try_from(PORTS.len())?;
-            let number = PORTS.start + u16::try_from(random)?;
-            let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self { number, _claim: claim });
-            }
-        }
-        Err(complaint(format!("no port of 127.0.0.1 from {} to {} is free", PORTS.start, PORTS.end - 1)))
-    }
-}
 
 /// What to start, and how to tell that it answers: see [`Server::builder`].
 pub struct ServerBuilder {
@@ -287,7 +163,7 @@ impl ServerBuilder {
         loop {
             let answer = (self.ready)(place, process.id());
             // Looked at after the answer: a process that is still there has its port, or would have ended.
-            if let Some(status) = process.server.try_wait()? {
+            if let Some(status) = process.try_wait()? {
                 let problem = format!("ended before it answered ({status})");
                 return Err(NotStarted::Ended(self.did_not_start(place, &problem)));
             }
@@ -372,7 +248,7 @@ impl Server {
     pub fn pid(&self) -> Option<u32> {
         let mut process = self.process();
         let process = process.as_mut()?;
-        matches!(process.server.try_wait(), Ok(None)).then(|| process.id())
+        matches!(process.try_wait(), Ok(None)).then(|| process.id())
     }
 
     /// All that it wrote until now to its standard output and its standard error, in all its lives.
@@ -443,7 +319,7 @@ impl Server {
         let mut process = self.process();
         let not_running = || complaint(format!("{} does not run", self.builder.program.display()));
         let process = process.as_mut().ok_or_else(not_running)?;
-        if process.server.try_wait()?.is_some() {
+        if process.try_wait()?.is_some() {
             return Err(not_running());
         }
         Ok(process.signal(signal)?)
@@ -454,78 +330,27 @@ impl Server {
     }
 }
 
-/// A running server with its watchdog, which is the first of their process group.
-struct Process {
-    watchdog: Child,
-    server: Child,
-}
-
-impl Process {
-    /// Runs a command, and its watchdog before: so there is no moment in which it could outlive this process.
-    fn spawn(place: &Place, mut command: Command) -> io::Result<Self> {
-        let mut watchdog = watchdog(KILL_THE_GROUP, place.dir())?;
-        match command.process_group(Pid::from_child(&watchdog).as_raw_nonzero().get()).spawn() {
-            Ok(server) => Ok(Self { watchdog, server }),
-            Err(error) => {
-                end_group(&mut watchdog)?;
-                Err(error)
-            }
-        }
+/// What the suite does to it, where a [fixture](crate::Fixture::server) has it.
+impl ServerControl for Server {
+    fn kill(&self) -> Result<(), BoxError> {
+        Server::kill(self)
     }
 
-    fn id(&self) -> u32 {
-        self.server.id()
+    fn stop(&self) -> Result<(), BoxError> {
+        Server::stop(self)
     }
 
-    /// Sends a signal to the server, which must not have been waited for. `SIGSTOP` is waited for.
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = Pid::from_child(&self.server);
-        kill_process(pid, signal)?;
-        if signal == Signal::STOP {
-            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            retry_on_intr(|| waitid(WaitId::Pid(pid), stopped))?;
-        }
-        Ok(())
+    fn start(&self) -> Result<(), BoxError> {
+        self.restart()
     }
 
-    fn stop(mut self) -> io::Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        if self.server.try_wait()?.is_none() {
-            self.signal(Signal::TERM)?;
-            self.signal(Signal::CONT)?;
-        }
-        while self.server.try_wait()?.is_none() && Instant::now() < deadline {
-            thread::sleep(POLL);
-        }
-        self.kill()
+    fn pause(&self) -> Result<(), BoxError> {
+        Server::pause(self)
     }
 
-    /// Kills the whole group, and waits for the two that are ours.
-    fn kill(&mut self) -> io::Result<()> {
-        end_group(&mut self.watchdog)?;
-        self.server.kill()?;
-        self.server.wait()?;
-        Ok(())
+    fn resume(&self) -> Result<(), BoxError> {
+        Server::resume(self)
     }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Nothing can be done about an error here; the watchdog does the same when its input ends.
-        let _ = self.kill();
-    }
-}
-
-/// Kills a watchdog with its group. Its input stays open until it is gone, so that it does nothing more.
-fn end_group(watchdog: &mut Child) -> io::Result<()> {
-    // Where it has been waited for, the group may be another's.
-    if watchdog.try_wait()?.is_none() {
-        let input = watchdog.stdin.take();
-        kill_process_group(Pid::from_child(watchdog), Signal::KILL)?;
-        watchdog.wait()?;
-        drop(input);
-    }
-    Ok(())
 }
 
 /// Why a program did not start.

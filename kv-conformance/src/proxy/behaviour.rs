@@ -1,0 +1,134 @@
+//! What a proxy can be told to do.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The way that bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the store to the server.
+    Requests,
+    /// From the server to the store.
+    Replies,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// As when the other side closes it.
+    Close,
+    /// As when there is nobody any more: TCP's RST. On a unix socket, which has none, as [`Close`](Self::Close).
+    Reset,
+}
+
+/// Changes a piece of replies.
+pub type Edit = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+
+/// What a proxy does, from when it is told on, to all connections.
+#[derive(Default)]
+#[non_exhaustive]
+pub enum Behaviour {
+    /// Passes everything on.
+    #[default]
+    Pass,
+    /// Passes each piece, of up to 64 KiB, so much later.
+    Delay(Duration),
+    /// Accepts connections, and passes nothing. What came meanwhile is passed on afterwards, whatever is done then to what
+    /// comes then.
+    Hold,
+    /// The same, of replies alone.
+    HoldReplies,
+    /// Passes replies byte for byte, with a pause after each.
+    Split(Duration),
+    /// Cuts the connection on which so many bytes in one direction are reached, counted over all connections; with 0, the
+    /// one on which the next one comes. Then it passes.
+    CutAfter {
+        /// How.
+        cut: Cut,
+        /// Which bytes count.
+        of: Direction,
+        /// How many are passed on before.
+        bytes: usize,
+    },
+    /// Cuts a connection in place of passing the reply to a request that has this text near its beginning, so many times.
+    /// Then it passes.
+    CutAnswer {
+        /// How.
+        cut: Cut,
+        /// The text.
+        to: &'static str,
+        /// How many times.
+        times: usize,
+    },
+    /// Passes so many bytes in one direction, and holds the connection on which there are more, until it is told something
+    /// else. All others pass.
+    Truncate {
+        /// Which bytes count.
+        of: Direction,
+        /// How many are passed on before.
+        bytes: usize,
+    },
+    /// Passes the next piece of replies as it is after the change. Then it passes.
+    Edit(Edit),
+    /// Passes the next piece of replies and, so much later, these bytes. Then it passes.
+    InjectLater(Vec<u8>, Duration),
+}
+
+/// How many bytes at the beginning of a piece are garbled.
+const GARBLED: usize = 8;
+
+impl Behaviour {
+    /// An [`Edit`](Self::Edit).
+    pub fn edit(change: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Self {
+        Self::Edit(Box::new(change))
+    }
+
+    /// Puts a byte in place of one of the next piece of replies, if it has that many.
+    pub fn corrupt(at: usize, byte: u8) -> Self {
+        Self::edit(move |piece| {
+            if let Some(corrupted) = piece.get_mut(at) {
+                *corrupted = byte;
+            }
+        })
+    }
+
+    /// Turns the highest bit of the first 8 bytes of the next piece of replies, where a protocol says what follows: what it then
+    /// says is nonsense.
+    pub fn garble() -> Self {
+        Self::edit(|piece| piece.iter_mut().take(GARBLED).for_each(|byte| *byte ^= 0x80))
+    }
+
+    /// Adds bytes to the next piece of replies.
+    pub fn inject(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self::edit(move |piece| piece.extend(bytes))
+    }
+
+    /// Adds bytes that come some time after the next piece of replies.
+    pub fn inject_later(bytes: impl Into<Vec<u8>>, later: Duration) -> Self {
+        Self::InjectLater(bytes.into(), later)
+    }
+
+    /// Puts bytes in place of the next piece of replies.
+    pub fn replace(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self::edit(move |piece| *piece = bytes)
+    }
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("Pass"),
+            Self::Delay(time) => write!(f, "Delay({time:?})"),
+            Self::Hold => f.write_str("Hold"),
+            Self::HoldReplies => f.write_str("HoldReplies"),
+            Self::Split(pause) => write!(f, "Split({pause:?})"),
+            Self::CutAfter { cut, of, bytes } => write!(f, "{cut:?} after {bytes} bytes of {of:?}"),
+            Self::CutAnswer { cut, to, times } => write!(f, "{cut:?} in place of the answer to {to}, {times} times"),
+            Self::Truncate { of, bytes } => write!(f, "Truncate after {bytes} bytes of {of:?}"),
+            Self::Edit(_) => f.write_str("Edit"),
+            Self::InjectLater(_, time) => write!(f, "InjectLater({time:?})"),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The connections of a proxy, and what is done to what comes on them.
+
+use std::io::{self, Read, Write};
+use std::mem;
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::behaviour::{Behaviour, Cut, Direction, Edit};
+
+/// How much is read at once. A small reply comes in one piece.
+const PIECE: usize = 64 * 1024;
+
+/// Where in a piece of requests the name of a command is looked for.
+const BEGINNING: usize = 256;
+
+/// What the threads of a proxy share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    server: SockAddr,
+    state: Mutex<State>,
+    /// Notified when the behaviour changes, a connection is cut, or one is gone.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    behaviour: Behaviour,
+    /// How often the proxy was told something.
+    orders: usize,
+    accepted: usize,
+    exchanges: usize,
+    requested: usize,
+    replied: usize,
+    links: Vec<Arc<Link>>,
+}
+
+/// A connection to the proxy and the one to the server that belongs to it.
+#[derive(Debug)]
+struct Link {
+    client: Socket,
+    server: Socket,
+    is_cut: AtomicBool,
+    /// Whether a request came, and no reply since.
+    is_asked: AtomicBool,
+    /// Whether a reply is due that is not to be passed.
+    is_doomed: AtomicBool,
+    /// The number of the order under which it was truncated, and what of.
+    truncated: Mutex<Option<(usize, Direction)>>,
+}
+
+impl Link {
+    /// Closes both connections, as soon as the two threads are through that use them: they wake up.
+    fn cut(&self, cut: Cut) {
+        if self.is_cut.swap(true, SeqCst) {
+            return;
+        }
+        for socket in [&self.client, &self.server] {
+            // Errors: it is closed already.
+            let _ = match cut {
+                Cut::Close => socket.shutdown(Shutdown::Both),
+                // Closing it is what resets it then.
+                Cut::Reset => socket.set_linger(Some(Duration::ZERO)).and_then(|()| socket.shutdown(Shutdown::Read)),
+            };
+        }
+    }
+
+    fn truncated(&self) -> MutexGuard<'_, Option<(usize, Direction)>> {
+        self.truncated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be done with a piece.
+enum Step {
+    /// Pass so many bytes of it, then wait.
+    Pass(usize, Duration),
+    /// Wait, then pass it.
+    PassLater(Duration),
+    /// Pass so many bytes of it, then cut.
+    PassAndCut(usize, Cut),
+    Edit(Edit),
+    /// Pass it, wait, and pass these bytes.
+    PassAndAdd(Duration, Vec<u8>),
+    /// Nothing: the connection is cut.
+    Stop,
+}
+
+impl Shared {
+    pub(super) fn new(server: SockAddr) -> Self {
+        Self { server, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    pub(super) fn set(&self, behaviour: Behaviour) {
+        let mut state = self.lock();
+        state.behaviour = behaviour;
+        state.orders += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Cuts all connections, and waits so long at most until they are closed; whether they are.
+    pub(super) fn cut_all(&self, cut: Cut, patience: Duration) -> bool {
+        let links = self.lock().links.clone();
+        for link in &links {
+            link.cut(cut);
+        }
+        self.changed.notify_all();
+        let open = |state: &mut State| state.links.iter().any(|link| links.iter().any(|cut| Arc::ptr_eq(cut, link)));
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        !waited.timed_out()
+    }
+
+    pub(super) fn accepted(&self) -> usize {
+        self.lock().accepted
+    }
+
+    pub(super) fn exchanges(&self) -> usize {
+        self.lock().exchanges
+    }
+
+    pub(super) fn bytes(&self, of: Direction) -> usize {
+        match of {
+            Direction::Requests => self.lock().requested,
+            Direction::Replies => self.lock().replied,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self) -> io::Result<Socket> {
+        let server = Socket::new(self.server.domain(), Type::STREAM, None)?;
+        server.connect(&self.server)?;
+        Ok(server)
+    }
+
+    /// Passes what comes on a new connection, in two threads.
+    pub(super) fn serve(shared: &Arc<Self>, client: Socket) {
+        shared.lock().accepted += 1;
+        let Ok(server) = shared.connect() else {
+            let _ = client.set_linger(Some(Duration::ZERO));
+            return;
+        };
+        for socket in [&client, &server].into_iter().filter(|_| shared.server.domain() != Domain::UNIX) {
+            let _ = socket.set_tcp_nodelay(true);
+        }
+        let link = Arc::new(Link {
+            client,
+            server,
+            is_cut: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
+            is_doomed: AtomicBool::new(false),
+            truncated: Mutex::new(None),
+        });
+        shared.lock().links.push(Arc::clone(&link));
+        let shared = Arc::clone(shared);
+        thread::spawn(move || {
+            thread::scope(|scope| {
+                scope.spawn(|| shared.pump(&link, Direction::Requests));
+                shared.pump(&link, Direction::Replies);
+            });
+            // With the last of both the sockets are closed. Whoever waits for that is told while it cannot look.
+            let mut state = shared.lock();
+            state.links.retain(|other| !Arc::ptr_eq(other, &link));
+            drop(link);
+            drop(state);
+            shared.changed.notify_all();
+        });
+    }
+
+    /// Passes what comes in one direction, until it ends.
+    fn pump(&self, link: &Link, direction: Direction) {
+        let (mut from, mut to) = match direction {
+            Direction::Requests => (&link.client, &link.server),
+            Direction::Replies => (&link.server, &link.client),
+        };
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => {
+                    let piece = buffer.get(..length).unwrap_or_default();
+                    self.count(link, direction, length);
+                    if self.pass(link, direction, &mut to, piece).is_err() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    link.cut(Cut::Reset);
+                    break;
+                }
+            }
+        }
+        if link.is_cut.load(SeqCst) {
+            return;
+        }
+        match direction {
+            // The server may still answer.
+            Direction::Requests => drop(to.shutdown(Shutdown::Write)),
+            Direction::Replies => link.cut(Cut::Close),
+        }
+    }
+
+    fn count(&self, link: &Link, direction: Direction, bytes: usize) {
+        let mut state = self.lock();
+        match direction {
+            Direction::Requests => {
+                state.requested += bytes;
+                if !link.is_asked.swap(true, SeqCst) {
+                    state.exchanges += 1;
+                }
+            }
+            Direction::Replies => {
+                state.replied += bytes;
+                link.is_asked.store(false, SeqCst);
+            }
+        }
+    }
+
+    fn pass(&self, link: &Link, direction: Direction, to: &mut &Socket, mut piece: &[u8]) -> io::Result<()> {
+        while !piece.is_empty() {
+            match self.step(link, direction, piece) {
+                Step::Pass(bytes, pause) => {
+                    let (now, then) = piece.split_at_checked(bytes).unwrap_or((piece, &[]));
+                    to.write_all(now)?;
+                    piece = then;
+                    if !pause.is_zero() {
+                        thread::sleep(pause);
+                    }
+                }
+                Step::PassLater(time) => {
+                    thread::sleep(time);
+                    to.write_all(piece)?;
+                    return Ok(());
+                }
+                Step::PassAndCut(bytes, cut) => {
+                    to.write_all(piece.get(..bytes).unwrap_or(piece))?;
+                    link.cut(cut);
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Step::Edit(edit) => {
+                    let mut edited = piece.to_vec();
+                    edit(&mut edited);
+                    to.write_all(&edited)?;
+                    return Ok(());
+                }
+                Step::PassAndAdd(time, bytes) => {
+                    to.write_all(piece)?;
+                    thread::sleep(time);
+                    to.write_all(&bytes)?;
+                    return Ok(());
+                }
+                Step::Stop => return Err(io::ErrorKind::ConnectionAborted.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be done with a piece, as soon as something is to be done.
+    fn step(&self, link: &Link, direction: Direction, piece: &[u8]) -> Step {
+        let replies = direction == Direction::Replies;
+        let mut was_held = false;
+        let is_held = |state: &mut State| {
+            let held = match state.behaviour {
+                Behaviour::Hold => true,
+                Behaviour::HoldReplies => replies,
+                _ => *link.truncated() == Some((state.orders, direction)),
+            };
+            let held = held && !link.is_cut.load(SeqCst);
+            was_held |= held;
+            held
+        };
+        let state = self.changed.wait_while(self.lock(), is_held);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        if link.is_cut.load(SeqCst) {
+            return Step::Stop;
+        }
+        let all = Step::Pass(piece.len(), Duration::ZERO);
+        if was_held {
+            return all;
+        }
+        match &mut state.behaviour {
+            Behaviour::Delay(time) => Step::PassLater(*time),
+            Behaviour::Split(pause) if replies => Step::Pass(1, *pause),
+            Behaviour::CutAfter { cut, of, bytes } if *of == direction => {
+                if piece.len() < *bytes {
+                    *bytes -= piece.len();
+                    return all;
+                }
+                let step = Step::PassAndCut(*bytes, *cut);
+                state.behaviour = Behaviour::Pass;
+                step
+            }
+            Behaviour::CutAnswer { to, .. } if !replies => {
+                let beginning = piece.get(..BEGINNING).unwrap_or(piece);
+                if beginning.windows(to.len()).any(|part| part == to.as_bytes()) {
+                    link.is_doomed.store(true, SeqCst);
+                }
+                all
+            }
+            Behaviour::CutAnswer { cut, times, .. } if link.is_doomed.load(SeqCst) => {
+                let step = Step::PassAndCut(0, *cut);
+                *times -= 1;
+                if *times == 0 {
+                    state.behaviour = Behaviour::Pass;
+                }
+                step
+            }
+            Behaviour::Truncate { of, bytes } if *of == direction => {
+                if piece.len() <= *bytes {
+                    *bytes -= piece.len();
+                    return all;
+                }
+                let step = Step::Pass(*bytes, Duration::ZERO);
+                *link.truncated() = Some((state.orders, direction));
+                state.behaviour = Behaviour::Pass;
+                step
+            }
+            Behaviour::Edit(_) | Behaviour::InjectLater(..) if replies => match mem::take(&mut state.behaviour) {
+                Behaviour::Edit(edit) => Step::Edit(edit),
+                Behaviour::InjectLater(bytes, time) => Step::PassAndAdd(time, bytes),
+                _ => all,
+            },
+            _ => all,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A proxy between a store and its server that does, when it is told to, what networks do.
+//!
+//! It runs in the test's own process, in front of a TCP port or a unix socket, and knows nothing of the protocol. A store that is
+//! told its address in place of the server's gets what the server says, until a test makes the proxy hold it back, cut it, garble
+//! it or refuse it:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::{TcpListener, TcpStream};
+//! use std::thread;
+//!
+//! use kv_conformance::BoxError;
+//! use kv_conformance::proxy::{Behaviour, Cut, Direction, Proxy};
+//!
+//! fn main() -> Result<(), BoxError> {
+//!     let server = TcpListener::bind("127.0.0.1:0")?;
+//!     let proxy = Proxy::tcp(server.local_addr()?)?;
+//!     thread::spawn(move || server.accept().and_then(|(mut to, _)| to.write_all(b"a long reply")));
+//!
+//!     proxy.set(Behaviour::CutAfter { cut: Cut::Close, of: Direction::Replies, bytes: 6 });
+//!     let mut reply = String::new();
+//!     TcpStream::connect(("127.0.0.1", proxy.port()))?.read_to_string(&mut reply)?;
+//!     assert_eq!(reply, "a long");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The checks of faults use it: see [`Suite::with_faults`](crate::Suite::with_faults).
+
+mod behaviour;
+mod link;
+mod listener;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use socket2::SockAddr;
+#[cfg(unix)]
+use tempfile::TempDir;
+
+use crate::fixture::BoxError;
+use crate::port::Port;
+pub use behaviour::{Behaviour, Cut, Direction, Edit};
+use link::Shared;
+use listener::Listener;
+
+/// How long the proxy may take to close connections.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// The name of the unix socket in its folder.
+#[cfg(unix)]
+const SOCKET: &str = "proxy.sock";
+
+/// The proxy: see the [module](self). When it is dropped all its connections are cut.
+pub struct Proxy {
+    place: Place,
+    address: SockAddr,
+    listener: Mutex<Option<Listener>>,
+    shared: Arc<Shared>,
+}
+
+/// Where it listens, for as long as it lives.
+enum Place {
+    Port(Port),
+    #[cfg(unix)]
+    Folder {
+        _removed_last: TempDir,
+    },
+}
+
+impl Proxy {
+    /// A proxy on a port of 127.0.0.1, in front of another address. It passes everything on until it is told something else.
+    ///
+    /// # Errors
+    ///
+    /// If the address is none, or no port is free.
+    pub fn tcp(server: impl ToSocketAddrs) -> Result<Self, BoxError> {
+        let server = server.to_socket_addrs()?.next().ok_or("the address of the server is none")?;
+        let port = Port::claim()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
+        Self::start(Place::Port(port), address.into(), server.into())
+    }
+
+    /// A proxy on a unix socket in a temporary folder of its own, in front of another one.
+    ///
+    /// # Errors
+    ///
+    /// If the path is too long for a socket, or the system refuses something.
+    #[cfg(unix)]
+    pub fn unix(server: impl AsRef<Path>) -> Result<Self, BoxError> {
+        let folder = crate::server::folder()?;
+        let address = SockAddr::unix(folder.path().join(SOCKET))?;
+        Self::start(Place::Folder { _removed_last: folder }, address, SockAddr::unix(server)?)
+    }
+
+    fn start(place: Place, address: SockAddr, server: SockAddr) -> Result<Self, BoxError> {
+        let shared = Arc::new(Shared::new(server));
+        let listener = Listener::start(&address, &shared)?;
+        Ok(Self { place, address, listener: Mutex::new(Some(listener)), shared })
+    }
+
+    /// The port of 127.0.0.1 on which it listens; 0 if it listens on a unix socket.
+    pub fn port(&self) -> u16 {
+        match &self.place {
+            Place::Port(port) => port.number(),
+            #[cfg(unix)]
+            Place::Folder { .. } => 0,
+        }
+    }
+
+    /// The unix socket on which it listens, if it does.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.address.as_pathname().map(Path::to_owned)
+    }
+
+    /// What it does from now on.
+    pub fn set(&self, behaviour: Behaviour) {
+        self.shared.set(behaviour);
+    }
+
+    /// From now on it passes everything on.
+    pub fn pass(&self) {
+        self.set(Behaviour::Pass);
+    }
+
+    /// Cuts all connections, and returns when they are closed.
+    ///
+    /// # Errors
+    ///
+    /// If that takes longer than 10 s.
+    pub fn cut_now(&self, cut: Cut) -> Result<(), BoxError> {
+        if self.shared.cut_all(cut, CLOSE) { Ok(()) } else { Err("connections of the proxy are still open".into()) }
+    }
+
+    /// Refuses connections from now on; those that there are remain.
+    pub fn refuse(&self) {
+        drop(self.listener().take());
+    }
+
+    /// Accepts connections again.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses that.
+    pub fn accept(&self) -> Result<(), BoxError> {
+        let mut listener = self.listener();
+        if listener.is_none() {
+            *listener = Some(Listener::start(&self.address, &self.shared)?);
+        }
+        Ok(())
+    }
+
+    /// How many connections there have been.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted()
+    }
+
+    /// How many exchanges there have been: how often a request came on a new connection, or after a reply.
+    pub fn exchanges(&self) -> usize {
+        self.shared.exchanges()
+    }
+
+    /// How many bytes have come in one direction.
+    pub fn bytes(&self, of: Direction) -> usize {
+        self.shared.bytes(of)
+    }
+
+    fn listener(&self) -> MutexGuard<'_, Option<Listener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.refuse();
+        self.shared.cut_all(Cut::Close, Duration::ZERO);
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("address", &self.address).finish_non_exhaustive()
+    }
+}

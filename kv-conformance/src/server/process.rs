@@ -1,0 +1,113 @@
+//! The process of a server, and the watchdog that ends it when the test process has ended.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+
+use super::{LIMIT, POLL, Place};
+
+/// What a watchdog runs, a shell whose input ends with the test process, which holds the other end. It is not to be
+/// interrupted from the keyboard, nor by the hang-up that a group with a paused process gets.
+const WATCHDOG: &str = "trap '' HUP INT QUIT TERM; read -r _; ";
+
+/// Then it kills its process group, which is the server's.
+const KILL_THE_GROUP: &str = "kill -9 0";
+
+/// Starts a watchdog in a process group of its own.
+pub(super) fn watchdog(then: &str, folder: &Path) -> io::Result<Child> {
+    Command::new("/bin/sh")
+        .arg("-c")
+        .arg(format!("{WATCHDOG}{then}"))
+        .arg("watchdog")
+        .arg(folder)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// A running server with its watchdog, which is the first of their process group.
+pub(super) struct Process {
+    watchdog: Child,
+    server: Child,
+}
+
+impl Process {
+    /// Runs a command, and its watchdog before: so there is no moment in which it could outlive this process.
+    pub(super) fn spawn(place: &Place, mut command: Command) -> io::Result<Self> {
+        let mut watchdog = watchdog(KILL_THE_GROUP, place.dir())?;
+        match command.process_group(Pid::from_child(&watchdog).as_raw_nonzero().get()).spawn() {
+            Ok(server) => Ok(Self { watchdog, server }),
+            Err(error) => {
+                end_group(&mut watchdog)?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// Whether it has ended, and how.
+    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.server.try_wait()
+    }
+
+    /// Sends a signal to the server, which must not have been waited for. `SIGSTOP` is waited for.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = Pid::from_child(&self.server);
+        kill_process(pid, signal)?;
+        if signal == Signal::STOP {
+            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            retry_on_intr(|| waitid(WaitId::Pid(pid), stopped))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop(mut self) -> io::Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        if self.server.try_wait()?.is_none() {
+            self.signal(Signal::TERM)?;
+            self.signal(Signal::CONT)?;
+        }
+        while self.server.try_wait()?.is_none() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        self.kill()
+    }
+
+    /// Kills the whole group, and waits for the two that are ours.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        end_group(&mut self.watchdog)?;
+        self.server.kill()?;
+        self.server.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing can be done about an error here; the watchdog does the same when its input ends.
+        let _ = self.kill();
+    }
+}
+
+/// Kills a watchdog with its group. Its input stays open until it is gone, so that it does nothing more.
+fn end_group(watchdog: &mut Child) -> io::Result<()> {
+    // Where it has been waited for, the group may be another's.
+    if watchdog.try_wait()?.is_none() {
+        let input = watchdog.stdin.take();
+        kill_process_group(Pid::from_child(watchdog), Signal::KILL)?;
+        watchdog.wait()?;
+        drop(input);
+    }
+    Ok(())
+}
