@@ -25,6 +25,11 @@ impl<'a> Context<'a> {
         Self { suite, fixture, patience, seed, time: Time::new(fixture.advance.as_ref()) }
     }
 
+    /// The fixture that the store is from.
+    pub(crate) fn fixture(&self) -> &'a Fixture {
+        self.fixture
+    }
+
     /// The store to be checked.
     pub(crate) fn store(&self) -> &'a dyn KeyValueStore {
         &*self.fixture.store

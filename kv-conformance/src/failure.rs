@@ -22,6 +22,8 @@ pub enum NotPassed {
     /// In real time, the machine was too slow for the lifetimes of the check to tell anything: to be repeated with
     /// longer ones.
     TooSlow,
+    /// An operation timed out that nothing was in the way of: if it does so again it is a failure.
+    TimedOut(String),
 }
 
 impl NotPassed {
@@ -162,6 +164,7 @@ impl Display for NotPassed {
             Self::Failed(message) => f.write_str(message),
             Self::Ignored(reason) => write!(f, "ignored: {reason}"),
             Self::TooSlow => f.write_str("the machine was too slow to tell early from late"),
+            Self::TimedOut(message) => f.write_str(message),
         }
     }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod act;
 pub mod checks;
 mod context;
 mod failure;
@@ -10,6 +11,7 @@ mod port;
 mod property;
 pub mod proxy;
 mod report;
+mod rig;
 #[cfg(unix)]
 pub mod server;
 mod suite;

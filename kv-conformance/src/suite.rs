@@ -18,7 +18,7 @@ use crate::failure::{NotPassed, Outcome};
 use crate::fixture::{BoxError, Fixture};
 use crate::report::{CheckResult, Report, Verdict};
 
-/// How often a check in real time is repeated with longer lifetimes before the machine is said to be too slow.
+/// How often a check in real time is repeated, with longer lifetimes, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
 
 /// How many checks run at a time unless `--test-threads` says otherwise: they mostly wait for lifetimes to end.
@@ -164,8 +164,13 @@ impl Suite {
     }
 
     fn try_check(&self, check: &Check, seed: u64) -> Verdict {
+        let mut last =
+            "the machine was too slow to tell early from late, although the lifetimes were made longer".to_owned();
         for patience in 0..=REPEATS {
-            let run = || (check.run)(&Context::new(self, &self.open()?, patience, seed));
+            let run = || {
+                let fixture = if check.has_faults { self.open_with_faults()? } else { self.open()? };
+                (check.run)(&Context::new(self, &fixture, patience, seed))
+            };
             let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
                 Err(NotPassed::Failed(format!("the store, or the fixture, panicked: {}", panic_message(&*panic))))
             });
@@ -174,10 +179,10 @@ impl Suite {
                 Err(NotPassed::Ignored(reason)) => return Verdict::Ignored(reason),
                 Err(NotPassed::Failed(message)) => return Verdict::Failed(self.explain(check, &message)),
                 Err(NotPassed::TooSlow) => {}
+                Err(NotPassed::TimedOut(message)) => last = message,
             }
         }
-        let message = "the machine was too slow to tell early from late, although the lifetimes were made longer";
-        Verdict::Failed(self.explain(check, message))
+        Verdict::Failed(self.explain(check, &last))
     }
 
     /// A finding, with the clauses that it breaks and how to see it again.
@@ -240,7 +245,7 @@ fn command() -> String {
     format!("cargo test{package}{target}")
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -5,8 +5,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
-use kv_conformance::{BoxError, Fixture, Suite};
+use kv_conformance::proxy::Proxy;
+use kv_conformance::{BoxError, Durability, Fixture, Suite};
 use kv_redis::{KeyValueStore, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis};
 
 mod support;
@@ -55,7 +57,40 @@ fn tcp(redis: Arc<Redis>) -> Suite {
     };
     Suite::new("tcp", fixture)
         .with_default_ttl(move |ttl| Ok(Fixture::new(builder(&second, number()).default_ttl(ttl).connect()?).guard(())))
+        .with_faults(|| behind_a_proxy(Over::Tcp))
 }
+
+/// A store behind a proxy in front of a server that keeps what it has acknowledged, over a crash too.
+fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
+    let redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"]);
+    let (proxy, url, direct) = match over {
+        Over::Tcp => {
+            let proxy = Proxy::tcp(redis.address())?;
+            let url = format!("redis://127.0.0.1:{}", proxy.port());
+            (proxy, url, redis.url())
+        }
+        Over::Unix => {
+            let proxy = Proxy::unix(redis.socket())?;
+            let url = format!("redis+unix://{}", proxy.path().unwrap_or_default().display());
+            (proxy, url, redis.unix_url())
+        }
+    };
+    let builder = |limit| RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
+    let store = builder(FAULT_LIMIT).url(url).pool_size(4).build()?;
+    let direct = builder(PATIENCE).url(direct).connect()?;
+    let fixture = Fixture::new(store).second_handle(direct).proxy(Arc::new(proxy)).limit(3 * FAULT_LIMIT);
+    Ok(fixture.server(redis.into_server(), Durability::OverKill))
+}
+
+/// What a proxy is in front of.
+#[derive(Clone, Copy)]
+enum Over {
+    Tcp,
+    Unix,
+}
+
+/// Each of the three limits where there are faults.
+const FAULT_LIMIT: Duration = Duration::from_millis(500);
 
 /// Objects of other types under valid names, and strings under names that are no keys.
 fn plant_other_types(url: &str) -> Result<(), BoxError> {
@@ -123,7 +158,8 @@ fn main() -> ExitCode {
         suite("unix_socket", {
             let redis = Arc::clone(&redis);
             move |number, builder| Ok(builder.url(redis.unix_url_of_database(number)).connect()?)
-        }),
+        })
+        .with_faults(|| behind_a_proxy(Over::Unix)),
         suite("tls", {
             let tls = Arc::new(tls);
             move |number, builder| {

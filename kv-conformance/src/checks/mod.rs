@@ -13,6 +13,7 @@ pub mod capabilities;
 pub mod copies;
 pub mod creating;
 pub mod errors;
+pub mod exchanges;
 pub mod keys;
 pub mod lifetimes;
 pub mod listing;
@@ -41,6 +42,8 @@ pub(crate) struct Check {
     pub(crate) clauses: &'static [&'static str],
     /// What the store has to be able to do.
     pub(crate) needs: &'static [Capability],
+    /// Whether it has a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+    pub(crate) has_faults: bool,
     pub(crate) run: fn(&Context<'_>) -> Outcome,
 }
 
@@ -56,17 +59,25 @@ impl Check {
     }
 }
 
-/// Names the checks of a module, the clauses that each is about, and what it needs of the store.
+/// Names the checks of a module, the clauses that each is about, and what it needs of the store; `faults:` before them, if their
+/// stores are behind a proxy.
 macro_rules! checks {
-    ($($name:ident [$($clause:ident)+] $(needs $($need:ident)+)?;)+) => {
+    (faults: $($checks:tt)+) => {
+        checks! { @true $($checks)+ }
+    };
+    (@$faults:literal $($name:ident [$($clause:ident)+] $(needs $($need:ident)+)?;)+) => {
         pub(crate) const CHECKS: &[$crate::checks::Check] = &[$(
             $crate::checks::Check {
                 name: stringify!($name),
                 clauses: &[$(stringify!($clause)),+],
                 needs: &[$($(kv_core::Capability::$need),+)?],
+                has_faults: $faults,
                 run: $name,
             }
         ),+];
+    };
+    ($($checks:tt)+) => {
+        checks! { @false $($checks)+ }
     };
 }
 use checks;
@@ -88,6 +99,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         copies::CHECKS,
         streams::CHECKS,
         errors::CHECKS,
+        exchanges::CHECKS,
         capabilities::CHECKS,
         model::CHECKS,
     ];

@@ -36,6 +36,7 @@ struct State {
     exchanges: usize,
     requested: usize,
     replied: usize,
+    injected: usize,
     links: Vec<Arc<Link>>,
 }
 
@@ -122,6 +123,10 @@ impl Shared {
 
     pub(super) fn exchanges(&self) -> usize {
         self.lock().exchanges
+    }
+
+    pub(super) fn injected(&self) -> usize {
+        self.lock().injected
     }
 
     pub(super) fn bytes(&self, of: Direction) -> usize {
@@ -255,8 +260,9 @@ impl Shared {
                 Step::PassAndAdd(time, bytes) => {
                     to.write_all(piece)?;
                     thread::sleep(time);
-                    to.write_all(&bytes)?;
-                    return Ok(());
+                    let written = to.write_all(&bytes);
+                    self.lock().injected += 1;
+                    return written;
                 }
                 Step::Stop => return Err(io::ErrorKind::ConnectionAborted.into()),
             }

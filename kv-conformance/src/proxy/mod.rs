@@ -163,6 +163,11 @@ impl Proxy {
         self.shared.exchanges()
     }
 
+    /// How often it has passed on what [`Behaviour::InjectLater`] says, or could not since the connection was closed.
+    pub fn injected(&self) -> usize {
+        self.shared.injected()
+    }
+
     /// How many bytes have come in one direction.
     pub fn bytes(&self, of: Direction) -> usize {
         self.shared.bytes(of)

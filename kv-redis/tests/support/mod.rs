@@ -17,6 +17,7 @@ mod sentinels;
 
 use std::error::Error as _;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -139,7 +140,7 @@ impl Redis {
 
     pub(crate) fn unix_url_of_database(&self, database: u16) -> String {
         let password = self.password.as_ref().map(|password| format!("&pass={password}")).unwrap_or_default();
-        format!("redis+unix://{}?db={database}{password}", self.server.place().dir().join("redis.sock").display())
+        format!("redis+unix://{}?db={database}{password}", self.socket().display())
     }
 
     /// The port with TLS, by the name in the server's certificate.
@@ -154,6 +155,16 @@ impl Redis {
     /// What a server with TLS uses, and what its clients need.
     pub(crate) fn certificates(&self) -> &Certificates {
         self.certificates.as_ref().expect("a server with TLS")
+    }
+
+    /// Its unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.server.place().dir().join("redis.sock")
+    }
+
+    /// The process alone.
+    pub(crate) fn into_server(self) -> Server {
+        self.server
     }
 
     /// The process, its folder and its output.

@@ -1,0 +1,250 @@
+//! What the checks of faults do to a store, what it has to answer, and what has to be there then.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use crate::context::Context;
+use crate::rig::value;
+
+/// The size of a large value: several pieces, so that there is a middle of its request.
+const LARGE: usize = 200_000;
+
+/// The keys and values of one case, which no other case has.
+pub(crate) struct Case {
+    prefix: String,
+    large: usize,
+}
+
+/// What is at each of the keys of a case.
+pub(crate) type State = BTreeMap<String, Option<Bytes>>;
+
+/// The names of the keys of a case.
+const NAMES: &[&str] = &["k", "other", "new", "to", "more"];
+
+impl Case {
+    pub(crate) fn new(context: &Context<'_>, prefix: String) -> Self {
+        Self { prefix, large: context.size(LARGE).saturating_sub(100) }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn old(&self, name: &str) -> Bytes {
+        value(&self.key(name), 0, 50).into()
+    }
+
+    fn new_value(&self, name: &str) -> Bytes {
+        value(&self.key(name), 1, 70).into()
+    }
+
+    fn large(&self) -> Bytes {
+        value(&self.key("k"), 1, self.large).into()
+    }
+
+    /// What is there in the beginning: two of the entries.
+    pub(crate) fn before(&self) -> State {
+        let old = |name: &&str| ["k", "other"].contains(name).then(|| self.old(name));
+        NAMES.iter().map(|name| (self.key(name), old(name))).collect()
+    }
+
+    /// Puts there what is there in the beginning.
+    pub(crate) fn prepare(&self, store: &dyn KeyValueStore) -> Result<(), Error> {
+        store.put_many(["k", "other"].map(|name| (self.key(name), self.old(name))))
+    }
+
+    /// What is there now.
+    pub(crate) fn now(&self, store: &dyn KeyValueStore) -> Result<State, Error> {
+        let keys = NAMES.iter().map(|name| self.key(name)).collect::<Vec<_>>();
+        let values = store.get_many(&keys)?;
+        Ok(keys.into_iter().zip(values).collect())
+    }
+}
+
+/// What an operation answers.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answer {
+    Done,
+    Told(bool),
+    ToldOfEach(Vec<bool>),
+    Value(Option<Bytes>),
+    Values(Vec<Option<Bytes>>),
+    Left(Option<Remaining>),
+    Keys(Vec<String>),
+}
+
+/// An operation on the keys of a case.
+pub(crate) struct Act {
+    pub(crate) name: &'static str,
+    pub(crate) needs: Option<Capability>,
+    pub(crate) writes: bool,
+    /// The keys of which an error has to name one: none of a batch or a listing.
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) run: fn(&dyn KeyValueStore, &Case) -> Result<Answer, Error>,
+    pub(crate) answer: fn(&Case) -> Answer,
+    /// What a write changes.
+    change: fn(&Case, &mut State),
+}
+
+impl Act {
+    /// What is there when it has been done.
+    pub(crate) fn after(&self, case: &Case) -> State {
+        let mut state = case.before();
+        (self.change)(case, &mut state);
+        state
+    }
+
+    pub(crate) fn is_on_several_keys(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// All that the store can do.
+    pub(crate) fn all(context: &Context<'_>) -> Vec<&'static Self> {
+        ALL.iter().filter(|act| act.needs.is_none_or(|needs| context.has(needs))).collect()
+    }
+}
+
+fn nothing(_: &Case, _: &mut State) {}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+const ALL: &[Act] = &[
+    Act {
+        name: "get",
+        needs: None,
+        writes: false,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Value(store.get(case.key("k"))?)),
+        answer: |case| Answer::Value(Some(case.old("k"))),
+        change: nothing,
+    },
+    Act {
+        name: "get_many",
+        needs: None,
+        writes: false,
+        keys: &[],
+        run: |store, case| Ok(Answer::Values(store.get_many(["k", "new", "other"].map(|name| case.key(name)))?)),
+        answer: |case| Answer::Values(vec![Some(case.old("k")), None, Some(case.old("other"))]),
+        change: nothing,
+    },
+    Act {
+        name: "contains",
+        needs: Some(Capability::Contains),
+        writes: false,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Told(store.contains(case.key("k"))?)),
+        answer: |_| Answer::Told(true),
+        change: nothing,
+    },
+    Act {
+        name: "ttl",
+        needs: Some(Capability::TtlReading),
+        writes: false,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Left(store.ttl(case.key("k"))?)),
+        answer: |_| Answer::Left(Some(Remaining::Forever)),
+        change: nothing,
+    },
+    Act {
+        name: "keys",
+        needs: Some(Capability::Listing),
+        writes: false,
+        keys: &[],
+        run: |store, case| {
+            let listed = store.keys(&case.prefix)?.map(|key| Ok(key?.into()));
+            let mut listed = listed.collect::<Result<Vec<String>, Error>>()?;
+            listed.sort_unstable();
+            Ok(Answer::Keys(listed))
+        },
+        answer: |case| Answer::Keys(vec![case.key("k"), case.key("other")]),
+        change: nothing,
+    },
+    Act {
+        name: "put",
+        needs: None,
+        writes: true,
+        keys: &["k"],
+        run: |store, case| store.put(case.key("k"), case.new_value("k")).map(|()| Answer::Done),
+        answer: |_| Answer::Done,
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.new_value("k")))),
+    },
+    Act {
+        name: "put of a large value",
+        needs: None,
+        writes: true,
+        keys: &["k"],
+        run: |store, case| store.put(case.key("k"), case.large()).map(|()| Answer::Done),
+        answer: |_| Answer::Done,
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.large()))),
+    },
+    Act {
+        name: "put_many",
+        needs: None,
+        writes: true,
+        keys: &[],
+        run: |store, case| {
+            store.put_many(["k", "more"].map(|name| (case.key(name), case.new_value(name)))).map(|()| Answer::Done)
+        },
+        answer: |_| Answer::Done,
+        change: |case, state| state.extend(["k", "more"].map(|name| (case.key(name), Some(case.new_value(name))))),
+    },
+    Act {
+        name: "create",
+        needs: Some(Capability::Create),
+        writes: true,
+        keys: &["new"],
+        run: |store, case| Ok(Answer::Told(store.create(case.key("new"), case.new_value("new"))?)),
+        answer: |_| Answer::Told(true),
+        change: |case, state| drop(state.insert(case.key("new"), Some(case.new_value("new")))),
+    },
+    Act {
+        name: "delete",
+        needs: None,
+        writes: true,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Told(store.delete(case.key("k"))?)),
+        answer: |_| Answer::Told(true),
+        change: |case, state| drop(state.insert(case.key("k"), None)),
+    },
+    Act {
+        name: "delete_many",
+        needs: None,
+        writes: true,
+        keys: &[],
+        run: |store, case| Ok(Answer::ToldOfEach(store.delete_many(["k", "new"].map(|name| case.key(name)))?)),
+        answer: |_| Answer::ToldOfEach(vec![true, false]),
+        change: |case, state| drop(state.insert(case.key("k"), None)),
+    },
+    Act {
+        name: "touch",
+        needs: Some(Capability::Touch),
+        writes: true,
+        keys: &["k"],
+        run: |store, case| {
+            let ttl = HOUR.min(store.capabilities().longest_ttl());
+            Ok(Answer::Told(store.touch(case.key("k"), Ttl::After(ttl))?))
+        },
+        answer: |_| Answer::Told(true),
+        change: nothing,
+    },
+    Act {
+        name: "copy",
+        needs: Some(Capability::Copy),
+        writes: true,
+        keys: &["k", "to"],
+        run: |store, case| store.copy(case.key("k"), case.key("to")).map(|()| Answer::Done),
+        answer: |_| Answer::Done,
+        change: |case, state| drop(state.insert(case.key("to"), Some(case.old("k")))),
+    },
+    Act {
+        name: "rename",
+        needs: Some(Capability::Copy),
+        writes: true,
+        keys: &["k", "to"],
+        run: |store, case| store.rename(case.key("k"), case.key("to")).map(|()| Answer::Done),
+        answer: |_| Answer::Done,
+        change: |case, state| state.extend([(case.key("to"), Some(case.old("k"))), (case.key("k"), None)]),
+    },
+];

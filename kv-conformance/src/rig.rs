@@ -1,0 +1,196 @@
+//! A store behind a proxy: what is done to it there, and what may come of that.
+
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_core::{Error, KeyValueStore, KeyValueStoreExt};
+
+use crate::Durability;
+use crate::failure::{NotPassed, Outcome, expect_eq, expect_that, kind_of, show_error};
+use crate::fixture::{Fixture, ServerControl};
+use crate::proxy::{Cut, Proxy};
+
+/// What an operation may take longer than its limit on a machine that does much else.
+pub(crate) const MARGIN: Duration = Duration::from_secs(2);
+
+/// How often a write may fail because of one more connection of the pool that was cut and has not been looked at since.
+const CONNECTIONS: usize = 50;
+
+/// A store behind a proxy, from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+pub(crate) struct Rig<'a> {
+    fixture: &'a Fixture,
+    pub(crate) store: &'a dyn KeyValueStore,
+    /// Another handle on the same data, that no fault concerns.
+    pub(crate) direct: &'a dyn KeyValueStore,
+    pub(crate) proxy: &'a Proxy,
+    /// The longest time that an operation may take.
+    pub(crate) limit: Duration,
+    cases: AtomicUsize,
+}
+
+impl<'a> Rig<'a> {
+    pub(crate) fn new(fixture: &'a Fixture) -> Outcome<Self> {
+        let lacking = |what: &str| NotPassed::Ignored(format!("the fixture of `with_faults` has no {what}"));
+        Ok(Self {
+            fixture,
+            store: &*fixture.store,
+            direct: fixture.second_handle.as_deref().ok_or_else(|| lacking("second handle"))?,
+            proxy: fixture.proxy.as_deref().ok_or_else(|| lacking("proxy"))?,
+            limit: fixture.limit.ok_or_else(|| lacking("limit"))?,
+            cases: AtomicUsize::new(0),
+        })
+    }
+
+    /// The server, and what it keeps.
+    pub(crate) fn server(&self) -> Outcome<(&'a dyn ServerControl, Durability)> {
+        let server = self.fixture.server.as_ref();
+        let (server, durability) =
+            server.ok_or_else(|| NotPassed::Ignored("the fixture of `with_faults` has no server to kill".into()))?;
+        Ok((&**server, *durability))
+    }
+
+    /// The beginning of keys that nothing has used before: what an earlier write that was held up still does cannot be seen there.
+    pub(crate) fn fresh_prefix(&self) -> String {
+        format!("{:04}/", self.cases.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Ends all faults.
+    pub(crate) fn heal(&self) -> Outcome {
+        self.proxy.pass();
+        Ok(self.proxy.accept()?)
+    }
+
+    /// Ends all faults, and drops what has been held back.
+    pub(crate) fn heal_without_what_was_held(&self) -> Outcome {
+        self.proxy.cut_now(Cut::Reset)?;
+        self.heal()
+    }
+
+    /// Does something, which has to end within the limit of so many operations (N1).
+    pub(crate) fn within<T>(
+        &self,
+        operations: u32,
+        what: impl Display,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Outcome<Result<T, Error>> {
+        let begin = Instant::now();
+        let result = act();
+        let took = begin.elapsed();
+        let limit = self.limit * operations + MARGIN;
+        let error = result.as_ref().err().map(|error| show_error(error));
+        let what = format!("how long it took: {what}{}", error.map(|error| format!(", {error}")).unwrap_or_default());
+        expect_that(what, took <= limit, &format!("the limit, {:?}, and a bit (N1)", self.limit * operations), took)?;
+        Ok(result)
+    }
+
+    /// Now that all faults have ended, everything has to work: at once, and nobody may get another one's reply.
+    pub(crate) fn works_again(&self, after: impl Display) -> Outcome {
+        let key = self.fresh_prefix() + "after";
+        let old = value(&key, 0, 20);
+        self.direct.put(&key, &old)?;
+        let read = format!("get({key:?}), with nothing in its way any more (N2, N6), {after}");
+        expect_undisturbed(read, self.store.get(&key), Some(old.into()))?;
+        let new = value(&key, 1, 30);
+        let mut tries = 0;
+        loop {
+            match self.store.put(&key, &new) {
+                Ok(()) => break,
+                // One more connection that was cut: a younger one than a second need not be looked at before (N4).
+                Err(error) if error.outcome_unknown() && tries < CONNECTIONS => tries += 1,
+                Err(error) => {
+                    let what = format!("put of {key:?}, with nothing in its way any more (N6), {after}");
+                    return expect_undisturbed::<(), ()>(what, Err(error), ());
+                }
+            }
+        }
+        let read = format!("get({key:?}) after it was put, with nothing in its way any more (N2, N6), {after}");
+        expect_undisturbed(read, self.store.get(&key), Some(new.into()))?;
+        let absent = format!("{key}/absent");
+        let read = format!("get of an absent key, with nothing in its way any more (N2), {after}");
+        expect_undisturbed(read, self.store.get(&absent), None)
+    }
+}
+
+/// The result of an operation that nothing was in the way of. If it timed out all the same, the machine may have been slow.
+#[track_caller]
+pub(crate) fn expect_undisturbed<T, W>(what: impl Display, got: Result<T, Error>, want: W) -> Outcome
+where
+    T: PartialEq<W> + std::fmt::Debug,
+    W: std::fmt::Debug,
+{
+    let timed_out = matches!(got, Err(Error::Timeout(_)));
+    match crate::failure::expect(what, got, want) {
+        Err(NotPassed::Failed(message)) if timed_out => Err(NotPassed::TimedOut(message)),
+        outcome => outcome,
+    }
+}
+
+/// A value that says which key and which write it belongs to, and where it ends, and that can be recognised in a message.
+pub(crate) fn value(key: &str, write: u64, length: usize) -> String {
+    format!("{key}|{write}|{}|end", SECRET.chars().cycle().take(length).collect::<String>())
+}
+
+/// What values are filled with: it must not come up in errors.
+const SECRET: &str = "x7q";
+
+/// Which write of which key a value is, if it is whole.
+pub(crate) fn parse(value: &[u8]) -> Option<(&str, u64)> {
+    let text = str::from_utf8(value).ok()?;
+    let mut parts = text.split('|');
+    let (key, write, filling, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let whole =
+        end == "end" && parts.next().is_none() && filling.chars().eq(SECRET.chars().cycle().take(filling.len()));
+    Some((key, write.parse().ok()?)).filter(|_| whole)
+}
+
+/// What every error that a fault brings has to be like (E1, E2, E3, E5). Of an operation on one key, it names the key.
+pub(crate) fn check_error(what: &str, error: &Error, store: &str, keys: &[&str]) -> Outcome {
+    let kinds = "Unavailable, Timeout or Backend (E1)";
+    let is_one = matches!(error, Error::Unavailable(_) | Error::Timeout(_) | Error::Backend(_));
+    expect_that(format_args!("the kind of the error of {what}"), is_one, kinds, show_error(error))?;
+    expect_eq(format_args!("the store in the error of {what} (E1): {error}"), error.store(), Some(store))?;
+    if !keys.is_empty() {
+        let named = error.key().is_some_and(|key| keys.contains(&key));
+        let want = keys.join(" or ");
+        expect_that(format_args!("the key in the error of {what} (E1): {error}"), named, &want, error.key())?;
+    }
+    let shown = error.to_string();
+    let mut told = format!("{shown} {error:?}");
+    let mut cause = error.source();
+    if let Some(cause) = cause {
+        let text = cause.to_string();
+        let what = format!("whether the message of the error of {what} repeats its cause, {text:?} (E2): {shown}");
+        expect_eq(what, text.len() > 3 && shown.contains(&text), false)?;
+    }
+    while let Some(error) = cause {
+        told = format!("{told} {error} {error:?}");
+        cause = error.source();
+    }
+    expect_eq(format_args!("whether the error of {what} shows the value (E3): {told}"), told.contains("x7qx7q"), false)
+}
+
+/// As [`check_error`], and trying again may help (E5).
+pub(crate) fn check_transient(what: &str, error: &Error, store: &str, keys: &[&str]) -> Outcome {
+    check_error(what, error, store, keys)?;
+    let what = format!("is_transient() of the error of {what} (E5): {}: {error}", kind_of(error));
+    expect_eq(what, error.is_transient(), true)
+}
+
+/// Does the same for each of several, at the same time, and brings the first failure.
+pub(crate) fn in_lanes<T: Sync>(items: &[T], run: impl Fn(&T) -> Outcome + Sync) -> Outcome {
+    let run = &run;
+    let outcomes = thread::scope(|scope| {
+        let lanes = items.iter().map(|item| scope.spawn(move || run(item))).collect::<Vec<_>>();
+        lanes.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    for outcome in outcomes {
+        outcome.unwrap_or_else(|panic| {
+            let panic = crate::suite::panic_message(&*panic);
+            Err(NotPassed::failed(format_args!("the store, or the fixture, panicked (E4): {panic}")))
+        })?;
+    }
+    Ok(())
+}
