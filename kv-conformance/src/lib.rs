@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod act;
+mod actor;
 pub mod checks;
 mod context;
 mod failure;

@@ -21,13 +21,13 @@ const CONNECTIONS: usize = 50;
 
 /// A store behind a proxy, from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
 pub(crate) struct Rig<'a> {
-    fixture: &'a Fixture,
     pub(crate) store: &'a dyn KeyValueStore,
     /// Another handle on the same data, that no fault concerns.
     pub(crate) direct: &'a dyn KeyValueStore,
     pub(crate) proxy: &'a Proxy,
     /// The longest time that an operation may take.
     pub(crate) limit: Duration,
+    server: Option<(&'a dyn ServerControl, Durability)>,
     cases: AtomicUsize,
 }
 
@@ -35,21 +35,18 @@ impl<'a> Rig<'a> {
     pub(crate) fn new(fixture: &'a Fixture) -> Outcome<Self> {
         let lacking = |what: &str| NotPassed::Ignored(format!("the fixture of `with_faults` has no {what}"));
         Ok(Self {
-            fixture,
             store: &*fixture.store,
             direct: fixture.second_handle.as_deref().ok_or_else(|| lacking("second handle"))?,
             proxy: fixture.proxy.as_deref().ok_or_else(|| lacking("proxy"))?,
             limit: fixture.limit.ok_or_else(|| lacking("limit"))?,
+            server: fixture.server.as_ref().map(|(server, durability)| (&**server, *durability)),
             cases: AtomicUsize::new(0),
         })
     }
 
     /// The server, and what it keeps.
     pub(crate) fn server(&self) -> Outcome<(&'a dyn ServerControl, Durability)> {
-        let server = self.fixture.server.as_ref();
-        let (server, durability) =
-            server.ok_or_else(|| NotPassed::Ignored("the fixture of `with_faults` has no server to kill".into()))?;
-        Ok((&**server, *durability))
+        self.server.ok_or_else(|| NotPassed::Ignored("the fixture of `with_faults` has no server to kill".into()))
     }
 
     /// The beginning of keys that nothing has used before: what an earlier write that was held up still does cannot be seen there.

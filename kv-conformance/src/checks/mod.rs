@@ -10,6 +10,7 @@
 
 pub mod batches;
 pub mod capabilities;
+pub mod connections;
 pub mod copies;
 pub mod creating;
 pub mod errors;
@@ -19,6 +20,7 @@ pub mod lifetimes;
 pub mod listing;
 pub mod long_lifetimes;
 pub mod model;
+pub mod outages;
 pub mod prefixes;
 pub mod races;
 pub mod reading_and_writing;
@@ -100,6 +102,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         streams::CHECKS,
         errors::CHECKS,
         exchanges::CHECKS,
+        connections::CHECKS,
+        outages::CHECKS,
         capabilities::CHECKS,
         model::CHECKS,
     ];

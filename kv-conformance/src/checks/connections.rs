@@ -1,0 +1,208 @@
+//! Section 10, and L3, L4 and B4: what becomes of a pool, of a listing and of a batch.
+//!
+//! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_core::{Error, KeyBuf, KeyValueStoreExt};
+
+use super::checks;
+use crate::act::{Act, Case};
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show_error};
+use crate::proxy::{Behaviour, Cut, Direction};
+use crate::rig::{MARGIN, Rig, check_transient, expect_undisturbed, in_lanes};
+
+checks! { faults:
+    n1_a_server_that_never_says_anything_is_an_error_within_the_limit [N1 E1 E5];
+    n1_waiting_for_the_pool_ends_within_the_limit [N1 N6 E1 E5];
+    n4_a_connection_that_was_closed_while_idle_is_not_written_to [N4 N5];
+    b4_an_empty_batch_does_no_io [B4];
+    l2_a_listing_that_is_dropped_early_leaves_its_connection_usable [L2 N2] needs Listing;
+    l3_a_listing_that_is_cut_ends_with_an_error [L3 N1] needs Listing;
+    l4_a_listing_is_fetched_page_by_page [L4 L1] needs Listing;
+}
+
+/// How long a connection is idle when it has to be checked (N4): a second, and a bit.
+const IDLE: Duration = Duration::from_millis(1200);
+
+/// Cuts the connections that there are, and lets new ones be made on which nothing ever comes. Every operation has to end with an error,
+/// within the limit.
+pub fn n1_a_server_that_never_says_anything_is_an_error_within_the_limit(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    let case = Case::new(context, rig.fresh_prefix());
+    case.prepare(rig.direct)?;
+    rig.proxy.set(Behaviour::Hold);
+    rig.proxy.cut_now(Cut::Close)?;
+    in_lanes(&Act::all(context), |act| {
+        let what = format!("{} on a new connection on which the server never says anything", act.name);
+        match rig.within(1, &what, || (act.run)(rig.store, &case))? {
+            Ok(answer) => Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {answer:?}"))),
+            Err(error) => check_transient(&what, &error, rig.store.name(), &[]),
+        }
+    })?;
+    rig.heal_without_what_was_held()?;
+    rig.works_again("after the server never said anything")
+}
+
+/// How many threads want a connection at the same time: more than a pool has.
+const THREADS: usize = 40;
+
+/// Lets 40 threads read at the same time while the server is silent. Those that wait for a connection of the pool have to end within the
+/// limit, too: not one after the other, each waiting for the others' time-outs.
+pub fn n1_waiting_for_the_pool_ends_within_the_limit(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    rig.works_again("in the beginning")?;
+    rig.proxy.set(Behaviour::Hold);
+    in_lanes(&[(); THREADS], |()| {
+        let what = format!("get, by one of {THREADS} threads, while the server is silent");
+        match rig.within(1, &what, || rig.store.get("k"))? {
+            Ok(value) => Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {value:?}"))),
+            Err(error) => {
+                check_transient(&what, &error, rig.store.name(), &["k"])?;
+                let kind = matches!(error, Error::Timeout(_) | Error::Unavailable(_));
+                expect_that(format_args!("the kind of the error of {what}"), kind, "Timeout or Unavailable", &error)
+            }
+        }
+    })?;
+    rig.heal_without_what_was_held()?;
+    rig.works_again("after 40 threads waited for a silent server")
+}
+
+/// Fills the pool, closes and resets its connections while they are idle, and waits a second. Then all that writes has to work at once: a
+/// connection that sat idle is looked at before anything is sent on it.
+pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to(context: &Context<'_>) -> Outcome {
+    let acts = Act::all(context).into_iter().filter(|act| act.writes).collect::<Vec<_>>();
+    let (suite, seed) = (context.suite, context.seed);
+    Rig::new(context.fixture())?;
+    in_lanes(&acts, |act| {
+        let fixture = suite.open_with_faults()?;
+        let rig = Rig::new(&fixture)?;
+        for cut in [Cut::Close, Cut::Reset] {
+            in_lanes(&[(); 8], |()| expect_undisturbed("get", rig.store.get("k"), None))?;
+            rig.proxy.cut_now(cut)?;
+            thread::sleep(IDLE);
+            let case = Case::new(&Context::new(suite, &fixture, 0, seed), rig.fresh_prefix());
+            case.prepare(rig.direct)?;
+            let what = format!("{} after all connections were cut ({cut:?}) and idle for {IDLE:?}", act.name);
+            expect_undisturbed(what, (act.run)(rig.store, &case), (act.answer)(&case))?;
+        }
+        Ok(())
+    })
+}
+
+/// Refuses connections and cuts those that there are: empty batches have to work all the same.
+pub fn b4_an_empty_batch_does_no_io(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    rig.proxy.refuse();
+    rig.proxy.cut_now(Cut::Close)?;
+    let none: [&str; 0] = [];
+    expect("get_many of nothing, while the server cannot be reached", rig.store.get_many(none), vec![])?;
+    expect("delete_many of nothing, while the server cannot be reached", rig.store.delete_many(none), vec![])?;
+    let nothing: [(&str, &str); 0] = [];
+    expect("put_many of nothing, while the server cannot be reached", rig.store.put_many(nothing), ())
+}
+
+/// How many keys a listing has: many pages.
+const KEYS: usize = 20_000;
+
+/// Stores many keys with a prefix of their own, which it returns.
+fn store_many(rig: &Rig<'_>) -> Outcome<String> {
+    let prefix = format!("{}{}", rig.fresh_prefix(), "long/".repeat(10));
+    let keys = (0..KEYS).map(|n| (format!("{prefix}{n:05}"), "v"));
+    rig.direct.put_many(keys)?;
+    Ok(prefix)
+}
+
+/// Takes a few keys of a listing and drops it, fifty times in a row, and reads in between. No connection may be left in the middle of a page, and
+/// none lost.
+pub fn l2_a_listing_that_is_dropped_early_leaves_its_connection_usable(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    let prefix = store_many(&rig)?;
+    for round in 0..50 {
+        let some = rig.store.keys(&prefix)?.take(round % 7).collect::<Result<Vec<KeyBuf>, _>>();
+        expect("how many keys came", some.map(|some| some.len()), round % 7)?;
+        let key = format!("{prefix}{:05}", round);
+        expect_undisturbed(
+            format_args!("get({key:?}) after a listing was dropped"),
+            rig.store.get(&key),
+            Some("v".into()),
+        )?;
+    }
+    Ok(())
+}
+
+/// Cuts a listing of 20 000 keys after its first one, so that it cannot go on: by cutting the connection and refusing new ones, and by silence. It has to
+/// end with an error, and then to be over, and must not look as if it were whole.
+pub fn l3_a_listing_that_is_cut_ends_with_an_error(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    let prefix = store_many(&rig)?;
+    for fault in ["cut, and new connections refused", "held"] {
+        let what = format!("a listing of {KEYS} keys that is {fault} after its first key");
+        let mut keys = rig.store.keys(&prefix)?;
+        let first = keys.next();
+        expect_that(format_args!("the first item of {what}"), matches!(first, Some(Ok(_))), "a key", &first)?;
+        if fault == "held" {
+            rig.proxy.set(Behaviour::Hold);
+        } else {
+            rig.proxy.refuse();
+            rig.proxy.cut_now(Cut::Reset)?;
+        }
+        let (mut came, begin) = (1, Instant::now());
+        let error = loop {
+            match keys.next() {
+                Some(Ok(_)) => came += 1,
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            }
+        };
+        let took = begin.elapsed();
+        let Some(error) = error else {
+            let want = if came == KEYS { "an error: was it fetched as a whole (L4)?" } else { "an error" };
+            return Err(NotPassed::failed(format_args!(
+                "{what}\nexpected: {want}\ngot:      the end, after {came} keys, as if there were no more"
+            )));
+        };
+        check_transient(&what, &error, rig.store.name(), &[])?;
+        let limit = rig.limit + MARGIN;
+        expect_that(
+            format_args!("how long it took until {what} failed (N1)"),
+            took <= limit,
+            "the limit, and a bit",
+            took,
+        )?;
+        expect_eq(
+            format_args!("outcome_unknown() of the error of {what}: {}", show_error(&error)),
+            error.outcome_unknown(),
+            false,
+        )?;
+        let then = keys.next().map(|item| item.map(String::from).map_err(|error| error.to_string()));
+        expect_that(format_args!("what comes after the error of {what}"), then.is_none(), "nothing", then)?;
+        drop(keys);
+        rig.heal_without_what_was_held()?;
+        rig.works_again(format_args!("after {what}"))?;
+    }
+    Ok(())
+}
+
+/// Fetches a listing of 20 000 keys as a whole, and another time only its first key. By then less than half as many bytes may have come: a store that
+/// fetches everything first needs memory for everything.
+pub fn l4_a_listing_is_fetched_page_by_page(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    let prefix = store_many(&rig)?;
+    let bytes = || rig.proxy.bytes(Direction::Replies);
+    let before = bytes();
+    expect("the number of keys", rig.store.keys(&prefix)?.try_fold(0, |sum, key| key.map(|_| sum + 1)), KEYS)?;
+    let (whole, before) = (bytes() - before, bytes());
+    let mut keys = rig.store.keys(&prefix)?;
+    let first = keys.next().map(|key| key.map(|_| ()));
+    // What has been asked for may still be coming.
+    thread::sleep(Duration::from_millis(100));
+    let part = bytes() - before;
+    expect_that("the first key of a listing", matches!(first, Some(Ok(()))), "a key", &first)?;
+    let what = format!("the bytes that came of a listing of {KEYS} keys for its first key");
+    expect_that(what, part * 2 < whole, &format!("less than half of all, {whole}"), part)?;
+    drop(keys);
+    expect_undisturbed("get of an absent key after a listing was dropped", rig.store.get("absent"), None)
+}

@@ -1,0 +1,389 @@
+//! Section 10, all at once: faults at random, and outages under load.
+//!
+//! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults). Every value says which key and
+//! which write it belongs to, so that a reply that reaches the wrong operation is seen at once, and every thread knows what each of
+//! its keys can hold: what its last acknowledged write left, or one whose outcome is unknown.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use kv_core::KeyValueStoreExt;
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::sample::select;
+use proptest::strategy::{Strategy, Union};
+
+use super::checks;
+use crate::Durability;
+use crate::actor::{Actor, Deed};
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, expect_that, show};
+use crate::property::{self, Effort};
+use crate::proxy::{Behaviour, Cut, Direction};
+use crate::rig::{Rig, expect_undisturbed, in_lanes};
+
+checks! { faults:
+    n2_whatever_the_network_does_nobody_gets_another_one_s_reply [N1 N2 N5 N6 P1 E1 E4 E5];
+    n6_nothing_is_lost_over_outages_of_the_network_under_load [N1 N2 N5 N6 P1 E1 E4 E5];
+    n6_nothing_is_lost_over_outages_of_the_server_under_load [N1 N2 N5 N6 P1 E1 E4 E5];
+}
+
+/// One step of a random sequence.
+#[derive(Clone, Debug)]
+enum Step {
+    Do(Deed, usize, u64),
+    Fault(Fault),
+}
+
+/// What is done to the network, until something else is.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    None,
+    Delay,
+    Hold,
+    HoldReplies,
+    Split,
+    CutNow(Cut),
+    CutRequest(Cut, usize),
+    CutReply(Cut, usize),
+    TruncateRequest(usize),
+    TruncateReply(usize),
+    Garble,
+    Refuse,
+}
+
+impl Fault {
+    fn begin(self, rig: &Rig<'_>) -> Outcome {
+        rig.heal()?;
+        match self {
+            Self::None => {}
+            Self::Delay => rig.proxy.set(Behaviour::Delay(rig.limit / 40)),
+            Self::Hold => rig.proxy.set(Behaviour::Hold),
+            Self::HoldReplies => rig.proxy.set(Behaviour::HoldReplies),
+            Self::Split => rig.proxy.set(Behaviour::Split(Duration::ZERO)),
+            Self::CutNow(cut) => rig.proxy.cut_now(cut)?,
+            Self::CutRequest(cut, bytes) => rig.proxy.set(Behaviour::CutAfter { cut, of: Direction::Requests, bytes }),
+            Self::CutReply(cut, bytes) => rig.proxy.set(Behaviour::CutAfter { cut, of: Direction::Replies, bytes }),
+            Self::TruncateRequest(bytes) => rig.proxy.set(Behaviour::Truncate { of: Direction::Requests, bytes }),
+            Self::TruncateReply(bytes) => rig.proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes }),
+            Self::Garble => rig.proxy.set(Behaviour::garble()),
+            Self::Refuse => {
+                rig.proxy.refuse();
+                rig.proxy.cut_now(Cut::Reset)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn faults() -> impl Strategy<Value = Fault> {
+    let cut = || select(&[Cut::Close, Cut::Reset][..]);
+    let place = || 0..400_usize;
+    Union::new_weighted(vec![
+        (4, select(&[Fault::None, Fault::Delay, Fault::Split, Fault::Garble, Fault::Refuse][..]).boxed()),
+        (1, select(&[Fault::Hold, Fault::HoldReplies][..]).boxed()),
+        (1, cut().prop_map(Fault::CutNow).boxed()),
+        (2, (cut(), place()).prop_map(|(cut, at)| Fault::CutRequest(cut, at)).boxed()),
+        (3, (cut(), place()).prop_map(|(cut, at)| Fault::CutReply(cut, at)).boxed()),
+        (1, place().prop_map(Fault::TruncateRequest).boxed()),
+        (1, place().prop_map(Fault::TruncateReply).boxed()),
+    ])
+}
+
+fn steps(context: &Context<'_>) -> impl Strategy<Value = Vec<Step>> + use<> {
+    let deed = (select(Deed::all(context)), any::<usize>(), any::<u64>());
+    let step = Union::new_weighted(vec![
+        (3, deed.prop_map(|(deed, at, random)| Step::Do(deed, at, random)).boxed()),
+        (1, faults().prop_map(Step::Fault).boxed()),
+    ]);
+    vec(step, 1..30)
+}
+
+/// How many sequences are tried at the same time, each with a store of its own.
+const LANES: usize = 6;
+
+/// A property: whatever sequence of operations and faults is run, every answer is one that can be, every error one that it may be, every
+/// operation ends within the limit, and when the faults are over everything works and nothing acknowledged is lost. The simplest
+/// sequence for which it is not so is shown, step by step.
+pub fn n2_whatever_the_network_does_nobody_gets_another_one_s_reply(context: &Context<'_>) -> Outcome {
+    Rig::new(context.fixture())?;
+    let effort = Effort { cases: property::cases()? / 10 + 1, shrinking: 25 };
+    let (suite, seed) = (context.suite, context.seed);
+    in_lanes(&(0..LANES as u64).collect::<Vec<_>>(), |lane| {
+        let fixture = suite.open_with_faults()?;
+        let context = Context::new(suite, &fixture, 0, seed.wrapping_add(*lane));
+        let rig = Rig::new(&fixture)?;
+        let shown = |steps: &Vec<Step>| {
+            let lines = steps.iter().enumerate().map(|(at, step)| format!("\n  {:>2}  {}", at + 1, show(step)));
+            lines.collect()
+        };
+        let outcome =
+            property::check_with(&context, effort, &steps(&context), shown, |steps| run(&context, &rig, steps));
+        // The seed that is shown is that of the lane; the one that repeats the run is the suite's.
+        outcome.map_err(|outcome| match outcome {
+            NotPassed::Failed(message) => NotPassed::Failed(format!(
+                "{message}, which is that of lane {lane}: with KV_CONFORMANCE_SEED={seed} it is run again"
+            )),
+            other => other,
+        })
+    })
+}
+
+/// Runs one sequence, on keys of its own.
+fn run(context: &Context<'_>, rig: &Rig<'_>, steps: &[Step]) -> Outcome {
+    let prefix = rig.fresh_prefix();
+    let mut actors = Actor::several(context, rig, &prefix, 1);
+    rig.heal_without_what_was_held()?;
+    rig.store.get("k")?;
+    for actor in &mut actors {
+        for (at, step) in steps.iter().enumerate() {
+            let outcome = match step {
+                Step::Do(deed, at, random) => actor.act(*deed, *at, *random).map(drop),
+                Step::Fault(fault) => fault.begin(rig),
+            };
+            outcome.map_err(|outcome| match outcome {
+                NotPassed::Failed(message) => NotPassed::Failed(format!("step {}: {message}", at + 1)),
+                other => other,
+            })?;
+        }
+        rig.heal_without_what_was_held()?;
+        rig.works_again("after the last step")?;
+        actor.settle("after the last step")?;
+    }
+    Ok(())
+}
+
+/// How many threads use the store during outages.
+const THREADS: usize = 16;
+
+/// How long nothing is in the way before an outage, and after it.
+const BEFORE: Duration = Duration::from_millis(700);
+const AFTER: Duration = Duration::from_secs(2);
+
+/// How long after the end of an outage everything has to work again.
+const RECOVERY: Duration = Duration::from_secs(1);
+
+/// How much longer it may take on a machine that does much else.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// How long the outages of the server go on at least, unless `KV_CONFORMANCE_SOAK` says otherwise.
+const SOAK: Duration = Duration::from_secs(20);
+
+/// What is not there for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outage {
+    Cut,
+    Refused,
+    Held,
+    Paused,
+    Stopped,
+    Killed,
+}
+
+impl Outage {
+    fn begin(self, rig: &Rig<'_>) -> Outcome {
+        match self {
+            Self::Cut => Ok(rig.proxy.cut_now(Cut::Reset)?),
+            Self::Refused => {
+                rig.proxy.refuse();
+                Ok(rig.proxy.cut_now(Cut::Close)?)
+            }
+            Self::Held => {
+                rig.proxy.set(Behaviour::Hold);
+                Ok(())
+            }
+            Self::Paused => Ok(rig.server()?.0.pause()?),
+            Self::Stopped => Ok(rig.server()?.0.stop()?),
+            Self::Killed => Ok(rig.server()?.0.kill()?),
+        }
+    }
+
+    fn end(self, rig: &Rig<'_>) -> Outcome {
+        match self {
+            Self::Cut | Self::Refused => rig.heal(),
+            Self::Held => rig.heal_without_what_was_held(),
+            Self::Paused => Ok(rig.server()?.0.resume()?),
+            Self::Stopped | Self::Killed => Ok(rig.server()?.0.start()?),
+        }
+    }
+
+    /// Whether everything may be gone afterwards.
+    fn loses(self, durability: Durability) -> bool {
+        match self {
+            Self::Stopped => durability < Durability::OverStop,
+            Self::Killed => durability < Durability::OverKill,
+            _ => false,
+        }
+    }
+}
+
+/// Lets 16 threads use the store while the network cuts all connections, refuses new ones, and holds everything. No operation may take longer than
+/// the limit, everything has to work again within a second, and nothing acknowledged may be lost.
+pub fn n6_nothing_is_lost_over_outages_of_the_network_under_load(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    under_load(
+        context,
+        &rig,
+        &[Outage::Cut, Outage::Refused, Outage::Held].map(|outage| (outage, false)),
+        Duration::ZERO,
+    )
+}
+
+/// Lets 16 threads use the store for at least 20 s, or the seconds in `KV_CONFORMANCE_SOAK`, while its server is paused, stopped and killed, and each
+/// time comes back. What was acknowledged has to be there as far as the server keeps it; no operation may take longer than the limit,
+/// and everything has to work again within a second.
+pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    let (_, durability) = rig.server()?;
+    let soak = match std::env::var("KV_CONFORMANCE_SOAK") {
+        Err(_) => SOAK,
+        Ok(given) => given.parse().map(Duration::from_secs).map_err(|_| {
+            NotPassed::failed(format_args!("KV_CONFORMANCE_SOAK is {given:?}, and has to be a number of seconds"))
+        })?,
+    };
+    let outages = [Outage::Paused, Outage::Killed, Outage::Stopped].map(|outage| (outage, outage.loses(durability)));
+    under_load(context, &rig, &outages, soak)
+}
+
+/// What the threads are told.
+#[derive(Default)]
+struct Load {
+    is_over: AtomicBool,
+    /// Whether they are to rest for a moment.
+    rests: AtomicBool,
+    /// Since when nothing has been in the way.
+    healthy: Mutex<Option<Instant>>,
+}
+
+impl Load {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    fn healthy(&self) -> Option<Instant> {
+        *lock(&self.healthy)
+    }
+
+    fn set_healthy(&self, since: Option<Instant>) {
+        *lock(&self.healthy) = since;
+    }
+
+    /// Does something while all threads rest, each between two operations.
+    fn while_all_rest(
+        &self,
+        actors: &[Mutex<Actor<'_>>],
+        act: impl FnOnce(&mut [MutexGuard<'_, Actor<'_>>]) -> Outcome,
+    ) -> Outcome {
+        self.rests.store(true, Ordering::Relaxed);
+        let outcome = act(&mut actors.iter().map(lock).collect::<Vec<_>>());
+        self.rests.store(false, Ordering::Relaxed);
+        outcome
+    }
+}
+
+/// Tells the threads that it is over, also if one panics.
+struct Over<'a>(&'a Load);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the outages, one after the other, again and again for this long, while 16 threads use the store.
+fn under_load(context: &Context<'_>, rig: &Rig<'_>, outages: &[(Outage, bool)], soak: Duration) -> Outcome {
+    let deeds = Deed::all(context);
+    let actors = Actor::several(context, rig, &rig.fresh_prefix(), THREADS);
+    let actors = actors.into_iter().map(Mutex::new).collect::<Vec<_>>();
+    let (load, seed) = (Load::default(), context.seed);
+    load.set_healthy(Some(Instant::now()));
+    in_lanes(&(0..=THREADS).collect::<Vec<_>>(), |&number| {
+        let _over = Over(&load);
+        match actors.get(number) {
+            Some(actor) => use_store(actor, &deeds, &load, Rng::with_seed(seed.wrapping_add(number as u64))),
+            None => have_outages(rig, outages, soak, &actors, &load),
+        }
+    })?;
+    let (worked, failed) =
+        actors.iter().map(lock).fold((0, 0), |(worked, failed), actor| (worked + actor.worked, failed + actor.failed));
+    let what = format!("how many operations of {THREADS} threads worked, and how many failed");
+    expect_that(what, worked > 100 && failed > 0, "some of both", (worked, failed))
+}
+
+/// Does one thing after the other, at random.
+fn use_store(actor: &Mutex<Actor<'_>>, deeds: &[Deed], load: &Load, mut random: Rng) -> Outcome {
+    while !load.is_over() {
+        thread::sleep(Duration::from_micros(random.u64(1000..5000)));
+        if load.rests.load(Ordering::Relaxed) {
+            continue;
+        }
+        let mut actor = lock(actor);
+        let (healthy, begin) = (load.healthy(), Instant::now());
+        let Some(deed) = random.choice(deeds.iter().copied()) else { return Ok(()) };
+        let result = actor.act(deed, random.usize(..), random.u64(..))?;
+        // It began long after everything was to work again, and was over before the next outage.
+        if let (Err(error), Some(since)) = (result, healthy)
+            && load.healthy() == healthy
+            && begin > since + RECOVERY + SLACK
+        {
+            let what = format!(
+                "{deed:?}, {:?} after the end of an outage: everything has to work again after {RECOVERY:?} (N6)",
+                begin - since
+            );
+            return expect_undisturbed(what, Err::<(), _>(error), ());
+        }
+    }
+    Ok(())
+}
+
+/// Has one outage after the other; of each whether everything may be gone afterwards.
+fn have_outages(
+    rig: &Rig<'_>,
+    outages: &[(Outage, bool)],
+    soak: Duration,
+    actors: &[Mutex<Actor<'_>>],
+    load: &Load,
+) -> Outcome {
+    let begin = Instant::now();
+    let rest = |time: Duration| {
+        let end = Instant::now() + time;
+        while Instant::now() < end && !load.is_over() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let mut short = true;
+    while !load.is_over() {
+        for &(outage, loses) in outages {
+            rest(BEFORE);
+            load.set_healthy(None);
+            outage.begin(rig)?;
+            // Some are longer than the limits, and some are not.
+            rest(if short { rig.limit / 10 } else { rig.limit });
+            if loses {
+                load.while_all_rest(actors, |actors| {
+                    outage.end(rig)?;
+                    actors.iter_mut().for_each(|actor| actor.may_have_lost_everything());
+                    Ok(())
+                })?;
+            } else {
+                outage.end(rig)?;
+            }
+            load.set_healthy(Some(Instant::now()));
+            rest(AFTER);
+            let when = format!("after the outage {outage:?}");
+            load.while_all_rest(actors, |actors| actors.iter_mut().try_for_each(|actor| actor.settle(&when)))?;
+        }
+        if begin.elapsed() >= soak && !short {
+            break;
+        }
+        short = false;
+    }
+    Ok(())
+}
