@@ -235,7 +235,7 @@ impl<'a> Actor<'a> {
             })
         });
         self.keys = keys;
-        match outcome? {
+        match outcome?.0 {
             Ok(can_be) => {
                 self.worked += 1;
                 can_be.map(Ok)

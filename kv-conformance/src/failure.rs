@@ -161,10 +161,9 @@ pub(crate) fn show(value: &dyn Debug) -> String {
 impl Display for NotPassed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(message) => f.write_str(message),
+            Self::Failed(message) | Self::TimedOut(message) => f.write_str(message),
             Self::Ignored(reason) => write!(f, "ignored: {reason}"),
             Self::TooSlow => f.write_str("the machine was too slow to tell early from late"),
-            Self::TimedOut(message) => f.write_str(message),
         }
     }
 }

@@ -6,8 +6,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use kv_conformance::{BoxError, Fixture, Suite};
+use kv_conformance::proxy::Proxy;
+use kv_conformance::{BoxError, Durability, Fixture, Suite};
 use kv_memcache::{Capability, KeyValueStore, MemcacheStore, MemcacheStoreBuilder, Tls};
 
 mod support;
@@ -38,9 +40,37 @@ fn suite<S: KeyValueStore + 'static>(
         Ok(Fixture::new(open(builder.clone())?).second_handle(open(builder)?).guard(servers))
     };
     let with_ttl = fixture.clone();
-    Suite::new(name, move || fixture(MemcacheStore::builder()))
+    let suite = Suite::new(name, move || fixture(MemcacheStore::builder()))
         .with_default_ttl(move |ttl| with_ttl(MemcacheStore::builder().default_ttl(ttl)))
-        .opt_out(Capability::Listing, "the protocol of memcached has no way to enumerate keys")
+        .opt_out(Capability::Listing, "the protocol of memcached has no way to enumerate keys");
+    // Of several servers, all would have to be behind the proxy.
+    if servers == 1 && FAULTY.contains(&name) { suite.with_faults(move || behind_a_proxy(kind)) } else { suite }
+}
+
+/// The suites whose stores get behind a proxy, too: one for each kind of connection.
+const FAULTY: &[&str] = &["tcp", "unix_socket", "tls"];
+
+/// Each of the three limits where there are faults.
+const FAULT_LIMIT: Duration = Duration::from_millis(500);
+
+/// A store behind a proxy in front of a server of this kind, which keeps nothing when it ends.
+fn behind_a_proxy(kind: Kind) -> Result<Fixture, BoxError> {
+    let server = Memcached::start_as(kind, &["--memory-limit=256"]);
+    let builder = |limit| MemcacheStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
+    let (mut store, mut direct) = (builder(FAULT_LIMIT).pool_size(4), builder(PATIENCE).url(server.url()));
+    let proxy = if kind == Kind::Unix { Proxy::unix(server.socket())? } else { support::proxy(server.url_port()) };
+    store = match proxy.path() {
+        Some(path) => store.url(format!("memcache://{}", path.display())),
+        None => store.url(server.url().replace(&server.url_port().to_string(), &proxy.port().to_string())),
+    };
+    if let Kind::Tls { .. } = kind {
+        let all = server.certificates();
+        let tls = Tls::new().certificate_authority(all.ca.clone());
+        let tls = tls.client_certificate(all.client.certificate.clone(), all.client.key.clone());
+        (store, direct) = (store.tls(tls.clone()), direct.tls(tls));
+    }
+    let fixture = Fixture::new(store.build()?).second_handle(direct.connect()?).proxy(Arc::new(proxy));
+    Ok(fixture.limit(3 * FAULT_LIMIT).server(server.into_server(), Durability::Volatile))
 }
 
 /// As stores are by default: without contains.

@@ -62,24 +62,28 @@ fn tcp(redis: Arc<Redis>) -> Suite {
 
 /// A store behind a proxy in front of a server that keeps what it has acknowledged, over a crash too.
 fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
-    let redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"]);
-    let (proxy, url, direct) = match over {
-        Over::Tcp => {
-            let proxy = Proxy::tcp(redis.address())?;
-            let url = format!("redis://127.0.0.1:{}", proxy.port());
-            (proxy, url, redis.url())
-        }
-        Over::Unix => {
-            let proxy = Proxy::unix(redis.socket())?;
-            let url = format!("redis+unix://{}", proxy.path().unwrap_or_default().display());
-            (proxy, url, redis.unix_url())
-        }
+    const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"];
+    let redis = match over {
+        Over::Tls => Redis::start_tls(TlsClients::Anonymous, DURABLE),
+        _ => Redis::start(DURABLE),
+    };
+    let (proxy, scheme) = match over {
+        Over::Tcp => (support::proxy(redis.port()), "redis://127.0.0.1"),
+        Over::Tls => (support::proxy(redis.tls_port()), "rediss://localhost"),
+        Over::Unix => (Proxy::unix(redis.socket())?, "redis+unix"),
     };
     let builder = |limit| RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
-    let store = builder(FAULT_LIMIT).url(url).pool_size(4).build()?;
-    let direct = builder(PATIENCE).url(direct).connect()?;
-    let fixture = Fixture::new(store).second_handle(direct).proxy(Arc::new(proxy)).limit(3 * FAULT_LIMIT);
-    Ok(fixture.server(redis.into_server(), Durability::OverKill))
+    let store = match proxy.path() {
+        Some(path) => builder(FAULT_LIMIT).url(format!("{scheme}://{}", path.display())),
+        None => builder(FAULT_LIMIT).url(format!("{scheme}:{}", proxy.port())),
+    };
+    let store = match over {
+        Over::Tls => store.tls(Tls::new().certificate_authority(redis.certificates().ca.clone())),
+        _ => store,
+    };
+    let direct = builder(PATIENCE).url(redis.url()).connect()?;
+    let fixture = Fixture::new(store.pool_size(4).build()?).second_handle(direct).proxy(Arc::new(proxy));
+    Ok(fixture.limit(3 * FAULT_LIMIT).server(redis.into_server(), Durability::OverKill))
 }
 
 /// What a proxy is in front of.
@@ -87,6 +91,7 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
 enum Over {
     Tcp,
     Unix,
+    Tls,
 }
 
 /// Each of the three limits where there are faults.
@@ -166,7 +171,8 @@ fn main() -> ExitCode {
                 let builder = builder.url(tls.tls_url()).database(number.into()).tls(certificates.clone());
                 Ok(builder.connect()?)
             }
-        }),
+        })
+        .with_faults(|| behind_a_proxy(Over::Tls)),
         suite("pool_of_one", {
             let url = url.clone();
             move |number, builder| Ok(builder.url(url(number)).pool_size(1).connect()?)

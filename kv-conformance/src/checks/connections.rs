@@ -12,7 +12,7 @@ use crate::act::{Act, Case};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show_error};
 use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{MARGIN, Rig, check_transient, expect_undisturbed, in_lanes};
+use crate::rig::{MARGIN, Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes};
 
 checks! { faults:
     n1_a_server_that_never_says_anything_is_an_error_within_the_limit [N1 E1 E5];
@@ -37,7 +37,7 @@ pub fn n1_a_server_that_never_says_anything_is_an_error_within_the_limit(context
     rig.proxy.cut_now(Cut::Close)?;
     in_lanes(&Act::all(context), |act| {
         let what = format!("{} on a new connection on which the server never says anything", act.name);
-        match rig.within(1, &what, || (act.run)(rig.store, &case))? {
+        match rig.within(1, &what, || (act.run)(rig.store, &case))?.0 {
             Ok(answer) => Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {answer:?}"))),
             Err(error) => check_transient(&what, &error, rig.store.name(), &[]),
         }
@@ -57,7 +57,7 @@ pub fn n1_waiting_for_the_pool_ends_within_the_limit(context: &Context<'_>) -> O
     rig.proxy.set(Behaviour::Hold);
     in_lanes(&[(); THREADS], |()| {
         let what = format!("get, by one of {THREADS} threads, while the server is silent");
-        match rig.within(1, &what, || rig.store.get("k"))? {
+        match rig.within(1, &what, || rig.store.get("k"))?.0 {
             Ok(value) => Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {value:?}"))),
             Err(error) => {
                 check_transient(&what, &error, rig.store.name(), &["k"])?;
@@ -74,19 +74,16 @@ pub fn n1_waiting_for_the_pool_ends_within_the_limit(context: &Context<'_>) -> O
 /// connection that sat idle is looked at before anything is sent on it.
 pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to(context: &Context<'_>) -> Outcome {
     let acts = Act::all(context).into_iter().filter(|act| act.writes).collect::<Vec<_>>();
-    let (suite, seed) = (context.suite, context.seed);
     Rig::new(context.fixture())?;
-    in_lanes(&acts, |act| {
-        let fixture = suite.open_with_faults()?;
-        let rig = Rig::new(&fixture)?;
+    in_fixtures_of_their_own(context, &acts, |context, rig, act| {
         for cut in [Cut::Close, Cut::Reset] {
-            in_lanes(&[(); 8], |()| expect_undisturbed("get", rig.store.get("k"), None))?;
+            in_lanes(&[(); 8], |()| expect_undisturbed("get", || rig.store.get("k"), None))?;
             rig.proxy.cut_now(cut)?;
             thread::sleep(IDLE);
-            let case = Case::new(&Context::new(suite, &fixture, 0, seed), rig.fresh_prefix());
+            let case = Case::new(context, rig.fresh_prefix());
             case.prepare(rig.direct)?;
             let what = format!("{} after all connections were cut ({cut:?}) and idle for {IDLE:?}", act.name);
-            expect_undisturbed(what, (act.run)(rig.store, &case), (act.answer)(&case))?;
+            expect_undisturbed(what, || (act.run)(rig.store, &case), (act.answer)(&case))?;
         }
         Ok(())
     })
@@ -123,10 +120,10 @@ pub fn l2_a_listing_that_is_dropped_early_leaves_its_connection_usable(context: 
     for round in 0..50 {
         let some = rig.store.keys(&prefix)?.take(round % 7).collect::<Result<Vec<KeyBuf>, _>>();
         expect("how many keys came", some.map(|some| some.len()), round % 7)?;
-        let key = format!("{prefix}{:05}", round);
+        let key = format!("{prefix}{round:05}");
         expect_undisturbed(
             format_args!("get({key:?}) after a listing was dropped"),
-            rig.store.get(&key),
+            || rig.store.get(&key),
             Some("v".into()),
         )?;
     }
@@ -204,5 +201,5 @@ pub fn l4_a_listing_is_fetched_page_by_page(context: &Context<'_>) -> Outcome {
     let what = format!("the bytes that came of a listing of {KEYS} keys for its first key");
     expect_that(what, part * 2 < whole, &format!("less than half of all, {whole}"), part)?;
     drop(keys);
-    expect_undisturbed("get of an absent key after a listing was dropped", rig.store.get("absent"), None)
+    expect_undisturbed("get of an absent key after a listing was dropped", || rig.store.get("absent"), None)
 }

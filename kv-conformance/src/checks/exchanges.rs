@@ -1,8 +1,7 @@
 //! Section 10, and E1 to E5 as far as they need a fault: what becomes of every operation if something happens at each point of
 //! its exchange with the server.
 //!
-//! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults). Each operation has
-//! a fixture of its own, all at the same time. What is done and where is in the message of a failure.
+//! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults). What is done and where is in the message of a failure.
 
 use std::thread;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::act::{Act, Case};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show, show_error};
 use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{Rig, check_transient, expect_undisturbed, in_lanes};
+use crate::rig::{Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, judge_undisturbed};
 
 checks! { faults:
     n1_silence_at_any_point_of_an_exchange_is_a_time_out [N1 N2 N6 E1 E5];
@@ -125,16 +124,10 @@ struct Lane<'a> {
     act: &'a Act,
 }
 
-/// Gives every operation a fixture of its own, and runs this on each, at the same time.
+/// Runs this for every operation, several at the same time, which share some fixtures.
 fn for_each_operation(context: &Context<'_>, run: impl Fn(&Lane<'_>) -> Outcome + Sync) -> Outcome {
-    let (suite, seed) = (context.suite, context.seed);
     Rig::new(context.fixture())?;
-    in_lanes(&Act::all(context), |act| {
-        let fixture = suite.open_with_faults()?;
-        let context = Context::new(suite, &fixture, 0, seed);
-        let rig = Rig::new(&fixture)?;
-        run(&Lane { context: &context, rig: &rig, act })
-    })
+    in_fixtures_of_their_own(context, &Act::all(context), |context, rig, act| run(&Lane { context, rig, act }))
 }
 
 impl Lane<'_> {
@@ -144,7 +137,7 @@ impl Lane<'_> {
         case.prepare(self.rig.direct)?;
         let read = "get, with nothing in its way";
         let other = case.key("other");
-        expect_undisturbed(read, self.rig.store.get(&other).map(|value| value.is_some()), true)?;
+        expect_undisturbed(read, || self.rig.store.get(&other).map(|value| value.is_some()), true)?;
         Ok(case)
     }
 
@@ -153,7 +146,7 @@ impl Lane<'_> {
         let (case, proxy) = (self.case()?, self.rig.proxy);
         let seen = || (proxy.bytes(Direction::Requests), proxy.bytes(Direction::Replies), proxy.exchanges());
         let before = seen();
-        expect_undisturbed(self.act.name, (self.act.run)(self.rig.store, &case), (self.act.answer)(&case))?;
+        expect_undisturbed(self.act.name, || (self.act.run)(self.rig.store, &case), (self.act.answer)(&case))?;
         let after = seen();
         let exchange =
             Exchange { request: after.0 - before.0, reply: after.1 - before.1, is_one: after.2 - before.2 == 1 };
@@ -167,7 +160,7 @@ impl Lane<'_> {
     fn judge(&self, case: &Case, fault: &str, kind: Kind, want: Want) -> Outcome {
         let Self { rig, act, .. } = self;
         let name = format!("{} ({fault})", act.name);
-        let result = rig.within(1, &name, || (act.run)(rig.store, case))?;
+        let (result, took) = rig.within(1, &name, || (act.run)(rig.store, case))?;
         let shown = match &result {
             Ok(answer) => show(answer),
             Err(error) => show_error(error),
@@ -178,7 +171,7 @@ impl Lane<'_> {
                 return Err(NotPassed::failed(format_args!("{name}\nexpected: an error, {clause}\ngot:      {shown}")));
             }
             (Ok(answer), _) => expect_eq(&name, answer, &(act.answer)(case))?,
-            (Err(_), Want::Works) => expect_undisturbed(&name, result, (act.answer)(case))?,
+            (Err(_), Want::Works) => return judge_undisturbed(&name, result, took, (act.answer)(case)),
             (Err(error), _) => {
                 let keys = act.keys.iter().map(|key| case.key(key)).collect::<Vec<_>>();
                 let keys = keys.iter().map(String::as_str).collect::<Vec<_>>();
@@ -192,7 +185,7 @@ impl Lane<'_> {
                 let unknown = format!("outcome_unknown() of the error (E5): {name}: {shown}");
                 match want {
                     _ if !act.writes => {
-                        expect_eq(format_args!("{unknown}: it is a read"), error.outcome_unknown(), false)?
+                        expect_eq(format_args!("{unknown}: it is a read"), error.outcome_unknown(), false)?;
                     }
                     Want::Fails { unknown: Some(want) } => expect_eq(unknown, error.outcome_unknown(), want)?,
                     _ => {}
@@ -233,11 +226,8 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out(context: &Context<'_
             let case = lane.case()?;
             let fault = format!("where the server falls silent {}", point.shown());
             lane.rig.proxy.set(Behaviour::Truncate { of: point.direction(), bytes: point.bytes() });
-            let want = match exchange.is_one {
-                true => Want::Fails { unknown: Some(true) },
-                // Perhaps it was a read of it that was held up.
-                false => Want::Fails { unknown: None },
-            };
+            // Of more than one exchange, it may have been a read that was held up.
+            let want = Want::Fails { unknown: exchange.is_one.then_some(true) };
             lane.judge(&case, &fault, Kind::Timeout, want)?;
             lane.rig.heal_without_what_was_held()?;
             lane.rig.works_again(format_args!("after {} {fault}", lane.act.name))?;
@@ -308,7 +298,7 @@ pub fn n2_bytes_that_nobody_asked_for_are_nobody_s(context: &Context<'_>) -> Out
                 // Nobody waits any more if it fails.
                 let _ = take.send(piece.clone());
             }));
-            expect_undisturbed("get", rig.store.get(case.key("other")).map(|value| value.is_some()), true)?;
+            expect_undisturbed("get", || rig.store.get(case.key("other")).map(|value| value.is_some()), true)?;
             let stray = taken.try_recv().unwrap_or_default();
             let (behaviour, when) = match later {
                 None => (Behaviour::inject(stray), "with"),
@@ -416,7 +406,7 @@ pub fn n3_one_operation_is_one_exchange(context: &Context<'_>) -> Outcome {
         let cases = (0..TIMES).map(|_| lane.case()).collect::<Outcome<Vec<_>>>()?;
         let before = rig.proxy.exchanges();
         for case in &cases {
-            expect_undisturbed(lane.act.name, (lane.act.run)(rig.store, case), (lane.act.answer)(case))?;
+            expect_undisturbed(lane.act.name, || (lane.act.run)(rig.store, case), (lane.act.answer)(case))?;
         }
         let what = format!("how many requests {TIMES} times {} took", lane.act.name);
         expect_eq(what, rig.proxy.exchanges() - before, TIMES)?;

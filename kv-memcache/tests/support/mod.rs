@@ -150,6 +150,11 @@ impl Memcached {
         }
     }
 
+    /// The port in the URL.
+    pub(crate) fn url_port(&self) -> u16 {
+        if self.kind.has_tls() { self.tls_port() } else { self.port() }
+    }
+
     pub(crate) fn tls_port(&self) -> u16 {
         self.server.place().ports()[1]
     }
@@ -161,6 +166,11 @@ impl Memcached {
     /// What a server with TLS uses, and what its clients need.
     pub(crate) fn certificates(&self) -> &Certificates {
         self.certificates.as_ref().expect("a server with TLS")
+    }
+
+    /// The process alone.
+    pub(crate) fn into_server(self) -> Server {
+        self.server
     }
 
     /// The process, its folder and its output.
