@@ -42,9 +42,7 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    let Effort { cases, shrinking } = effort;
-    let config = Config { cases, max_shrink_iters: shrinking, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, rng(context.seed));
+    let mut runner = runner(context.seed, effort);
     // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
     // when it did fail is kept here. The last input that fails is the simplest.
     let failed = RefCell::new(None);
@@ -67,6 +65,12 @@ where
         (Err(_), Some((outcome, _))) => Err(outcome),
         (Err(error), None) => Err(NotPassed::Failed(format!("{error:?}"))),
     }
+}
+
+/// What makes inputs, from a seed.
+pub(crate) fn runner(seed: u64, Effort { cases, shrinking }: Effort) -> TestRunner {
+    let config = Config { cases, max_shrink_iters: shrinking, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, rng(seed))
 }
 
 /// The number of cases: `KV_CONFORMANCE_CASES`, or 64. None at all would prove nothing.

@@ -14,7 +14,7 @@ use kv_core::KeyValueStoreExt;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::sample::select;
-use proptest::strategy::{Strategy, Union};
+use proptest::strategy::{Strategy, Union, ValueTree};
 
 use super::checks;
 use crate::Durability;
@@ -172,6 +172,8 @@ const SOAK: Duration = Duration::from_secs(20);
 /// What is not there for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outage {
+    /// One fault at random after the other.
+    Storm,
     Cut,
     Refused,
     Held,
@@ -183,6 +185,7 @@ enum Outage {
 impl Outage {
     fn begin(self, rig: &Rig<'_>) -> Outcome {
         match self {
+            Self::Storm => Ok(()),
             Self::Cut => Ok(rig.proxy.cut_now(Cut::Reset)?),
             Self::Refused => {
                 rig.proxy.refuse();
@@ -201,7 +204,7 @@ impl Outage {
     fn end(self, rig: &Rig<'_>) -> Outcome {
         match self {
             Self::Cut | Self::Refused => rig.heal(),
-            Self::Held => rig.heal_without_what_was_held(),
+            Self::Storm | Self::Held => rig.heal_without_what_was_held(),
             Self::Paused => Ok(rig.server()?.0.resume()?),
             Self::Stopped | Self::Killed => Ok(rig.server()?.0.start()?),
         }
@@ -217,16 +220,13 @@ impl Outage {
     }
 }
 
-/// Lets 16 threads use the store while the network cuts all connections, refuses new ones, and holds everything. No operation may take longer than
+/// Lets 16 threads use the store while one fault at random comes after the other, and while the network cuts all connections, refuses new
+/// ones, and holds everything. No operation may take longer than
 /// the limit, everything has to work again within a second, and nothing acknowledged may be lost.
 pub fn n6_nothing_is_lost_over_outages_of_the_network_under_load(context: &Context<'_>) -> Outcome {
     let rig = Rig::new(context.fixture())?;
-    under_load(
-        context,
-        &rig,
-        &[Outage::Cut, Outage::Refused, Outage::Held].map(|outage| (outage, false)),
-        Duration::ZERO,
-    )
+    let outages = [Outage::Storm, Outage::Cut, Outage::Refused, Outage::Held].map(|outage| (outage, false));
+    under_load(context, &rig, &outages, Duration::ZERO)
 }
 
 /// Lets 16 threads use the store for at least 20 s, or the seconds in `KV_CONFORMANCE_SOAK`, while its server is paused, stopped and killed, and each
@@ -243,6 +243,13 @@ pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load(context: &Contex
     };
     let outages = [Outage::Paused, Outage::Killed, Outage::Stopped].map(|outage| (outage, outage.loses(durability)));
     under_load(context, &rig, &outages, soak)
+}
+
+/// One of the [`faults`], the same one for the same seed.
+fn fault_at_random(seed: u64) -> Outcome<Fault> {
+    let mut runner = property::runner(seed, Effort { cases: 1, shrinking: 0 });
+    let fault = faults().new_tree(&mut runner).map_err(NotPassed::failed)?;
+    Ok(fault.current())
 }
 
 /// What the threads are told.
@@ -305,7 +312,7 @@ fn under_load(context: &Context<'_>, rig: &Rig<'_>, outages: &[(Outage, bool)], 
         let _over = Over(&load);
         match actors.get(number) {
             Some(actor) => use_store(actor, &deeds, &load, Rng::with_seed(seed.wrapping_add(number as u64))),
-            None => have_outages(rig, outages, soak, &actors, &load),
+            None => have_outages(rig, outages, soak, &actors, &load, seed),
         }
     })?;
     let (worked, failed) =
@@ -347,6 +354,7 @@ fn have_outages(
     soak: Duration,
     actors: &[Mutex<Actor<'_>>],
     load: &Load,
+    seed: u64,
 ) -> Outcome {
     let begin = Instant::now();
     let rest = |time: Duration| {
@@ -355,14 +363,24 @@ fn have_outages(
             thread::sleep(Duration::from_millis(20));
         }
     };
-    let mut short = true;
+    let (mut short, mut random) = (true, Rng::with_seed(seed));
     while !load.is_over() {
         for &(outage, loses) in outages {
             rest(BEFORE);
             load.set_healthy(None);
             outage.begin(rig)?;
             // Some are longer than the limits, and some are not.
-            rest(if short { rig.limit / 10 } else { rig.limit });
+            let time = if short { rig.limit / 10 } else { rig.limit };
+            if outage == Outage::Storm {
+                let end = Instant::now() + time * 2;
+                while Instant::now() < end && !load.is_over() {
+                    let seed = random.u64(..);
+                    fault_at_random(seed)?.begin(rig)?;
+                    rest(Duration::from_millis(random.u64(1..100)));
+                }
+            } else {
+                rest(time);
+            }
             if loses {
                 load.while_all_rest(actors, |actors| {
                     outage.end(rig)?;

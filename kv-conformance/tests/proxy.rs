@@ -1,0 +1,335 @@
+//! The proxy does what it is told, over TCP and unix sockets.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test says so where it cannot go on")]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_conformance::proxy::{Behaviour, Cut, Direction, Proxy};
+use tempfile::TempDir;
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a test waits for what must not come.
+const SILENCE: Duration = Duration::from_millis(150);
+
+trait Stream: Read + Write + Send {
+    fn limit(&self, time: Duration);
+}
+
+impl Stream for TcpStream {
+    fn limit(&self, time: Duration) {
+        self.set_read_timeout(Some(time)).unwrap();
+    }
+}
+
+impl Stream for UnixStream {
+    fn limit(&self, time: Duration) {
+        self.set_read_timeout(Some(time)).unwrap();
+    }
+}
+
+/// A server that answers each line with the same line, in capitals.
+fn answer(mut stream: impl Read + Write) {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while stream.read_exact(&mut byte).is_ok() {
+        line.push(byte[0].to_ascii_uppercase());
+        if byte == *b"\n" && stream.write_all(&std::mem::take(&mut line)).is_err() {
+            return;
+        }
+    }
+}
+
+/// A server with a proxy in front of it.
+struct Place {
+    proxy: Proxy,
+    _folder: TempDir,
+}
+
+fn places() -> [Place; 2] {
+    let folder = || TempDir::new().unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let by_port = Proxy::tcp(tcp.local_addr().unwrap()).unwrap();
+    thread::spawn(move || tcp.incoming().for_each(|stream| drop(thread::spawn(|| answer(stream.unwrap())))));
+    let in_folder = folder();
+    let path = in_folder.path().join("server.sock");
+    let unix = UnixListener::bind(&path).unwrap();
+    let by_path = Proxy::unix(path).unwrap();
+    thread::spawn(move || unix.incoming().for_each(|stream| drop(thread::spawn(|| answer(stream.unwrap())))));
+    [Place { proxy: by_port, _folder: folder() }, Place { proxy: by_path, _folder: in_folder }]
+}
+
+impl Place {
+    fn try_connect(&self) -> io::Result<Box<dyn Stream>> {
+        let stream: Box<dyn Stream> = match self.proxy.path() {
+            Some(path) => Box::new(UnixStream::connect(path)?),
+            None => Box::new(TcpStream::connect(("127.0.0.1", self.proxy.port()))?),
+        };
+        stream.limit(PATIENCE);
+        Ok(stream)
+    }
+
+    fn connect(&self) -> Box<dyn Stream> {
+        self.try_connect().unwrap()
+    }
+
+    fn is_tcp(&self) -> bool {
+        self.proxy.path().is_none()
+    }
+}
+
+fn ask(stream: &mut dyn Stream, line: &str) {
+    stream.write_all(line.as_bytes()).unwrap();
+}
+
+/// So many bytes.
+fn read(stream: &mut dyn Stream, length: usize) -> String {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// All that comes until the connection ends, and how it ended.
+fn rest(stream: &mut dyn Stream) -> (Vec<u8>, io::Result<usize>) {
+    let mut bytes = Vec::new();
+    let result = stream.read_to_end(&mut bytes);
+    (bytes, result)
+}
+
+fn is_silent(stream: &mut dyn Stream) -> bool {
+    stream.limit(SILENCE);
+    let result = stream.read(&mut [0]);
+    stream.limit(PATIENCE);
+    matches!(result, Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()))
+}
+
+fn works(stream: &mut dyn Stream) {
+    ask(stream, "works\n");
+    assert_eq!(read(stream, 6), "WORKS\n");
+}
+
+#[test]
+fn it_passes_on_and_counts() {
+    for place in places() {
+        let mut stream = place.connect();
+        for _ in 0..3 {
+            works(&mut *stream);
+        }
+        let large = "x".repeat(1_000_000) + "\n";
+        let mut reader = place.connect();
+        thread::scope(|scope| {
+            scope.spawn(|| ask(&mut *stream, &large));
+            works(&mut *reader);
+        });
+        assert_eq!(read(&mut *stream, large.len()), large.to_uppercase());
+        let proxy = &place.proxy;
+        assert_eq!((proxy.accepted(), proxy.exchanges()), (2, 5));
+        let bytes = 4 * 6 + large.len();
+        assert_eq!([Direction::Requests, Direction::Replies].map(|of| proxy.bytes(of)), [bytes, bytes]);
+    }
+}
+
+#[test]
+fn it_passes_on_that_the_client_has_nothing_more_to_say() {
+    for place in places().into_iter().filter(Place::is_tcp) {
+        let mut stream = TcpStream::connect(("127.0.0.1", place.proxy.port())).unwrap();
+        stream.write_all(b"last\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(rest(&mut stream).0, b"LAST\n");
+    }
+}
+
+#[test]
+fn it_delays() {
+    for place in places() {
+        let mut stream = place.connect();
+        works(&mut *stream);
+        let time = Duration::from_millis(100);
+        place.proxy.set(Behaviour::Delay(time));
+        let begin = Instant::now();
+        works(&mut *stream);
+        assert!(begin.elapsed() >= 2 * time, "request and reply");
+    }
+}
+
+#[test]
+fn it_holds_and_passes_on_afterwards_what_came_meanwhile() {
+    for place in places() {
+        for behaviour in [Behaviour::Hold, Behaviour::HoldReplies] {
+            let mut stream = place.connect();
+            works(&mut *stream);
+            place.proxy.set(behaviour);
+            ask(&mut *stream, "held\n");
+            let mut other = place.connect();
+            ask(&mut *other, "held, too\n");
+            assert!(is_silent(&mut *stream) && is_silent(&mut *other));
+            place.proxy.pass();
+            assert_eq!((read(&mut *stream, 5), read(&mut *other, 10)), ("HELD\n".into(), "HELD, TOO\n".into()));
+        }
+    }
+}
+
+#[test]
+fn it_splits_into_single_bytes() {
+    for place in places() {
+        let mut stream = place.connect();
+        works(&mut *stream);
+        place.proxy.set(Behaviour::Split(Duration::from_millis(50)));
+        ask(&mut *stream, "split\n");
+        let mut buffer = [0; 10];
+        assert_eq!(stream.read(&mut buffer).unwrap(), 1);
+        assert_eq!(read(&mut *stream, 5), "PLIT\n");
+    }
+}
+
+#[test]
+fn it_cuts_at_a_byte_of_either_direction_by_closing_and_by_resetting() {
+    for place in places() {
+        for cut in [Cut::Close, Cut::Reset] {
+            for (of, bytes, came) in
+                [(Direction::Replies, 0, ""), (Direction::Replies, 3, "CUT"), (Direction::Requests, 3, "")]
+            {
+                let mut stream = place.connect();
+                works(&mut *stream);
+                place.proxy.set(Behaviour::CutAfter { cut, of, bytes });
+                ask(&mut *stream, "cut off\n");
+                let (bytes, end) = rest(&mut *stream);
+                if cut == Cut::Close || !place.is_tcp() {
+                    assert_eq!((bytes.as_slice(), end.is_ok()), (came.as_bytes(), true), "{cut:?} {of:?}");
+                } else {
+                    // What came before a reset may be lost with it.
+                    assert!(came.as_bytes().starts_with(&bytes), "{bytes:?}");
+                    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset, "{of:?}");
+                }
+                works(&mut *place.connect());
+            }
+        }
+    }
+}
+
+#[test]
+fn it_cuts_in_place_of_an_answer() {
+    for place in places() {
+        place.proxy.set(Behaviour::CutAnswer { cut: Cut::Close, to: "doomed", times: 1 });
+        let mut stream = place.connect();
+        works(&mut *stream);
+        ask(&mut *stream, "doomed\n");
+        assert!(rest(&mut *stream).0.is_empty());
+        let mut stream = place.connect();
+        ask(&mut *stream, "doomed\n");
+        assert_eq!(read(&mut *stream, 7), "DOOMED\n", "once, it was said");
+    }
+}
+
+#[test]
+fn it_truncates_either_direction_and_holds_the_rest() {
+    for place in places() {
+        let mut stream = place.connect();
+        works(&mut *stream);
+        place.proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: 2 });
+        ask(&mut *stream, "truncated\n");
+        assert_eq!(read(&mut *stream, 2), "TR");
+        assert!(is_silent(&mut *stream));
+        works(&mut *place.connect());
+        place.proxy.pass();
+        assert_eq!(read(&mut *stream, 8), "UNCATED\n");
+        let before = place.proxy.bytes(Direction::Replies);
+        place.proxy.set(Behaviour::Truncate { of: Direction::Requests, bytes: 2 });
+        ask(&mut *stream, "truncated\n");
+        assert!(is_silent(&mut *stream));
+        assert_eq!(place.proxy.bytes(Direction::Replies), before, "the server has not got the whole line");
+        place.proxy.pass();
+        assert_eq!(read(&mut *stream, 10), "TRUNCATED\n");
+    }
+}
+
+#[test]
+fn it_changes_replies() {
+    for place in places() {
+        let mut stream = place.connect();
+        let mut after = |behaviour: Behaviour, length: usize| {
+            place.proxy.set(behaviour);
+            ask(&mut *stream, "change me, please\n");
+            let mut bytes = vec![0; length];
+            stream.read_exact(&mut bytes).unwrap();
+            works(&mut *stream);
+            bytes
+        };
+        assert_eq!(after(Behaviour::corrupt(0, b'x'), 18), b"xHANGE ME, PLEASE\n");
+        assert_eq!(after(Behaviour::corrupt(100, b'x'), 18), b"CHANGE ME, PLEASE\n");
+        assert_eq!(after(Behaviour::inject("MORE\n"), 23), b"CHANGE ME, PLEASE\nMORE\n");
+        assert_eq!(after(Behaviour::replace("OTHER\n"), 6), b"OTHER\n");
+        let garbled = after(Behaviour::garble(), 18);
+        assert!(garbled[..8].iter().all(|byte| *byte >= 0x80), "{garbled:?}");
+        assert_eq!(&garbled[8..], b"E, PLEASE\n");
+    }
+}
+
+#[test]
+fn it_adds_to_replies_later() {
+    for place in places() {
+        let mut stream = place.connect();
+        place.proxy.set(Behaviour::inject_later("LATE\n", 2 * SILENCE));
+        works(&mut *stream);
+        assert!(is_silent(&mut *stream));
+        assert_eq!(place.proxy.injected(), 0);
+        assert_eq!(read(&mut *stream, 5), "LATE\n");
+        works(&mut *stream);
+        assert_eq!(place.proxy.injected(), 1);
+    }
+}
+
+#[test]
+fn it_refuses_and_accepts_again() {
+    for place in places() {
+        let mut stream = place.connect();
+        works(&mut *stream);
+        place.proxy.refuse();
+        assert_eq!(place.try_connect().err().unwrap().kind(), ErrorKind::ConnectionRefused);
+        works(&mut *stream);
+        place.proxy.accept().unwrap();
+        works(&mut *place.connect());
+        place.proxy.accept().unwrap();
+        works(&mut *stream);
+    }
+}
+
+#[test]
+fn it_cuts_everything_at_once_what_is_held_included() {
+    for place in places() {
+        for cut in [Cut::Close, Cut::Reset] {
+            let mut streams: Vec<_> = (0..5).map(|_| place.connect()).collect();
+            streams.iter_mut().for_each(|stream| works(&mut **stream));
+            place.proxy.set(Behaviour::Hold);
+            ask(&mut *streams[0], "held\n");
+            thread::sleep(SILENCE);
+            place.proxy.cut_now(cut).unwrap();
+            for stream in &mut streams {
+                let (bytes, end) = rest(&mut **stream);
+                assert!(bytes.is_empty());
+                assert_eq!(end.is_ok(), cut == Cut::Close || !place.is_tcp());
+            }
+            place.proxy.pass();
+            works(&mut *place.connect());
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_an_error() {
+    assert!(Proxy::tcp("not an address").is_err());
+    assert!(Proxy::unix("/".repeat(200)).is_err());
+    let place = &places()[1];
+    assert_eq!(place.proxy.port(), 0);
+    assert!(place.proxy.path().unwrap().exists());
+    // Nothing is behind it.
+    let proxy = Proxy::unix("/nonexistent/server.sock").unwrap();
+    let mut stream = UnixStream::connect(proxy.path().unwrap()).unwrap();
+    assert!(rest(&mut stream).0.is_empty());
+}
