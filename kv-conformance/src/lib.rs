@@ -21,5 +21,5 @@ mod time;
 pub use context::Context;
 pub use failure::{NotPassed, Outcome};
 pub use fixture::{BoxError, Durability, Fixture, ServerControl};
-pub use report::{CheckResult, Report, Verdict};
+pub use report::{CheckResult, Matrix, Package, Report, StoreInfo, Verdict};
 pub use suite::{Suite, main};

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kv_core::Capability;
@@ -16,7 +17,7 @@ use crate::checks::{self, Check};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome};
 use crate::fixture::{BoxError, Fixture};
-use crate::report::{CheckResult, Report, Verdict};
+use crate::report::{self, CheckResult, Package, Report, StoreInfo, Verdict};
 
 /// How often a check in real time is repeated, with longer lifetimes, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
@@ -36,6 +37,9 @@ pub struct Suite {
     open_with_default_ttl: Option<OpenWithTtl>,
     open_with_faults: Option<Open>,
     opt_outs: BTreeMap<Capability, String>,
+    server: Option<String>,
+    /// What the first store says of itself that a check got.
+    store: OnceLock<StoreInfo>,
 }
 
 impl Suite {
@@ -47,6 +51,8 @@ impl Suite {
             open_with_default_ttl: None,
             open_with_faults: None,
             opt_outs: BTreeMap::new(),
+            server: None,
+            store: OnceLock::new(),
         }
     }
 
@@ -90,8 +96,16 @@ impl Suite {
         self
     }
 
+    /// What the store runs on, for the report: program and version, such as `redis 7.0.15`.
+    #[must_use]
+    pub fn server(mut self, server: impl Into<String>) -> Self {
+        self.server = Some(server.into());
+        self
+    }
+
     /// Runs the checks as tests, as `cargo test` does: with its arguments (`--list`, a filter, `--exact`,
-    /// `--test-threads`, …) and its output. For the `main` of a test target with `harness = false`.
+    /// `--test-threads`, …) and its output. For the `main` of a test target with `harness = false`. Writes a report as
+    /// [`main`] does.
     pub fn main(self) -> ExitCode {
         main([self])
     }
@@ -112,7 +126,7 @@ impl Suite {
         let checks = self.checks();
         let matching = checks.iter().filter(|check| check.name().contains(filter));
         let results = matching.map(|check| self.run_check(check, seed)).collect();
-        Report { suite: self.name.clone(), seed, results }
+        self.report(seed, results)
     }
 
     pub(crate) fn is_opted_out(&self, capability: Capability) -> bool {
@@ -151,7 +165,7 @@ impl Suite {
     /// Why a check is not to be run, if it needs something that was opted out of.
     fn ignored_because(&self, check: &Check) -> Option<String> {
         let (capability, reason) = self.opt_outs.iter().find(|(capability, _)| check.needs.contains(capability))?;
-        Some(format!("opted out of {capability}: {reason}"))
+        Some(report::opted_out(&capability.to_string(), reason))
     }
 
     fn run_check(&self, check: &Check, seed: u64) -> CheckResult {
@@ -160,7 +174,8 @@ impl Suite {
             Some(reason) => Verdict::Ignored(reason),
             None => self.try_check(check, seed),
         };
-        CheckResult { name: check.name().to_owned(), clauses: check.clauses, verdict, took: started.elapsed() }
+        let clauses = check.clauses.iter().map(|&clause| clause.to_owned()).collect();
+        CheckResult { name: check.name().to_owned(), clauses, verdict, took: started.elapsed() }
     }
 
     fn try_check(&self, check: &Check, seed: u64) -> Verdict {
@@ -169,7 +184,11 @@ impl Suite {
         for patience in 0..=REPEATS {
             let run = || {
                 let fixture = if check.has_faults { self.open_with_faults()? } else { self.open()? };
-                (check.run)(&Context::new(self, &fixture, patience, seed))
+                let outcome = (check.run)(&Context::new(self, &fixture, patience, seed));
+                if !check.has_faults {
+                    self.remember(&fixture);
+                }
+                outcome
             };
             let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
                 Err(NotPassed::Failed(format!("the store, or the fixture, panicked: {}", panic_message(&*panic))))
@@ -183,6 +202,38 @@ impl Suite {
             }
         }
         Verdict::Failed(self.explain(check, &last))
+    }
+
+    /// Keeps for the report what the first store says of itself. That it panics there is for the checks to find.
+    fn remember(&self, fixture: &Fixture) {
+        if self.store.get().is_none() {
+            let store = catch_unwind(AssertUnwindSafe(|| StoreInfo::of(&*fixture.store)));
+            let _ = store.map(|store| self.store.set(store));
+        }
+    }
+
+    /// The report of a run with these results, in any order.
+    fn report(&self, seed: u64, results: Vec<CheckResult>) -> Report {
+        let mut found = results.into_iter().map(|result| (result.name.clone(), result)).collect::<BTreeMap<_, _>>();
+        let (mut results, mut left_out) = (Vec::new(), Vec::new());
+        for name in self.check_names() {
+            match found.remove(&name) {
+                Some(result) => results.push(result.without_passwords()),
+                None => left_out.push(name),
+            }
+        }
+        Report {
+            suite: self.name.clone(),
+            package: Package::under_test(),
+            server: self.server.clone(),
+            store: self.store.get().cloned(),
+            contract: kv_core::contract::VERSION.into(),
+            conformance: env!("CARGO_PKG_VERSION").into(),
+            seed,
+            opt_outs: self.opt_outs.iter().map(|(of, reason)| (of.to_string(), reason.clone())).collect(),
+            left_out,
+            results,
+        }
     }
 
     /// A finding, with the clauses that it breaks and how to see it again.
@@ -200,18 +251,22 @@ impl Suite {
         format!("{what}\n{clauses}{message}\nagain:    {} -- --exact {suite}::{name}", command())
     }
 
-    fn trials(self, seed: u64) -> Vec<Trial> {
-        let suite = Arc::new(self);
+    /// The checks as tests, whose results are kept in `found` too.
+    fn trials(self: &Arc<Self>, seed: u64, found: &Arc<Mutex<Vec<CheckResult>>>) -> Vec<Trial> {
         let trial = |check: Check| {
-            let suite = Arc::clone(&suite);
+            let (suite, found) = (Arc::clone(self), Arc::clone(found));
             let name = format!("{}::{}", suite.name, check.name());
-            Trial::ignorable_test(name, move || match suite.run_check(&check, seed).verdict {
-                Verdict::Passed => Ok(Completion::Completed),
-                Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
-                Verdict::Failed(message) => Err(Failed::from(message)),
+            Trial::ignorable_test(name, move || {
+                let result = suite.run_check(&check, seed);
+                found.lock().unwrap_or_else(PoisonError::into_inner).push(result.clone());
+                match result.verdict {
+                    Verdict::Passed => Ok(Completion::Completed),
+                    Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
+                    Verdict::Failed(message) => Err(Failed::from(message)),
+                }
             })
         };
-        let mut checks = suite.checks();
+        let mut checks = self.checks();
         // What takes longest begins first, and is not waited for at the end.
         checks.sort_by_key(|check| !check.clauses.contains(&"B6"));
         checks.into_iter().map(trial).collect()
@@ -219,13 +274,28 @@ impl Suite {
 }
 
 /// Runs the checks of several suites as one test target, as [`Suite::main`] does for one.
+///
+/// If the environment variable `KV_CONFORMANCE_REPORT` names a folder, the [report](Report::write_to) of each suite is
+/// written there afterwards, unless the arguments left out all its checks. That it cannot be written fails the run.
 pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     let threads = arguments.test_threads.get_or_insert(THREADS);
     *threads = (*threads).max(1);
     let seed = seed();
-    let trials = suites.into_iter().flat_map(|suite| suite.trials(seed)).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let runs = suites.into_iter().map(|suite| (Arc::new(suite), Arc::default())).collect::<Vec<_>>();
+    let trials = runs.iter().flat_map(|(suite, found)| suite.trials(seed, found)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(folder) = report::folder() {
+        for (suite, found) in runs {
+            let results = mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+            let written = if results.is_empty() { Ok(()) } else { suite.report(seed, results).write_to(&folder) };
+            if let Err(error) = written {
+                eprintln!("error: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    conclusion.exit_code()
 }
 
 /// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one. What is no number is as good a seed as any.

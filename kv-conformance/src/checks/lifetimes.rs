@@ -270,7 +270,7 @@ pub fn t5_an_expired_entry_is_absent_for_every_operation(context: &Context<'_>) 
     expect_error("open", store.open("k"), "NotFound", is_not_found)?;
     let mut written = Vec::new();
     expect_error("get_into", store.get_into("k", &mut written), "NotFound", is_not_found)?;
-    expect_eq("what get_into wrote of an expired entry", written, Vec::new())?;
+    expect_eq("what get_into wrote of an expired entry", written, Vec::<u8>::new())?;
     let folder = tempfile::tempdir().map_err(NotPassed::failed)?;
     let path = folder.path().join("file");
     expect_error("get_file", store.get_file("k", &path), "NotFound", is_not_found)?;

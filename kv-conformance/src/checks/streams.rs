@@ -199,7 +199,7 @@ pub fn s3_a_value_is_written_to_a_writer(context: &Context<'_>) -> Outcome {
     expect_eq("the cause of that", cause.as_deref(), Some("the writer's own error"))?;
     let mut written = Vec::new();
     expect_error("get_into of an absent key", store.get_into("absent", &mut written), "NotFound", is_not_found)?;
-    expect_eq("what get_into wrote of an absent key", written, Vec::new())
+    expect_eq("what get_into wrote of an absent key", written, Vec::<u8>::new())
 }
 
 /// Stores a file, and writes it to a new path and over an old file.

@@ -1,0 +1,71 @@
+//! Writes the feature matrix of several reports into a file, or compares it with what is there.
+
+use std::env;
+use std::fs;
+use std::process::ExitCode;
+
+use kv_conformance::{BoxError, Matrix, Report};
+
+const USAGE: &str = "usage: kv-matrix [--check] FILE COLUMN=REPORT.json...
+
+Makes a table of reports that KV_CONFORMANCE_REPORT has had written, and puts it into FILE between the lines
+
+    <!-- kv-conformance matrix -->
+    <!-- end of kv-conformance matrix -->
+
+With --check FILE stays as it is: the exit code is 1, and the difference is shown, if it has another table.";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("kv-matrix: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, BoxError> {
+    let arguments = env::args_os().skip(1).map(|argument| argument.into_string().map_err(|_| USAGE));
+    let mut arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+    let given = arguments.len();
+    arguments.retain(|argument| argument != "--check");
+    let only_check = arguments.len() < given;
+    let [file, columns @ ..] = arguments.as_slice() else { return Err(USAGE.into()) };
+    if columns.is_empty() {
+        return Err(USAGE.into());
+    }
+    let reports = columns.iter().map(|column| {
+        let (title, path) = column.split_once('=').ok_or(USAGE)?;
+        let report = Report::from_json(&read(path)?).map_err(|error| format!("{path} is no report: {error}"))?;
+        Ok((title, report))
+    });
+    let matrix = Matrix::new(reports.collect::<Result<Vec<_>, BoxError>>()?)?;
+    let old = read(file)?;
+    let new = matrix.insert_into(&old).map_err(|error| format!("{file}: {error}"))?;
+    if only_check && old != new {
+        println!("The matrix in {file} (-) is not what the reports give (+):\n{}", difference(&old, &new));
+        return Ok(ExitCode::FAILURE);
+    }
+    if !only_check {
+        fs::write(file, new).map_err(|error| format!("{file}: {error}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &str) -> Result<String, BoxError> {
+    Ok(fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?)
+}
+
+/// The lines in which two texts differ, from the first to the last.
+fn difference(old: &str, new: &str) -> String {
+    let (old, new) = (old.lines().collect::<Vec<_>>(), new.lines().collect::<Vec<_>>());
+    let before = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let rest = old.len().min(new.len()) - before;
+    let after = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(old, new)| old == new).count();
+    let changed = |sign, lines: &[&str]| {
+        let lines = lines.iter().skip(before).take(lines.len() - before - after);
+        lines.map(|line| format!("{sign} {line}\n")).collect::<String>()
+    };
+    changed('-', &old) + &changed('+', &new)
+}

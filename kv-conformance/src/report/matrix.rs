@@ -1,0 +1,290 @@
+//! Several reports side by side.
+
+use std::collections::BTreeSet;
+
+use kv_core::Capability;
+
+use super::markdown::cell;
+use super::result::opted_out;
+use super::{CheckResult, Report, StoreInfo, Verdict};
+use crate::BoxError;
+
+/// The lines between which the matrix stands in a file.
+const BEGIN: &str = "<!-- kv-conformance matrix -->";
+const END: &str = "<!-- end of kv-conformance matrix -->";
+
+/// The feature matrix: what several stores can do and which clauses of the contract they keep, as their reports say.
+///
+/// A column for each report. A row for each capability, for the resolution of lifetimes, and for each clause; what is next to each
+/// other and the same in every column shares a row. A cell says:
+///
+/// | | |
+/// |---|---|
+/// | ✓ | a check that is about the clause has passed, and no check of it has failed |
+/// | – | opted out, for the reason in the note |
+/// | · | not checked, for the reason in the note |
+/// | ✗ | the checks in the note have failed |
+///
+/// A check is about the first of its clauses: that another one of which `L1` is the fourth has passed says little of listings. Of a
+/// clause that is the first of no check, all its checks count.
+///
+/// Nothing in it changes from run to run, so that it can be compared with what stands in a file.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug)]
+struct Column {
+    title: String,
+    report: Report,
+    /// Taken out of the report.
+    store: StoreInfo,
+}
+
+/// What is next to each other in a section and has the same cells.
+struct Row {
+    section: String,
+    of: Vec<String>,
+    cells: Vec<Cell>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Cell {
+    text: String,
+    note: Option<String>,
+}
+
+impl Matrix {
+    /// The matrix of these reports, each with the title of its column.
+    ///
+    /// # Errors
+    /// A report is [partial](Report::is_partial), or no check got a store: neither says what the store can do.
+    pub fn new<T: Into<String>>(reports: impl IntoIterator<Item = (T, Report)>) -> Result<Self, BoxError> {
+        let columns = reports.into_iter().map(|(title, report)| Column::new(title.into(), report));
+        Ok(Self { columns: columns.collect::<Result<_, _>>()? })
+    }
+
+    /// The matrix as a table in Markdown, with what its signs mean and its notes below.
+    pub fn to_markdown(&self) -> String {
+        let titles = self.columns.iter().map(|column| cell(&column.title)).collect::<Vec<_>>().join(" | ");
+        let mut lines = vec![format!("| | | {titles} |"), format!("|---|---|{}", ":---:|".repeat(self.columns.len()))];
+        let (mut notes, mut section) = (Vec::new(), String::new());
+        for Row { section: in_section, of, cells } in self.rows() {
+            let cells = cells.into_iter().map(|cell| cell.numbered(&mut notes)).collect::<Vec<_>>().join(" | ");
+            let title = if in_section == section { "" } else { &in_section };
+            lines.push(format!("| {} | {} | {cells} |", cell(title), cell(&of.join(", "))));
+            section = in_section;
+        }
+        lines.push("\n✓ checked and kept, – opted out, · not checked, ✗ broken".into());
+        if !notes.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend((1..).zip(&notes).map(|(number, note)| format!("{number}. {}", cell(note))));
+        lines.join("\n") + "\n"
+    }
+
+    /// A text, such as that of a README, with the matrix between these two lines, in place of what is there:
+    ///
+    /// ```text
+    /// <!-- kv-conformance matrix -->
+    /// <!-- end of kv-conformance matrix -->
+    /// ```
+    ///
+    /// # Errors
+    /// One of the lines is missing.
+    pub fn insert_into(&self, text: &str) -> Result<String, BoxError> {
+        let missing = |line| format!("there is no line {line}");
+        let (before, rest) = text.split_once(&format!("{BEGIN}\n")).ok_or_else(|| missing(BEGIN))?;
+        let (_, after) = rest.split_once(END).ok_or_else(|| missing(END))?;
+        Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.to_markdown()))
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::<Row>::new();
+        let mut add = |section: &str, of: &str, fill: &dyn Fn(&Column) -> Cell| {
+            let cells = self.columns.iter().map(fill).collect();
+            match rows.last_mut() {
+                Some(last) if last.section == section && last.cells == cells => last.of.push(of.into()),
+                _ => rows.push(Row { section: section.into(), of: vec![of.into()], cells }),
+            }
+        };
+        for capability in Capability::ALL {
+            let capability = capability.to_string();
+            add("Capabilities", &capability, &|column| column.capability(&capability));
+        }
+        add("Lifetimes", "resolution", &|column| Cell { text: column.store.resolution(), note: None });
+        let mut section = "";
+        for line in kv_core::contract::TEXT.lines() {
+            if let Some(title) = line.strip_prefix("# ") {
+                section = title;
+            } else if let Some((clause, _)) = line.strip_prefix("- **").and_then(|rest| rest.split_once("** ")) {
+                add(section, clause, &|column| column.clause(clause));
+            }
+        }
+        rows
+    }
+}
+
+impl Column {
+    fn new(title: String, mut report: Report) -> Result<Self, BoxError> {
+        if report.is_partial() {
+            let left_out = report.left_out.len();
+            return Err(format!("the report of {title} is partial: a filter left out {left_out} checks").into());
+        }
+        match report.store.take() {
+            Some(store) => Ok(Self { title, report, store }),
+            None => Err(format!("the report of {title} tells nothing of a store: no check got one").into()),
+        }
+    }
+
+    fn capability(&self, capability: &str) -> Cell {
+        let note = match (self.store.capabilities.get(capability), self.report.opt_outs.get(capability)) {
+            (Some(true), _) => return Cell::kept(),
+            (_, Some(reason)) => opted_out(capability, reason),
+            (_, None) => "not in `capabilities()`, and not opted out of".into(),
+        };
+        Cell { text: "–".into(), note: Some(note) }
+    }
+
+    fn clause(&self, clause: &str) -> Cell {
+        let of = self.report.results.iter().filter(|result| result.clauses.iter().any(|of| of == clause));
+        let (about, others) = of.clone().partition::<Vec<&CheckResult>, _>(|result| result.is_about(clause));
+        let failed = of.filter(|result| matches!(result.verdict, Verdict::Failed(_)));
+        let failed = failed.map(|result| format!("`{}`", result.name)).collect::<Vec<_>>();
+        if !failed.is_empty() {
+            return Cell { text: "✗".into(), note: Some(format!("failed: {}", failed.join(", "))) };
+        }
+        let deciding = if about.is_empty() { others } else { about };
+        if deciding.iter().any(|result| result.verdict == Verdict::Passed) {
+            return Cell::kept();
+        }
+        let reasons = deciding.iter().filter_map(|result| match &result.verdict {
+            Verdict::Ignored(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        let reasons = reasons.collect::<BTreeSet<_>>();
+        let mut opt_outs = self.report.opt_outs.iter().map(|(capability, reason)| opted_out(capability, reason));
+        let mark = if opt_outs.any(|opt_out| reasons.contains(&opt_out)) { "–" } else { "·" };
+        let note = if reasons.is_empty() {
+            "no check of this run is about it".into()
+        } else {
+            reasons.into_iter().collect::<Vec<_>>().join("; ")
+        };
+        Cell { text: mark.into(), note: Some(note) }
+    }
+}
+
+impl Cell {
+    fn kept() -> Self {
+        Self { text: "✓".into(), note: None }
+    }
+
+    /// The cell with the number of its note, which is added to the others if it is new.
+    fn numbered(self, notes: &mut Vec<String>) -> String {
+        let Some(note) = self.note else { return self.text };
+        let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
+            notes.push(note);
+            notes.len() - 1
+        });
+        format!("{}{}", self.text, superscript(at + 1))
+    }
+}
+
+fn superscript(number: usize) -> String {
+    let digits = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+    let digit = |digit: char| digits.chars().nth(digit.to_digit(10)? as usize);
+    number.to_string().chars().filter_map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    fn all() -> Matrix {
+        let reports =
+            [("memory", example::memory()), ("no list", example::cannot_list()), ("broken", example::broken())];
+        Matrix::new(reports).unwrap()
+    }
+
+    /// The row that begins so.
+    fn row(markdown: &str, begin: &str) -> String {
+        let row = markdown.lines().find(|line| line.starts_with(begin));
+        row.unwrap_or_else(|| panic!("{begin} is not in {markdown}")).to_owned()
+    }
+
+    #[test]
+    fn a_cell_says_what_the_checks_found() {
+        let markdown = all().to_markdown();
+        assert!(markdown.starts_with("| | | memory | no list | broken |\n|---|---|:---:|:---:|:---:|\n"), "{markdown}");
+        assert_eq!(row(&markdown, "| Capabilities | listing "), "| Capabilities | listing | ✓ | –¹ | ✓ |");
+        assert_eq!(row(&markdown, "| Lifetimes | resolution "), "| Lifetimes | resolution | exact | 1ms | exact |");
+        assert_eq!(row(&markdown, "| 3 Read, write, delete | G1"), "| 3 Read, write, delete | G1, P1 | ✓ | ✓ | ✗⁴ |");
+        assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | ✓ | –¹ | ✓ |");
+        assert_eq!(row(&markdown, "| 10 Connections | N1 "), "| 10 Connections | N1 | ·⁵ | ·⁵ | ·⁵ |");
+        let notes = "
+1. opted out of listing: the protocol \\| has no way
+2. not in `capabilities()`, and not opted out of
+3. no check of this run is about it
+4. failed: `g1_absent`
+5. the fixture has no proxy
+";
+        assert!(markdown.ends_with(notes), "{markdown}");
+    }
+
+    #[test]
+    fn neighbours_that_are_alike_share_a_row() {
+        let markdown = all().to_markdown();
+        assert_eq!(row(&markdown, "| 1 Keys "), "| 1 Keys | K1, K2, K3, K4 | ·³ | ·³ | ·³ |");
+        assert_eq!(row(&markdown, "|  | N2"), "|  | N2, N3, N4, N5, N6 | ·³ | ·³ | ·³ |");
+    }
+
+    #[test]
+    fn every_clause_and_every_capability_is_in_it() {
+        let markdown = all().to_markdown();
+        let words = markdown.split([' ', ',', '\n']).collect::<BTreeSet<_>>();
+        let clauses = ["K1", "V3", "G1", "D1", "T6", "L1", "B6", "C4", "S4", "E5", "N6", "O3"];
+        assert!(clauses.iter().all(|clause| words.contains(clause)), "{markdown}");
+        assert!(Capability::ALL.iter().all(|capability| markdown.contains(&capability.to_string())), "{markdown}");
+    }
+
+    #[test]
+    fn what_another_check_sees_by_the_way_does_not_make_up_for_an_opt_out() {
+        let mut report = example::cannot_list();
+        report.results[0].clauses.push("L5".into());
+        let markdown = Matrix::new([("store", report.clone())]).unwrap().to_markdown();
+        assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | –¹ |");
+        // But a failure counts, whichever check it is of.
+        report.results[0].verdict = Verdict::Failed("a listed key that is not there".into());
+        let markdown = Matrix::new([("store", report)]).unwrap().to_markdown();
+        assert!(row(&markdown, "|  | L5 ").starts_with("|  | L5 | ✗"), "{markdown}");
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_whole_store_is_refused() {
+        let error = Matrix::new([("memory", example::memory()), ("redis", example::partial())]).unwrap_err();
+        assert_eq!(error.to_string(), "the report of redis is partial: a filter left out 2 checks");
+        let error = Matrix::new([("redis", Report { store: None, ..example::memory() })]).unwrap_err();
+        assert_eq!(error.to_string(), "the report of redis tells nothing of a store: no check got one");
+    }
+
+    #[test]
+    fn it_replaces_what_stands_between_its_lines() {
+        let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let matrix = all();
+        let inserted = matrix.insert_into(&text).unwrap();
+        assert_eq!(inserted, format!("before\n{BEGIN}\n\n{}\n{END}\nafter\n", matrix.to_markdown()));
+        assert_eq!(matrix.insert_into(&inserted).unwrap(), inserted);
+        for missing in ["before\nafter\n", &text.replace(END, "")] {
+            let error = matrix.insert_into(missing).unwrap_err();
+            assert!(error.to_string().starts_with("there is no line <!-- "), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_notes_have_all_their_digits() {
+        assert_eq!(superscript(1), "¹");
+        assert_eq!(superscript(1023), "¹⁰²³");
+    }
+}

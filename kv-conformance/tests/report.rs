@@ -1,0 +1,200 @@
+//! A run writes what it has found: this program runs itself as a test target whose store is wrong, and reads the reports; and
+//! `kv-matrix` makes a table of them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says so where it cannot go on")]
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+
+use kv_conformance::{Fixture, Report, Suite, Verdict};
+use kv_core::{Bytes, Capabilities, Capability, Key, KeyValueStore, Ttl, Value};
+use kv_memory::MemoryStore;
+use libtest_mimic::{Arguments, Trial};
+
+/// Set where this program is to be the test target.
+const AS_TARGET: &str = "KV_CONFORMANCE_TEST_OF_REPORTS";
+
+const WRONG: &str = "g1_an_absent_key_reads_as_none";
+
+/// A store that makes up values, and cannot do much else. It has a password, of which it tells.
+#[derive(Debug, Default)]
+struct MakesUp(MemoryStore);
+
+impl KeyValueStore for MakesUp {
+    fn name(&self) -> &str {
+        "store://user:secret@host:1"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let lacking = [Capability::Listing, Capability::Create, Capability::Lifetimes];
+        lacking.into_iter().fold(Capabilities::builder(), kv_core::CapabilitiesBuilder::without).build()
+    }
+
+    fn read(&self, key: Key<'_>) -> kv_core::Result<Option<Bytes>> {
+        Ok(Some(self.0.read(key)?.unwrap_or_else(|| "made up by store://user:secret@host:1".into())))
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, _ttl: Ttl) -> kv_core::Result<()> {
+        self.0.write(key, value, Ttl::Forever)
+    }
+
+    fn remove(&self, key: Key<'_>) -> kv_core::Result<bool> {
+        self.0.remove(key)
+    }
+}
+
+fn wrong() -> Suite {
+    [Capability::Listing, Capability::Create, Capability::Lifetimes]
+        .into_iter()
+        .fold(Suite::new("wrong", || Ok(Fixture::new(MakesUp::default()))), |suite, of| suite.opt_out(of, "too hard"))
+        .server("host 1.2")
+}
+
+fn target() -> ExitCode {
+    let memory = Suite::new("memory", || Ok(Fixture::new(MemoryStore::new())));
+    kv_conformance::main([memory, wrong()])
+}
+
+/// Runs the target with reports to a folder.
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.env(AS_TARGET, "1").env("KV_CONFORMANCE_REPORT", folder).args(arguments).output().unwrap()
+}
+
+fn read(folder: &Path, suite: &str) -> Report {
+    let json = fs::read_to_string(folder.join(format!("kv-conformance.{suite}.json"))).unwrap();
+    Report::from_json(&json).unwrap()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names = names.collect::<Vec<_>>();
+    names.sort();
+    names
+}
+
+fn kv_matrix(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kv-matrix")).args(arguments).output().unwrap()
+}
+
+fn a_failing_store_has_its_failures_in_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    // All of this suite, but not of the other.
+    let output = run(folder.path(), &["wrong::"]);
+    assert_eq!(output.status.code(), Some(101));
+    assert_eq!(files(folder.path()), ["kv-conformance.wrong.json", "kv-conformance.wrong.md"]);
+    let report = read(folder.path(), "wrong");
+    assert!(!report.passed() && !report.is_partial());
+    assert_eq!(report.results.iter().map(|result| result.name.clone()).collect::<Vec<_>>(), wrong().check_names());
+    let failed = report.results.iter().find(|result| result.name == WRONG).unwrap();
+    let Verdict::Failed(message) = &failed.verdict else { panic!("{failed:?}") };
+    assert!(message.contains("\nexpected: None\ngot:      Some(b\"made up by store://"), "{message}");
+    assert_eq!(failed.clauses, ["G1"]);
+    let markdown = fs::read_to_string(folder.path().join("kv-conformance.wrong.md")).unwrap();
+    assert!(markdown.contains(&format!("\n### `{WRONG}`\n\n    an absent key reads as none\n")), "{markdown}");
+    // What is printed is what the report has, but for the password.
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains(&message.replace('…', "user:secret")), "{printed}");
+    let ignored = report.results.iter().filter(|result| matches!(result.verdict, Verdict::Ignored(_))).count();
+    assert!(printed.contains(&format!(" {} failed; {ignored} ignored;", report.failures().count())), "{printed}");
+}
+
+fn a_report_says_what_was_checked() {
+    let report = wrong().run_matching(WRONG);
+    let store = report.store.as_ref().unwrap();
+    assert_eq!(store.name, "store://…@host:1");
+    assert_eq!((store.capabilities["listing"], store.capabilities["copy and rename"]), (false, true));
+    assert_eq!((store.longest_ttl, store.largest_value), (None, None));
+    assert_eq!(report.server.as_deref(), Some("host 1.2"));
+    assert_eq!(report.package.as_ref().unwrap().name, "kv-conformance");
+    assert_eq!(report.contract, kv_core::contract::VERSION);
+    assert_eq!(report.opt_outs["create"], "too hard");
+    assert_eq!(report.opt_outs["touch"], "too hard");
+}
+
+fn no_password_is_in_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    wrong().run().write_to(folder.path()).unwrap();
+    for file in files(folder.path()) {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.contains("store://…@host:1") && !text.contains("secret"), "{text}");
+    }
+}
+
+fn a_filter_makes_a_report_partial() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(folder.path(), &["memory::g1_"]).status.code(), Some(0));
+    let report = read(folder.path(), "memory");
+    assert!(report.is_partial());
+    assert_eq!(report.results.len() + report.left_out.len(), Suite::check_names(&wrong()).len() - 5);
+    let column = format!("memory={}", folder.path().join("kv-conformance.memory.json").display());
+    let output = kv_matrix(&["README.md", &column]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.starts_with("kv-matrix: the report of memory is partial"), "{error}");
+}
+
+fn nothing_is_written_where_nothing_was_run() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(folder.path(), &["--list"]).status.code(), Some(0));
+    assert_eq!(run(folder.path(), &["no such check"]).status.code(), Some(0));
+    assert_eq!(files(folder.path()), [""; 0]);
+}
+
+fn a_report_that_cannot_be_written_fails_the_run() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = run(file.path(), &["memory::g1_"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.starts_with("error: the report cannot be written to "), "{error}");
+}
+
+fn the_matrix_is_written_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    wrong().run().write_to(folder.path()).unwrap();
+    let readme = folder.path().join("README.md");
+    let readme = readme.to_str().unwrap();
+    let text = "# Title\n<!-- kv-conformance matrix -->\nold\n<!-- end of kv-conformance matrix -->\nend\n";
+    fs::write(readme, text).unwrap();
+    let column = format!("a store={}", folder.path().join("kv-conformance.wrong.json").display());
+
+    let different = kv_matrix(&["--check", readme, &column]);
+    assert_eq!(different.status.code(), Some(1));
+    let shown = String::from_utf8(different.stdout).unwrap();
+    assert!(shown.contains("\n- old\n+ \n+ | | | a store |\n") && !shown.contains("Title"), "{shown}");
+    assert_eq!(fs::read_to_string(readme).unwrap(), text);
+
+    assert_eq!(kv_matrix(&[readme, &column]).status.code(), Some(0));
+    let written = fs::read_to_string(readme).unwrap();
+    assert!(written.contains("| Capabilities | listing | –¹ |\n"), "{written}");
+    assert!(written.contains(&format!(". failed: `{WRONG}`")), "{written}");
+    assert_eq!(kv_matrix(&["--check", readme, &column]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(readme).unwrap(), written);
+
+    fs::write(readme, "# Title\n").unwrap();
+    assert_eq!(kv_matrix(&[readme, &column]).status.code(), Some(2));
+    assert_eq!(kv_matrix(&[readme]).status.code(), Some(2));
+}
+
+fn main() -> ExitCode {
+    if env::var_os(AS_TARGET).is_some() {
+        return target();
+    }
+    let tests: [(_, fn()); 7] = [
+        ("a_failing_store_has_its_failures_in_the_report", a_failing_store_has_its_failures_in_the_report),
+        ("a_report_says_what_was_checked", a_report_says_what_was_checked),
+        ("no_password_is_in_a_report", no_password_is_in_a_report),
+        ("a_filter_makes_a_report_partial", a_filter_makes_a_report_partial),
+        ("nothing_is_written_where_nothing_was_run", nothing_is_written_where_nothing_was_run),
+        ("a_report_that_cannot_be_written_fails_the_run", a_report_that_cannot_be_written_fails_the_run),
+        ("the_matrix_is_written_and_compared", the_matrix_is_written_and_compared),
+    ];
+    let trials = tests.map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
