@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks everything: formatting, lints, tests, doctests, documentation, dependencies. Installs what is missing for that.
+# Checks everything: formatting, lints, tests, doctests, the matrix in README.md, documentation, dependencies. Installs what is
+# missing for that.
 # Usage: scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,7 +39,10 @@ for features in "" tls cluster sentinel r2d2_redis; do
     step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
 done
 step cargo clippy --package kv-memcache --lib --locked -- -D warnings
-step cargo test --workspace --all-features --locked
+reports=$PWD/target/conformance
+rm -rf "$reports"
+KV_CONFORMANCE_REPORT=$reports step cargo test --workspace --all-features --locked
+step scripts/matrix.sh --check "$reports"
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
 step scripts/check-dependencies.sh
 printf '\nAll checks passed.\n'

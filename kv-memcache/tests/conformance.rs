@@ -13,7 +13,7 @@ use kv_conformance::{BoxError, Durability, Fixture, Suite};
 use kv_memcache::{Capability, KeyValueStore, MemcacheStore, MemcacheStoreBuilder, Tls};
 
 mod support;
-use support::{Kind, Memcached, PATIENCE};
+use support::{Kind, Memcached, PATIENCE, version};
 
 fn settings(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
@@ -96,5 +96,5 @@ fn main() -> ExitCode {
         })),
         without_contains(suite("built_without_connecting", Kind::Tcp, 1, |builder| Ok(builder.build()?))),
     ];
-    kv_conformance::main(suites)
+    kv_conformance::main(suites.map(|suite| suite.server(version())))
 }

@@ -12,7 +12,7 @@ use kv_conformance::{BoxError, Durability, Fixture, Suite};
 use kv_redis::{KeyValueStore, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis};
 
 mod support;
-use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients};
+use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients, version};
 
 /// What most servers are told to take: the suite tries values of the largest size, and of 16 MiB.
 const LARGEST: (&str, u64) = ("32mb", 32 << 20);
@@ -210,5 +210,5 @@ fn main() -> ExitCode {
             }
         }),
     ];
-    kv_conformance::main(suites)
+    kv_conformance::main(suites.map(|suite| suite.server(version())))
 }

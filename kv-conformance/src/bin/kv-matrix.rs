@@ -63,9 +63,10 @@ fn difference(old: &str, new: &str) -> String {
     let before = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
     let rest = old.len().min(new.len()) - before;
     let after = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(old, new)| old == new).count();
-    let changed = |sign, lines: &[&str]| {
-        let lines = lines.iter().skip(before).take(lines.len() - before - after);
-        lines.map(|line| format!("{sign} {line}\n")).collect::<String>()
-    };
-    changed('-', &old) + &changed('+', &new)
+    let mut shown = Vec::new();
+    for (sign, lines) in [("-", &old), ("+", &new)] {
+        let changed = lines.iter().skip(before).take(lines.len() - before - after);
+        shown.extend(changed.map(|line| format!("{sign} {line}")));
+    }
+    shown.join("\n")
 }

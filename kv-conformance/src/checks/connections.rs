@@ -96,7 +96,11 @@ pub fn b4_an_empty_batch_does_no_io(context: &Context<'_>) -> Outcome {
     rig.proxy.cut_now(Cut::Close)?;
     let none: [&str; 0] = [];
     expect("get_many of nothing, while the server cannot be reached", rig.store.get_many(none), vec![])?;
-    expect("delete_many of nothing, while the server cannot be reached", rig.store.delete_many(none), Vec::<bool>::new())?;
+    expect(
+        "delete_many of nothing, while the server cannot be reached",
+        rig.store.delete_many(none),
+        Vec::<bool>::new(),
+    )?;
     let nothing: [(&str, &str); 0] = [];
     expect("put_many of nothing, while the server cannot be reached", rig.store.put_many(nothing), ())
 }

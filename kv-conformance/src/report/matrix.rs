@@ -20,13 +20,13 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 ///
 /// | | |
 /// |---|---|
-/// | ✓ | a check that is about the clause has passed, and no check of it has failed |
+/// | ✓ | a check of the clause has passed, and none has failed |
 /// | – | opted out, for the reason in the note |
 /// | · | not checked, for the reason in the note |
 /// | ✗ | the checks in the note have failed |
 ///
-/// A check is about the first of its clauses: that another one of which `L1` is the fourth has passed says little of listings. Of a
-/// clause that is the first of no check, all its checks count.
+/// A check is about the first of its clauses. If those that are about a clause were not run because of an opt-out, it is opted out
+/// of: a check that sees something of it by the way does not make up for them.
 ///
 /// Nothing in it changes from run to run, so that it can be compared with what stands in a file.
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ impl Matrix {
             let capability = capability.to_string();
             add("Capabilities", &capability, &|column| column.capability(&capability));
         }
-        add("Lifetimes", "resolution", &|column| Cell { text: column.store.resolution(), note: None });
+        add("Capabilities", "resolution of lifetimes", &|column| Cell { text: column.store.resolution(), note: None });
         let mut section = "";
         for line in kv_core::contract::TEXT.lines() {
             if let Some(title) = line.strip_prefix("# ") {
@@ -149,30 +149,36 @@ impl Column {
 
     fn clause(&self, clause: &str) -> Cell {
         let of = self.report.results.iter().filter(|result| result.clauses.iter().any(|of| of == clause));
-        let (about, others) = of.clone().partition::<Vec<&CheckResult>, _>(|result| result.is_about(clause));
-        let failed = of.filter(|result| matches!(result.verdict, Verdict::Failed(_)));
+        let of = of.collect::<Vec<_>>();
+        let failed = of.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_)));
         let failed = failed.map(|result| format!("`{}`", result.name)).collect::<Vec<_>>();
         if !failed.is_empty() {
             return Cell { text: "✗".into(), note: Some(format!("failed: {}", failed.join(", "))) };
         }
-        let deciding = if about.is_empty() { others } else { about };
-        if deciding.iter().any(|result| result.verdict == Verdict::Passed) {
+        let (about, others) = of.into_iter().partition::<Vec<_>, _>(|result| result.is_about(clause));
+        let reasons = reasons(if about.is_empty() { &others } else { &about });
+        let is_opted_out = self.report.opt_outs.iter().any(|(of, reason)| reasons.contains(&opted_out(of, reason)));
+        let has_passed = |results: &[&CheckResult]| results.iter().any(|result| result.verdict == Verdict::Passed);
+        if has_passed(&about) || !is_opted_out && has_passed(&others) {
             return Cell::kept();
         }
-        let reasons = deciding.iter().filter_map(|result| match &result.verdict {
-            Verdict::Ignored(reason) => Some(reason.clone()),
-            _ => None,
-        });
-        let reasons = reasons.collect::<BTreeSet<_>>();
-        let mut opt_outs = self.report.opt_outs.iter().map(|(capability, reason)| opted_out(capability, reason));
-        let mark = if opt_outs.any(|opt_out| reasons.contains(&opt_out)) { "–" } else { "·" };
-        let note = if reasons.is_empty() {
-            "no check of this run is about it".into()
-        } else {
-            reasons.into_iter().collect::<Vec<_>>().join("; ")
+        let note = match (reasons.is_empty(), clause) {
+            (false, _) => reasons.into_iter().collect::<Vec<_>>().join("; "),
+            // Each opt-out has a check of its own.
+            (true, "O3") if self.report.opt_outs.is_empty() => "nothing is opted out of".into(),
+            (true, _) => "no check of this run is about it".into(),
         };
-        Cell { text: mark.into(), note: Some(note) }
+        Cell { text: if is_opted_out { "–" } else { "·" }.into(), note: Some(note) }
     }
+}
+
+/// Why these checks were not run.
+fn reasons(results: &[&CheckResult]) -> BTreeSet<String> {
+    let reason = |result: &&CheckResult| match &result.verdict {
+        Verdict::Ignored(reason) => Some(reason.clone()),
+        _ => None,
+    };
+    results.iter().filter_map(reason).collect()
 }
 
 impl Cell {
@@ -219,7 +225,7 @@ mod tests {
         let markdown = all().to_markdown();
         assert!(markdown.starts_with("| | | memory | no list | broken |\n|---|---|:---:|:---:|:---:|\n"), "{markdown}");
         assert_eq!(row(&markdown, "| Capabilities | listing "), "| Capabilities | listing | ✓ | –¹ | ✓ |");
-        assert_eq!(row(&markdown, "| Lifetimes | resolution "), "| Lifetimes | resolution | exact | 1ms | exact |");
+        assert_eq!(row(&markdown, "|  | resolution of"), "|  | resolution of lifetimes | exact | 1ms | exact |");
         assert_eq!(row(&markdown, "| 3 Read, write, delete | G1"), "| 3 Read, write, delete | G1, P1 | ✓ | ✓ | ✗⁴ |");
         assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | ✓ | –¹ | ✓ |");
         assert_eq!(row(&markdown, "| 10 Connections | N1 "), "| 10 Connections | N1 | ·⁵ | ·⁵ | ·⁵ |");
@@ -229,6 +235,7 @@ mod tests {
 3. no check of this run is about it
 4. failed: `g1_absent`
 5. the fixture has no proxy
+6. nothing is opted out of
 ";
         assert!(markdown.ends_with(notes), "{markdown}");
     }
@@ -259,6 +266,21 @@ mod tests {
         report.results[0].verdict = Verdict::Failed("a listed key that is not there".into());
         let markdown = Matrix::new([("store", report)]).unwrap().to_markdown();
         assert!(row(&markdown, "|  | L5 ").starts_with("|  | L5 | ✗"), "{markdown}");
+    }
+
+    #[test]
+    fn what_another_check_sees_counts_where_the_check_of_the_clause_had_nothing_to_do() {
+        let mut report = example::memory();
+        report.results[0].clauses.push("N1".into());
+        let markdown = Matrix::new([("store", report)]).unwrap().to_markdown();
+        assert_eq!(row(&markdown, "| 10 Connections | N1 "), "| 10 Connections | N1 | ✓ |");
+    }
+
+    #[test]
+    fn where_nothing_is_opted_out_of_that_is_what_o3_says() {
+        let markdown = all().to_markdown();
+        assert_eq!(row(&markdown, "|  | O3 "), "|  | O3 | ·⁶ | ·³ | ·⁶ |");
+        assert!(markdown.contains("\n6. nothing is opted out of\n"), "{markdown}");
     }
 
     #[test]

@@ -16,10 +16,12 @@
 mod certificates;
 
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -38,6 +40,17 @@ const SETTLE: Duration = Duration::from_secs(60);
 
 /// The machine may be busy with other tests: what is not about the limits gets more of them.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The server's program: `MEMCACHED` in the environment is another than the one in the path.
+fn program() -> OsString {
+    env::var_os("MEMCACHED").unwrap_or_else(|| "memcached".into())
+}
+
+/// What the server's program says that it is, such as `memcached 1.6.18`.
+pub(crate) fn version() -> String {
+    let said = Command::new(program()).arg("--version").output().unwrap().stdout;
+    String::from_utf8(said).unwrap().trim().to_owned()
+}
 
 /// User and password that a server with [`Kind::WithPassword`] wants.
 pub(crate) const USER: &str = "kvuser";
@@ -84,7 +97,6 @@ impl Memcached {
         Self::start_as(Kind::Tcp, extra)
     }
 
-    /// `MEMCACHED` in the environment is another program than the one in the path.
     pub(crate) fn start_as(kind: Kind, extra: &[&str]) -> Self {
         let certificates = kind.has_tls().then(Certificates::make);
         let files = certificates.as_ref().map(|all| (all.ca.clone(), all.server.clone()));
@@ -127,8 +139,7 @@ impl Memcached {
             let ours = stats(place, kind)?.iter().any(|line| *line == format!("STAT pid {pid}"));
             if ours { Ok(()) } else { Err("another server answers".into()) }
         };
-        let program = env::var_os("MEMCACHED").unwrap_or_else(|| "memcached".into());
-        let builder = Server::builder(program).debian_package("memcached").ports(2).prepare(prepare);
+        let builder = Server::builder(program()).debian_package("memcached").ports(2).prepare(prepare);
         let server = builder.args(arguments).ready(ready).start().unwrap();
         Self { server, kind, certificates }
     }

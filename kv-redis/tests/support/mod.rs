@@ -18,6 +18,7 @@ mod sentinels;
 use std::error::Error as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -45,6 +46,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many databases a server has: enough for several suites with one for each check. An empty one takes 430 bytes.
 pub(crate) const DATABASES: u16 = 16_384;
+
+/// What the program `redis-server` says that it is, such as `redis 7.0.15`.
+pub(crate) fn version() -> String {
+    let said = Command::new("redis-server").arg("--version").output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    format!("redis {}", said.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap())
+}
 
 /// Which clients a server with TLS lets in.
 #[derive(Clone, Copy, Debug)]

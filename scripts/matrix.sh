@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Makes the feature matrix of README.md from what the conformance suite finds of the stores.
+# Usage: scripts/matrix.sh [--check] [FOLDER]
+#   --check  changes nothing; shows the difference, and exits with 1, if README.md has another matrix
+#   FOLDER   has the reports of a whole run already (KV_CONFORMANCE_REPORT); without it the suites are run
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+check=()
+if [ "${1-}" = --check ]; then
+    check=(--check)
+    shift
+fi
+
+passed=true
+reports=${1-}
+if [ -z "$reports" ]; then
+    reports=$PWD/target/matrix
+    rm -rf "$reports"
+    for suite in kv-memory:memory kv-redis:tcp kv-redis:cluster kv-memcache:tcp; do
+        # A check that fails is in the report, and the matrix shows it.
+        KV_CONFORMANCE_REPORT=$reports cargo test --locked --all-features --package "${suite%%:*}" --test conformance \
+            -- "${suite##*:}::" || passed=false
+    done
+fi
+
+if ! cargo run --locked --quiet --package kv-conformance --bin kv-matrix -- "${check[@]}" README.md \
+    "memory=$reports/kv-memory.memory.json" \
+    "redis=$reports/kv-redis.tcp.json" \
+    "cluster=$reports/kv-redis.cluster.json" \
+    "memcached=$reports/kv-memcache.tcp.json"; then
+    echo "To write the matrix anew: scripts/matrix.sh" >&2
+    exit 1
+fi
+$passed
