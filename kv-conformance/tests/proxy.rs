@@ -305,7 +305,9 @@ fn it_cuts_everything_at_once_what_is_held_included() {
     for place in places() {
         for cut in [Cut::Close, Cut::Reset] {
             let mut streams: Vec<_> = (0..5).map(|_| place.connect()).collect();
-            streams.iter_mut().for_each(|stream| works(&mut **stream));
+            for stream in &mut streams {
+                works(&mut **stream);
+            }
             place.proxy.set(Behaviour::Hold);
             ask(&mut *streams[0], "held\n");
             thread::sleep(SILENCE);
