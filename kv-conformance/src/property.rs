@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Debug;
 
-use proptest::strategy::Strategy;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::context::Context;
@@ -80,6 +80,20 @@ pub(crate) fn cases() -> Outcome<u32> {
         Ok(given) => given.parse().ok().filter(|cases| *cases > 0).ok_or_else(|| {
             NotPassed::failed(format_args!("KV_CONFORMANCE_CASES is {given:?}, and has to be a number above zero"))
         }),
+    }
+}
+
+/// Random inputs of one seed, one after the other, for what cannot be made simpler: with threads, the same input need not fail
+/// again.
+pub(crate) struct Inputs(TestRunner);
+
+impl Inputs {
+    pub(crate) fn of(context: &Context<'_>) -> Self {
+        Self(TestRunner::new_with_rng(Config::default(), rng(context.seed)))
+    }
+
+    pub(crate) fn next<S: Strategy>(&mut self, of: &S) -> Outcome<S::Value> {
+        of.new_tree(&mut self.0).map(|tree| tree.current()).map_err(NotPassed::failed)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::checks::{self, Check};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome};
 use crate::fixture::{BoxError, Fixture};
+use crate::history::Weakness;
 use crate::report::{self, CheckResult, Package, Report, StoreInfo, Verdict};
 
 /// How often a check in real time is repeated, with longer lifetimes, before the machine is said to be too slow.
@@ -40,6 +41,7 @@ pub struct Suite {
     server: Option<String>,
     /// What the first store says of itself that a check got.
     store: OnceLock<StoreInfo>,
+    weaknesses: BTreeMap<Weakness, String>,
 }
 
 impl Suite {
@@ -53,6 +55,7 @@ impl Suite {
             opt_outs: BTreeMap::new(),
             server: None,
             store: OnceLock::new(),
+            weaknesses: BTreeMap::new(),
         }
     }
 
@@ -103,6 +106,16 @@ impl Suite {
         self
     }
 
+    /// Declares what the store promises where it is not [linearizable](crate::history), and says why.
+    ///
+    /// The checks of histories then allow for it, and those that make sense without it alone are ignored, with the
+    /// reason. A reason that is empty fails them all.
+    #[must_use]
+    pub fn weaker(mut self, weakness: Weakness, reason: impl Into<String>) -> Self {
+        self.weaknesses.insert(weakness, reason.into());
+        self
+    }
+
     /// Runs the checks as tests, as `cargo test` does: with its arguments (`--list`, a filter, `--exact`,
     /// `--test-threads`, …) and its output. For the `main` of a test target with `harness = false`. Writes a report as
     /// [`main`] does.
@@ -136,6 +149,11 @@ impl Suite {
     /// Why the store opts out of this, if it does.
     pub(crate) fn reason(&self, capability: Capability) -> Option<&str> {
         self.opt_outs.get(&capability).map(String::as_str)
+    }
+
+    /// What was declared to be weaker, and why.
+    pub(crate) fn weaknesses(&self) -> &BTreeMap<Weakness, String> {
+        &self.weaknesses
     }
 
     pub(crate) fn open(&self) -> Outcome<Fixture> {
@@ -322,6 +340,10 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 impl fmt::Debug for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Suite").field("name", &self.name).field("opt_outs", &self.opt_outs).finish_non_exhaustive()
+        f.debug_struct("Suite")
+            .field("name", &self.name)
+            .field("opt_outs", &self.opt_outs)
+            .field("weaknesses", &self.weaknesses)
+            .finish_non_exhaustive()
     }
 }

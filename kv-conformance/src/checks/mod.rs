@@ -15,6 +15,7 @@ pub mod copies;
 pub mod creating;
 pub mod errors;
 pub mod exchanges;
+pub mod histories;
 pub mod keys;
 pub mod lifetimes;
 pub mod listing;
@@ -92,6 +93,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         reading_and_writing::CHECKS,
         creating::CHECKS,
         races::CHECKS,
+        histories::CHECKS,
         lifetimes::CHECKS,
         long_lifetimes::CHECKS,
         ttls::CHECKS,

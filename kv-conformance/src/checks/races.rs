@@ -35,7 +35,7 @@ impl Drop for Over<'_> {
 }
 
 /// Runs the same with a number for each thread, at the same time, and gathers what comes of it.
-fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
+pub(super) fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
     let barrier = Barrier::new(threads);
     let results = thread::scope(|scope| {
         let threads = (0..threads).map(|thread| {

@@ -1,0 +1,260 @@
+//! The least part of a history that no order explains, to be read by a person.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use super::operation::{Act, Held, Operation, letters, show};
+use super::search::Search;
+use super::{History, Weakness};
+
+/// The proof that a history has no order: a part of it that has none by itself, and the operation in it whose answer cannot be.
+///
+/// It is cut at the earliest moment at which no order was left: what had not returned there has no answer. What
+/// lies before the last writes is left out if nothing was under way in between, and what the key could hold then stands in
+/// its place. What changed nothing is left out if there is no order without it either. What remains is a proof without the
+/// rest.
+///
+/// [`Display`](fmt::Display) shows a line per operation, in the order of the calls.
+#[derive(Clone, Debug)]
+pub struct Contradiction {
+    history: History,
+    at: usize,
+    could_hold: Vec<Held>,
+    weaknesses: Vec<Weakness>,
+    /// Whether it is a read of a store whose reads may tell of an older time.
+    stale: bool,
+}
+
+impl Contradiction {
+    /// Of the operation at which the search found that no order is left.
+    pub(super) fn new(history: &History, at: usize, weaknesses: &[Weakness]) -> Self {
+        let mut least = until(history, at);
+        least = since_last_writes(least, weaknesses);
+        least = without_idle(least, weaknesses);
+        least = since_last_writes(least, weaknesses);
+        // The last that returned is the one that no order explains; that it is found again is what shrinking has to keep.
+        let at = Search::of(&least, weaknesses).fails_at.unwrap_or_default();
+        Self {
+            could_hold: could_hold(&least, at, weaknesses),
+            history: least,
+            at,
+            weaknesses: weaknesses.to_vec(),
+            stale: false,
+        }
+    }
+
+    /// Of a read that tells of no time that was.
+    pub(super) fn of_read(read: History, could_hold: Vec<Held>, weaknesses: &[Weakness]) -> Self {
+        Self { history: read, at: 0, could_hold, weaknesses: weaknesses.to_vec(), stale: true }
+    }
+
+    /// The part of the history that proves it.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The operation whose answer no order explains. It is one of those of [`history`](Self::history).
+    pub fn operation(&self) -> Option<&Operation> {
+        self.history.operations.get(self.at)
+    }
+
+    /// All that the key could hold at that operation, in some order that explains every other answer up to there.
+    pub fn could_hold(&self) -> &[Held] {
+        &self.could_hold
+    }
+
+    /// The clauses of the contract that this breaks.
+    pub fn clauses(&self) -> &'static [&'static str] {
+        match self.operation().map(|operation| &operation.act) {
+            Some(Act::Create(..)) => &["P4"],
+            Some(Act::Delete(_)) => &["D1"],
+            _ => &["P1", "P3"],
+        }
+    }
+
+    /// The answers that would have had an order.
+    fn expected(&self) -> String {
+        match self.operation().map(|operation| &operation.act) {
+            Some(Act::Create(_, answer) | Act::Delete(answer) | Act::Contains(answer)) => (!answer).to_string(),
+            _ => either(&self.could_hold),
+        }
+    }
+}
+
+/// The history until an operation returned: what had not returned by then has no answer yet. What turns out later to have
+/// changed nothing is left out: as a write without an answer it could explain what it did not.
+fn until(history: &History, at: usize) -> History {
+    let end = history.operations.get(at).and_then(|operation| operation.ended).unwrap_or(Duration::MAX);
+    let begun = history.operations.iter().enumerate().take_while(|(_, operation)| operation.began <= end);
+    let cut = begun.filter_map(|(n, operation)| {
+        // Of those that returned at the same time the search took the first one first.
+        let ended = operation.ended.filter(|ended| (*ended, n) <= (end, at));
+        let never_mattered = ended != operation.ended && operation.act.changed_nothing();
+        (!never_mattered).then(|| Operation { ended, ..operation.clone() })
+    });
+    History { operations: cut.collect(), ..history.clone() }
+}
+
+/// The history since the last moment at which nothing was under way and after which there still is a write other than
+/// the operation that fails: without any, nobody would see why it does.
+fn since_last_writes(history: History, weaknesses: &[Weakness]) -> History {
+    let Search { fails_at: Some(at), quiet } = Search::of(&history, weaknesses) else { return history };
+    let writes = |begun: usize| {
+        let rest = history.operations.iter().enumerate().skip(begun);
+        rest.filter(|(n, operation)| *n != at && !operation.act.changed_nothing()).count()
+    };
+    let Some(last) = quiet.into_iter().rev().find(|quiet| writes(quiet.begun) > 0) else { return history };
+    let operations = history.operations.iter().skip(last.begun).cloned().collect();
+    History { at_first: last.held, operations, ..history }
+}
+
+/// The history without what changed nothing, as far as there is no order without it either.
+fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
+    let mut at = 0;
+    while let Some(operation) = history.operations.get(at) {
+        if operation.act.changed_nothing() && operation.ended.is_some() {
+            let mut without = history.clone();
+            without.operations.remove(at);
+            if Search::of(&without, weaknesses).fails_at.is_some() {
+                history = without;
+                continue;
+            }
+        }
+        at += 1;
+    }
+    history
+}
+
+/// What a question in place of this operation could have been told.
+fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held> {
+    let written = history.operations.iter().filter_map(|operation| Some(operation.act.value()?.clone()));
+    let mut could = history.at_first.iter().cloned().chain([None]).chain(written.map(Some)).collect::<Vec<_>>();
+    could.sort_unstable();
+    could.dedup();
+    could.retain(|held| {
+        let mut asked = history.clone();
+        if let Some(operation) = asked.operations.get_mut(at) {
+            operation.act = Act::Get(held.clone());
+        }
+        Search::of(&asked, weaknesses).fails_at.is_none()
+    });
+    could
+}
+
+/// One of several, in words.
+fn either(held: &[Held]) -> String {
+    const SHOWN: usize = 6;
+    let mut shown = held.iter().take(SHOWN).map(|held| show(held.as_ref())).collect::<Vec<_>>();
+    if held.len() > SHOWN {
+        shown.push(format!("one of {} others", held.len() - SHOWN));
+    }
+    match shown.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "nothing that it ever held".to_owned(),
+    }
+}
+
+/// The title, the operations, and what was expected in place of the one that is marked.
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the history of {:?}: no order of these operations explains the answer that is marked",
+            self.history.key.as_str()
+        )?;
+        for weakness in &self.weaknesses {
+            write!(f, ",\nalthough {weakness}")?;
+        }
+        let table = Table::of(&self.history);
+        writeln!(f, "\n{}", table.heading())?;
+        if !self.stale {
+            writeln!(f, "{}it holds {}", table.margin("at first"), either(&self.history.at_first))?;
+        }
+        let when = if self.stale { "until here" } else { "here" };
+        for (at, operation) in self.history.operations.iter().enumerate() {
+            f.write_str(&table.line(operation))?;
+            if at == self.at {
+                write!(f, "   ← {when} it could hold {}", either(&self.could_hold))?;
+            }
+            writeln!(f)?;
+        }
+        let got = self.operation().map(|operation| operation.act.answer()).unwrap_or_default();
+        write!(f, "expected: {}\ngot:      {got}", self.expected())
+    }
+}
+
+impl Error for Contradiction {}
+
+/// A table of operations: the columns as wide as what is in them.
+struct Table {
+    /// When the first one began: times are shown from there.
+    start: Duration,
+    /// The digits after the point of a microsecond: none, unless moments would look the same that are not.
+    digits: usize,
+    time: usize,
+    thread: usize,
+    act: usize,
+    answer: usize,
+}
+
+const NO_ANSWER: &str = "no answer";
+
+impl Table {
+    fn of(history: &History) -> Self {
+        let operations = &history.operations;
+        let start = operations.first().map(|operation| operation.began).unwrap_or_default();
+        let mut times = operations
+            .iter()
+            .flat_map(|operation| [Some(operation.began), operation.ended])
+            .flatten()
+            .collect::<Vec<_>>();
+        times.sort_unstable();
+        times.dedup();
+        let exact = times.windows(2).all(|pair| match pair {
+            [one, next] => one.saturating_sub(start).as_micros() < next.saturating_sub(start).as_micros(),
+            _ => true,
+        });
+        let mut table = Self { start, digits: if exact { 0 } else { 3 }, time: 0, thread: 6, act: 0, answer: 0 };
+        table.time = times.last().map_or(0, |last| table.time(*last).len()).max(2);
+        let width = |text: String| text.chars().count();
+        table.act = operations.iter().map(|operation| width(operation.act.to_string())).max().unwrap_or_default();
+        table.answer = operations.iter().map(|operation| width(answer(operation))).max().unwrap_or_default();
+        table
+    }
+
+    /// A moment, in microseconds from the first operation on.
+    fn time(&self, at: Duration) -> String {
+        let nanoseconds = at.saturating_sub(self.start).as_nanos();
+        let whole = nanoseconds / 1000;
+        if self.digits == 0 { whole.to_string() } else { format!("{whole}.{:03}", nanoseconds % 1000) }
+    }
+
+    fn heading(&self) -> String {
+        let times = 2 * self.time + 3;
+        format!("  {:>times$}  thread", "µs")
+    }
+
+    /// What comes before what was done, where there is no thread.
+    fn margin(&self, text: &str) -> String {
+        let width = 2 * self.time + 3 + 2 + self.thread + 2;
+        format!("  {text:<width$}")
+    }
+
+    fn line(&self, operation: &Operation) -> String {
+        let (time, thread, act, width) = (self.time, self.thread, self.act, self.answer);
+        let began = self.time(operation.began);
+        let ended = operation.ended.map(|ended| self.time(ended)).unwrap_or_default();
+        format!(
+            "  {began:>time$} – {ended:>time$}  {:<thread$}  {:<act$}  {:<width$}",
+            letters(operation.thread),
+            operation.act.to_string(),
+            answer(operation)
+        )
+    }
+}
+
+fn answer(operation: &Operation) -> String {
+    if operation.ended.is_some() { operation.act.answer() } else { NO_ANSWER.to_owned() }
+}

@@ -1,0 +1,130 @@
+//! Histories: what several threads did to a key at the same time, and whether any order of it explains what they saw.
+//!
+//! A store is **linearizable** if each operation takes effect at one moment between its call and its return: then there is
+//! one order of all operations, true to the clock, in which a plain map would have answered the same. That is what clauses
+//! P1, P3, P4 and D1 come to where several threads use a store at once. A history is linearizable if that of each key by itself
+//! is (Herlihy and Wing, [*Linearizability: A Correctness Condition for Concurrent Objects*][hw], 1990), so each key is
+//! checked by itself.
+//!
+//! A [`Recorder`] gives each thread a [`Recording`], which passes operations on to a store and writes down when they began, when
+//! they returned and what the store said; [`History::of`] makes histories of that, one for each key; [`History::check`] looks
+//! for an order. If there is none it gives a [`Contradiction`]: the least part of the history that proves it, for a person to
+//! read.
+//!
+//! ```
+//! use kv_conformance::history::{History, Recorder};
+//! use kv_core::key;
+//! use kv_memory::MemoryStore;
+//!
+//! let (store, recorder) = (MemoryStore::new(), Recorder::new());
+//! let recordings = std::thread::scope(|scope| {
+//!     let threads = [(); 4].map(|()| {
+//!         let mut thread = recorder.thread(&store);
+//!         scope.spawn(move || {
+//!             for _ in 0..5 {
+//!                 let value = thread.fresh_value();
+//!                 thread.put(key!("k"), value)?;
+//!                 thread.delete(key!("k"))?;
+//!                 thread.get(key!("k"))?;
+//!             }
+//!             Ok::<_, kv_core::Error>(thread)
+//!         })
+//!     });
+//!     threads.map(|thread| thread.join().unwrap())
+//! });
+//! let recordings = recordings.into_iter().collect::<Result<Vec<_>, _>>()?;
+//! for history in History::of(recordings) {
+//!     history.check(&[]).unwrap_or_else(|contradiction| panic!("{contradiction}"));
+//! }
+//! # Ok::<(), kv_core::Error>(())
+//! ```
+//!
+//! A store that promises less says so with a [`Weakness`].
+//!
+//! [hw]: https://doi.org/10.1145/78969.78972
+
+mod contradiction;
+mod operation;
+mod reads;
+mod recorder;
+mod search;
+mod weakness;
+
+use kv_core::KeyBuf;
+
+pub use contradiction::Contradiction;
+pub use operation::{Act, Held, Operation};
+pub use recorder::{Recorder, Recording};
+pub use weakness::Weakness;
+
+use search::Search;
+
+/// What was done to one key, in the order of the calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    key: KeyBuf,
+    /// What the key may hold before the first operation.
+    at_first: Vec<Held>,
+    operations: Vec<Operation>,
+}
+
+impl History {
+    /// A history of a key that holds nothing before the first operation. The operations may come in any order.
+    pub fn new(key: KeyBuf, operations: impl IntoIterator<Item = Operation>) -> Self {
+        let mut operations = operations.into_iter().collect::<Vec<_>>();
+        operations.sort_by_key(|operation| operation.began);
+        Self { key, at_first: vec![None], operations }
+    }
+
+    /// The histories of all keys that were used, in the order of the keys.
+    pub fn of<'s>(recordings: impl IntoIterator<Item = Recording<'s>>) -> Vec<Self> {
+        recorder::by_key(recordings).into_iter().map(|(key, operations)| Self::new(key, operations)).collect()
+    }
+
+    /// The same after the key held one of these, it is not known which.
+    #[must_use]
+    pub fn starting_with(mut self, at_first: impl IntoIterator<Item = Held>) -> Self {
+        self.at_first = at_first.into_iter().collect();
+        self
+    }
+
+    /// The key.
+    pub fn key(&self) -> &KeyBuf {
+        &self.key
+    }
+
+    /// What the key may hold before the first operation.
+    pub fn at_first(&self) -> &[Held] {
+        &self.at_first
+    }
+
+    /// What was done, in the order of the calls.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// Looks for an order of the operations that explains all answers, in a store that has these weaknesses.
+    ///
+    /// The search is exact. What it takes grows with the length of the history, and exponentially with the number of writes that
+    /// are under way at the same time: for some ten threads on a key it is short.
+    ///
+    /// # Errors
+    /// That there is none, with the least part of the history that proves it.
+    pub fn check(&self, weaknesses: &[Weakness]) -> Result<(), Box<Contradiction>> {
+        if !weaknesses.contains(&Weakness::StaleReads) {
+            return self.check_order(weaknesses);
+        }
+        if let Some(contradiction) = self.impossible_read(weaknesses) {
+            return Err(Box::new(contradiction));
+        }
+        let writes = self.operations.iter().filter(|operation| !operation.act.is_read());
+        Self { operations: writes.cloned().collect(), ..self.clone() }.check_order(weaknesses)
+    }
+
+    fn check_order(&self, weaknesses: &[Weakness]) -> Result<(), Box<Contradiction>> {
+        match Search::of(self, weaknesses).fails_at {
+            None => Ok(()),
+            Some(at) => Err(Box::new(Contradiction::new(self, at, weaknesses))),
+        }
+    }
+}

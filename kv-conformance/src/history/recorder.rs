@@ -1,0 +1,186 @@
+//! Writing down what threads do to a store.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kv_core::{Bytes, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Result};
+
+use super::operation::{Act, Held, Operation, letters};
+
+/// One clock for several threads, each of which writes down what it does.
+#[derive(Debug)]
+pub struct Recorder {
+    start: Instant,
+    threads: AtomicUsize,
+}
+
+impl Recorder {
+    /// A recorder whose time begins now.
+    #[expect(clippy::new_without_default, reason = "a default does not begin to run")]
+    pub fn new() -> Self {
+        Self { start: Instant::now(), threads: AtomicUsize::new(0) }
+    }
+
+    /// The recording of one more thread, which uses this store, or this handle on it.
+    pub fn thread<'s>(&self, store: &'s dyn KeyValueStore) -> Recording<'s> {
+        let thread = self.threads.fetch_add(1, Ordering::Relaxed);
+        Recording { store, start: self.start, thread, values: 0, operations: Vec::new() }
+    }
+}
+
+/// What one thread does to a store, and what it says.
+///
+/// Each method does what that of [`KeyValueStoreExt`] does, and gives the same result. An operation that failed is written
+/// down as follows: if the error says that the [outcome is unknown](kv_core::Error::outcome_unknown), as one that may take effect
+/// at any time or never, and so is every entry of a batch that failed, of which a part may have been done (clause B5); else
+/// as nothing, since it changed nothing. So a recording can be made in the middle of faults too.
+///
+/// Operations of a batch count each for itself, and as long as the batch: a batch is not atomic.
+#[derive(Debug)]
+pub struct Recording<'s> {
+    store: &'s dyn KeyValueStore,
+    start: Instant,
+    thread: usize,
+    values: usize,
+    operations: Vec<(KeyBuf, Operation)>,
+}
+
+impl Recording<'_> {
+    /// A value that no other thread of the same recorder has: the letter of this one, and a number.
+    pub fn fresh_value(&mut self) -> Bytes {
+        self.values += 1;
+        format!("{}{}", letters(self.thread), self.values).into()
+    }
+
+    /// See [`KeyValueStoreExt::put`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn put(&mut self, key: Key<'_>, value: Bytes) -> Result<()> {
+        let act = Act::Put(value.clone());
+        let (result, began, ended) = self.time(|store| store.put(key, value));
+        self.wrote(key, began, ended, result, |()| act.clone())
+    }
+
+    /// See [`KeyValueStoreExt::create`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn create(&mut self, key: Key<'_>, value: Bytes) -> Result<bool> {
+        let act = value.clone();
+        let (result, began, ended) = self.time(|store| store.create(key, value));
+        self.wrote(key, began, ended, result, |created| Act::Create(act.clone(), created))
+    }
+
+    /// See [`KeyValueStoreExt::delete`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn delete(&mut self, key: Key<'_>) -> Result<bool> {
+        let (result, began, ended) = self.time(|store| store.delete(key));
+        self.wrote(key, began, ended, result, Act::Delete)
+    }
+
+    /// See [`KeyValueStoreExt::get`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn get(&mut self, key: Key<'_>) -> Result<Held> {
+        let (result, began, ended) = self.time(|store| store.get(key));
+        let held = result?;
+        self.push(key, began, Some(ended), Act::Get(held.clone()));
+        Ok(held)
+    }
+
+    /// See [`KeyValueStoreExt::contains`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn contains(&mut self, key: Key<'_>) -> Result<bool> {
+        let (result, began, ended) = self.time(|store| store.contains(key));
+        let contained = result?;
+        self.push(key, began, Some(ended), Act::Contains(contained));
+        Ok(contained)
+    }
+
+    /// See [`KeyValueStoreExt::put_many`]. Each key may be named once.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn put_many(&mut self, entries: &[(Key<'_>, Bytes)]) -> Result<()> {
+        let given = entries.to_vec();
+        let (result, began, ended) = self.time(|store| store.put_many(given));
+        let ended = result.is_ok().then_some(ended);
+        for (key, value) in entries {
+            self.push(*key, began, ended, Act::Put(value.clone()));
+        }
+        result
+    }
+
+    /// See [`KeyValueStoreExt::delete_many`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn delete_many(&mut self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        let (result, began, ended) = self.time(|store| store.delete_many(keys));
+        match &result {
+            Ok(deleted) => {
+                keys.iter().zip(deleted).for_each(|(&key, &was)| self.push(key, began, Some(ended), Act::Delete(was)));
+            }
+            Err(_) => keys.iter().for_each(|&key| self.push(key, began, None, Act::Delete(true))),
+        }
+        result
+    }
+
+    /// See [`KeyValueStoreExt::get_many`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn get_many(&mut self, keys: &[Key<'_>]) -> Result<Vec<Held>> {
+        let (result, began, ended) = self.time(|store| store.get_many(keys));
+        let values = result?;
+        for (&key, held) in keys.iter().zip(&values) {
+            self.push(key, began, Some(ended), Act::Get(held.clone()));
+        }
+        Ok(values)
+    }
+
+    /// Does something, and tells when it began and ended: nothing else is done in between.
+    fn time<T>(&self, act: impl FnOnce(&dyn KeyValueStore) -> T) -> (T, Duration, Duration) {
+        let began = self.start.elapsed();
+        let result = act(self.store);
+        (result, began, self.start.elapsed())
+    }
+
+    /// Writes down a write of one entry. `act` says what it was if the answer is this one; of one whose outcome is unknown the
+    /// answer counts for nothing.
+    fn wrote<T: Copy + Default>(
+        &mut self,
+        key: Key<'_>,
+        began: Duration,
+        ended: Duration,
+        result: Result<T>,
+        act: impl Fn(T) -> Act,
+    ) -> Result<T> {
+        match &result {
+            Ok(answer) => self.push(key, began, Some(ended), act(*answer)),
+            Err(error) if error.outcome_unknown() => self.push(key, began, None, act(T::default())),
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn push(&mut self, key: Key<'_>, began: Duration, ended: Option<Duration>, act: Act) {
+        self.operations.push((key.into(), Operation { thread: self.thread, began, ended, act }));
+    }
+}
+
+/// The operations of several threads, by key.
+pub(super) fn by_key<'s>(recordings: impl IntoIterator<Item = Recording<'s>>) -> BTreeMap<KeyBuf, Vec<Operation>> {
+    let mut by_key = BTreeMap::<KeyBuf, Vec<Operation>>::new();
+    for (key, operation) in recordings.into_iter().flat_map(|recording| recording.operations) {
+        by_key.entry(key).or_default().push(operation);
+    }
+    by_key
+}

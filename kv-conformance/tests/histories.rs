@@ -1,0 +1,51 @@
+//! The search for an order: histories written by hand, right and wrong, one recorded from a real race, and random ones compared
+//! with a search through all orders.
+#![allow(clippy::unwrap_used, reason = "a test says so where it cannot go on")]
+
+#[path = "histories/brute_force.rs"]
+mod brute_force;
+#[path = "histories/by_hand.rs"]
+mod by_hand;
+#[path = "histories/recorded.rs"]
+mod recorded;
+
+use std::time::Duration;
+
+use kv_conformance::history::{Act, Held, History, Operation, Weakness};
+use kv_core::Bytes;
+
+const MAY_EVICT: &[Weakness] = &[Weakness::MayEvict];
+const STALE_READS: &[Weakness] = &[Weakness::StaleReads];
+const BOTH: &[Weakness] = &[Weakness::MayEvict, Weakness::StaleReads];
+
+/// An operation of thread 0, 1, … from one microsecond to another.
+fn op(thread: usize, began: u64, ended: u64, act: Act) -> Operation {
+    Operation { ended: Some(Duration::from_micros(ended)), ..unanswered(thread, began, act) }
+}
+
+/// An operation whose outcome is unknown.
+fn unanswered(thread: usize, began: u64, act: Act) -> Operation {
+    Operation { thread, began: Duration::from_micros(began), ended: None, act }
+}
+
+fn put(value: &'static str) -> Act {
+    Act::Put(value.into())
+}
+
+fn create(value: &'static str, created: bool) -> Act {
+    Act::Create(value.into(), created)
+}
+
+fn get(value: &'static str) -> Act {
+    Act::Get(held(value))
+}
+
+const NOTHING: Act = Act::Get(None);
+
+fn held(value: &'static str) -> Held {
+    Some(Bytes::from(value))
+}
+
+fn history(operations: impl IntoIterator<Item = Operation>) -> History {
+    History::new(kv_core::key!("k").into(), operations)
+}
