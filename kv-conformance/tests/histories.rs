@@ -1,6 +1,6 @@
 //! The search for an order: histories written by hand, right and wrong, one recorded from a real race, and random ones compared
 //! with a search through all orders.
-#![allow(clippy::unwrap_used, reason = "a test says so where it cannot go on")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says so where it cannot go on")]
 
 #[path = "histories/brute_force.rs"]
 mod brute_force;
@@ -42,6 +42,7 @@ fn get(value: &'static str) -> Act {
 
 const NOTHING: Act = Act::Get(None);
 
+#[expect(clippy::unnecessary_wraps, reason = "a key may as well hold nothing")]
 fn held(value: &'static str) -> Held {
     Some(Bytes::from(value))
 }

@@ -54,13 +54,13 @@ struct Plan {
     rounds: usize,
 }
 
-/// From small ones, whose histories are easy to read, to large ones: about 10 000 operations in all, which takes a store over
+/// From small ones, whose histories are easy to read, to large ones: about 15 000 operations in all, which takes a store over
 /// a socket a second or two.
 const PLANS: &[Plan] = &[
-    Plan { threads: 2, keys: 1, operations: 3, rounds: 150 },
-    Plan { threads: 2, keys: 2, operations: 5, rounds: 100 },
-    Plan { threads: 3, keys: 1, operations: 6, rounds: 80 },
-    Plan { threads: 4, keys: 2, operations: 8, rounds: 50 },
+    Plan { threads: 2, keys: 1, operations: 3, rounds: 200 },
+    Plan { threads: 2, keys: 2, operations: 6, rounds: 200 },
+    Plan { threads: 3, keys: 1, operations: 8, rounds: 150 },
+    Plan { threads: 4, keys: 2, operations: 8, rounds: 80 },
     Plan { threads: 8, keys: 1, operations: 6, rounds: 40 },
     Plan { threads: 8, keys: 3, operations: 12, rounds: 40 },
 ];

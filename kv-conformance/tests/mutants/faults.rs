@@ -114,6 +114,16 @@ faults! {
     StaleRead,
     /// One write of 500 is lost.
     LostWrite,
+    /// A write reads all entries, changes one and writes all back: of two at once one is lost. A file for the whole map.
+    LostUpdate,
+    /// One read of 100 gives what the read before gave: a cache that nobody empties.
+    StaleCache,
+    /// `delete` answers before it deletes: a queue.
+    DeleteLater,
+    /// A put is seen, is gone for a while, and is back: written to the new place before the old one is cleared.
+    PutFlickers,
+    /// One operation of 50 evicts an entry first: a cache that is full.
+    EvictsAtRandom,
 
     // Creating.
     /// `create` is a get and then a put, with time between.

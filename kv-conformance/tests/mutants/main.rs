@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
 
 mod faults;
+mod histories;
 mod right;
 mod wrong;
 
@@ -29,6 +30,10 @@ const SLOW: &[&str] = &[
     "d1_of_many_deleters_one_removes_the_entry",
     "k4_random_prefixes_of_random_keys_match_literally",
     "l1_keys_that_stay_are_listed_once_while_others_come_and_go",
+    "p1_creates_less_deletes_are_what_is_left",
+    "p1_histories_of_create_and_delete_are_linearizable",
+    "p1_histories_of_random_operations_are_linearizable",
+    "p1_no_increment_under_a_lock_is_lost",
     "p1_random_operations_do_what_a_plain_map_does",
     "p1_threads_on_keys_of_their_own_do_not_disturb_each_other",
     "p3_a_reader_sees_the_old_or_the_new_value_whole",
@@ -290,6 +295,7 @@ fn main() -> ExitCode {
             .map(|(at, (mutant, _))| Trial::test(format!("wrong/{}", mutant.name()), move || reject(mutants, at))),
     );
     trials.push(Trial::test("every_check_rejects_a_wrong_store", || prove_every_check(mutants)));
+    trials.extend(histories::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print(mutants);

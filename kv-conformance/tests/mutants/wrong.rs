@@ -49,7 +49,11 @@ struct State {
     index: BTreeSet<KeyBuf>,
     reads: u64,
     writes: u64,
+    /// How many writes are under way.
+    writing: u64,
     dead_deleted: u64,
+    /// What the last read of a key gave, by key.
+    last: BTreeMap<KeyBuf, Option<Bytes>>,
     reply: Option<Bytes>,
     last_read: Bytes,
     /// The threads that hold the lock with a listing.
@@ -71,6 +75,11 @@ enum Way {
 /// Long enough for another thread to come in between.
 fn pause() {
     thread::sleep(Duration::from_millis(2));
+}
+
+/// Lets another thread come in between, if there is one that waits for its turn, where that happens often.
+fn between() {
+    (0..4).for_each(|_| thread::yield_now());
 }
 
 impl Wrong {
@@ -122,6 +131,13 @@ impl Wrong {
     /// The key that is used in place of another.
     fn key(&self, key: Key<'_>) -> Result<KeyBuf> {
         self.pass()?;
+        if self.is(Fault::EvictsAtRandom) {
+            let mut state = self.state();
+            state.reads += 1;
+            if state.reads.is_multiple_of(50) {
+                self.inner.lock().retain(|name, _| *name != own(&key));
+            }
+        }
         if self.is(Fault::LongKeysRefused) && key.len() > 240 {
             return Err(Error::Backend(Failure::new(NAME, "the server refused the key").at(key)));
         }

@@ -37,6 +37,13 @@ impl Wrong {
                 let previous = state.previous.get(key.as_str()).cloned();
                 if lags { previous.unwrap_or(value) } else { value }
             }
+            Fault::StaleCache => {
+                let mut state = self.state();
+                state.reads += 1;
+                let hits = state.reads.is_multiple_of(100);
+                let last = state.last.insert(key.into(), value.clone());
+                last.filter(|_| hits).unwrap_or(value)
+            }
             Fault::GetExtends => {
                 self.extend(key);
                 value

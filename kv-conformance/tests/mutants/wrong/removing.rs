@@ -1,10 +1,11 @@
 //! Removing wrongly: `delete`, `delete_many`.
 
 use std::collections::BTreeSet;
+use std::thread;
 
-use kv_core::{Key, KeyValueStore, Result};
+use kv_core::{Key, KeyBuf, KeyValueStore, Result};
 
-use super::{Wrong, pause};
+use super::{Wrong, between, pause};
 use crate::faults::Fault;
 use crate::right::own;
 use crate::wrong::listing::matches_pattern;
@@ -19,6 +20,14 @@ impl Wrong {
                 pause();
                 self.inner.remove(key)?;
                 return Ok(true);
+            }
+            Fault::DeleteLater => {
+                let (inner, key) = (self.inner.clone(), KeyBuf::from(key));
+                thread::spawn(move || {
+                    between();
+                    inner.remove(key.as_key())
+                });
+                return Ok(there);
             }
             Fault::DeleteByPrefix => {
                 let name = own(&key);

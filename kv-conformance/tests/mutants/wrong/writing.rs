@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Capability, Entry, Error, Failure, Key, KeyValueStore, Result, Ttl};
 
-use super::{Way, Wrong, pause};
+use super::{Way, Wrong, between, pause};
 use crate::faults::Fault;
 use crate::right::{NAME, OWN, Right, Stored, own, read_all};
 
@@ -48,6 +48,15 @@ impl Wrong {
             self.inner.remove(key)?;
             pause();
         }
+        if self.is(Fault::LostUpdate) {
+            return self.update(key, value, ttl);
+        }
+        if self.is(Fault::PutFlickers) {
+            self.inner.write(key, value.clone().into(), ttl)?;
+            between();
+            self.inner.remove(key)?;
+            between();
+        }
         self.inner.write(key, value.into(), ttl)?;
         let keeps = match (self.fault, way) {
             (Fault::PutKeepsTtl, Way::One) => !matches!(ttl, Ttl::After(_)),
@@ -58,6 +67,20 @@ impl Wrong {
             self.change(key, |stored| stored.end = old.end);
         }
         Ok(())
+    }
+
+    /// Writes all entries for one. A write that is alone loses none, and need not copy them.
+    fn update(&self, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<()> {
+        let alone = self.state().writing == 0;
+        let all = (!alone).then(|| self.inner.lock().clone());
+        self.state().writing += 1;
+        between();
+        if let Some(all) = all {
+            *self.inner.lock() = all;
+        }
+        let written = self.inner.write(key, value.into(), ttl);
+        self.state().writing -= 1;
+        written
     }
 
     /// Keeps what the faults need to know of a write.
