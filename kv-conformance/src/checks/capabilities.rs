@@ -61,7 +61,15 @@ pub(crate) fn opt_out_of(capability: Capability) -> Check {
         Capability::Copy => ("o3_opt_out_of_copy", |context| verify(context, Capability::Copy)),
         _ => ("o3_opt_out_of_something_unknown", |_| Err(NotPassed::failed("the suite does not know this capability"))),
     };
-    Check { name, clauses: &["O3", "O2"], needs: &[], has_faults: false, run }
+    Check {
+        name,
+        #[cfg(test)]
+        module: module_path!(),
+        clauses: &["O3", "O2"],
+        needs: &[],
+        has_faults: false,
+        run,
+    }
 }
 
 /// The operations that were opted out of have to return `Unsupported`, with operation and store, and to change nothing.

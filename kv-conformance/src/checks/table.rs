@@ -1,0 +1,88 @@
+//! The table of clauses and their checks, `CHECKS.md`: made from the code, so that it cannot go stale.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use kv_core::Capability;
+use kv_core::contract::TEXT;
+
+use super::{Check, all, clause_text, opt_out_of};
+
+/// The clauses that have no check yet.
+const NOT_YET: &[&str] = &["L3", "L4", "N1", "N2", "N3", "N4", "N5", "N6"];
+
+const INTRODUCTION: &str = "\
+# Clauses and their checks
+
+Each clause of the [contract](kv_core::contract) with the checks that are about it, in the order in which they run. The checks
+`o3_opt_out_of_…` run where a store opts out of something, in place of those that it is then excused from.
+
+<!-- Made from the code by the test `checks::table`. To make it anew: UPDATE=1 cargo test -p kv-conformance --lib checks::table -->
+";
+
+/// The checks of the contract and of every opt-out.
+fn checks() -> Vec<Check> {
+    all().copied().chain(Capability::ALL.iter().map(|&capability| opt_out_of(capability))).collect()
+}
+
+/// The clause that a line of the contract begins, if it begins one.
+fn clause_of(line: &str) -> Option<&str> {
+    line.strip_prefix("- **")?.split_once("**").map(|(clause, _)| clause)
+}
+
+/// The check as a link to what documents it. Those of the opt-outs have no function of their own.
+fn link(check: &Check) -> String {
+    let (name, module) = (check.name, check.module.rsplit("::").next().unwrap());
+    if name.starts_with("o3_") { format!("`{name}`") } else { format!("[`{name}`]({module}::{name})") }
+}
+
+/// A row of the table.
+fn row(clause: &str) -> String {
+    let text = clause_text(clause);
+    let text = text.strip_prefix(&format!("{clause}: ")).unwrap().replace('|', "\\|");
+    let links = checks().iter().filter(|check| check.clauses.contains(&clause)).map(link).collect::<Vec<_>>();
+    let links = if links.is_empty() { "none yet".to_owned() } else { links.join("<br>") };
+    format!("| **{clause}** | {text} | {links} |\n")
+}
+
+/// The page, section by section.
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for line in TEXT.lines() {
+        if let Some(title) = line.strip_prefix("# ") {
+            write!(page, "\n## {title}\n\n| clause | what it says | checks |\n|---|---|---|\n").unwrap();
+        } else if let Some(clause) = clause_of(line) {
+            page.push_str(&row(clause));
+        }
+    }
+    page
+}
+
+#[test]
+fn the_table_of_clauses_is_what_the_code_gives() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CHECKS.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let same = written == page();
+    assert!(same, "CHECKS.md is not what the code gives: UPDATE=1 cargo test -p kv-conformance --lib checks::table");
+}
+
+#[test]
+fn every_clause_has_a_check_and_every_check_a_clause() {
+    let clauses = TEXT.lines().filter_map(clause_of).collect::<Vec<_>>();
+    assert!(clauses.len() > 50, "{clauses:?}");
+    for clause in &clauses {
+        let checked = checks().iter().any(|check| check.clauses.contains(clause));
+        assert_ne!(
+            checked,
+            NOT_YET.contains(clause),
+            "whether {clause} has a check, and is among those not yet checked"
+        );
+    }
+    for check in checks() {
+        let unknown = check.clauses.iter().find(|clause| !clauses.contains(clause));
+        assert_eq!(unknown, None, "the contract has no such clause, which {} is about", check.name);
+    }
+}
