@@ -1,5 +1,12 @@
 //! Proves that the suite can fail: it passes right stores, it rejects stores that are wrong in one way each, and each of its
 //! checks rejects at least one of them.
+//!
+//! | environment variable | meaning |
+//! |---|---|
+//! | `MUTANTS_REPEAT` | how often each wrong store that only a check with threads or random input rejects is given to these checks: it has to be rejected each time |
+//! | `MUTANTS_ALL` | every wrong store is given to the slow checks too, not only those that the others accept |
+//! | `MUTANTS_VERBOSE` | what every check says of every wrong store is printed |
+//! | `MUTANTS_TIMES` | how long each check takes on the right stores is printed |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
 
 mod faults;
@@ -121,7 +128,11 @@ impl Mutant {
                 by.extend(slow.iter().filter_map(|name| self.reject(&suite, name)));
             }
         }
-        Caught { by, took: started.elapsed() }
+        let by_chance = by.keys().all(|check| slow.contains(&check));
+        let again = if by_chance && !by.is_empty() { repeats() } else { 0 };
+        let accepts = |_: &u32| !slow.iter().any(|name| self.reject(&suite, name).is_some());
+        let accepted = (0..again).filter(accepts).count();
+        Caught { by, accepted, took: started.elapsed() }
     }
 
     /// Whether this check rejects this store: the name of the check, and what it says.
@@ -144,9 +155,17 @@ fn names(opt_outs: &[Capability]) -> Vec<String> {
     suite.check_names()
 }
 
+/// How often a wrong store that is rejected by chance is tried again: `MUTANTS_REPEAT`.
+fn repeats() -> u32 {
+    let given = std::env::var("MUTANTS_REPEAT").ok();
+    given.map_or(0, |given| given.parse().expect("MUTANTS_REPEAT is a number"))
+}
+
 /// What the suite found of a wrong store.
 struct Caught {
     by: BTreeMap<String, String>,
+    /// In how many of the repeats no check rejected it.
+    accepted: usize,
     took: Duration,
 }
 
@@ -200,7 +219,11 @@ impl Mutants {
 /// A wrong store has to be rejected.
 fn reject(mutants: &Mutants, at: usize) -> Result<(), Failed> {
     let (_, caught) = mutants.caught(at);
-    if caught.by.is_empty() { Err("no check rejects this store".into()) } else { Ok(()) }
+    match caught {
+        Caught { by, .. } if by.is_empty() => Err("no check rejects this store".into()),
+        Caught { accepted: 0, .. } => Ok(()),
+        Caught { accepted, .. } => Err(format!("no check rejects it in {accepted} of {} repeats", repeats()).into()),
+    }
 }
 
 /// Each check has to reject a wrong store.
