@@ -1,20 +1,25 @@
 //! Section 6: many at once.
 
 use std::iter;
+use std::time::Duration;
 
-use kv_core::{Bytes, Error, KeyValueStoreExt, Ttl};
+use kv_core::{Bytes, Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
 use super::{BYSTANDER, checks, listed};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error};
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
 
 checks! {
     b1_get_many_keeps_length_and_order [B1];
+    b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order [B1 B3 B6];
     b2_of_duplicates_in_put_many_the_last_wins [B2];
+    b2_of_duplicates_with_lifetimes_the_last_wins [B2 T1 T3] needs Lifetimes;
     b2_put_many_overwrites_and_touches_nothing_else [B2 B5 P2];
     b3_delete_many_tells_of_each_key_whether_it_was_there [B3 D1];
     b4_an_empty_batch_gives_an_empty_result [B4];
-    b5_an_invalid_entry_in_the_middle_harms_nothing_that_is_not_named [B5 K2];
+    b5_an_invalid_key_in_the_middle_harms_nothing [B5 K2];
+    b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named [B5 T4] needs Lifetimes;
+    b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named [B5 V3];
     b6_a_hundred_thousand_keys_in_one_call_work [B6 B1 B3];
 }
 
@@ -45,6 +50,28 @@ pub fn b1_get_many_keeps_length_and_order(context: &Context<'_>) -> Outcome {
     expect("get_many of one key", store.get_many(["k5"]), vec![value("5")])
 }
 
+/// Reads and deletes 2500 keys in one call, each of them twice, there and back, with absent ones in between. A backend that takes
+/// chunks in the order in which their answers come, or knows duplicates within a chunk alone, fails here.
+pub fn b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let (count, is_absent) = (2500, |n: &usize| n.is_multiple_of(7));
+    store.put_many((0..count).filter(|n| !is_absent(n)).map(|n| (format!("k{n}"), n.to_string())))?;
+    let asked = (0..count).chain((0..count).rev()).collect::<Vec<_>>();
+    let keys = asked.iter().map(|n| format!("k{n}")).collect::<Vec<_>>();
+    let got = store.get_many(&keys)?;
+    expect_eq("the number of values of get_many of 5000 keys", got.len(), keys.len())?;
+    let wrong = asked.iter().zip(&got).find(|(n, got)| {
+        let want = if is_absent(n) { None } else { value(&n.to_string()) };
+        **got != want
+    });
+    expect_eq("the first wrong value of get_many of 2500 keys, there and back", wrong, None)?;
+    let removed = store.delete_many(&keys)?;
+    let want = asked.iter().enumerate().map(|(at, n)| at < count && !is_absent(n)).collect::<Vec<_>>();
+    expect_eq("the number of answers of delete_many of 5000 keys", removed.len(), want.len())?;
+    let wrong = removed.iter().zip(want).position(|(removed, want)| *removed != want);
+    expect_eq("the place of the first wrong answer of delete_many of 2500 keys, there and back", wrong, None)
+}
+
 /// Writes one key several times in a batch.
 pub fn b2_of_duplicates_in_put_many_the_last_wins(context: &Context<'_>) -> Outcome {
     let store = context.store();
@@ -53,6 +80,25 @@ pub fn b2_of_duplicates_in_put_many_the_last_wins(context: &Context<'_>) -> Outc
     store.put_many((0..2000).map(|n| (format!("k{}", n % 2), n.to_string())))?;
     let want = vec![value("1998"), value("1999")];
     expect("get_many after put_many of 1000 duplicates each", store.get_many(["k0", "k1"]), want)
+}
+
+/// Writes one key twice in a batch, with every pair of lifetimes: for ever, long, none at all. Value and lifetime have to be the last
+/// one's. A backend that sends the entries with a lifetime after the others fails here.
+pub fn b2_of_duplicates_with_lifetimes_the_last_wins(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let ttls = [Ttl::Forever, Ttl::Default, Ttl::After(context.long()), Ttl::After(Duration::ZERO)];
+    for (first, last) in ttls.iter().flat_map(|first| ttls.iter().map(move |last| (*first, *last))) {
+        store.put_many_with_ttl([("k", "first", first), ("other", "v", last), ("k", "last", last)])?;
+        let what = format!("put_many of a key with {first:?} and again with {last:?}");
+        let stays = last != Ttl::After(Duration::ZERO);
+        expect(format_args!("get after {what}"), store.get("k"), stays.then(|| "last".into()))?;
+        if stays && context.has(Capability::TtlReading) {
+            let forever = store.ttl("k")?.map(|left| left == Remaining::Forever);
+            let want = Some(!matches!(last, Ttl::After(_)));
+            expect_eq(format_args!("whether ttl is Forever after {what}"), forever, want)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a batch over entries, and beside them.
@@ -88,51 +134,66 @@ pub fn b4_an_empty_batch_gives_an_empty_result(context: &Context<'_>) -> Outcome
     expect("delete_many of nothing", store.delete_many(iter::empty::<&str>()), Vec::<bool>::new())
 }
 
-/// Puts an invalid key, a lifetime that is too long, and a value that is too large into the middle of a batch. The batch has to
-/// fail. What it names has its old or its new value then, never another one; what it does not name is as it was.
-pub fn b5_an_invalid_entry_in_the_middle_harms_nothing_that_is_not_named(context: &Context<'_>) -> Outcome {
-    let store = context.store();
+/// The entries that a batch names beside the one that is refused, and one that it does not name.
+fn put_old(context: &Context<'_>) -> Outcome {
     let (bystander, unharmed) = BYSTANDER;
-    store.put_many([("a", "old"), ("b", "old"), ("c", "old"), (bystander, unharmed)])?;
-    let expect_old_or_new = |what: &str| -> Outcome {
-        for key in ["a", "b", "c"] {
-            let got = store.get(key)?;
-            let holds = got == value("old") || got == value("new");
-            crate::failure::expect_that(
-                format_args!("get({key:?}) after {what}"),
-                holds,
-                "the old or the new value",
-                got,
-            )?;
-        }
-        expect(format_args!("get of a bystander after {what}"), store.get(bystander), value(unharmed))
-    };
+    context.store().put_many([("a", "old"), ("b", "old"), ("c", "old"), (bystander, unharmed)])?;
+    Ok(())
+}
+
+/// What a batch named that failed has its old or its new value, never another one; what it did not name is as it was.
+#[track_caller]
+fn expect_old_or_new(context: &Context<'_>, what: &str) -> Outcome {
+    let (store, (bystander, unharmed)) = (context.store(), BYSTANDER);
+    for key in ["a", "b", "c"] {
+        let got = store.get(key)?;
+        let holds = got == value("old") || got == value("new");
+        expect_that(format_args!("get({key:?}) after {what}"), holds, "the old or the new value", got)?;
+    }
+    expect(format_args!("get of a bystander after {what}"), store.get(bystander), value(unharmed))
+}
+
+/// Puts an invalid key into the middle of a batch. The batch has to fail before anything is written.
+pub fn b5_an_invalid_key_in_the_middle_harms_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    put_old(context)?;
     let what = "a put_many with an invalid key in the middle";
     let result = store.put_many([("a", "new"), ("in valid", "new"), ("c", "new")]);
     expect_error(what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
-    expect("get after that, since keys are checked before anything is sent", store.get("a"), value("old"))?;
-    expect_old_or_new(what)?;
-    let capabilities = context.capabilities();
-    if context.has(kv_core::Capability::Lifetimes) && capabilities.longest_ttl() < std::time::Duration::MAX {
-        let what = "a put_many with a lifetime that is too long in the middle";
-        let entries = [("a", Ttl::Forever), ("b", Ttl::After(std::time::Duration::MAX)), ("c", Ttl::Forever)];
-        let result = store.put_many_with_ttl(entries.map(|(key, ttl)| (key, "new", ttl)));
-        expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
-        expect(format_args!("get of the refused entry after {what}"), store.get("b"), value("old"))?;
-        expect_old_or_new(what)?;
-    }
-    if let Some(limit) = capabilities.largest_value().filter(|limit| *limit <= 1 << 30) {
-        let what = "a put_many with a value that is too large in the middle";
-        let too_large = vec![0; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
-        // Where the limit depends on the key, it is the longest key's.
-        let longest = "b".repeat(250);
-        store.put(&longest, "old")?;
-        let result = store.put_many([("a", &b"new"[..]), (&longest, &too_large), ("c", b"new")]);
-        expect_error(what, result, "ValueTooLarge", |error| matches!(error, Error::ValueTooLarge { .. }))?;
-        expect(format_args!("get of the refused entry after {what}"), store.get(&longest), value("old"))?;
-        expect_old_or_new(what)?;
-    }
-    Ok(())
+    let got = store.get_many(["a", "b", "c"]);
+    expect(format_args!("get_many after {what}, which is checked first"), got, vec![value("old"); 3])?;
+    expect_old_or_new(context, what)
+}
+
+/// Puts a lifetime that is too long into the middle of a batch. The batch has to fail. What it names has its old or its new value
+/// then, what is refused its old one; what it does not name is as it was.
+pub fn b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let too_long = super::long_lifetimes::refused(context)?;
+    put_old(context)?;
+    let what = "a put_many with a lifetime that is too long in the middle";
+    let entries = [("a", Ttl::Forever), ("b", Ttl::After(too_long)), ("c", Ttl::Forever)];
+    let result = store.put_many_with_ttl(entries.map(|(key, ttl)| (key, "new", ttl)));
+    expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
+    expect(format_args!("get of the refused entry after {what}"), store.get("b"), value("old"))?;
+    expect_old_or_new(context, what)
+}
+
+/// Puts a value that is too large into the middle of a batch, as a lifetime that is too long in
+/// [`b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named`].
+pub fn b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let limit = super::values::limit_of_length(context)?;
+    put_old(context)?;
+    let what = "a put_many with a value that is too large in the middle";
+    let too_large = vec![0; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
+    // Where the limit depends on the key, it is the longest key's.
+    let longest = "b".repeat(250);
+    store.put(&longest, "old")?;
+    let result = store.put_many([("a", &b"new"[..]), (&longest, &too_large), ("c", b"new")]);
+    expect_error(what, result, "ValueTooLarge", |error| matches!(error, Error::ValueTooLarge { .. }))?;
+    expect(format_args!("get of the refused entry after {what}"), store.get(&longest), value("old"))?;
+    expect_old_or_new(context, what)
 }
 
 /// Writes, reads, lists and deletes 100 000 keys, each in one call. A limit of a server, or of a socket buffer that nobody
@@ -146,7 +207,7 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work(context: &Context<'_>) -> Out
     expect_eq("the number of values of get_many of 100 000 keys", got.len(), COUNT)?;
     let wrong = keys.iter().zip(&got).find(|(key, got)| got.as_deref() != Some(key.as_bytes()));
     expect_eq("the first wrong value of get_many of 100 000 keys", wrong, None)?;
-    if context.has(kv_core::Capability::Listing) {
+    if context.has(Capability::Listing) {
         expect_eq("the number of keys(\"\")", listed(context, "")?.len(), COUNT)?;
     }
     let with_absent = keys.iter().map(String::as_str).chain(["absent"]);

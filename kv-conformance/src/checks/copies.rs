@@ -16,6 +16,7 @@ checks! {
     c2_rename_moves_the_lifetime [C2 T2] needs Copy Lifetimes;
     c3_an_absent_source_is_not_found_and_the_target_stays [C3] needs Copy;
     c4_from_a_key_to_itself_changes_nothing [C4 C3] needs Copy;
+    c4_from_a_key_to_itself_keeps_the_lifetime [C4] needs Copy TtlReading;
 }
 
 /// Copies an entry, then changes and deletes the original, and then the copy.
@@ -134,7 +135,7 @@ pub fn c3_an_absent_source_is_not_found_and_the_target_stays(context: &Context<'
     Ok(())
 }
 
-/// Copies and renames an entry to itself: value and lifetime stay. An absent one is not found.
+/// Copies and renames an entry to itself: the value stays. An absent one is not found.
 pub fn c4_from_a_key_to_itself_changes_nothing(context: &Context<'_>) -> Outcome {
     let store = context.store();
     for operation in ["copy", "rename"] {
@@ -145,11 +146,18 @@ pub fn c4_from_a_key_to_itself_changes_nothing(context: &Context<'_>) -> Outcome
         let is_not_found = |error: &Error| matches!(error, Error::NotFound { .. });
         expect_error(format_args!("{operation} of an absent key to itself"), act("absent"), "NotFound", is_not_found)?;
         expect("get after that", store.get("absent"), None)?;
-        if context.has(Capability::Lifetimes) && context.has(Capability::TtlReading) {
-            let end = context.put_for("k", "v", context.long())?;
-            expect(format_args!("{operation} to itself"), act("k"), ())?;
-            super::ttls::expect_remaining(context, &format!("after {operation} to itself"), "k", end)?;
-        }
+    }
+    Ok(())
+}
+
+/// Copies and renames an entry with a lifetime to itself: the lifetime stays.
+pub fn c4_from_a_key_to_itself_keeps_the_lifetime(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    for operation in ["copy", "rename"] {
+        let end = context.put_for("k", "v", context.long() / 2)?;
+        let result = if operation == "copy" { store.copy("k", "k") } else { store.rename("k", "k") };
+        expect(format_args!("{operation} to itself"), result, ())?;
+        super::ttls::expect_remaining(context, &format!("after {operation} to itself"), "k", end)?;
     }
     Ok(())
 }

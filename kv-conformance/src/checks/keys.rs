@@ -1,7 +1,10 @@
 //! Section 1: what is a key, and that no two are the same.
 
-use kv_core::{Error, KeyFault, KeyValueStore, KeyValueStoreExt, Ttl};
+use std::io::{self, Read};
 
+use kv_core::{Bytes, Capability, Error, KeyFault, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use super::values::{ways, write};
 use super::{BYSTANDER, checks, listed};
 use crate::context::Context;
 use crate::failure::{Outcome, expect, expect_eq, expect_error};
@@ -9,8 +12,10 @@ use crate::failure::{Outcome, expect, expect_eq, expect_error};
 checks! {
     k1_every_character_of_the_alphabet_makes_a_key [K1 V1 D1];
     k1_keys_of_one_and_of_250_bytes_work [K1];
+    k1_every_operation_takes_every_key [K1 P1 D1 B1 B3 T6 C1 C2 P4];
     k2_an_invalid_key_is_refused_by_every_operation [K2 E1];
     k3_keys_that_look_alike_are_distinct [K3];
+    k3_no_operation_touches_keys_of_similar_names [K3 S2];
     k3_keys_of_many_lengths_with_a_common_beginning_are_distinct [K3 K1];
 }
 
@@ -49,6 +54,56 @@ pub fn k1_keys_of_one_and_of_250_bytes_work(context: &Context<'_>) -> Outcome {
         expect(format_args!("get({key:?})"), store.get(key), Some(key.clone().into()))?;
     }
     Ok(())
+}
+
+/// Uses every operation with keys of every character and with the longest ones. A backend that makes another name of a key for one
+/// of its operations, such as that of a lock, and has a limit or a meaning for it, fails here.
+pub fn k1_every_operation_takes_every_key(context: &Context<'_>) -> Outcome {
+    let short = alphabet().map(|c| format!("{c}in{c}side{c}"));
+    let longest = ["k", "~", "!", "/", "%", "*", "\\"].map(|c| c.repeat(250));
+    short.chain(longest).try_for_each(|key| use_everywhere(context, &key))
+}
+
+/// Does everything that a store can do with a key, which is absent before and afterwards.
+fn use_everywhere(context: &Context<'_>, key: &str) -> Outcome {
+    let store = context.store();
+    store.put_many([(key, "1"), ("beside", "b")])?;
+    let want: [Option<Bytes>; 3] = [Some("1".into()), None, Some("1".into())];
+    expect(format_args!("get_many with {key:?}"), store.get_many([key, "absent", key]), want.to_vec())?;
+    expect(format_args!("put_from({key:?})"), store.put_from(key, &b"2"[..]), ())?;
+    let mut written = Vec::new();
+    expect(format_args!("get_into({key:?})"), store.get_into(key, &mut written), 1)?;
+    expect_eq(format_args!("what get_into({key:?}) wrote"), written, b"2".to_vec())?;
+    if context.has(Capability::Contains) {
+        expect(format_args!("contains({key:?})"), store.contains(key), true)?;
+    }
+    if context.has(Capability::Touch) {
+        expect(format_args!("touch({key:?})"), store.touch(key, Ttl::Forever), true)?;
+    }
+    if context.has(Capability::TtlReading) {
+        expect(format_args!("ttl({key:?})"), store.ttl(key), Some(Remaining::Forever))?;
+    }
+    if context.has(Capability::Copy) {
+        expect(format_args!("copy from {key:?}"), store.copy(key, "other"), ())?;
+        store.put(key, "3")?;
+        expect(format_args!("copy to {key:?}"), store.copy("other", key), ())?;
+        expect(format_args!("rename from {key:?}"), store.rename(key, "other"), ())?;
+        expect(format_args!("get({key:?}) after it was renamed"), store.get(key), None)?;
+        expect(format_args!("rename to {key:?}"), store.rename("other", key), ())?;
+    }
+    expect(format_args!("get({key:?})"), store.get(key), Some("2".into()))?;
+    if context.has(Capability::Listing) {
+        let times = listed(context, key).map(|keys| keys.iter().filter(|listed| *listed == key).count());
+        expect(format_args!("how often keys({key:?}) gives that key"), times, 1)?;
+    }
+    expect(format_args!("delete_many with {key:?}"), store.delete_many([key, key]), vec![true, false])?;
+    if context.has(Capability::Create) {
+        expect(format_args!("create({key:?})"), store.create(key, "4"), true)?;
+        expect(format_args!("create({key:?}) again"), store.create(key, "5"), false)?;
+        expect(format_args!("get({key:?}) after create"), store.get(key), Some("4".into()))?;
+        expect(format_args!("delete({key:?})"), store.delete(key), true)?;
+    }
+    expect(format_args!("get({key:?}) at the end"), store.get(key), None)
 }
 
 /// Gives each operation an empty key, one of 251 bytes and ones with bytes outside the alphabet, CR, LF, NUL and space among
@@ -123,19 +178,63 @@ pub fn k3_keys_that_look_alike_are_distinct(context: &Context<'_>) -> Outcome {
         ".", "..", "...", "../a", "./a", "~", "-", "--", "*", "?", "key.tmp", "key.lock", "key.ttl", "key.meta", ".key.tmp",
         "key%00", "key\\0", "\\x00", "0", "00", "0.0", "-0", "1e0", "1", "null", "nil", "None", "CON", "nul", "END", "VA",
     ];
-    for key in keys {
-        store.put(key, format!("of {key}"))?;
-    }
-    for key in keys {
-        expect(format_args!("get({key:?})"), store.get(key), Some(format!("of {key}").into()))?;
-    }
-    store.delete("key")?;
-    store.delete("a")?;
-    for key in keys {
-        let want = if matches!(key, "key" | "a") { None } else { Some(format!("of {key}").into()) };
-        expect(format_args!("get({key:?}) after \"key\" and \"a\" were deleted"), store.get(key), want)?;
+    for way in ways(context) {
+        for key in keys {
+            write(store, way, key, format!("of {key}").as_bytes())?;
+        }
+        for key in keys {
+            let want = Some(format!("of {key}").into());
+            expect(format_args!("get({key:?}), written by {way}"), store.get(key), want)?;
+        }
+        let want = keys.iter().map(|key| Some(Bytes::from(format!("of {key}")))).collect::<Vec<_>>();
+        expect(format_args!("get_many of keys that look alike, written by {way}"), store.get_many(keys), want)?;
+        store.delete("key")?;
+        store.delete_many(["a"])?;
+        for key in keys {
+            let want = if matches!(key, "key" | "a") { None } else { Some(format!("of {key}").into()) };
+            expect(format_args!("get({key:?}) after \"key\" and \"a\" were deleted"), store.get(key), want)?;
+        }
+        store.delete_many(keys)?;
     }
     Ok(())
+}
+
+/// Uses every operation with a key, in an empty store and where there are keys of the names that a backend may be tempted to give to
+/// a lock, a temporary value or a lifetime of that key. Nothing may be left behind, and those have to stay as they are.
+pub fn k3_no_operation_touches_keys_of_similar_names(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let endings = [".tmp", ".temp", ".lock", ".part", ".new", ".old", ".bak", ".ttl", ".meta", ".exp", ".0", ".1"];
+    let endings =
+        endings.into_iter().chain(["~", "_", "/", ":ttl", ":lock", ":tmp", ":meta", ":expires", "-lock", "-tmp"]);
+    let beginnings = [".", "_", "~", "tmp.", "tmp:", "lock:", "ttl:", "meta:", "expires:", "/", "key:"];
+    let mut similar = endings.map(|ending| format!("key{ending}")).collect::<Vec<_>>();
+    similar.extend(beginnings.map(|beginning| format!("{beginning}key")));
+    let use_it = || -> Outcome {
+        use_everywhere(context, "key")?;
+        let failed = store.put_from("key", b"a part".chain(Failing));
+        expect_error("put_from of a reader that fails", failed, "Io", |error| matches!(error, Error::Io { .. }))?;
+        expect("get after that", store.get("key"), None)
+    };
+    use_it()?;
+    if context.has(Capability::Listing) {
+        expect("keys(\"\") after everything was done with a key", listed(context, ""), vec!["beside".to_owned()])?;
+    }
+    store.put_many(similar.iter().map(|key| (key, key)))?;
+    use_it()?;
+    for key in &similar {
+        let what = format!("get({key:?}) after everything was done with \"key\"");
+        expect(what, store.get(key), Some(key.clone().into()))?;
+    }
+    Ok(())
+}
+
+/// A reader that fails.
+struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("gone"))
+    }
 }
 
 /// Stores keys that are one another's prefixes, of every length up to 250, and deletes every other one. A backend that cuts

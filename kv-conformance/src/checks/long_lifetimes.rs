@@ -6,7 +6,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Remaining};
 
 use super::{OldEntry, checks};
 use crate::context::Context;
-use crate::failure::{Outcome, expect, expect_error, expect_that};
+use crate::failure::{Outcome, expect, expect_eq, expect_error, expect_that};
 
 checks! {
     t4_long_lifetimes_are_kept_or_refused [T4 T6 O1] needs Lifetimes;
@@ -113,7 +113,7 @@ fn expect_invalid_ttl(what: &str, result: Result<(), Error>, ttl: Duration) -> O
 }
 
 /// A lifetime that the store refuses, if there is one.
-fn refused(context: &Context<'_>) -> Outcome<Duration> {
+pub(super) fn refused(context: &Context<'_>) -> Outcome<Duration> {
     if context.capabilities().longest_ttl() < Duration::MAX {
         Ok(Duration::MAX)
     } else {
@@ -150,8 +150,9 @@ pub fn t4_a_create_with_a_refused_lifetime_stores_nothing(context: &Context<'_>)
     expect("get after that", store.get("absent"), None)?;
     // Over an entry, it may be refused for either reason.
     let old = OldEntry::put(context, "k")?;
-    if let Err(error) = store.create_with_ttl("k", "new", ttl) {
-        expect_invalid_ttl("create_with_ttl over an entry", Err(error), ttl)?;
+    match store.create_with_ttl("k", "new", ttl) {
+        Ok(created) => expect_eq("whether create_with_ttl over an entry says that it stored", created, false)?,
+        Err(error) => expect_invalid_ttl("create_with_ttl over an entry", Err(error), ttl)?,
     }
     old.expect_unchanged(context, "after a create with a lifetime that is too long")
 }

@@ -16,6 +16,8 @@ pub mod copies;
 pub mod creating;
 pub mod errors;
 pub mod exchanges;
+pub mod expired;
+pub mod expiry_races;
 pub mod histories;
 pub mod keys;
 pub mod lifetimes;
@@ -31,8 +33,9 @@ pub mod streams;
 mod table;
 pub mod ttls;
 pub mod values;
+pub mod visibility;
 
-use kv_core::{Capability, KeyValueStoreExt};
+use kv_core::{Capability, KeyValueStore, KeyValueStoreExt};
 
 use crate::context::Context;
 use crate::failure::{Outcome, expect};
@@ -99,10 +102,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         keys::CHECKS,
         values::CHECKS,
         reading_and_writing::CHECKS,
+        visibility::CHECKS,
         creating::CHECKS,
         races::CHECKS,
         histories::CHECKS,
         lifetimes::CHECKS,
+        expired::CHECKS,
+        expiry_races::CHECKS,
         long_lifetimes::CHECKS,
         ttls::CHECKS,
         listing::CHECKS,
@@ -130,7 +136,12 @@ pub(crate) fn clause_text(clause: &str) -> String {
 
 /// The keys of a listing, sorted.
 pub(crate) fn listed(context: &Context<'_>, prefix: &str) -> Result<Vec<String>, kv_core::Error> {
-    sorted(context.store().keys(prefix)?)
+    listed_by(context.store(), prefix)
+}
+
+/// The keys of a listing of this store, sorted.
+pub(crate) fn listed_by(store: &dyn KeyValueStore, prefix: &str) -> Result<Vec<String>, kv_core::Error> {
+    sorted(store.keys(prefix)?)
 }
 
 /// What a listing yields, sorted.

@@ -10,6 +10,7 @@ checks! {
     l6_parts_end_with_the_first_delimiter_after_the_prefix [L6] needs Listing;
     l6_a_part_comes_once_however_many_keys_share_it [L6 L1] needs Listing;
     l2_the_store_can_be_used_inside_the_loop_over_parts [L2 L6] needs Listing;
+    l2_a_listing_of_parts_can_be_dropped_early [L2 L6] needs Listing;
     l6_an_invalid_delimiter_is_refused [L6 K2] needs Listing;
 }
 
@@ -70,6 +71,20 @@ pub fn l2_the_store_can_be_used_inside_the_loop_over_parts(context: &Context<'_>
     }
     expect_eq("the number of parts that came", count, 300)?;
     expect("prefixes(\"/\", \"in/\") after all were deleted", store.prefixes("/", "in/").map(Iterator::count), 0)
+}
+
+/// Drops listings of parts after no part, after one, and after some, and goes on, hundreds of times.
+pub fn l2_a_listing_of_parts_can_be_dropped_early(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many((0..300).map(|n| (format!("{}/{n}", n % 60), "v")))?;
+    for (taken, times) in [(0, 150), (1, 150), (50, 20)] {
+        for _ in 0..times {
+            let got = store.prefixes("/", "")?.take(taken).collect::<Result<Vec<_>, _>>()?;
+            expect_eq("the number of parts taken", got.len(), taken)?;
+            expect("get after a listing of parts was dropped early", store.get("1/1"), Some("v".into()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Asks for parts with delimiters that are none.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 
 use super::checks;
+use super::visibility::{ways_of_writing, write};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that};
 
@@ -18,12 +19,13 @@ checks! {
     p3_a_reader_sees_the_old_or_the_new_value_whole [P3];
     p4_of_many_creators_one_wins [P4] needs Create;
     p4_of_many_creators_over_an_expired_entry_one_wins [P4 T5] needs Create Lifetimes;
+    p4_creates_and_deletes_of_one_key_take_turns [P4 D1] needs Create;
     d1_of_many_deleters_one_removes_the_entry [D1 B3];
     t6_a_touch_does_not_undo_a_write [T6 P1] needs Touch;
     l1_keys_that_stay_are_listed_once_while_others_come_and_go [L1 L2] needs Listing;
 }
 
-const THREADS: usize = 8;
+pub(super) const THREADS: usize = 8;
 
 /// Tells the other threads of a race that it is over, also if the one that has it panics.
 struct Over<'a>(&'a AtomicBool);
@@ -54,21 +56,31 @@ pub(super) fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, 
     joined.collect()
 }
 
-/// Lets each of 8 threads write, read and delete its own 50 keys, over and over. What one does must not be seen at the keys
-/// of another.
+/// Lets each of 8 threads write, read and delete its own 50 keys, over and over, in every way of writing. What one does must not be
+/// seen at the keys of another, nor be undone by it.
 pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other(context: &Context<'_>) -> Outcome {
     let store = context.store();
+    let ways =
+        ways_of_writing(context).into_iter().filter(|way| !matches!(*way, "copy" | "rename")).collect::<Vec<_>>();
     let wrong = at_once(THREADS, |thread| {
         for round in 0..5 {
-            for n in 0..50 {
+            for (n, way) in (0..50).zip(ways.iter().cycle().skip(round)) {
                 let (key, value) = (format!("{thread}/{n}"), format!("{thread}/{n}/{round}"));
-                store.put(&key, &value)?;
+                write(store, way, &key, &value)?;
                 let got = store.get(&key)?;
                 if got != Some(value.clone().into()) {
-                    return Ok(Some(format!("get({key:?}) after put of {value:?} gave {got:?}")));
+                    return Ok(Some(format!("get({key:?}) after {way} of {value:?} gave {got:?}")));
                 }
                 if n % 3 == 0 && (!store.delete(&key)? || store.get(&key)?.is_some()) {
                     return Ok(Some(format!("delete({key:?}) did not remove it")));
+                }
+            }
+            for n in 0..50 {
+                let key = format!("{thread}/{n}");
+                let want = (n % 3 != 0).then(|| Bytes::from(format!("{key}/{round}")));
+                let got = store.get(&key)?;
+                if got != want {
+                    return Ok(Some(format!("get({key:?}) at the end of a round gave {got:?}, not {want:?}")));
                 }
             }
         }
@@ -76,6 +88,9 @@ pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other(context: &Conte
     })?;
     expect_eq("what 8 threads saw at keys of their own", wrong.into_iter().flatten().next(), None)
 }
+
+/// How often a value is read at least while it is overwritten.
+const READS: usize = 50;
 
 /// Lets two threads overwrite one key, in each way of writing and by copying and renaming onto it, with values of one repeated
 /// byte and of different lengths, while others read it, alone, in a batch and as a stream. Each read has to give one of the
@@ -90,12 +105,16 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole(context: &Context<'_>) ->
     }
     store.put("k", value(0))?;
     for way in ways {
-        let done = AtomicBool::new(false);
+        let (reads, done) = (AtomicUsize::new(0), AtomicBool::new(false));
         let wrong = at_once(5, |thread| {
+            let _over = Over(&done);
             if thread < 2 {
-                let _over = Over(&done);
                 let from = format!("from/{thread}");
-                return (0..50)
+                // On until enough was read meanwhile, or something wrong.
+                let more =
+                    |n: &usize| *n < 50 || reads.load(Ordering::Relaxed) < READS && !done.load(Ordering::Relaxed);
+                return (0..)
+                    .take_while(more)
                     .try_for_each(|n| {
                         let value = value(n * 2 + thread);
                         match way {
@@ -119,6 +138,7 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole(context: &Context<'_>) ->
                 if !same || !(got.len() - 1).is_multiple_of(unit) {
                     return Ok(Some(format!("{} bytes that were never written so", got.len())));
                 }
+                reads.fetch_add(1, Ordering::Relaxed);
             }
             Ok(None)
         })?;
@@ -158,10 +178,10 @@ pub fn p4_of_many_creators_over_an_expired_entry_one_wins(context: &Context<'_>)
 }
 
 /// How often the threads of a race start together, and over how many keys they then run.
-const ROUNDS: usize = 20;
+pub(super) const ROUNDS: usize = 20;
 const KEYS: usize = 25;
 
-fn keys_of(round: usize) -> Vec<String> {
+pub(super) fn keys_of(round: usize) -> Vec<String> {
     (0..KEYS).map(|key| format!("{round}/{key}")).collect()
 }
 
@@ -176,6 +196,33 @@ fn race_to_create(store: &dyn KeyValueStore, keys: &[String]) -> Outcome {
         expect_that(what, winners.len() == 1, "exactly one", &winners)?;
         let value = winners.first().map(|thread| thread.to_string().into());
         expect(format_args!("get({key:?}) after that: the winner's value"), store.get(key), value)?;
+    }
+    Ok(())
+}
+
+/// Lets 4 threads create the same keys, while 4 others delete them. At each key, creates and deletes that were told that they did it
+/// take turns: as many of one as of the other, or one create more, and then its entry is there. A delete that comes in two steps,
+/// and takes away what was created in between, fails here.
+pub fn p4_creates_and_deletes_of_one_key_take_turns(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    for round in 0..ROUNDS {
+        let keys = keys_of(round);
+        let done = at_once(THREADS, |thread| {
+            let act = |key: &String| if thread % 2 == 0 { store.create(key, "v") } else { store.delete(key) };
+            let count = |key| {
+                Ok((0..3).map(|_| act(key)).collect::<Result<Vec<_>, _>>()?.into_iter().filter(|did| *did).count())
+            };
+            keys.iter().map(count).collect::<Result<Vec<_>, Error>>()
+        })?;
+        for (at, key) in keys.iter().enumerate() {
+            let by = |odd: usize| done.iter().skip(odd).step_by(2).filter_map(|counts| counts.get(at)).sum::<usize>();
+            let (created, deleted) = (by(0), by(1));
+            let there = store.get(key)?.is_some();
+            let what = format!("creates and deletes of {key:?} that did it, and whether it is there afterwards");
+            let holds = created == deleted + usize::from(there);
+            let want = "as many creates as deletes where it is absent, one more where it is there";
+            expect_that(what, holds, want, (created, deleted, there))?;
+        }
     }
     Ok(())
 }
@@ -244,11 +291,13 @@ pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go(context: &Cont
     let store = context.store();
     let stay = (0..500).map(|n| format!("k/stay/{n:03}")).collect::<Vec<_>>();
     store.put_many(stay.iter().map(|key| (key, "v")))?;
-    let done = AtomicBool::new(false);
+    let (writes, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let wrong = at_once(3, |thread| {
+        let _over = Over(&done);
         if thread == 0 {
-            let _over = Over(&done);
-            let wrong = (0..10).find_map(|_| match store.keys("k/").and_then(super::sorted) {
+            // On until enough was written meanwhile.
+            let more = |n: &u32| *n < 10 || writes.load(Ordering::Relaxed) < 200 && !done.load(Ordering::Relaxed);
+            let wrong = (0..).take_while(more).find_map(|_| match store.keys("k/").and_then(super::sorted) {
                 Ok(listed) => wrong_listing(&listed, &stay),
                 Err(error) => Some(format!("an error: {error}")),
             });
@@ -260,6 +309,7 @@ pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go(context: &Cont
             store.put(format!("k/stay/{:03}", n % 500), "overwritten")?;
             store.put(format!("k/come/{thread}/{n}"), "v")?;
             store.delete(format!("k/come/{thread}/{}", (n + 500) % 1000))?;
+            writes.fetch_add(1, Ordering::Relaxed);
         }
         Ok(None)
     })?;

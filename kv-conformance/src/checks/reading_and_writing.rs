@@ -4,7 +4,7 @@ use kv_core::{Capability, KeyValueStoreExt, Remaining, Ttl};
 
 use super::{BYSTANDER, checks};
 use crate::context::Context;
-use crate::failure::{Outcome, expect};
+use crate::failure::{Outcome, expect, expect_eq};
 
 checks! {
     g1_an_absent_key_reads_as_none [G1];
@@ -12,6 +12,7 @@ checks! {
     p1_what_was_written_is_read [P1];
     p1_the_last_write_is_read [P1];
     p1_many_entries_are_all_there [P1 K3];
+    p1_a_hundred_large_entries_are_all_there [P1 V1];
     p1_a_second_handle_sees_what_is_written_and_deleted [P1 D1];
     p1_contains_follows_writes_and_deletes [P1 D1] needs Contains;
     p2_overwriting_without_a_lifetime_clears_the_old_one [P2 T1] needs Lifetimes;
@@ -62,6 +63,23 @@ pub fn p1_many_entries_are_all_there(context: &Context<'_>) -> Outcome {
     }
     for n in 0..1000 {
         expect(format_args!("get of entry {n} of 1000"), store.get(format!("k{n}")), Some(format!("v{n}").into()))?;
+    }
+    Ok(())
+}
+
+/// Writes a hundred values of 40 000 bytes, or as many as the store takes, before it reads the first. A store that keeps only so many
+/// bytes, and drops what is old without being asked, fails here.
+pub fn p1_a_hundred_large_entries_are_all_there(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let size = context.size(40_000);
+    let value = |n: u8| vec![n; size];
+    for n in 0..100 {
+        store.put(format!("k{n}"), value(n))?;
+    }
+    for n in 0..100 {
+        let got = store.get(format!("k{n}"))?;
+        let what = format!("whether get gives value {n} of 100, of {size} bytes each");
+        expect_eq(what, got.is_some_and(|got| got == value(n)), true)?;
     }
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use kv_core::{Bytes, Error, KeyValueStoreExt};
+use kv_core::{Bytes, Error, KeyValueStore, KeyValueStoreExt};
 
-use super::{OldEntry, checks};
+use super::{OldEntry, checks, listed};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error};
 use crate::property::values;
@@ -16,6 +17,9 @@ checks! {
     s1_opening_an_absent_key_is_not_found [S1];
     s2_all_that_a_reader_gives_is_stored [S2 V1];
     s2_a_failing_reader_stores_nothing [S2 E1 E2];
+    s2_a_failing_reader_leaves_no_key_behind [S2 L1] needs Listing;
+    s2_a_reader_may_use_the_store [S2 P1];
+    s2_a_reader_that_panics_harms_nothing [S2 E4];
     s3_a_value_is_written_to_a_writer [S3 V1 E1];
     s4_files_go_in_and_out [S4 V1];
     s4_what_cannot_be_written_or_read_leaves_everything_as_it_was [S4 E1];
@@ -141,7 +145,7 @@ pub fn s2_all_that_a_reader_gives_is_stored(context: &Context<'_>) -> Outcome {
 pub fn s2_a_failing_reader_stores_nothing(context: &Context<'_>) -> Outcome {
     let store = context.store();
     let old = OldEntry::put(context, "k")?;
-    for size in [0, 1, context.size(3000)] {
+    for size in [0, 1, context.size(3000), context.size(200_000)] {
         let given = values::patterned(size);
         for key in ["k", "absent"] {
             let reader = Reluctant { rest: &given, reads: 0, fails: true };
@@ -159,6 +163,83 @@ pub fn s2_a_failing_reader_stores_nothing(context: &Context<'_>) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Stores from readers that fail after few and after many bytes, and lists: only what was there before may come.
+pub fn s2_a_failing_reader_leaves_no_key_behind(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put("k", "old")?;
+    for size in [1, context.size(200_000)] {
+        let given = values::patterned(size);
+        for key in ["k", "absent"] {
+            let reader = Reluctant { rest: &given, reads: 0, fails: true };
+            expect_error(format_args!("put_from({key:?})"), store.put_from(key, reader), "Io", is_io)?;
+            let what = format!("keys(\"\") after put_from({key:?}) of a reader that fails after {size} bytes");
+            expect(what, listed(context, ""), vec!["k".to_owned()])?;
+        }
+    }
+    Ok(())
+}
+
+/// A reader that reads from the store and writes to it before it gives a byte.
+struct Curious<'a> {
+    store: &'a dyn KeyValueStore,
+    left: u8,
+}
+
+impl Read for Curious<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some((place, left)) = buffer.first_mut().zip(self.left.checked_sub(1)) else { return Ok(0) };
+        self.left = left;
+        let seen = self.store.get("k").map_err(io::Error::other)?;
+        self.store.put("seen", seen.unwrap_or_default()).map_err(io::Error::other)?;
+        *place = b'0' + left;
+        Ok(1)
+    }
+}
+
+/// Stores from readers that use the store themselves: one of another value, one of the same, one that reads and writes as it goes.
+/// A store that holds a lock while the caller's code runs hangs here.
+pub fn s2_a_reader_may_use_the_store(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let value = values::patterned(context.size(20_000));
+    store.put("from", &value)?;
+    for to in ["to", "from"] {
+        let what = format!("put_from({to:?}) of what open(\"from\") gives");
+        expect(&what, store.put_from(to, store.open("from")?), ())?;
+        expect(format_args!("get after {what}"), store.get(to), Some(value.clone().into()))?;
+    }
+    store.put("k", "old")?;
+    let curious = Curious { store, left: 3 };
+    expect("put_from of a reader that uses the store", store.put_from("k", curious), ())?;
+    expect("get after that", store.get("k"), Some("210".into()))?;
+    expect("get of what the reader wrote, which is what was there before", store.get("seen"), Some("old".into()))
+}
+
+/// A reader that panics, without the message that a panic prints.
+struct Panicking;
+
+impl Read for Panicking {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        resume_unwind(Box::new("the reader's own panic"))
+    }
+}
+
+/// Stores from readers that panic, as the caller's code may: nothing may be stored, and the store has to work afterwards.
+pub fn s2_a_reader_that_panics_harms_nothing(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let old = OldEntry::put(context, "k")?;
+    for key in ["k", "absent"] {
+        let put = || store.put_from(key, b"a part".chain(Panicking));
+        let stored = matches!(catch_unwind(AssertUnwindSafe(put)), Ok(Ok(())));
+        expect_eq("whether put_from of a reader that panics says that it stored", stored, false)?;
+        old.expect_unchanged(context, "after put_from of a reader that panics")?;
+        expect("get of an absent key after put_from of a reader that panics", store.get("absent"), None)?;
+    }
+    store.put("k", "new")?;
+    expect("get after put after all this", store.get("k"), Some("new".into()))?;
+    expect("put_from after all this", store.put_from("k", &b"newer"[..]), ())?;
+    expect("get after that", store.get("k"), Some("newer".into()))
 }
 
 /// A writer that takes some bytes and then fails.

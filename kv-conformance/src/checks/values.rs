@@ -15,6 +15,7 @@ use crate::property::{self, values};
 checks! {
     v1_any_bytes_come_back_through_every_way_of_reading [V1 P1 S1 S3 S4 B1];
     v1_what_looks_like_protocol_is_a_value_like_any_other [V1];
+    v1_text_comes_back_byte_for_byte [V1];
     v1_values_of_every_size_come_back [V1];
     v1_random_values_come_back_whatever_the_way_in [V1 S2 B2];
     v2_a_buffer_that_changes_after_the_write_changes_nothing [V2];
@@ -27,7 +28,7 @@ checks! {
 const LARGEST_TRIED: u64 = 64 << 20;
 
 /// Writes a value in one of the ways there are, where nothing is.
-fn write(store: &dyn KeyValueStore, way: &str, key: &str, value: &[u8]) -> Outcome {
+pub(super) fn write(store: &dyn KeyValueStore, way: &str, key: &str, value: &[u8]) -> Outcome {
     match way {
         "put" => store.put(key, value)?,
         "put_many" => store.put_many([(key, value)])?,
@@ -38,7 +39,7 @@ fn write(store: &dyn KeyValueStore, way: &str, key: &str, value: &[u8]) -> Outco
 }
 
 /// The ways of writing a value.
-fn ways(context: &Context<'_>) -> &'static [&'static str] {
+pub(super) fn ways(context: &Context<'_>) -> &'static [&'static str] {
     let all = &["put", "put_many", "put_from", "create"];
     if context.has(Capability::Create) { all } else { all.split_last().map_or(all, |(_create, others)| others) }
 }
@@ -61,6 +62,22 @@ fn read_back(store: &dyn KeyValueStore, key: &str, value: &[u8], what: &str) -> 
     expect_eq(format_args!("what get_file wrote of {what}"), &in_file, &value)
 }
 
+/// Stores values in each way there is, alone and together, and reads them back in each way.
+fn come_back(context: &Context<'_>, values: &[&[u8]]) -> Outcome {
+    let store = context.store();
+    for way in ways(context) {
+        for value in values {
+            write(store, way, "k", value)?;
+            read_back(store, "k", value, &format!("the value {:?}, written by {way}", Bytes::copy_from_slice(value)))?;
+            store.delete("k")?;
+        }
+    }
+    let keys = (0..values.len()).map(|at| format!("k{at}")).collect::<Vec<_>>();
+    store.put_many(keys.iter().zip(values).map(|(key, value)| (key, *value)))?;
+    let want = values.iter().map(|value| Some(Bytes::copy_from_slice(value))).collect::<Vec<_>>();
+    expect("get_many of all these values, written by one put_many", store.get_many(&keys), want)
+}
+
 /// Stores the empty value, each single byte, all 256 together in both directions, in every way of writing, and reads them back
 /// with every operation that reads. A backend that stores text, or ends values at a NUL or a line, fails here.
 pub fn v1_any_bytes_come_back_through_every_way_of_reading(context: &Context<'_>) -> Outcome {
@@ -69,13 +86,7 @@ pub fn v1_any_bytes_come_back_through_every_way_of_reading(context: &Context<'_>
     let reversed = (0..=255_u8).rev().collect::<Vec<_>>();
     let values =
         [&b""[..], b"\0", b"\n", b"\r\n", b"\xFF", b"\0\0\0", b" ", b" a ", b"a\0b", b"\xC3\x28", &all, &reversed];
-    for way in ways(context) {
-        for value in values {
-            write(store, way, "k", value)?;
-            read_back(store, "k", value, &format!("the value {:?}, written by {way}", Bytes::copy_from_slice(value)))?;
-            store.delete("k")?;
-        }
-    }
+    come_back(context, &values)?;
     for byte in 0..=255_u8 {
         let key = format!("byte-{byte}");
         store.put(&key, [byte].as_slice())?;
@@ -84,25 +95,29 @@ pub fn v1_any_bytes_come_back_through_every_way_of_reading(context: &Context<'_>
     Ok(())
 }
 
-/// Stores values that are pieces of the protocols of redis and memcached, of JSON, of numbers. A client that looks for an
-/// end in the reply instead of counting, or a store that parses values, fails here.
+/// Stores values that are pieces of the protocols of redis and memcached, in every way of writing, and reads them back with every
+/// operation that reads. A client that looks for an end in the reply instead of counting fails here.
 pub fn v1_what_looks_like_protocol_is_a_value_like_any_other(context: &Context<'_>) -> Outcome {
-    let store = context.store();
     #[rustfmt::skip]
-    let values: [&[u8]; 18] = [
+    let values: [&[u8]; 22] = [
         b"END\r\n", b"\r\nEND\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"+OK\r\n", b"-ERR no\r\n", b":1\r\n", b"_\r\n",
-        b"VA 2\r\nxx\r\n", b"HD\r\n", b"EN\r\n", b"NS\r\n", b"MN\r\n", b"VALUE k 0 5\r\n", b"null", b"0", b"{\"a\":1}",
+        b"VA 2\r\n", b"VA 2\r\nxx\r\n", b"HD\r\n", b"EN\r\n", b"NS\r\n", b"MN\r\n", b"VALUE k 0 5\r\n", b"STORED\r\n",
+        b"ERROR\r\n", b"SERVER_ERROR no\r\n", b"$3\r\nabc\r\n", b">2\r\n", b"\x81\0\0\0",
     ];
-    for (at, value) in values.iter().enumerate() {
-        store.put(format!("k{at}"), *value)?;
-    }
-    let keys = (0..values.len()).map(|at| format!("k{at}")).collect::<Vec<_>>();
-    let want = values.iter().map(|value| Some(Bytes::copy_from_slice(value))).collect::<Vec<_>>();
-    expect("get_many of values that look like protocol", store.get_many(&keys), want)?;
-    for (key, value) in keys.iter().zip(values) {
-        expect(format_args!("get({key:?})"), store.get(key), Some(Bytes::copy_from_slice(value)))?;
-    }
-    Ok(())
+    come_back(context, &values)
+}
+
+/// Stores texts that some layer would like to improve: composed and decomposed characters, ones beyond the first 65 536, a byte
+/// order mark, ends of lines, numbers, dates, JSON, base64, escapes. What was written has to come back, not what it means.
+pub fn v1_text_comes_back_byte_for_byte(context: &Context<'_>) -> Outcome {
+    #[rustfmt::skip]
+    let texts = [
+        "\u{e9}", "e\u{301}", "\u{212b}", "\u{fb01}", "\u{1f980} and what follows", "\u{feff}after the mark", "\u{2028}",
+        "\u{202e}abc", "\u{130} \u{131} \u{df}", "a\r\nb\rc\n", "a\tb", "\"quoted\"", "'quoted'", "it's", "007", "1.0", "1e3", "+1",
+        "-0", "0x10", "18446744073709551616", "true", "null", "None", "NaN", "2026-01-31T00:00:00+00:00", "{\"a\": 1.0}", "[]",
+        "aGVsbG8=", "%41+b", "\\n", "\\u0041", "\\x41", "&amp;", "=1+1", "a,b;c", "'; DROP TABLE kv; --", "0",
+    ];
+    come_back(context, &texts.map(str::as_bytes))
 }
 
 /// Stores values of 0 bytes to 1 MiB, with the powers of two and their neighbours, and of 16 MiB, as far as the store takes
@@ -168,6 +183,15 @@ fn limit(context: &Context<'_>) -> Outcome<u64> {
     }
 }
 
+/// The limit of the store, for a value that is too large and of which only the length counts: this is memory that the operating
+/// system never has to provide.
+pub(super) fn limit_of_length(context: &Context<'_>) -> Outcome<u64> {
+    match context.capabilities().largest_value() {
+        Some(limit) if limit <= 1 << 30 => Ok(limit),
+        _ => limit(context),
+    }
+}
+
 /// Stores a value as large as `capabilities()` allows, under the longest key.
 pub fn v3_a_value_of_the_largest_size_is_taken(context: &Context<'_>) -> Outcome {
     let store = context.store();
@@ -188,11 +212,7 @@ fn expect_that_it_is_there(store: &dyn KeyValueStore, key: &str, value: &[u8]) -
 /// old entry when it refuses a larger one.)
 pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays(context: &Context<'_>) -> Outcome {
     let store = context.store();
-    let limit = match context.capabilities().largest_value() {
-        // Only the length counts: this is memory that the operating system never has to provide.
-        Some(limit) if limit <= 1 << 30 => limit,
-        _ => self::limit(context)?,
-    };
+    let limit = limit_of_length(context)?;
     // Where the limit depends on the key, it is the longest key's.
     let (key, absent) = ("k".repeat(250), "a".repeat(250));
     let (bystander, unharmed) = BYSTANDER;

@@ -28,6 +28,12 @@ faults! {
     LongKeysRefused,
     /// Keys are told apart by a hash of 8 bits alone: a hash table without comparing.
     KeysHashed,
+    /// `put_many` decodes its keys: it alone goes over a URL.
+    ManyKeysDecoded,
+    /// `create` refuses keys of more than 245 bytes: it locks `key.lock`.
+    CreateRefusesLongKeys,
+    /// `create` locks by an entry at `key.lock`, and removes it.
+    CreateLocksBeside,
 
     // Values.
     /// A value ends at its first NUL: C strings.
@@ -44,6 +50,14 @@ faults! {
     ValueEndsAtEnd,
     /// A shorter value leaves the end of the longer one behind: a file is overwritten and not truncated.
     ShorterValueKeepsTail,
+    /// Text is composed: a database or a file system that normalises Unicode.
+    TextNormalised,
+    /// Text is cut at the first character of four bytes: `MySQL`'s `utf8`.
+    TextCutAtEmoji,
+    /// Text loses its byte order mark: read as `utf-8-sig`.
+    TextWithoutMark,
+    /// What looks like a number becomes one: the column of `SQLite` has numeric affinity.
+    ValueAsNumber,
     /// In `put_many` values are cut at 64 KiB: another command, with another length.
     ManyValueCutAt64K,
     /// In `get_many` values are cut at 64 KiB.
@@ -84,6 +98,12 @@ faults! {
     FirstWriteWins,
     /// Of more than 500 entries some are dropped: a cache with a bound that nobody asked for.
     EvictsAt500,
+    /// Of more than two MiB some are dropped: a cache with a bound of bytes.
+    EvictsAt2MiB,
+    /// That a key is absent is remembered, and forgotten by `put` and `create` alone.
+    AbsenceRemembered,
+    /// Values without a lifetime are cached, and forgotten by `put` and `delete` alone.
+    CacheForgetsPutsAlone,
     /// Each handle has a cache that the others do not invalidate.
     HandleCaches,
     /// `delete` is always true: it does not ask the server.
@@ -110,6 +130,10 @@ faults! {
     DeleteRace,
     /// `delete_many` looks first and removes then, with time between.
     DeleteManyRace,
+    /// `delete` hides the entry, and removes later what is there then.
+    DeleteInTwoSteps,
+    /// `put_many` reads everything, changes it and writes it back: a file of JSON.
+    ManyRewritesAll,
     /// One read of 200 gives what was there before the last write: a replica that lags.
     StaleRead,
     /// One write of 500 is lost.
@@ -136,6 +160,8 @@ faults! {
     RefusedCreateSetsTtl,
     /// A refused `create` writes its value.
     RefusedCreateSetsValue,
+    /// `create` with a refused lifetime over an entry says true.
+    RefusedCreateSaysTrue,
     /// `create` ignores its lifetime.
     CreateIgnoresTtl,
     /// `create` with a zero lifetime is for ever.
@@ -176,6 +202,10 @@ faults! {
     LongTtlRefused,
     /// Seconds are kept in 32 bits.
     TtlWraps,
+    /// Milliseconds are kept in 32 bits.
+    TtlMillisecondsWrap,
+    /// A timer for each lifetime removes the key when it ends, whatever is there by then: `setTimeout`.
+    TimerNotCancelled,
     /// The addition of a long lifetime panics.
     HugeTtlPanics,
     /// An entry goes a millisecond early.
@@ -269,6 +299,14 @@ faults! {
     ExpiredCopied,
     /// `rename` brings an expired entry back.
     ExpiredRenamed,
+    /// `put_many` over an expired entry keeps its end: `ON CONFLICT DO UPDATE SET value`.
+    ManyOverExpiredStays,
+    /// `copy` over an expired entry keeps its end.
+    CopyOverExpiredStays,
+    /// A read that comes across an expired entry removes the key, whatever is there by then.
+    SweepRemovesNew,
+    /// `touch` asks whether the entry is live, and sets the lifetime later, if it still is.
+    TouchOfExpiring,
 
     // `ttl` and `touch`.
     /// `ttl` of an absent key is for ever: redis says -2, and -1 for one without a lifetime.
@@ -305,6 +343,8 @@ faults! {
     PrefixIgnoresCase,
     /// A prefix matches anywhere in a key.
     PrefixAnywhere,
+    /// A prefix is a range that ends with `prefix~`, as if nothing came after it.
+    PrefixUpToTilde,
     /// A prefix that is longer than any key is an error.
     LongPrefixFails,
     /// A prefix of more than 200 bytes finds nothing: the name space took the others.
@@ -319,6 +359,8 @@ faults! {
     ListEndsAt1000,
     /// Pages are counted by offset: what is written or removed meanwhile shifts them.
     PagesByOffset,
+    /// The next page begins after the last key of this one, and if that is gone there is none.
+    ListEndsAtRemoved,
     /// A deleted key is listed: a stale index.
     DeletedListed,
     /// Removing with `delete_many` is forgotten by the index.
@@ -343,8 +385,10 @@ faults! {
     PartsHoldLock,
     /// All listings share one cursor.
     SharedCursor,
-    /// A listing that is dropped early leaves its cursor open, and of these there are ten.
+    /// A listing that is dropped early leaves its cursor open, and of these there are a hundred.
     CursorsLeak,
+    /// The same of `prefixes` alone.
+    PartCursorsLeak,
     /// Keys of another store are listed.
     ForeignListed,
     /// Keys of another store are in `prefixes`.
@@ -371,10 +415,14 @@ faults! {
     GetManyWithoutDuplicates,
     /// `get_many` leaves out absent keys: memcached's reply.
     GetManyWithoutAbsent,
+    /// `get_many` takes chunks of 500 in the order in which they are answered, the second one first.
+    GetManyChunksSwapped,
     /// `get_many` answers 65 536 keys, and `None` for the rest.
     GetManyCutAt65536,
     /// `put_many`: of duplicates the first wins.
     ManyFirstWins,
+    /// `put_many` writes the entries without a lifetime first: `MSET`, then `SET PX` one by one.
+    ManyGroupsByTtl,
     /// `put_many` leaves alone what is there: `MSETNX`.
     ManySkipsExisting,
     /// `put_many` replaces everything: `PUT` of the collection.
@@ -393,6 +441,8 @@ faults! {
     DeleteManyOneAnswer,
     /// `delete_many` of duplicates is true for each: it looks first and removes then.
     DeleteManyDuplicatesTrue,
+    /// The same of duplicates that are a hundred keys apart: in different chunks.
+    DeleteManyFarDuplicatesTrue,
     /// `delete_many` answers in the order of the keys.
     DeleteManySorted,
     /// `delete_many` removes 65 536 keys and forgets the rest.
@@ -441,6 +491,16 @@ faults! {
     StreamInterrupted,
     /// `put_from` stores what came before the reader failed.
     StreamStoresPart,
+    /// `put_from` keeps what came before the reader failed at `key.part`.
+    StreamLeavesPart,
+    /// `put_from` stores 64 KiB as soon as it has them.
+    StreamFlushesPieces,
+    /// `put_from` holds the lock while it reads. (Who needs it gets `Unavailable` here.)
+    StreamHoldsLock,
+    /// After a reader has panicked in `put_from`, the lock is poisoned and nothing works.
+    StreamPoisons,
+    /// A reader holds the lock until it is dropped.
+    ReaderHoldsLock,
     /// `put_from` removes the old entry before it reads: `open(path, "w")`.
     StreamDeletesFirst,
     /// `put_from` with a failing reader takes the old entry's lifetime away.

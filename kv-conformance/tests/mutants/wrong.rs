@@ -1,10 +1,12 @@
 //! A store that is right but for one fault.
 
 mod copying;
+mod creating;
 mod listing;
 mod mangling;
 mod reading;
 mod removing;
+mod streaming;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,10 +58,29 @@ struct State {
     last: BTreeMap<KeyBuf, Option<Bytes>>,
     reply: Option<Bytes>,
     last_read: Bytes,
-    /// The threads that hold the lock with a listing.
-    listing: Vec<ThreadId>,
+    /// The threads that hold the lock, with a listing or a reader.
+    holding: Vec<ThreadId>,
+    /// A reader has panicked while the lock was held.
+    poisoned: bool,
+    /// When which key is removed, whatever is there.
+    timers: Vec<(Duration, KeyBuf)>,
     cursors: usize,
     cursor: Option<std::vec::IntoIter<KeyBuf>>,
+}
+
+/// A lock that a thread holds.
+struct Held {
+    state: Arc<Mutex<State>>,
+    thread: ThreadId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        if let Some(at) = state.holding.iter().position(|thread| *thread == self.thread) {
+            state.holding.remove(at);
+        }
+    }
 }
 
 /// How something is written.
@@ -120,12 +141,29 @@ impl Wrong {
         }
     }
 
-    /// Refuses where the fault makes everything wait for ever.
+    /// Refuses where the fault makes everything wait for ever, or fail.
     fn pass(&self) -> Result<()> {
-        if self.state().listing.contains(&thread::current().id()) {
-            return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for a listing's lock")));
+        let mut state = self.state();
+        if state.holding.contains(&thread::current().id()) {
+            return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for a lock")));
+        }
+        if state.poisoned {
+            return Err(Error::Backend(Failure::new(NAME, "the lock is poisoned")));
+        }
+        let now = self.inner.now();
+        let due = state.timers.extract_if(.., |(end, _)| *end <= now).collect::<Vec<_>>();
+        drop(state);
+        for (_, key) in due {
+            self.inner.lock().remove(&own(&key));
         }
         Ok(())
+    }
+
+    /// Holds the lock for this thread until what is given back is dropped.
+    fn hold(&self) -> Held {
+        let thread = thread::current().id();
+        self.state().holding.push(thread);
+        Held { state: Arc::clone(&self.state), thread }
     }
 
     /// The key that is used in place of another.
@@ -255,6 +293,7 @@ impl KeyValueStore for Wrong {
 
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let keys = self.keys(&entries.iter().map(|entry| entry.key).collect::<Vec<_>>())?;
+        let keys = self.mangle_keys_of_many(keys);
         self.put_many(
             keys.iter().zip(entries).map(|(key, entry)| Entry::new(key.as_key(), entry.value, entry.ttl)).collect(),
         )

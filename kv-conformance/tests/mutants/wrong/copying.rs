@@ -25,6 +25,7 @@ impl Wrong {
         if self.is(Fault::CopyDoesNotReplace) && target.is_some() {
             return Ok(());
         }
+        let over_expired = self.expired(to);
         self.remove_first(to)?;
         self.inner.copy_entry(from, to)?;
         let default = self.inner.config.default_ttl.map(|ttl| self.inner.now() + ttl);
@@ -43,6 +44,11 @@ impl Wrong {
             Fault::CopyKeepsTargetTtl => {
                 if let Some(target) = target {
                     self.change(to, |stored| stored.end = target.end);
+                }
+            }
+            Fault::CopyOverExpiredStays => {
+                if let Some(expired) = over_expired {
+                    self.change(to, |stored| stored.end = expired.end);
                 }
             }
             Fault::CopyIsLink => {

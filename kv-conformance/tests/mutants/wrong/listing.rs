@@ -1,15 +1,12 @@
 //! Listing wrongly: `keys`, `prefixes`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::thread;
 
 use kv_core::{Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Result};
 
-use super::{State, Wrong};
+use super::Wrong;
 use crate::faults::Fault;
-use crate::right::{NAME, OWN, PAGE, lock, own, part};
+use crate::right::{NAME, OWN, PAGE, own, part};
 
 /// Shows a listing as what a backend returns.
 fn keys<'a>(keys: impl IntoIterator<Item = KeyBuf, IntoIter: Send + 'a>) -> Keys<'a> {
@@ -46,6 +43,10 @@ impl Wrong {
             Fault::PrefixIsPattern => self.all_that(|key| matches_pattern(&format!("{pattern}*"), key)),
             Fault::PrefixIsLike => self.all_that(|key| like(&format!("{pattern}%"), key)),
             Fault::PrefixIgnoresCase => self.all_that(|key| key.to_lowercase().starts_with(&pattern.to_lowercase())),
+            Fault::PrefixUpToTilde => {
+                let last = format!("{pattern}~");
+                self.all_that(|key| pattern <= key && key <= last.as_str())
+            }
             Fault::PrefixAnywhere => self.all_that(|key| key.contains(pattern)),
             Fault::LongPrefixFails if prefix.len() > 250 => {
                 Err(Error::Backend(Failure::new(NAME, "the server refused the prefix")))
@@ -74,17 +75,13 @@ impl Wrong {
                 self.state().cursor = Some(self.all(prefix)?.into_iter());
                 Ok(keys(std::iter::from_fn(|| self.state().cursor.as_mut()?.next())))
             }
-            Fault::CursorsLeak => {
-                self.state().cursors += 1;
-                if self.state().cursors > 10 {
-                    return Err(Error::Unavailable(Failure::new(NAME, "too many open cursors")));
-                }
-                let all = self.all(prefix)?.into_iter();
-                let end = std::iter::from_fn(|| {
-                    self.state().cursors -= 1;
-                    None
-                });
-                Ok(keys(all.chain(end)))
+            Fault::CursorsLeak => self.leaking(self.all(prefix)?),
+            Fault::ListEndsAtRemoved => {
+                let mut last: Option<KeyBuf> = None;
+                Ok(keys(self.all(prefix)?.into_iter().enumerate().map_while(move |(n, key)| {
+                    let gone = last.replace(key.clone()).is_some_and(|last| !self.inner.exists_whole(last.as_key()));
+                    (n % PAGE != 0 || !gone).then_some(key)
+                })))
             }
             Fault::ListExtends => {
                 let all = self.all(prefix)?;
@@ -149,12 +146,23 @@ impl Wrong {
 
     /// A listing that holds a lock until it is dropped.
     fn holding(&self, all: Vec<KeyBuf>) -> Keys<'_> {
-        let thread = thread::current().id();
-        self.state().listing.push(thread);
-        let held = Held { state: Arc::clone(&self.state), thread };
+        let held = self.hold();
         keys(all.into_iter().inspect(move |_| {
             let _ = &held;
         }))
+    }
+
+    /// A listing with a cursor that is closed at its end alone.
+    fn leaking(&self, all: Vec<KeyBuf>) -> Result<Keys<'_>> {
+        self.state().cursors += 1;
+        if self.state().cursors > 100 {
+            return Err(Error::Unavailable(Failure::new(NAME, "too many open cursors")));
+        }
+        let end = std::iter::from_fn(|| {
+            self.state().cursors -= 1;
+            None
+        });
+        Ok(keys(all.into_iter().chain(end)))
     }
 
     pub(super) fn list_parts(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
@@ -168,6 +176,9 @@ impl Wrong {
         let all = match self.fault {
             Fault::PartsHoldLock => {
                 return Ok(self.holding(self.inner.list_prefixes(delimiter, prefix)?.collect::<Result<_>>()?));
+            }
+            Fault::PartCursorsLeak => {
+                return self.leaking(self.inner.list_prefixes(delimiter, prefix)?.collect::<Result<_>>()?);
             }
             Fault::ForeignInParts => self.foreign_too(prefix)?,
             Fault::ExpiredPart => self.expired_too(prefix),
@@ -213,21 +224,6 @@ impl Wrong {
         let map = self.inner.lock();
         let names = map.keys().filter(|name| name.starts_with(&prefix));
         names.filter_map(|name| KeyBuf::new(name.strip_prefix(OWN)?).ok()).collect()
-    }
-}
-
-/// A lock that a listing holds.
-struct Held {
-    state: Arc<Mutex<State>>,
-    thread: thread::ThreadId,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        if let Some(at) = state.listing.iter().position(|thread| *thread == self.thread) {
-            state.listing.remove(at);
-        }
     }
 }
 

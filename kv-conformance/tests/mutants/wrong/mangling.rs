@@ -28,6 +28,15 @@ impl Wrong {
         KeyBuf::new(mangled).unwrap_or_else(|_| key.into())
     }
 
+    pub(super) fn mangle_keys_of_many(&self, mut keys: Vec<KeyBuf>) -> Vec<KeyBuf> {
+        if self.is(Fault::ManyKeysDecoded) {
+            for key in &mut keys {
+                *key = KeyBuf::new(percent_decoded(key)).unwrap_or_else(|_| key.clone());
+            }
+        }
+        keys
+    }
+
     pub(super) fn mangle_value(&self, way: Way, key: Key<'_>, value: Bytes) -> Bytes {
         let limit = self.inner.config.largest_value.and_then(|limit| usize::try_from(limit).ok());
         let cut = |value: &Bytes, at: usize| value.slice(..at.min(value.len()));
@@ -45,6 +54,9 @@ impl Wrong {
                 cut(&value, CUT)
             }
             (Fault::ValueEndsAtEnd, _) => cut(&value, until(b"END\r\n").unwrap_or(value.len())),
+            (Fault::TextNormalised | Fault::TextCutAtEmoji | Fault::TextWithoutMark | Fault::ValueAsNumber, _) => {
+                std::str::from_utf8(&value).map_or(value.clone(), |text| self.mangle_text(text).into())
+            }
             (Fault::ShorterValueKeepsTail, _) => match self.raw(key) {
                 Some(old) if old.value.len() > value.len() => {
                     [&value[..], old.value.get(value.len()..).unwrap_or_default()].concat().into()
@@ -55,6 +67,16 @@ impl Wrong {
                 limit.map_or(value.clone(), |limit| cut(&value, limit))
             }
             _ => value,
+        }
+    }
+
+    fn mangle_text(&self, text: &str) -> String {
+        let number = || text.parse::<f64>().ok().filter(|number| number.is_finite());
+        match self.fault {
+            Fault::TextNormalised => text.replace("e\u{301}", "\u{e9}").replace('\u{212b}', "\u{c5}"),
+            Fault::TextCutAtEmoji => text.chars().take_while(|c| c.len_utf8() < 4).collect(),
+            Fault::TextWithoutMark => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+            _ => number().map_or(text.to_owned(), |number| number.to_string()),
         }
     }
 
@@ -114,6 +136,11 @@ impl Wrong {
             (Fault::ThirtyDays, _) | (Fault::ThirtyDaysInStream, Way::Stream) if long => Duration::ZERO,
             (Fault::TtlCapped, _) => lifetime.min(365 * DAY),
             (Fault::TtlWraps, _) => Duration::new(lifetime.as_secs() & 0x7FFF_FFFF, lifetime.subsec_nanos()),
+            (Fault::TtlMillisecondsWrap, _) => {
+                let milliseconds =
+                    Duration::from_millis(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX) >> 32 << 32);
+                lifetime.saturating_sub(milliseconds)
+            }
             (Fault::GoesEarly, _) => lifetime.saturating_sub(Duration::from_millis(1)),
             (Fault::GoesLate, _) if !lifetime.is_zero() => lifetime + Duration::from_secs(1),
             (Fault::ManyIgnoresTtl, Way::Many)

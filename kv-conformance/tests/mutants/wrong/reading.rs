@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Capability, Error, Key, KeyValueStore, Remaining, Result, ValueReader};
 
-use super::Wrong;
+use super::{Held, Wrong, pause};
 use crate::faults::Fault;
-use crate::right::{NAME, Right};
+use crate::right::{NAME, Right, own};
 
 impl Wrong {
     pub(super) fn get(&self, key: Key<'_>) -> Result<Option<Bytes>> {
@@ -24,6 +24,27 @@ impl Wrong {
                 value
             }
             Fault::HandleCaches => self.state().cache.entry(key.into()).or_insert(value).clone(),
+            Fault::AbsenceRemembered => {
+                let mut state = self.state();
+                let known = state.cache.contains_key(key.as_str());
+                if value.is_none() {
+                    state.cache.insert(key.into(), None);
+                }
+                value.filter(|_| !known)
+            }
+            Fault::CacheForgetsPutsAlone => {
+                let cached = self.state().cache.get(key.as_str()).cloned().flatten();
+                let forever = self.raw(key).is_some_and(|stored| stored.end.is_none());
+                if cached.is_none() && value.is_some() && forever {
+                    self.state().cache.insert(key.into(), value.clone());
+                }
+                cached.or(value)
+            }
+            Fault::SweepRemovesNew if self.expired(key).is_some() => {
+                pause();
+                self.inner.lock().remove(&own(&key));
+                None
+            }
             Fault::ReplyOfAnother => {
                 self.state().reply = value;
                 thread::yield_now();
@@ -92,7 +113,13 @@ impl Wrong {
             }
             Fault::GetManyWithoutAbsent => values.retain(Option::is_some),
             Fault::GetManyCutAt65536 => values.iter_mut().skip(1 << 16).for_each(|value| *value = None),
-            Fault::EmptyValueIsAbsent | Fault::HandleCaches | Fault::CopyIsLink | Fault::StaleRead => {
+            Fault::GetManyChunksSwapped if values.len() > 1000 => values.get_mut(..1000).unwrap().rotate_left(500),
+            Fault::EmptyValueIsAbsent
+            | Fault::HandleCaches
+            | Fault::AbsenceRemembered
+            | Fault::CacheForgetsPutsAlone
+            | Fault::CopyIsLink
+            | Fault::StaleRead => {
                 values = keys.iter().map(|&key| self.get(key)).collect::<Result<_>>()?;
             }
             _ => {}
@@ -164,6 +191,9 @@ impl Wrong {
                 let live = Live { store: Arc::new(self.inner.clone()), key: key.into(), at: 0 };
                 ValueReader::new(live)
             }),
+            Fault::ReaderHoldsLock => {
+                value.map(|value| ValueReader::new(Holding { reader: Cursor::new(value), _held: self.hold() }))
+            }
             Fault::ReaderSeeksWrong => value.map(|value| ValueReader::new(SeeksWrong(Cursor::new(value)))),
             _ => value.map(ValueReader::from),
         })
@@ -200,6 +230,24 @@ impl Seek for Live {
         let at = cursor.seek(to)?;
         self.at = usize::try_from(at).map_err(io::Error::other)?;
         Ok(at)
+    }
+}
+
+/// A reader that holds the lock.
+struct Holding {
+    reader: Cursor<Bytes>,
+    _held: Held,
+}
+
+impl Read for Holding {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl Seek for Holding {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(to)
     }
 }
 

@@ -29,6 +29,12 @@ impl Wrong {
                 });
                 return Ok(there);
             }
+            Fault::DeleteInTwoSteps if there => {
+                let removed = self.inner.remove(key)?;
+                pause();
+                self.inner.remove(key)?;
+                return Ok(removed);
+            }
             Fault::DeleteByPrefix => {
                 let name = own(&key);
                 self.inner.lock().retain(|other, _| *other == name || !other.starts_with(&name));
@@ -57,7 +63,9 @@ impl Wrong {
     /// Keeps what the faults need to know of a removal.
     fn forget(&self, key: Key<'_>, there: bool, many: bool) {
         let mut state = self.state();
-        state.cache.remove(key.as_str());
+        if !(self.is(Fault::CacheForgetsPutsAlone) && many) {
+            state.cache.remove(key.as_str());
+        }
         state.links.remove(key.as_str());
         let kept = match self.fault {
             Fault::DeletedListed | Fault::Tombstones | Fault::ContainsDeleted => !many,
@@ -94,6 +102,14 @@ impl Wrong {
         Ok(match self.fault {
             Fault::DeleteManyOneAnswer => vec![removed.contains(&true); removed.len()],
             Fault::DeleteManyDuplicatesTrue => there,
+            Fault::DeleteManyFarDuplicatesTrue => {
+                let chunks = keys.chunks(100).zip(there.chunks(100));
+                let answers = chunks.flat_map(|(keys, there)| {
+                    let mut first = BTreeSet::new();
+                    keys.iter().zip(there).map(move |(key, there)| first.insert(*key) && *there)
+                });
+                answers.collect()
+            }
             Fault::DeleteManySorted => {
                 let mut sorted = keys.iter().zip(removed).collect::<Vec<_>>();
                 sorted.sort_by_key(|(key, _)| **key);

@@ -1,14 +1,13 @@
-//! Writing wrongly: `put`, `put_many`, `put_from`, `create`, `touch`.
+//! Writing wrongly: `put`, `put_many`, `touch`.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::time::Duration;
 
 use kv_core::{Bytes, Capability, Entry, Error, Failure, Key, KeyValueStore, Result, Ttl};
 
 use super::{Way, Wrong, between, pause};
 use crate::faults::Fault;
-use crate::right::{NAME, OWN, Right, Stored, own, read_all};
+use crate::right::{NAME, OWN, Right, Stored, own};
 
 /// What is longer takes time to write, where the fault is about that.
 const SLOW: usize = 1000;
@@ -22,12 +21,19 @@ impl Wrong {
         }
         let zero = ttl == Ttl::After(Duration::ZERO);
         let old = self.inner.live(&self.inner.lock(), &key).cloned();
+        let over_expired = self.expired(key);
         self.remember(way, key, ttl, old.as_ref());
         match self.fault {
             Fault::FirstWriteWins if old.is_some() => return Ok(()),
             Fault::Tombstones if self.state().deleted.contains(key.as_str()) => return Ok(()),
             Fault::LostWrite if self.state().writes.is_multiple_of(500) => return Ok(()),
             Fault::ZeroTtlKeepsOld if zero => return Ok(()),
+            Fault::EvictsAt2MiB => {
+                let mut map = self.inner.lock();
+                while map.values().map(|stored| stored.value.len()).sum::<usize>() > 2 << 20 {
+                    map.pop_first();
+                }
+            }
             Fault::EvictsAt500 => {
                 let mut map = self.inner.lock();
                 if map.len() >= 500 {
@@ -66,6 +72,9 @@ impl Wrong {
         if let Some(old) = old.filter(|_| keeps) {
             self.change(key, |stored| stored.end = old.end);
         }
+        if let Some(expired) = over_expired.filter(|_| self.is(Fault::ManyOverExpiredStays) && way == Way::Many) {
+            self.change(key, |stored| stored.end = expired.end);
+        }
         Ok(())
     }
 
@@ -84,7 +93,7 @@ impl Wrong {
     }
 
     /// Keeps what the faults need to know of a write.
-    fn remember(&self, way: Way, key: Key<'_>, ttl: Ttl, old: Option<&Stored>) {
+    pub(super) fn remember(&self, way: Way, key: Key<'_>, ttl: Ttl, old: Option<&Stored>) {
         let mut state = self.state();
         state.writes += 1;
         if self.is(Fault::StaleRead) {
@@ -112,14 +121,22 @@ impl Wrong {
         } else {
             state.index.remove(key.as_str());
         }
-        if self.is(Fault::HandleCaches) {
-            // Only reads fill the cache. What is written is forgotten by this handle alone.
+        // Only reads fill the cache. What is written is forgotten by this handle alone.
+        let forgets = match self.fault {
+            Fault::AbsenceRemembered => matches!(way, Way::One | Way::Create),
+            Fault::CacheForgetsPutsAlone => way == Way::One,
+            _ => true,
+        };
+        if forgets {
             state.cache.remove(key.as_str());
+        }
+        if let (Fault::TimerNotCancelled, Ttl::After(ttl)) = (self.fault, ttl) {
+            state.timers.push((self.inner.now().saturating_add(ttl), key.into()));
         }
     }
 
     /// Whether this can be written.
-    fn check(&self, key: Key<'_>, size: usize, ttl: Ttl) -> Result<()> {
+    pub(super) fn check(&self, key: Key<'_>, size: usize, ttl: Ttl) -> Result<()> {
         let limit = self.inner.config.largest_value.unwrap_or(u64::MAX);
         let longest = Duration::from_secs(365 * 24 * 60 * 60);
         match (self.fault, ttl) {
@@ -141,7 +158,7 @@ impl Wrong {
     }
 
     /// Refuses a write, or not.
-    fn refuse(&self, key: Key<'_>, value: &Bytes, error: Error) -> Result<()> {
+    pub(super) fn refuse(&self, key: Key<'_>, value: &Bytes, error: Error) -> Result<()> {
         let forever = |value: &Bytes| {
             Right::insert(&mut self.inner.lock(), key, value.clone(), None);
         };
@@ -199,6 +216,7 @@ impl Wrong {
                 let mut seen = BTreeSet::new();
                 entries.retain(|entry| seen.insert(entry.key));
             }
+            Fault::ManyGroupsByTtl => entries.sort_by_key(|entry| matches!(entry.ttl, Ttl::After(_))),
             Fault::ManySkipsExisting => {
                 entries.retain(|entry| self.inner.read(entry.key).is_ok_and(|old| old.is_none()));
             }
@@ -207,7 +225,11 @@ impl Wrong {
             Fault::ManyCutAt65536 => entries.truncate(1 << 16),
             _ => {}
         }
-        let keys = entries.iter().map(|entry| own(&entry.key)).collect::<Vec<_>>();
+        let keys = entries.iter().map(|entry| own(&entry.key)).collect::<BTreeSet<_>>();
+        let all = self.is(Fault::ManyRewritesAll).then(|| self.inner.lock().clone());
+        if all.is_some() {
+            pause();
+        }
         for entry in entries {
             let written = self.put(Way::Many, entry.key, entry.value.into_bytes(), entry.ttl);
             match self.fault {
@@ -223,102 +245,17 @@ impl Wrong {
                 _ => written?,
             }
         }
+        if let Some(mut all) = all {
+            let mut map = self.inner.lock();
+            for key in keys {
+                match map.remove(&key) {
+                    Some(stored) => all.insert(key, stored),
+                    None => all.remove(&key),
+                };
+            }
+            *map = all;
+        }
         Ok(())
-    }
-
-    pub(super) fn put_from(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
-        let limit = self.inner.config.largest_value;
-        if self.is(Fault::StreamDeletesFirst) {
-            self.inner.remove(key)?;
-        }
-        let mut piece = vec![0; 8192];
-        let mut reader = Interruptible { reader, interrupted: self.is(Fault::StreamInterrupted), given: Vec::new() };
-        let value = if self.is(Fault::StreamReadsOnce) {
-            let count = reader.read(&mut piece).unwrap_or_default();
-            Ok(piece.into_iter().take(count).collect())
-        } else {
-            read_all(limit, key, &mut reader)
-        };
-        let value = value.or_else(|error| {
-            match self.fault {
-                Fault::StreamStoresPart => self.put(Way::Stream, key, reader.given.into(), ttl)?,
-                Fault::StreamFailureClearsTtl => self.change(key, |stored| stored.end = None),
-                _ => {}
-            }
-            Err(match (self.fault, error) {
-                (Fault::StreamLosesCause, Error::Io { .. }) => {
-                    Error::io(key, "reading the value to be stored", std::io::Error::other("it failed"))
-                }
-                (Fault::ErrorRepeatsCause, Error::Io { source, .. }) => {
-                    Error::io(key, format!("reading the value to be stored: {source}, so it"), source)
-                }
-                (_, error) => error,
-            })
-        })?;
-        self.put(Way::Stream, key, value.into(), ttl)
-    }
-
-    pub(super) fn create(&self, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<bool> {
-        let over = || self.whole().write(key, value.clone().into(), Ttl::Forever).map(|()| true);
-        if let Some(result) = self.opted_out(Capability::Create, over) {
-            return result;
-        }
-        if self.is(Fault::ClaimsCreate) {
-            return Err(Error::unsupported(NAME, Capability::Create));
-        }
-        let value = self.mangle_value(Way::Create, key, value);
-        let mut mangled = self.mangle_ttl(Way::Create, key, ttl);
-        if self.is(Fault::CreateTtlIgnoredWithout) {
-            mangled = Ttl::Forever;
-        }
-        if let Err(error) = self.check(key, value.len(), mangled) {
-            if let (Fault::CreateErrorShowsValue, Error::InvalidTtl { ttl, longest, .. }) = (self.fault, &error) {
-                let shown = format!("{NAME}, of {}", String::from_utf8_lossy(&value));
-                return Err(Error::invalid_ttl(&shown, key, *ttl, *longest));
-            }
-            if self.is(Fault::RefusedCreateStores) {
-                self.inner.write_if_absent(key, value.into(), Ttl::Forever)?;
-                return Err(error);
-            }
-            return self.refuse(key, &value, error).map(|()| true);
-        }
-        self.create_checked(key, value, mangled)
-    }
-
-    fn create_checked(&self, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<bool> {
-        let absent = self.get(key)?.is_none();
-        match self.fault {
-            Fault::CreateStoresNothing => return Ok(absent),
-            Fault::EmptyValueIsAbsent | Fault::CreateRace if absent => {
-                pause();
-                self.inner.write(key, value.into(), ttl)?;
-                return Ok(true);
-            }
-            Fault::CreateOverExpiredRace if self.expired(key).is_some() => {
-                pause();
-                self.inner.write(key, value.into(), ttl)?;
-                return Ok(true);
-            }
-            Fault::ExpiredBlocksCreate if self.raw(key).is_some() => return Ok(false),
-            Fault::Tombstones if self.state().deleted.contains(key.as_str()) => return Ok(false),
-            Fault::CreateZeroDeletes if ttl == Ttl::After(Duration::ZERO) => {
-                self.inner.remove(key)?;
-                return Ok(absent);
-            }
-            _ => {}
-        }
-        let created = self.inner.write_if_absent(key, value.clone().into(), ttl)?;
-        if created {
-            self.remember(Way::Create, key, ttl, None);
-        }
-        match self.fault {
-            Fault::RefusedCreateSetsTtl if !created => {
-                self.inner.set_expiry(key, ttl)?;
-            }
-            Fault::RefusedCreateSetsValue if !created => self.change(key, |stored| stored.value = value),
-            _ => {}
-        }
-        Ok(created)
     }
 
     pub(super) fn touch(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
@@ -353,6 +290,12 @@ impl Wrong {
                 self.inner.write(key, old.value.into(), ttl)?;
                 return Ok(true);
             }
+            Fault::TouchOfExpiring => {
+                let Some(_) = old else { return Ok(false) };
+                pause();
+                self.inner.set_expiry(key, ttl)?;
+                return Ok(true);
+            }
             Fault::TouchForeverIgnored if ttl == Ttl::Forever => return Ok(old.is_some()),
             Fault::ExpiredTouched if self.expired(key).is_some() => {
                 self.change(key, |stored| stored.end = None);
@@ -374,27 +317,5 @@ impl Wrong {
             self.change(key, |stored| stored.value.truncate(4096));
         }
         Ok(touched || self.is(Fault::TouchAlwaysTrue))
-    }
-}
-
-/// A reader that remembers what it has given, and may take an interruption for a failure.
-struct Interruptible<'a> {
-    reader: &'a mut dyn Read,
-    interrupted: bool,
-    given: Vec<u8>,
-}
-
-impl Read for Interruptible<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self.reader.read(buffer) {
-            Ok(count) => {
-                self.given.extend(buffer.iter().take(count));
-                Ok(count)
-            }
-            Err(error) if self.interrupted && error.kind() == std::io::ErrorKind::Interrupted => {
-                Err(std::io::Error::other("interrupted"))
-            }
-            Err(error) => Err(error),
-        }
     }
 }
