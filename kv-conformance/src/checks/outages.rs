@@ -26,9 +26,9 @@ use crate::proxy::{Behaviour, Cut, Direction};
 use crate::rig::{Rig, expect_undisturbed, in_fixtures_of_their_own, in_lanes, judge_undisturbed};
 
 checks! { faults:
-    n2_whatever_the_network_does_nobody_gets_another_one_s_reply [N1 N2 N5 N6 P1 E1 E4 E5];
-    n6_nothing_is_lost_over_outages_of_the_network_under_load [N1 N2 N5 N6 P1 E1 E4 E5];
-    n6_nothing_is_lost_over_outages_of_the_server_under_load [N1 N2 N5 N6 P1 E1 E4 E5];
+    n2_whatever_the_network_does_nobody_gets_another_one_s_reply [N2 N1 N5 N6 P1 E1 E4 E5];
+    n6_nothing_is_lost_over_outages_of_the_network_under_load [N6 N1 N2 N5 P1 E1 E4 E5];
+    n6_nothing_is_lost_over_outages_of_the_server_under_load [N6 N1 N2 N5 P1 E1 E4 E5];
 }
 
 /// One step of a random sequence.
