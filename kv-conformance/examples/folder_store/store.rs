@@ -1,0 +1,199 @@
+//! A home-grown store, whole: each entry is a file in a folder. It keeps the contract without an opt-out.
+//!
+//! - A file is named `=` and its key, with a space in place of each `/`: no two keys share a name, if the file system tells capital
+//!   letters from small ones, and the longest has 251 bytes of the 255 that are allowed. Other files are not the store's.
+//! - It begins with the time at which the entry ends, in nanoseconds since 1970 by the computer's clock: 8 bytes, little endian.
+//!   The value follows. An expired entry keeps its file until its key is written or removed, or a listing comes by.
+//! - No file is ever changed: a new one is written, synced, and renamed over the old one, and then the folder is synced. The files
+//!   of a batch are synced by `syncfs`, on Linux: with all that the file system has still to write for others, too.
+//! - Changes, a batch as one, wait for a lock (`flock`) that other processes respect. So do listings while they gather the keys,
+//!   all in memory: tmpfs hides files that are replaced while it is read. No other reader waits.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyBuf, KeyValueStore, Prefix, Remaining, Result, Ttl, Value};
+
+/// The end of an entry that has none. Ends are told as the time since 1970.
+const NEVER: Duration = Duration::from_nanos(u64::MAX);
+/// The longest lifetime, a hundred years: until 2454 it ends before that.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A store of files in a folder.
+#[derive(Debug)]
+pub(crate) struct FolderStore {
+    folder: PathBuf,
+    default_ttl: Option<Duration>,
+}
+
+impl FolderStore {
+    /// The store in a folder, which has to be there. Any number may be open on the same one.
+    pub(crate) fn open(folder: impl AsRef<Path>, default_ttl: Option<Duration>) -> io::Result<Self> {
+        Ok(Self { folder: folder.as_ref().canonicalize()?, default_ttl })
+    }
+
+    fn failure(&self, what: &str, key: Option<Key<'_>>, cause: io::Error) -> Failure {
+        let failure = Failure::new(self.name(), format!("{what} failed")).caused_by(cause);
+        if let Some(key) = key { failure.at(key) } else { failure }
+    }
+
+    /// Does what leaves everything in place, if it fails.
+    fn attempt<T>(&self, what: &str, key: Option<Key<'_>>, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+        act().map_err(|cause| Error::Backend(self.failure(what, key, cause)))
+    }
+
+    /// The lock, which ends with the file. That is opened anew for each, so that threads wait for each other, too.
+    fn lock(&self, key: Option<Key<'_>>) -> Result<File> {
+        let folder = self.attempt("opening the folder", key, || File::open(&self.folder))?;
+        let lock = || rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive);
+        self.attempt("locking the folder", key, || Ok(rustix::io::retry_on_intr(lock)?)).map(|()| folder)
+    }
+
+    /// Changes which files are in place, under the lock, and brings that to the disk. If it fails, nobody knows what was done.
+    fn change<T>(&self, what: &str, key: Option<Key<'_>>, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+        let folder = self.lock(key)?;
+        let done = act().and_then(|done| folder.sync_all().map(|()| done));
+        done.map_err(|cause| Error::Backend(self.failure(what, key, cause).with_unknown_outcome()))
+    }
+
+    fn path(&self, key: Key<'_>) -> PathBuf {
+        self.folder.join(format!("={}", key.replace('/', " ")))
+    }
+
+    /// When an entry ends that is given this lifetime now. A zero lifetime has ended whatever the clock says.
+    fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
+        match ttl.or_default(self.default_ttl) {
+            None => Ok(NEVER),
+            Some(Duration::ZERO) => Ok(Duration::ZERO),
+            Some(ttl) if ttl > LONGEST => Err(Error::invalid_ttl(self.name(), key, ttl, LONGEST)),
+            Some(ttl) => Ok(now().saturating_add(ttl)),
+        }
+    }
+
+    /// When a live entry ends, and its file, of which the value is still to be read.
+    fn live(&self, key: Key<'_>) -> io::Result<Option<(Duration, File)>> {
+        let mut file = match File::open(self.path(key)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut end = [0; 8];
+        file.read_exact(&mut end)?;
+        let end = Duration::from_nanos(u64::from_le_bytes(end));
+        Ok((now() < end).then_some((end, file)))
+    }
+
+    /// A file that is not in place yet, and vanishes unless it is put there.
+    fn new_file(&self, end: Duration, mut value: impl Read, sync: bool) -> io::Result<tempfile::TempPath> {
+        let mut file = tempfile::Builder::new().prefix("new-").tempfile_in(&self.folder)?;
+        file.write_all(&u64::try_from(end.as_nanos()).unwrap_or(u64::MAX).to_le_bytes())?;
+        io::copy(&mut value, file.as_file_mut())?;
+        sync.then(|| file.as_file().sync_all()).transpose()?;
+        Ok(file.into_temp_path())
+    }
+
+    /// Writes a live entry anew, to another key or with another end. Whether there was one.
+    fn put_again(&self, from: Key<'_>, to: Key<'_>, new_end: Option<Duration>) -> Result<bool> {
+        self.change("writing anew", Some(from), || {
+            let Some((end, value)) = self.live(from)? else { return Ok(false) };
+            Ok(self.new_file(new_end.unwrap_or(end), value, true)?.persist(self.path(to)).map(|()| true)?)
+        })
+    }
+
+    /// Removes an entry, or only an expired one. Whether it was live.
+    fn unlink(&self, key: Key<'_>, live_too: bool) -> io::Result<bool> {
+        let (live, file) = (self.live(key)?.is_some(), self.path(key));
+        let unwanted = file.try_exists()? && (live_too || !live);
+        if unwanted { fs::remove_file(file).map(|()| live) } else { Ok(live) }
+    }
+}
+
+impl KeyValueStore for FolderStore {
+    fn name(&self) -> &str {
+        self.folder.to_str().unwrap_or("a folder")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::builder().longest_ttl(LONGEST).build()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        let Some((_, mut file)) = self.attempt("reading", Some(key), || self.live(key))? else { return Ok(None) };
+        let mut value = Vec::new();
+        self.attempt("reading", Some(key), || file.read_to_end(&mut value))?;
+        Ok(Some(value.into()))
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        let new = |end| self.attempt("writing", Some(key), || self.new_file(end, value.as_bytes(), true));
+        let file = self.end(key, ttl).and_then(new)?;
+        self.change("writing", Some(key), || Ok(file.persist(self.path(key))?))
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        let end = self.end(key, ttl)?;
+        self.change("creating", Some(key), || match self.live(key)? {
+            None => Ok(self.new_file(end, value.as_bytes(), true)?.persist(self.path(key)).map(|()| true)?),
+            Some(_) => Ok(false),
+        })
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        self.change("removing", Some(key), || self.unlink(key, true))
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        let (now, live) = (now(), self.attempt("reading", Some(key), || self.live(key))?);
+        Ok(live.map(|(end, _)| if end == NEVER { Remaining::Forever } else { Remaining::For(end.saturating_sub(now)) }))
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        self.put_again(key, key, Some(self.end(key, ttl)?))
+    }
+
+    fn list(&self, prefix: Prefix<'_>) -> Result<kv_core::Keys<'_>> {
+        let read = || fs::read_dir(&self.folder)?.collect::<io::Result<Vec<_>>>();
+        let files = self.lock(None).and_then(|_lock| self.attempt("listing", None, read))?;
+        let files = files.iter().filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()));
+        let key = |name: &str| KeyBuf::new(name.strip_prefix('=')?.replace(' ', "/")).ok();
+        let keys = files.filter_map(|file| key(file.file_name().to_str()?)).filter(|key| key.starts_with(&*prefix));
+        let live = |key: KeyBuf| {
+            let sweep = || self.change("removing", Some(key.as_key()), || self.unlink(key.as_key(), false));
+            Ok((self.expiry(key.as_key())?.is_some() || sweep()?).then_some(key))
+        };
+        Ok(kv_core::Keys::new(keys.collect::<Vec<_>>().into_iter().filter_map(move |key| live(key).transpose())))
+    }
+
+    #[cfg(target_os = "linux")] // Elsewhere the default does, one after the other.
+    fn write_many(&self, entries: Vec<kv_core::Entry<'_>>) -> Result<()> {
+        let mut files = Vec::with_capacity(entries.len());
+        for kv_core::Entry { key, value, ttl, .. } in &entries {
+            let end = self.end(*key, *ttl)?;
+            let new_file = || Ok((self.new_file(end, value.as_bytes(), false)?, self.path(*key)));
+            files.push(self.attempt("writing", Some(*key), new_file)?);
+        }
+        self.attempt("syncing", None, || Ok(rustix::fs::syncfs(File::open(&self.folder)?)?))?;
+        self.change("writing", None, || files.into_iter().try_for_each(|(file, path)| Ok(file.persist(path)?)))
+    }
+
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        self.change("removing", None, || keys.iter().map(|&key| self.unlink(key, true)).collect())
+    }
+
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        if self.put_again(from, to, None)? { Ok(()) } else { Err(Error::not_found(self.name(), from)) }
+    }
+
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.change("renaming", Some(from), || match self.live(from)? {
+            Some(_) => fs::rename(self.path(from), self.path(to)).map(Ok),
+            None => Ok(Err(Error::not_found(self.name(), from))),
+        })?
+    }
+}
+
+/// The computer's time, since 1970.
+fn now() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
+}

@@ -1,0 +1,37 @@
+//! The store of the example, a folder of files, keeps the whole contract, in real time and without an opt-out.
+
+use std::process::ExitCode;
+
+#[cfg(unix)]
+#[path = "../examples/folder_store/store.rs"]
+mod store;
+
+#[cfg(unix)]
+fn main() -> ExitCode {
+    use kv_conformance::{BoxError, Fixture, Suite};
+    use std::time::Duration;
+    use store::FolderStore;
+
+    fn fixture(default_ttl: Option<Duration>) -> Result<Fixture, BoxError> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().to_owned();
+        let open = || FolderStore::open(&path, default_ttl);
+        let (store, second) = (open()?, open()?);
+        let plant = move || {
+            // Names that are not keys, what is no file, and files of programs that have their own in the same folder.
+            for name in ["=", "=grün", "README", "new-1234", ".DS_Store"] {
+                std::fs::write(path.join(name), "not a value")?;
+            }
+            std::fs::create_dir_all(path.join("=folder/=k"))?;
+            Ok(())
+        };
+        Ok(Fixture::new(store).second_handle(second).foreign_data(plant).guard(folder))
+    }
+
+    Suite::new("folder", || fixture(None)).with_default_ttl(|ttl| fixture(Some(ttl))).main()
+}
+
+#[cfg(not(unix))]
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
