@@ -35,6 +35,13 @@ impl NotPassed {
     }
 }
 
+impl NotPassed {
+    /// The store panicked, or the fixture did. Where, the panic itself has told on the standard error.
+    pub(crate) fn failed_in_a_panic(panic: &str) -> Self {
+        Self::Failed(format!("the store, or the fixture, panicked\nexpected: no panic (E4)\ngot:      {panic}"))
+    }
+}
+
 impl From<Error> for NotPassed {
     #[track_caller]
     fn from(error: Error) -> Self {

@@ -18,6 +18,7 @@ mod rig;
 pub mod server;
 mod suite;
 mod time;
+mod trace;
 
 pub use context::Context;
 pub use failure::{NotPassed, Outcome};

@@ -295,6 +295,7 @@ impl<'a> Model<'a> {
         if listed.len() < got.len() || !listed.is_superset(&must) || !listed.is_subset(&may) {
             let perhaps = may.difference(&must).collect::<Vec<_>>();
             let perhaps = if perhaps.is_empty() { String::new() } else { format!(", and perhaps {perhaps:?}") };
+            let got = got.iter().map(KeyBuf::as_str).collect::<Vec<_>>();
             return wrong(step, &format!("{must:?}, each once{perhaps}"), &got);
         }
         Ok(())

@@ -19,9 +19,13 @@ use crate::failure::{NotPassed, Outcome};
 use crate::fixture::{BoxError, Fixture};
 use crate::history::Weakness;
 use crate::report::{self, CheckResult, Package, Report, StoreInfo, Verdict};
+use crate::trace;
 
 /// How often a check in real time is repeated, with longer lifetimes, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
+
+/// How many clauses are quoted in full in the message of a failure; of more, only the first is.
+const FEW: usize = 3;
 
 /// How many checks run at a time unless `--test-threads` says otherwise: they mostly wait for lifetimes to end.
 const THREADS: usize = 24;
@@ -157,12 +161,12 @@ impl Suite {
     }
 
     pub(crate) fn open(&self) -> Outcome<Fixture> {
-        Ok((self.open)()?)
+        Ok(trace::follow((self.open)()?))
     }
 
     pub(crate) fn open_with_default_ttl(&self, ttl: Duration) -> Outcome<Fixture> {
         match &self.open_with_default_ttl {
-            Some(open) => Ok(open(ttl)?),
+            Some(open) => Ok(trace::follow(open(ttl)?)),
             None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
         }
     }
@@ -200,6 +204,7 @@ impl Suite {
         let mut last =
             "the machine was too slow to tell early from late, although the lifetimes were made longer".to_owned();
         for patience in 0..=REPEATS {
+            trace::forget();
             let run = || {
                 let fixture = if check.has_faults { self.open_with_faults()? } else { self.open()? };
                 let outcome = (check.run)(&Context::new(self, &fixture, patience, seed));
@@ -209,7 +214,8 @@ impl Suite {
                 outcome
             };
             let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-                Err(NotPassed::Failed(format!("the store, or the fixture, panicked: {}", panic_message(&*panic))))
+                let panic = panic_message(&*panic);
+                Err(NotPassed::failed_in_a_panic(panic))
             });
             match outcome {
                 Ok(()) => return Verdict::Passed,
@@ -256,17 +262,17 @@ impl Suite {
 
     /// A finding, with the clauses that it breaks and how to see it again.
     fn explain(&self, check: &Check, message: &str) -> String {
-        let clauses = match check.clauses {
-            few @ ([_] | [_, _] | [_, _, _]) => few
-                .iter()
-                .map(|clause| format!("clause {}\n", checks::clause_text(clause)))
-                .collect::<Vec<_>>()
-                .concat(),
-            // Then the message names the clause.
-            _ => String::new(),
-        };
+        // The property of all operations names the clauses itself.
+        let clauses = if message.contains("\nclauses: ") { &[] } else { check.clauses };
+        let (in_full, in_short) = clauses.split_at(if clauses.len() > FEW { 1 } else { clauses.len() });
+        let quoted = in_full.iter().map(|clause| format!("\nclause {}", checks::clause_text(clause)));
+        let quoted = quoted.collect::<Vec<_>>().concat();
+        let others = if in_short.is_empty() { String::new() } else { format!("\nand clauses {}", in_short.join(", ")) };
+        // What properties found is a sequence or an input already, and the last operations are those of a simpler one.
+        let traced = !check.has_faults && !message.contains("\nsimplest: ");
+        let sequence = if traced { trace::sequence() } else { String::new() };
         let (what, suite, name) = (check.what(), &self.name, check.name());
-        format!("{what}\n{clauses}{message}\nagain:    {} -- --exact {suite}::{name}", command())
+        format!("{what}{quoted}{others}\n{message}{sequence}\nagain:    {} -- --exact {suite}::{name}", command())
     }
 
     /// The checks as tests, whose results are kept in `found` too.

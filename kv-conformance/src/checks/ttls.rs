@@ -30,7 +30,7 @@ pub(crate) fn expect_remaining(context: &Context<'_>, what: &str, key: &str, end
         Some(Remaining::Forever) => false,
         None => after >= end.earliest,
     };
-    expect_that(format_args!("ttl({key:?}) {what}"), holds, &format!("For({least:?} to {most:?})"), got)
+    expect_that(format_args!("ttl({key:?}) {what}"), holds, &format!("Some(For({least:?} to {most:?}))"), got)
 }
 
 /// Reads lifetimes: of an absent key, of an entry without one, of entries with one at several moments. What is left has to

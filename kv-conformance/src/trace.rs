@@ -1,0 +1,267 @@
+//! What a check did with a store last, for the message of its failure: the sequence that shows it.
+//!
+//! Each thread notes what it does itself, so that no thread waits for another and races stay as they are.
+#![deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would hide the store's own")]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt::{self, Debug};
+use std::io::Read;
+use std::mem;
+
+use kv_core::{
+    Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+};
+
+use crate::failure::kind_of;
+use crate::fixture::Fixture;
+
+/// How many operations are remembered, and how many of them are shown.
+const REMEMBERED: usize = 64;
+const SHOWN: usize = 8;
+
+/// How many characters of anything are shown.
+const CUT: usize = 40;
+
+thread_local! {
+    static LAST: RefCell<VecDeque<Done>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// An operation. One without keys concerns all of them.
+struct Done {
+    keys: Vec<String>,
+    text: String,
+}
+
+/// A store whose operations are noted.
+struct Traced {
+    inner: Box<dyn KeyValueStore>,
+    /// What stands before its operations.
+    name: &'static str,
+}
+
+/// Forgets what this thread has done.
+pub(crate) fn forget() {
+    LAST.with_borrow_mut(VecDeque::clear);
+}
+
+/// From now on notes what is done with the stores of a fixture.
+pub(crate) fn follow(mut fixture: Fixture) -> Fixture {
+    fixture.store = Box::new(Traced { inner: fixture.store, name: "" });
+    fixture.second_handle = fixture
+        .second_handle
+        .map(|inner| -> Box<dyn KeyValueStore> { Box::new(Traced { inner, name: "second handle: " }) });
+    fixture
+}
+
+/// The last operations of this thread, a line each, of those that concern the keys of the last one, or what was copied there.
+pub(crate) fn sequence() -> String {
+    let done = LAST.with_borrow_mut(mem::take);
+    let mut keys = done.back().map(|last| last.keys.clone()).unwrap_or_default();
+    let mut shown = Vec::new();
+    for Done { keys: of, text } in done.into_iter().rev() {
+        if keys.is_empty() || of.is_empty() || of.iter().any(|key| keys.contains(key)) {
+            shown.push(format!("\n  {text}"));
+            if !keys.is_empty() && of.len() == 2 {
+                keys.extend(of);
+            }
+        }
+    }
+    if shown.is_empty() {
+        return String::new();
+    }
+    shown.truncate(SHOWN);
+    shown.reverse();
+    format!("\nthe last of what was done:{}", shown.concat())
+}
+
+fn cut(shown: &str) -> String {
+    match shown.char_indices().nth(CUT) {
+        Some((end, _)) => format!("{}… ({} bytes)", shown.get(..end).unwrap_or_default(), shown.len()),
+        None => shown.to_owned(),
+    }
+}
+
+fn keys(keys: &[Key<'_>]) -> String {
+    let shown = keys.iter().take(4).map(|key| cut(&format!("{:?}", key.as_str()))).collect::<Vec<_>>().join(", ");
+    if keys.len() > 4 { format!("{shown}, … {} keys", keys.len()) } else { shown }
+}
+
+fn value(value: &[u8]) -> String {
+    let shown = value.get(..CUT).unwrap_or(value).escape_ascii();
+    let rest = if value.len() > CUT { format!("… ({} bytes)", value.len()) } else { String::new() };
+    format!("\"{shown}\"{rest}")
+}
+
+impl Traced {
+    /// Notes an operation and what came of it, and hands that back.
+    fn note<T>(
+        &self,
+        of: &[Key<'_>],
+        operation: impl FnOnce() -> String,
+        result: Result<T>,
+        came: impl FnOnce(&T) -> String,
+    ) -> Result<T> {
+        let came = match &result {
+            Ok(got) => came(got),
+            Err(error) => format!("Err({})", kind_of(error)),
+        };
+        let text = format!("{}{} -> {came}", self.name, operation());
+        let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
+        LAST.with_borrow_mut(|last| {
+            if last.len() == REMEMBERED {
+                last.pop_front();
+            }
+            last.push_back(Done { keys, text });
+        });
+        result
+    }
+}
+
+fn debug<T: Debug>(got: &T) -> String {
+    format!("{got:?}")
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "it is what came, as of the other operations")]
+fn done((): &()) -> String {
+    "done".into()
+}
+
+fn found(got: Option<&Bytes>) -> String {
+    got.map_or_else(|| "None".into(), |got| format!("Some({})", value(got)))
+}
+
+/// What came of a batch, the beginning of it.
+fn several<T>(got: &[T], shown: impl Fn(&T) -> String) -> String {
+    let end = if got.len() > 4 { format!(", … {} in all", got.len()) } else { String::new() };
+    format!("[{}{end}]", got.iter().take(4).map(shown).collect::<Vec<_>>().join(", "))
+}
+
+impl KeyValueStore for Traced {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.note(&[key], || format!("get({})", keys(&[key])), self.inner.read(key), |got| found(got.as_ref()))
+    }
+
+    fn write(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<()> {
+        let shown = value(new.as_bytes());
+        self.note(&[key], || format!("put({}, {shown}, {ttl:?})", keys(&[key])), self.inner.write(key, new, ttl), done)
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<bool> {
+        let operation = format!("create({}, {}, {ttl:?})", keys(&[key]), value(new.as_bytes()));
+        self.note(&[key], || operation, self.inner.write_if_absent(key, new, ttl), debug)
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        self.note(&[key], || format!("delete({})", keys(&[key])), self.inner.remove(key), debug)
+    }
+
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        self.note(&[key], || format!("contains({})", keys(&[key])), self.inner.exists(key), debug)
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        self.note(&[key], || format!("ttl({})", keys(&[key])), self.inner.expiry(key), debug)
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let result = self.inner.set_expiry(key, ttl);
+        self.note(&[key], || format!("touch({}, {ttl:?})", keys(&[key])), result, debug)
+    }
+
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        self.note(&[], || format!("keys({:?})", cut(&prefix)), self.inner.list(prefix), |_| "…".into())
+    }
+
+    fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        let operation = || format!("prefixes({}, {:?})", keys(&[delimiter]), cut(&prefix));
+        self.note(&[], operation, self.inner.list_prefixes(delimiter, prefix), |_| "…".into())
+    }
+
+    fn read_many(&self, of: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        self.note(
+            of,
+            || format!("get_many([{}])", keys(of)),
+            self.inner.read_many(of),
+            |got| several(got, |got| found(got.as_ref())),
+        )
+    }
+
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        let of = entries.iter().map(|entry| entry.key).collect::<Vec<_>>();
+        self.note(&of, || format!("put_many([{}], …)", keys(&of)), self.inner.write_many(entries), done)
+    }
+
+    fn remove_many(&self, of: &[Key<'_>]) -> Result<Vec<bool>> {
+        self.note(
+            of,
+            || format!("delete_many([{}])", keys(of)),
+            self.inner.remove_many(of),
+            |got| several(got, bool::to_string),
+        )
+    }
+
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        let of = [from, to];
+        self.note(&of, || format!("copy({})", keys(&of)), self.inner.copy_entry(from, to), done)
+    }
+
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        let of = [from, to];
+        self.note(&of, || format!("rename({})", keys(&of)), self.inner.rename_entry(from, to), done)
+    }
+
+    fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
+        let came = |got: &Option<ValueReader>| if got.is_some() { "a stream" } else { "None" }.to_owned();
+        self.note(&[key], || format!("open({})", keys(&[key])), self.inner.read_stream(key), came)
+    }
+
+    fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        let result: Result<(), Error> = self.inner.write_stream(key, reader, ttl);
+        self.note(&[key], || format!("put_from({}, a stream, {ttl:?})", keys(&[key])), result, done)
+    }
+}
+
+/// That of the store alone: checks look into it.
+impl Debug for Traced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_core::KeyValueStoreExt;
+    use kv_memory::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn the_sequence_is_what_led_to_the_last_operation() {
+        forget();
+        let fixture = follow(Fixture::new(MemoryStore::new()));
+        let store = &*fixture.store;
+        store.put("a", vec![0; 100]).unwrap();
+        store.put("b", "not of interest").unwrap();
+        store.copy("a", "c").unwrap();
+        store.get_many(["x", "c", "y", "z", "c"]).unwrap();
+        store.open("absent").unwrap_err();
+        store.delete("c").unwrap();
+        let shown = sequence();
+        let lines = shown.lines().skip(1).collect::<Vec<_>>();
+        assert_eq!(lines.len(), 4, "{shown}");
+        assert!(lines[0].starts_with("  put(\"a\", \"\\x00\\x00") && lines[0].contains("(100 bytes)"), "{shown}");
+        assert_eq!(lines[1], "  copy(\"a\", \"c\") -> done");
+        assert!(lines[2].ends_with(", … 5 in all]"), "{shown}");
+        assert_eq!(lines[3], "  delete(\"c\") -> true");
+        assert_eq!(sequence(), "");
+    }
+}
