@@ -256,7 +256,7 @@ mod tests {
         store.open("absent").unwrap_err();
         store.delete("c").unwrap();
         let shown = sequence();
-        let lines = shown.lines().skip(1).collect::<Vec<_>>();
+        let lines = shown.lines().skip(2).collect::<Vec<_>>();
         assert_eq!(lines.len(), 4, "{shown}");
         assert!(lines[0].starts_with("  put(\"a\", \"\\x00\\x00") && lines[0].contains("(100 bytes)"), "{shown}");
         assert_eq!(lines[1], "  copy(\"a\", \"c\") -> done");
