@@ -20,6 +20,7 @@ mod support;
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,7 @@ use kv_memcache::{
 };
 
 use kv_conformance::proxy::{Behaviour, Proxy};
+use kv_conformance::{Fixture, Suite, Weakness};
 use support::{Connection, Memcached, PATIENCE, chain, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);

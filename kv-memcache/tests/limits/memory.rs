@@ -144,3 +144,35 @@ fn what_a_server_has_dropped_from_its_disk_is_absent() {
     assert!(server.stat("miss_from_extstore") > 0);
     assert!(many.iter().any(Option::is_none));
 }
+
+/// Three servers that lose all that they have, again and again, while the suite's histories are recorded: as a store whose entries may
+/// be evicted it is right, and as one that keeps them it is not.
+#[test]
+fn the_histories_of_servers_that_lose_entries_are_those_of_a_store_that_may_evict() {
+    let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
+    let urls: Vec<_> = servers.iter().map(Memcached::url).collect();
+    let suite = || {
+        let urls = urls.clone();
+        let store = move || MemcacheStore::builder().servers(&urls).contains(true).response_timeout(PATIENCE).connect();
+        Suite::new("losing", move || Ok(Fixture::new(store()?).second_handle(store()?)))
+    };
+    let is_over = AtomicBool::new(false);
+    let [kept, may_evict] = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut raw: Vec<_> = servers.iter().map(Memcached::connection).collect();
+            while !is_over.load(Relaxed) {
+                thread::sleep(Duration::from_millis(2));
+                for server in &mut raw {
+                    assert_eq!(server.ask(b"flush_all\r\n").unwrap(), "OK");
+                }
+            }
+        });
+        let reason = "everything is flushed every 2 ms";
+        let reports =
+            [suite(), suite().weaker(Weakness::MayEvict, reason)].map(|suite| suite.run_matching("p1_histories"));
+        is_over.store(true, Relaxed);
+        reports
+    });
+    assert_eq!((may_evict.results.len(), may_evict.passed()), (2, true), "{may_evict}");
+    assert!(!kept.passed(), "{kept}");
+}
