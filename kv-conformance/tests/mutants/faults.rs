@@ -94,6 +94,8 @@ faults! {
     ContainsByPrefix,
     /// Reading an entry removes it: a queue.
     ReadConsumes,
+    /// The second read of a key in a row gives nothing: the buffer with the reply was handed out.
+    SecondReadEmpty,
     /// What is there is not overwritten: `SETNX`, `add`.
     FirstWriteWins,
     /// Of more than 500 entries some are dropped: a cache with a bound that nobody asked for.

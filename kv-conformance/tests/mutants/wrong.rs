@@ -56,6 +56,8 @@ struct State {
     dead_deleted: u64,
     /// What the last read of a key gave, by key.
     last: BTreeMap<KeyBuf, Option<Bytes>>,
+    /// The last key that was read, and how many writes there had been.
+    last_get: Option<(KeyBuf, u64)>,
     reply: Option<Bytes>,
     last_read: Bytes,
     /// The threads that hold the lock, with a listing or a reader.

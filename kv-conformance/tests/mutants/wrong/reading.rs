@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use kv_core::{Bytes, Capability, Error, Key, KeyValueStore, Remaining, Result, ValueReader};
+use kv_core::{Bytes, Capability, Error, Key, KeyBuf, KeyValueStore, Remaining, Result, ValueReader};
 
 use super::{Held, Wrong, pause};
 use crate::faults::Fault;
@@ -22,6 +22,13 @@ impl Wrong {
             Fault::ReadConsumes => {
                 self.inner.remove(key)?;
                 value
+            }
+            Fault::SecondReadEmpty => {
+                let mut state = self.state();
+                let read = Some((KeyBuf::from(key), state.writes));
+                let again = state.last_get == read;
+                state.last_get = read;
+                value.filter(|_| !again)
             }
             Fault::HandleCaches => self.state().cache.entry(key.into()).or_insert(value).clone(),
             Fault::AbsenceRemembered => {
@@ -203,7 +210,7 @@ impl Wrong {
 /// A reader that asks the store for each piece.
 struct Live {
     store: Arc<Right>,
-    key: kv_core::KeyBuf,
+    key: KeyBuf,
     at: usize,
 }
 
