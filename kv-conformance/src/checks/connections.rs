@@ -18,6 +18,7 @@ checks! { faults:
     n1_a_server_that_never_says_anything_is_an_error_within_the_limit [N1 E1 E5];
     n1_waiting_for_the_pool_ends_within_the_limit [N1 N6 E1 E5];
     n4_a_connection_that_was_closed_while_idle_is_not_written_to [N4 N5];
+    n5_a_read_is_tried_once_more_on_a_fresh_connection [N5 E1 E5];
     b4_an_empty_batch_does_no_io [B4];
     l2_a_listing_that_is_dropped_early_leaves_its_connection_usable [L2 N2] needs Listing;
     l3_a_listing_that_is_cut_ends_with_an_error [L3 N1] needs Listing;
@@ -86,6 +87,40 @@ pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to(context: &Co
             expect_undisturbed(what, || (act.run)(rig.store, &case), (act.answer)(&case))?;
         }
         Ok(())
+    })
+}
+
+/// How long it takes at most until the other side of a connection of this machine knows that it was closed.
+const NOTICED: Duration = Duration::from_millis(50);
+
+/// Fills the pool and cuts its connections: a read has to work at once, as it is tried once more on a fresh connection, not on another one
+/// of the pool. Then cuts two connections in place of the reply to a read: it has to say that the store is unavailable, and never
+/// that there is nothing.
+pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection(context: &Context<'_>) -> Outcome {
+    // A part of the key, which is in the request.
+    let acts = Act::all(context).into_iter().filter(|act| !act.writes && act.keys.contains(&"k")).collect::<Vec<_>>();
+    Rig::new(context.fixture())?;
+    in_fixtures_of_their_own(context, &acts, |context, rig, act| {
+        let case = Case::new(context, rig.fresh_prefix());
+        case.prepare(rig.direct)?;
+        // So that none of them is done before the others begin.
+        rig.proxy.set(Behaviour::Delay(rig.limit / 20));
+        in_lanes(&[(); 8], |()| expect_undisturbed("get", || rig.store.get("absent"), None))?;
+        rig.heal()?;
+        rig.proxy.cut_now(Cut::Reset)?;
+        thread::sleep(NOTICED);
+        let what = format!("{} after all connections were cut", act.name);
+        expect_undisturbed(what, || (act.run)(rig.store, &case), (act.answer)(&case))?;
+        rig.proxy.set(Behaviour::CutAnswer { cut: Cut::Reset, to: "/k", times: 2 });
+        let what = format!("{} whose connection is cut twice in place of the reply", act.name);
+        match rig.within(1, &what, || (act.run)(rig.store, &case))?.0 {
+            Ok(answer) => {
+                return Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {answer:?}")));
+            }
+            Err(error) => check_transient(&what, &error, rig.store.name(), &[&case.key("k")])?,
+        }
+        rig.heal()?;
+        rig.works_again(format_args!("after {what}"))
     })
 }
 

@@ -136,8 +136,8 @@ impl Lane<'_> {
         let case = Case::new(self.context, self.rig.fresh_prefix());
         case.prepare(self.rig.direct)?;
         let read = "get, with nothing in its way";
-        let other = case.key("other");
-        expect_undisturbed(read, || self.rig.store.get(&other).map(|value| value.is_some()), true)?;
+        let key = case.key("k");
+        expect_undisturbed(read, || self.rig.store.get(&key).map(|value| value.is_some()), true)?;
         Ok(case)
     }
 
@@ -215,7 +215,8 @@ impl Lane<'_> {
 }
 
 /// Holds the exchange of every operation at its beginning, in the middle of the request, after it, and in the middle of the reply. It has
-/// to end with a time-out within the limit, which of a write says that it may have happened. Then everything has to work.
+/// to end with a time-out within the limit, which of a write says that it may have happened. Then everything has to work, and nothing may
+/// be sent again that would undo what was written since.
 ///
 /// What a store does here that waits without a limit, or whose limit counts from each read of the socket; one that keeps a connection
 /// that timed out, or says of a write that it failed.
@@ -230,7 +231,11 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out(context: &Context<'_
             let want = Want::Fails { unknown: exchange.is_one.then_some(true) };
             lane.judge(&case, &fault, Kind::Timeout, want)?;
             lane.rig.heal_without_what_was_held()?;
+            let (key, newer) = (case.key("k"), "written after it had failed");
+            lane.rig.direct.put(&key, newer)?;
             lane.rig.works_again(format_args!("after {} {fault}", lane.act.name))?;
+            let what = format!("what is there later, after {} {fault}: it is not sent again (N5)", lane.act.name);
+            expect(what, lane.rig.direct.get(&key), Some(newer.into()))?;
         }
         Ok(())
     })
@@ -322,19 +327,24 @@ pub fn n2_bytes_that_nobody_asked_for_are_nobody_s(context: &Context<'_>) -> Out
     })
 }
 
-/// Holds back the reply to every operation until it has timed out, and then lets it come. The next operations must not get it.
+/// Holds back the reply to every operation, or its second half, until it has timed out, and then lets it come. The next operations must
+/// not get it.
 pub fn n2_a_reply_that_is_late_is_nobody_s(context: &Context<'_>) -> Outcome {
     for_each_operation(context, |lane| {
-        let case = lane.case()?;
-        lane.rig.proxy.set(Behaviour::HoldReplies);
-        let fault = "whose reply comes after the time-out";
-        let want = Want::Fails { unknown: None };
-        lane.judge(&case, fault, Kind::Timeout, want)?;
-        lane.rig.heal()?;
-        lane.rig.works_again(format_args!("after {} {fault}", lane.act.name))?;
-        // By now it has come for certain.
-        thread::sleep(NOTICED);
-        lane.rig.works_again(format_args!("a little after {} {fault}", lane.act.name))
+        let half = lane.exchange()?.reply / 2;
+        let second_half = Behaviour::Truncate { of: Direction::Replies, bytes: half };
+        for (behaviour, what) in [(Behaviour::HoldReplies, "whose reply"), (second_half, "half of whose reply")] {
+            let case = lane.case()?;
+            lane.rig.proxy.set(behaviour);
+            let fault = format!("{what} comes after the time-out");
+            lane.judge(&case, &fault, Kind::Timeout, Want::Fails { unknown: None })?;
+            lane.rig.heal()?;
+            lane.rig.works_again(format_args!("after {} {fault}", lane.act.name))?;
+            // By now it has come for certain.
+            thread::sleep(NOTICED);
+            lane.rig.works_again(format_args!("a little after {} {fault}", lane.act.name))?;
+        }
+        Ok(())
     })
 }
 
