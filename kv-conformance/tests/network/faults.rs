@@ -1,0 +1,185 @@
+//! What can be wrong with a store behind a network: each fault is one thing, and stands for a bug that real stores have had.
+
+macro_rules! faults {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// One thing that a wrong store does wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Fault {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Fault {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+faults! {
+    // Limits.
+    /// Waits for a reply without limit; here, 8 s.
+    ReplyWithoutLimit,
+    /// The limit counts for each call that reads: bytes that drip never take too long.
+    LimitForEachRead,
+    /// Waits for the pool without limit; here, 8 s.
+    PoolWithoutLimit,
+    /// Waits for a connection without limit; here, 8 s.
+    ConnectWithoutLimit,
+    /// Takes what one call reads for the whole reply.
+    ReplyInOneRead,
+    /// A read that took too long is tried fourteen times more.
+    TimeoutsRepeated,
+
+    // Connections that should have been closed.
+    /// A connection goes back into the pool after a time-out: the late reply is the next one's.
+    ReusedAfterTimeout,
+    /// A connection goes back into the pool after half a reply.
+    ReusedAfterHalfReply,
+    /// A connection goes back into the pool after a reply that made no sense.
+    ReusedAfterNonsense,
+    /// Whether something came that nobody had asked for is not looked at.
+    ReusedWithStrayBytes,
+    /// A dead connection stays in its place and is used again.
+    NeverReconnects,
+    /// An exchange that fails takes its place in the pool with it.
+    PlacesLeak,
+
+    // Round trips.
+    /// Asks whether the server is there before each request: a pool that tests what it lends.
+    PingsFirst,
+    /// `get_many` reads one by one.
+    GetManyOneByOne,
+    /// `put_many` writes one by one.
+    PutManyOneByOne,
+    /// `delete_many` removes one by one.
+    DeleteManyOneByOne,
+    /// `create` looks first whether there is an entry.
+    CreateLooksFirst,
+    /// `put` reads back what it has written.
+    PutReadsBack,
+
+    // Connections that proved dead.
+    /// Idle connections are not looked at.
+    IdleNotLookedAt,
+    /// Whether an idle connection was closed is not looked at: a write is in doubt that need not be.
+    IdleCloseNotSeen,
+    /// A read is not tried again on a fresh connection.
+    ReadNotRepeated,
+    /// A read is tried again on another connection of the pool, which may be dead too: whether one was closed is looked at after a
+    /// second only.
+    ReadRepeatedOnPooled,
+    /// A write is sent again when its reply was lost.
+    PutRepeated,
+    /// A write is sent again when its reply did not come in time.
+    PutRepeatedAfterTimeout,
+    /// `create` is sent again when its reply was lost: it says false to who has won.
+    CreateRepeated,
+    /// `delete` is sent again when its reply was lost: it says false to who has deleted.
+    DeleteRepeated,
+    /// A write whose reply was lost is sent again later, by whoever comes next: an old value comes back over a newer one.
+    PutReplayedLater,
+    /// A server that was down is not tried again for 5 s.
+    RemembersDown,
+
+    // Panics.
+    /// Panics when a reply makes no sense.
+    PanicsOnNonsense,
+    /// Panics when the connection is closed.
+    PanicsOnClose,
+    /// Panics when nobody answers in time.
+    PanicsOnTimeout,
+    /// Panics when no connection can be made.
+    PanicsOnRefusal,
+
+    // Kinds of errors.
+    /// A write whose reply was lost is told as one that did not happen.
+    LostPutIsCertain,
+    /// A write that was not answered in time is told as one that did not happen.
+    LatePutIsCertain,
+    /// A write that was answered with nonsense is told as one that did not happen.
+    GarbledPutIsCertain,
+    /// A `create` whose reply was lost is told as one that did not happen.
+    LostCreateIsCertain,
+    /// A read whose reply was lost is told as one that may have happened.
+    ReadInDoubt,
+    /// A write for which there was no connection is told as one that may have happened.
+    RefusedPutInDoubt,
+    /// No connection is told as `Backend`, which is not transient.
+    RefusedIsBackend,
+    /// No connection is told as `Timeout`.
+    RefusedIsTimeout,
+    /// A lost connection is told as `Backend`.
+    LossIsBackend,
+    /// A lost connection is told as `Timeout`.
+    LossIsTimeout,
+    /// No answer in time is told as `Unavailable`.
+    TimeoutIsUnavailable,
+    /// No answer in time is told as `Backend`.
+    TimeoutIsBackend,
+    /// Nonsense is told as `InvalidKey`: an error that was at hand.
+    NonsenseIsInvalidKey,
+
+    // What errors tell.
+    /// An error does not name its key.
+    ErrorWithoutKey,
+    /// An error names another key.
+    ErrorOfAnotherKey,
+    /// An error names no store.
+    ErrorWithoutStore,
+    /// An error names what it comes from, which is not what the store is called.
+    ErrorOfAnotherStore,
+    /// The message repeats its cause.
+    ErrorRepeatsCause,
+
+    // Listings.
+    /// A listing that fails half-way just ends.
+    ListingEndsAtFailure,
+    /// A listing that fails half-way begins again.
+    ListingBeginsAgain,
+    /// A listing fetches everything before its first key.
+    ListingAllAtOnce,
+    /// A listing that is dropped before its end leaves its cursor open, and there are 10 at most.
+    CursorsLeak,
+
+    // What was not said by the server.
+    /// A write whose reply was lost is told as done.
+    LostPutIsDone,
+    /// A write that was not answered in time is told as done.
+    LatePutIsDone,
+    /// A write that was answered with nonsense is told as done.
+    GarbledPutIsDone,
+    /// A write to a server that is down is told as done: fire and forget.
+    RefusedPutIsDone,
+    /// A `create` whose reply was lost says false.
+    LostCreateIsFalse,
+    /// A `delete` whose reply was lost says false.
+    LostDeleteIsFalse,
+    /// `put` returns before it has sent anything.
+    PutReturnsEarly,
+    /// Half a value is returned when its reply was cut.
+    HalfValueReturned,
+    /// A read whose reply was nonsense says that there is nothing.
+    NonsenseIsAbsent,
+    /// A read whose reply was lost says that there is nothing.
+    LossIsAbsent,
+    /// A read that was not answered in time says that there is nothing: a cache that must not stop its application.
+    TimeoutIsAbsent,
+    /// A read for which there is no connection says that there is nothing.
+    RefusedIsAbsent,
+    /// In `get_many`, what could not be read is absent.
+    LossIsAbsentInMany,
+    /// A read that fails says what the last one said.
+    FailureIsCached,
+
+    // Servers.
+    /// What was acknowledged is lost when the server is killed, although it is said to be kept: it is saved now and then.
+    SavedNowAndThen,
+    /// What was acknowledged is lost when the server is stopped, although it is said to be kept.
+    NotSavedAtStop,
+}
+
+impl Fault {
+    /// Whether it is in the server: only what ends the server shows it.
+    pub(crate) fn is_of_server(self) -> bool {
+        matches!(self, Self::SavedNowAndThen | Self::NotSavedAtStop)
+    }
+}

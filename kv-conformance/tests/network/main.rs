@@ -1,0 +1,267 @@
+//! Proves that the checks of faults can fail: a right store on a server behind a network passes the whole suite, stores that are
+//! wrong in one way each are rejected, and each check of faults rejects at least one of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
+#![allow(clippy::indexing_slicing, reason = "as above")]
+
+mod client;
+mod faults;
+mod link;
+mod map;
+mod pool;
+mod server;
+mod wire;
+mod wrong;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_conformance::proxy::Proxy;
+use kv_conformance::{BoxError, Durability, Fixture, Suite, Verdict};
+use kv_core::KeyValueStore;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::client::Client;
+use crate::faults::Fault;
+use crate::pool::Limits;
+use crate::server::{Saving, Server};
+use crate::wrong::Wrong;
+
+/// How long a store behind the proxy waits: short, as the checks wait for it to pass some hundred times.
+const SHORT: Limits = Limits {
+    pool: Duration::from_millis(300),
+    connect: Duration::from_millis(700),
+    exchange: Duration::from_millis(700),
+};
+
+/// The same of a store that nothing is in the way of, so that a slow machine does not matter.
+const LONG: Duration = Duration::from_secs(10);
+
+/// The checks that take longer than all others together: a wrong store is given to them if the others find nothing.
+const SLOW: [&str; 4] = [
+    "n1_silence_at_any_point_of_an_exchange_is_a_time_out",
+    "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
+    "n6_nothing_is_lost_over_outages_of_the_network_under_load",
+    "n6_nothing_is_lost_over_outages_of_the_server_under_load",
+];
+
+/// Checks of faults that no wrong store can prove, and why.
+const OF_NO_BACKEND: [(&str, &str); 1] =
+    [("b4_an_empty_batch_does_no_io", "kv-core answers it before a backend is asked")];
+
+/// How often a wrong store may pass the checks before it counts as not found: some faults show with some random inputs, and with
+/// some orders of threads, only.
+const ROUNDS: usize = 3;
+
+/// How many wrong stores are checked at a time. Their checks mostly wait; but more would keep two cores so busy that limits pass
+/// without any fault.
+const THREADS: usize = 4;
+
+/// A right store directly at its server.
+fn direct(server: &Arc<Server>, default_ttl: Option<Duration>) -> Fixture {
+    let store = || Client { default_ttl, ..Client::new(server.address(), Limits::of_each(LONG)) };
+    let planted = Arc::clone(server);
+    let plant = move || {
+        planted.with_map(map::Map::plant);
+        Ok(())
+    };
+    Fixture::new(store()).second_handle(store()).foreign_data(plant).guard(Arc::clone(server))
+}
+
+/// A store behind a proxy, and a right one directly at its server.
+fn behind_proxy<S: KeyValueStore + 'static>(
+    saving: Saving,
+    durability: Durability,
+    store: impl FnOnce(SocketAddr, Limits) -> S,
+) -> Result<Fixture, BoxError> {
+    let server = Arc::new(Server::start_new(saving)?);
+    let proxy = Arc::new(Proxy::tcp(server.address())?);
+    let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
+    Ok(Fixture::new(store(address, SHORT))
+        .second_handle(Client::new(server.address(), Limits::of_each(LONG)))
+        .proxy(proxy)
+        .limit(SHORT.sum())
+        .server(server, durability))
+}
+
+/// The suite of a right store: its server keeps what it is said to keep.
+fn right(saving: Saving, durability: Durability) -> Suite {
+    let open = |default_ttl| Ok(direct(&Arc::new(Server::start_new(Saving::EachWrite)?), default_ttl));
+    Suite::new(format!("right/{durability:?}"), move || open(None))
+        .with_default_ttl(move |ttl| open(Some(ttl)))
+        .with_faults(move || behind_proxy(saving, durability, Client::new))
+}
+
+/// The suite of a wrong store, of which only the checks of faults are of interest.
+fn wrong(fault: Fault) -> Suite {
+    let (saving, durability) = match fault {
+        Fault::SavedNowAndThen => (Saving::Every(Duration::from_millis(200)), Durability::OverKill),
+        Fault::NotSavedAtStop => (Saving::Never, Durability::OverStop),
+        _ => (Saving::EachWrite, Durability::OverKill),
+    };
+    Suite::new(format!("{fault:?}"), nothing)
+        .with_faults(move || behind_proxy(saving, durability, |address, limits| Wrong::new(address, limits, fault)))
+}
+
+fn nothing() -> Result<Fixture, BoxError> {
+    Err("this store is for the checks of faults only".into())
+}
+
+/// The names of the checks of faults, the slow ones last: those that a suite without faults ignores for that reason.
+fn fault_checks() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let results = Suite::new("names", nothing).run().results.into_iter();
+        let is_ignored =
+            |verdict: &Verdict| matches!(verdict, Verdict::Ignored(reason) if reason.contains("with_faults"));
+        let mut names =
+            results.filter(|result| is_ignored(&result.verdict)).map(|result| result.name).collect::<Vec<_>>();
+        names.sort_by_key(|name| SLOW.contains(&name.as_str()));
+        names
+    })
+}
+
+/// What the suite found of a wrong store.
+struct Caught {
+    /// The checks that reject it, and what they say.
+    by: BTreeMap<String, String>,
+    took: Duration,
+}
+
+impl Caught {
+    /// Looks for a check that rejects a store with this fault; for all, where `MUTANTS_ALL` is set.
+    fn of(fault: Fault) -> Self {
+        let started = Instant::now();
+        let suite = wrong(fault);
+        let most = if std::env::var_os("MUTANTS_ALL").is_some() { usize::MAX } else { 1 };
+        let mut checks = fault_checks().iter().collect::<Vec<_>>();
+        if fault.is_of_server() {
+            checks.reverse();
+        }
+        let mut by = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            if by.is_empty() {
+                by.extend(checks.iter().filter_map(|check| reject(&suite, check)).take(most));
+            }
+        }
+        Self { by, took: started.elapsed() }
+    }
+}
+
+/// Whether this check rejects this store: the name of the check, and what it says. Twice, as a machine that is very busy for a
+/// moment may make a store fail by itself.
+fn reject(suite: &Suite, check: &str) -> Option<(String, String)> {
+    let failure = || {
+        let result = suite.run_matching(check).results.into_iter().find(|result| result.name == check)?;
+        match result.verdict {
+            Verdict::Failed(message) => Some((result.name, message)),
+            _ => None,
+        }
+    };
+    failure().and_then(|_| failure())
+}
+
+/// All wrong stores, each of which is run once, whoever asks first.
+struct Mutants(BTreeMap<Fault, OnceLock<Caught>>);
+
+impl Mutants {
+    fn caught(&self, fault: Fault) -> &Caught {
+        self.0[&fault].get_or_init(|| Caught::of(fault))
+    }
+
+    /// Each check has to reject a wrong store.
+    fn prove_every_check(&self) -> Result<(), Failed> {
+        in_threads(Fault::ALL, |&fault| {
+            self.caught(fault);
+        });
+        let proven = self.0.keys().flat_map(|&fault| self.caught(fault).by.keys()).collect::<BTreeSet<_>>();
+        let is_open =
+            |check: &&String| !proven.contains(check) && !OF_NO_BACKEND.iter().any(|(of_none, _)| of_none == check);
+        let open = fault_checks().iter().filter(is_open).collect::<Vec<_>>();
+        // These came after one that had rejected the store already.
+        let unproven = Mutex::new(Vec::new());
+        in_threads(&open, |check| {
+            if !Fault::ALL.iter().any(|&fault| reject(&wrong(fault), check).is_some()) {
+                unproven.lock().unwrap().push(check.as_str());
+            }
+        });
+        let unproven = unproven.into_inner().unwrap();
+        if unproven.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("these checks reject no wrong store: {unproven:#?}").into())
+        }
+    }
+
+    /// Which checks rejected which of the wrong stores that were run. All of it where `MUTANTS_VERBOSE` is set, the messages too.
+    fn print(&self) {
+        let verbose = std::env::var_os("MUTANTS_VERBOSE").is_some();
+        for (fault, caught) in self.0.iter().filter_map(|(fault, caught)| Some((fault, caught.get()?))) {
+            let checks = caught.by.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+            println!(
+                "{:<24} {:>5} ms  {:>2}: {checks}",
+                format!("{fault:?}"),
+                caught.took.as_millis(),
+                caught.by.len()
+            );
+            if verbose {
+                caught.by.values().for_each(|message| println!("{message}\n"));
+            }
+        }
+    }
+}
+
+/// Does the same for each of several, some at a time.
+fn in_threads<T: Sync>(items: &[T], run: impl Fn(&T) + Sync) {
+    let run = &run;
+    thread::scope(|scope| {
+        for first in 0..THREADS {
+            scope.spawn(move || items.iter().skip(first).step_by(THREADS).for_each(run));
+        }
+    });
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let mutants = Fault::ALL.iter().map(|&fault| (fault, OnceLock::new())).collect();
+    let mutants: &'static Mutants = Box::leak(Box::new(Mutants(mutants)));
+    let servers = [
+        (Saving::Never, Durability::Volatile),
+        (Saving::AtStop, Durability::OverStop),
+        (Saving::EachWrite, Durability::OverKill),
+    ];
+    let mut trials = Vec::new();
+    for (saving, durability) in servers {
+        trials.push(Trial::test(format!("right/{durability:?}"), move || accept(&right(saving, durability))));
+    }
+    trials.extend(Fault::ALL.iter().map(|&fault| {
+        Trial::test(format!("wrong/{fault:?}"), move || match mutants.caught(fault) {
+            caught if caught.by.is_empty() => Err("no check rejects this store".into()),
+            _ => Ok(()),
+        })
+    }));
+    trials.push(Trial::test("every_check_of_faults_rejects_a_wrong_store", || mutants.prove_every_check()));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        mutants.print();
+    }
+    conclusion.exit_code()
+}
+
+/// A right store has to pass, with nothing ignored but what a store with lifetimes has no need of.
+fn accept(suite: &Suite) -> Result<(), Failed> {
+    let report = suite.run();
+    if !report.passed() {
+        return Err(report.to_string().into());
+    }
+    let ignored = report.results.iter().filter_map(|result| match &result.verdict {
+        Verdict::Ignored(reason) => Some((result.name.as_str(), reason.as_str())),
+        _ => None,
+    });
+    let unexpected = ignored.filter(|(name, _)| !name.starts_with("o2_")).collect::<Vec<_>>();
+    if unexpected.is_empty() { Ok(()) } else { Err(format!("ignored: {unexpected:?}").into()) }
+}

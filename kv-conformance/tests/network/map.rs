@@ -1,0 +1,132 @@
+//! What a server holds, and what its operations do to it.
+
+use std::array::TryFromSliceError;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use kv_core::Bytes;
+
+use crate::wire::{Field, Op};
+
+/// How many names a page of a listing has.
+pub(crate) const PAGE: usize = 100;
+
+/// What is at a name: the value, and when it expires.
+type Entry = (Bytes, Option<Instant>);
+
+/// Names, which need not be keys, and what is at them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Map(BTreeMap<Bytes, Entry>);
+
+fn is_live((_, end): &Entry) -> bool {
+    end.is_none_or(|end| Instant::now() < end)
+}
+
+/// A lifetime as it is sent: milliseconds, or nothing for ever.
+pub(crate) fn lifetime_field(lifetime: Option<Duration>) -> Vec<u8> {
+    // What is less than a millisecond is one: never early.
+    let milliseconds = |lifetime: Duration| u64::try_from(lifetime.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    lifetime.map_or_else(Vec::new, |lifetime| milliseconds(lifetime).to_be_bytes().to_vec())
+}
+
+/// The lifetime that a field says; an error if it is none.
+pub(crate) fn lifetime_of(field: &[u8]) -> Result<Option<Duration>, TryFromSliceError> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Duration::from_millis(u64::from_be_bytes(field.try_into()?))))
+}
+
+/// Yes or no, as a field.
+fn flag(yes: bool) -> Vec<Field> {
+    vec![yes.then(Bytes::new)]
+}
+
+impl Map {
+    /// The reply to a request; none if it is no request.
+    pub(crate) fn apply(&mut self, op: Op, fields: &[Bytes]) -> Option<Vec<Field>> {
+        Some(match (op, fields) {
+            (Op::Read, keys) => keys.iter().map(|key| self.live(key).map(|(value, _)| value.clone())).collect(),
+            (Op::Write, entries) => {
+                let (entries, []) = entries.as_chunks() else { return None };
+                entries.iter().try_for_each(|[key, value, lifetime]| self.put(key, value, lifetime))?;
+                Vec::new()
+            }
+            (Op::Create, [key, value, lifetime]) => {
+                let absent = self.live(key).is_none();
+                if absent {
+                    self.put(key, value, lifetime)?;
+                }
+                flag(absent)
+            }
+            (Op::Remove, keys) => keys.iter().map(|key| self.take(key).map(|_| Bytes::new())).collect(),
+            (Op::Exists, [key]) => flag(self.live(key).is_some()),
+            (Op::Expiry, [key]) => {
+                let left = |end: Instant| end.saturating_duration_since(Instant::now());
+                vec![self.live(key).map(|(_, end)| lifetime_field(end.map(left)).into())]
+            }
+            (Op::Touch, [key, lifetime]) => {
+                let value = self.live(key).map(|(value, _)| value.clone());
+                let is_there = value.is_some();
+                if let Some(value) = value {
+                    self.put(key, &value, lifetime)?;
+                }
+                flag(is_there)
+            }
+            (Op::List, [prefix, cursor]) => self.page(prefix, cursor),
+            (Op::Copy, [from, to]) => {
+                let entry = self.live(from).cloned();
+                flag(entry.map(|entry| self.0.insert(to.clone(), entry)).is_some())
+            }
+            (Op::Rename, [from, to]) => {
+                let entry = self.take(from);
+                flag(entry.map(|entry| self.0.insert(to.clone(), entry)).is_some())
+            }
+            _ => return None,
+        })
+    }
+
+    /// Puts names beside those of the stores that are no keys.
+    pub(crate) fn plant(&mut self) {
+        for name in ["", " ", "not a key", "\u{fc}", "zzz\n"] {
+            self.0.insert(name.into(), ("foreign".into(), None));
+        }
+    }
+
+    fn live(&self, key: &Bytes) -> Option<&Entry> {
+        self.0.get(key).filter(|entry| is_live(entry))
+    }
+
+    fn take(&mut self, key: &Bytes) -> Option<Entry> {
+        self.0.remove(key).filter(is_live)
+    }
+
+    /// Puts an entry. Without anything to live for it removes it.
+    fn put(&mut self, key: &Bytes, value: &Bytes, lifetime: &[u8]) -> Option<()> {
+        let lifetime = lifetime_of(lifetime).ok()?;
+        if lifetime == Some(Duration::ZERO) {
+            self.0.remove(key);
+        } else {
+            // What ends after all time is for ever.
+            let end = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+            // A field is a part of its request, which would stay in memory as a whole.
+            self.0.insert(Bytes::copy_from_slice(key), (Bytes::copy_from_slice(value), end));
+        }
+        Some(())
+    }
+
+    /// The names after a cursor, and the next cursor before them.
+    fn page(&self, prefix: &Bytes, cursor: &Bytes) -> Vec<Field> {
+        let begin = if cursor.is_empty() { Bound::Included(prefix) } else { Bound::Excluded(cursor) };
+        let names =
+            self.0.range::<Bytes, _>((begin, Bound::Unbounded)).take_while(|(name, _)| name.starts_with(prefix));
+        let mut live = names.filter(|(_, entry)| is_live(entry)).map(|(name, _)| Some(name.clone()));
+        let mut reply = vec![None];
+        reply.extend(live.by_ref().take(PAGE));
+        if live.next().is_some() {
+            reply[0] = reply.last().cloned().flatten();
+        }
+        reply
+    }
+}

@@ -1,0 +1,133 @@
+//! A pool of connections to one server.
+
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kv_core::Error;
+
+use crate::client::Scene;
+use crate::link::{Broken, Link};
+use crate::wire::{Field, Op, Request};
+
+/// How many connections a pool has at most: as many as the threads that the checks of outages have, so that none waits for
+/// another.
+pub(crate) const SIZE: usize = 16;
+
+/// How long an operation waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For a connection of the pool to become free.
+    pub(crate) pool: Duration,
+    /// For a new connection.
+    pub(crate) connect: Duration,
+    /// For a request to be sent and its whole reply to come.
+    pub(crate) exchange: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of_each(limit: Duration) -> Self {
+        Self { pool: limit, connect: limit, exchange: limit }
+    }
+
+    /// The longest that an operation with one request may take (N1).
+    pub(crate) fn sum(&self) -> Duration {
+        self.pool + self.connect + self.exchange
+    }
+}
+
+/// What takes requests to a server and brings replies back.
+pub(crate) trait Transport: Send + Sync {
+    /// Sends a request and receives its reply, within the limits.
+    fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken>;
+
+    fn limits(&self) -> Limits;
+
+    /// What a caller is told of a request of this kind that has no reply.
+    fn explain(&self, broken: Broken, op: Op, scene: &Scene<'_>) -> Error {
+        let _ = op;
+        broken.into_error(scene)
+    }
+}
+
+/// A pool of connections. They are made when they are needed, by who needs them: so an error comes at once and with its cause,
+/// and a server that is back is used at once (N6).
+pub(crate) struct Pool {
+    address: SocketAddr,
+    limits: Limits,
+    places: Mutex<Places>,
+    freed: Condvar,
+}
+
+struct Places {
+    /// How many more may be lent.
+    free: usize,
+    /// Connections that nobody uses; the last was used last.
+    idle: Vec<Link>,
+}
+
+/// A place in the pool, for as long as this lives.
+struct Lent<'p> {
+    pool: &'p Pool,
+    /// The connection that is left in the place: taken out while it is used.
+    link: Option<Link>,
+}
+
+impl Pool {
+    pub(crate) fn new(address: SocketAddr, limits: Limits) -> Self {
+        let places = Places { free: SIZE, idle: Vec::new() };
+        Self { address, limits, places: Mutex::new(places), freed: Condvar::new() }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place in the pool, with an idle connection if there is one.
+    fn lend(&self) -> Result<Lent<'_>, Broken> {
+        let none_free = |places: &mut Places| places.free == 0;
+        let waited = self.freed.wait_timeout_while(self.places(), self.limits.pool, none_free);
+        let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        places.free = places.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
+        Ok(Lent { pool: self, link: places.idle.pop() })
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut places = self.pool.places();
+        places.free += 1;
+        places.idle.extend(self.link.take());
+        drop(places);
+        self.pool.freed.notify_one();
+    }
+}
+
+impl Transport for Pool {
+    /// On an idle connection, if it is to be trusted, or else on a new one. If the idle one proves dead the request is sent
+    /// once more on a new one, provided that it changes nothing or that none of it was sent (N5).
+    fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken> {
+        let mut place = self.lend()?;
+        let begun = Instant::now();
+        if let Some(mut link) = place.link.take().filter(Link::is_quiet) {
+            match link.exchange(request, begun + self.limits.exchange) {
+                Ok(reply) => {
+                    place.link = Some(link);
+                    return Ok(reply);
+                }
+                Err(broken) if broken.is_dead() && !(request.op.writes() && broken.is_sent()) => {}
+                Err(broken) => return Err(broken),
+            }
+        }
+        let mut link = Link::connect(self.address, self.limits.connect)?;
+        // What the first connection took is not given to the second again.
+        let last = begun + self.limits.connect + self.limits.exchange;
+        let reply = link.exchange(request, last.min(Instant::now() + self.limits.exchange))?;
+        place.link = Some(link);
+        Ok(reply)
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+}

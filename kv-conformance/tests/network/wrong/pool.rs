@@ -1,0 +1,250 @@
+//! A pool that is right but for one fault.
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kv_core::Error;
+
+use super::{misread, misreport};
+use crate::client::Scene;
+use crate::faults::Fault;
+use crate::link::{Broken, Link};
+use crate::pool::{Limits, SIZE, Transport};
+use crate::wire::{Field, Op, Request};
+
+/// No limit, for as long as a test may take.
+const NO_LIMIT: Duration = Duration::from_secs(8);
+
+/// How long a server that was down is taken to be so by who remembers it.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// What was used within this time may be trusted without being looked at (N4).
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(crate) struct WrongPool {
+    address: SocketAddr,
+    limits: Limits,
+    fault: Fault,
+    places: Mutex<Places>,
+    freed: Condvar,
+}
+
+struct Places {
+    free: usize,
+    /// Connections that nobody uses.
+    idle: Vec<Idle>,
+    /// When the server was found to be down.
+    down_since: Option<Instant>,
+    /// Writes whose replies were lost.
+    in_doubt: Vec<Request>,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    link: Link,
+    last_used: Instant,
+    /// Whether it should have been closed.
+    is_spoilt: bool,
+}
+
+/// A place in the pool, for as long as this lives.
+struct Lent<'p> {
+    pool: &'p WrongPool,
+    idle: Option<Idle>,
+    leaks: bool,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut places = self.pool.places();
+        places.free += usize::from(!self.leaks);
+        places.idle.extend(self.idle.take());
+        drop(places);
+        self.pool.freed.notify_one();
+    }
+}
+
+impl WrongPool {
+    pub(crate) fn new(address: SocketAddr, mut limits: Limits, fault: Fault) -> Self {
+        match fault {
+            Fault::ReplyWithoutLimit => limits.exchange = NO_LIMIT,
+            Fault::PoolWithoutLimit => limits.pool = NO_LIMIT,
+            Fault::ConnectWithoutLimit => limits.connect = NO_LIMIT,
+            _ => {}
+        }
+        let places = Places { free: SIZE, idle: Vec::new(), down_since: None, in_doubt: Vec::new() };
+        Self { address, limits, fault, places: Mutex::new(places), freed: Condvar::new() }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lend(&self) -> Result<Lent<'_>, Broken> {
+        let none_free = |places: &mut Places| places.free == 0;
+        let waited = self.freed.wait_timeout_while(self.places(), self.limits.pool, none_free);
+        let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        places.free = places.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
+        Ok(Lent { pool: self, idle: places.idle.pop(), leaks: false })
+    }
+
+    /// Whether an idle connection is used.
+    fn trusts(&self, idle: &Idle) -> bool {
+        let peek = || idle.link.peek();
+        match self.fault {
+            _ if idle.is_spoilt => true,
+            Fault::IdleNotLookedAt => true,
+            Fault::ReusedWithStrayBytes => !matches!(peek(), Ok(0)),
+            // What has come that nobody asked for is seen.
+            Fault::IdleCloseNotSeen => !matches!(peek(), Ok(1..)),
+            Fault::ReadRepeatedOnPooled if idle.last_used.elapsed() < IDLE => !matches!(peek(), Ok(1..)),
+            _ => idle.link.is_quiet(),
+        }
+    }
+
+    /// Whether a connection goes back into the pool.
+    fn keeps(&self, result: &Result<Vec<Field>, Broken>) -> bool {
+        match (self.fault, result) {
+            (_, Ok(_)) | (Fault::NeverReconnects, _) | (Fault::ReusedAfterNonsense, Err(Broken::Nonsense)) => true,
+            (Fault::ReusedAfterTimeout, Err(broken)) => is_late(broken),
+            (Fault::ReusedAfterHalfReply, Err(broken)) => misread::is_within_reply(broken),
+            _ => false,
+        }
+    }
+
+    /// Whether a request is sent again.
+    fn repeats(&self, broken: &Broken, request: &Request, was_idle: bool, attempt: usize) -> bool {
+        let is_first = attempt == 0;
+        let right = is_first && was_idle && broken.is_dead() && !(request.op.writes() && broken.is_sent());
+        let lost = is_first && broken.is_dead();
+        match self.fault {
+            Fault::NeverReconnects => false,
+            Fault::ReadNotRepeated => right && request.op.writes(),
+            Fault::PutRepeated => right || lost && request.op == Op::Write,
+            Fault::CreateRepeated => right || lost && request.op == Op::Create,
+            Fault::DeleteRepeated => right || lost && request.op == Op::Remove,
+            Fault::PutRepeatedAfterTimeout => right || is_first && is_late(broken) && request.op == Op::Write,
+            Fault::TimeoutsRepeated => right || attempt < 14 && is_late(broken) && !request.op.writes(),
+            _ => right,
+        }
+    }
+
+    fn connect(&self) -> Result<Link, Broken> {
+        if self.is(Fault::RemembersDown) && self.places().down_since.is_some_and(|at| at.elapsed() < REMEMBERED) {
+            return Err(Broken::NotConnected(io::ErrorKind::ConnectionRefused.into()));
+        }
+        let link = Link::connect(self.address, self.limits.connect);
+        self.places().down_since = link.is_err().then(Instant::now);
+        link
+    }
+
+    /// Sends again what is in doubt.
+    fn replay(&self, link: &mut Link) -> Result<(), Broken> {
+        let in_doubt = std::mem::take(&mut self.places().in_doubt);
+        let replay = |request| link.exchange(request, Instant::now() + self.limits.exchange).map(drop);
+        in_doubt.iter().try_for_each(replay)
+    }
+
+    fn exchange_on(&self, link: &mut Link, request: &Request) -> Result<Vec<Field>, Broken> {
+        let limit = self.limits.exchange;
+        match self.fault {
+            Fault::LimitForEachRead => misread::with_limit_for_each_read(link, request, limit),
+            Fault::ReplyInOneRead => misread::in_one_read(link, request, limit),
+            Fault::ReusedAfterHalfReply => misread::telling_where(link, request, limit),
+            Fault::HalfValueReturned if request.op == Op::Read => misread::half(link, request, limit),
+            _ => link.exchange(request, Instant::now() + limit),
+        }
+    }
+
+    fn try_on_links(&self, place: &mut Lent<'_>, request: &Request) -> Result<Vec<Field>, Broken> {
+        let mut idle = place.idle.take();
+        for attempt in 0.. {
+            let trusted = idle.take().filter(|idle| self.trusts(idle));
+            let was_idle = trusted.is_some();
+            let mut link = match trusted {
+                Some(idle) => idle.link,
+                None => self.connect()?,
+            };
+            if self.is(Fault::PingsFirst) && was_idle {
+                self.exchange_on(&mut link, &Request::new(Op::Exists, [&b"ping"[..]]))?;
+            }
+            self.replay(&mut link)?;
+            let result = self.exchange_on(&mut link, request);
+            if self.keeps(&result) {
+                place.idle = Some(Idle { link, last_used: Instant::now(), is_spoilt: result.is_err() });
+            }
+            match result {
+                Err(broken) if self.repeats(&broken, request, was_idle, attempt) => {
+                    if self.is(Fault::ReadRepeatedOnPooled) {
+                        idle = self.places().idle.pop();
+                    }
+                }
+                result => return result,
+            }
+        }
+        Err(Broken::Nonsense)
+    }
+
+    /// What is made of a request that failed.
+    fn give_up(&self, broken: Broken, op: Op) -> Result<Vec<Field>, Broken> {
+        let dead = broken.is_dead();
+        let late = is_late(&broken);
+        let nonsense = matches!(broken, Broken::Nonsense);
+        let refused = matches!(broken, Broken::NotConnected(_));
+        match self.fault {
+            Fault::PanicsOnNonsense if nonsense => panics("a reply that is none"),
+            Fault::PanicsOnClose if dead => panics("a connection that was closed"),
+            Fault::PanicsOnTimeout if late => panics("a reply that did not come"),
+            Fault::PanicsOnRefusal if refused => panics("a connection that was refused"),
+            Fault::LostPutIsDone if dead && op == Op::Write => Ok(Vec::new()),
+            Fault::LatePutIsDone if late && op == Op::Write => Ok(Vec::new()),
+            Fault::GarbledPutIsDone if nonsense && op == Op::Write => Ok(Vec::new()),
+            Fault::RefusedPutIsDone if refused && op == Op::Write => Ok(Vec::new()),
+            Fault::LostCreateIsFalse if dead && op == Op::Create => Ok(vec![None]),
+            Fault::LostDeleteIsFalse if dead && op == Op::Remove => Ok(vec![None]),
+            Fault::NonsenseIsAbsent if nonsense && op == Op::Read => Ok(vec![None]),
+            Fault::LossIsAbsent if dead && op == Op::Read => Ok(vec![None]),
+            Fault::TimeoutIsAbsent if late && op == Op::Read => Ok(vec![None]),
+            Fault::RefusedIsAbsent if refused && op == Op::Read => Ok(vec![None]),
+            _ => Err(broken),
+        }
+    }
+}
+
+/// A panic that prints nothing: it is for the suite to report.
+fn panics(message: &'static str) -> ! {
+    resume_unwind(Box::new(message))
+}
+
+/// Whether the reply did not come in time.
+fn is_late(broken: &Broken) -> bool {
+    matches!(broken, Broken::Lost { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
+}
+
+impl Transport for WrongPool {
+    fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken> {
+        let mut place = self.lend()?;
+        let result = self.try_on_links(&mut place, request);
+        place.leaks = result.is_err() && self.is(Fault::PlacesLeak);
+        let Err(broken) = result else { return result };
+        if self.is(Fault::PutReplayedLater) && broken.is_sent() && request.op == Op::Write {
+            self.places().in_doubt.push(request.clone());
+        }
+        self.give_up(broken, request.op)
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn explain(&self, broken: Broken, op: Op, scene: &Scene<'_>) -> Error {
+        misreport::explain(self.fault, broken, op, scene)
+    }
+}
