@@ -113,7 +113,10 @@ pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection(context: &Context<'_>)
         expect_undisturbed(what, || (act.run)(rig.store, &case), (act.answer)(&case))?;
         rig.proxy.set(Behaviour::CutAnswer { cut: Cut::Reset, to: "/k", times: 2 });
         let what = format!("{} whose connection is cut twice in place of the reply", act.name);
+        let before = rig.proxy.accepted();
         match rig.within(1, &what, || (act.run)(rig.store, &case))?.0 {
+            // No connection was cut: with TLS, or where keys are encoded, the proxy cannot tell the request.
+            Ok(answer) if rig.proxy.accepted() == before => expect_eq(what.as_str(), answer, (act.answer)(&case))?,
             Ok(answer) => {
                 return Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {answer:?}")));
             }
