@@ -265,7 +265,7 @@ fn it_changes_replies() {
         assert_eq!(after(Behaviour::corrupt(100, b'x'), 18), b"CHANGE ME, PLEASE\n");
         assert_eq!(after(Behaviour::inject("MORE\n"), 23), b"CHANGE ME, PLEASE\nMORE\n");
         assert_eq!(after(Behaviour::replace("OTHER\n"), 6), b"OTHER\n");
-        let garbled = after(Behaviour::garble(), 18);
+        let garbled = after(Behaviour::Garble, 18);
         assert!(garbled[..8].iter().all(|byte| *byte >= 0x80), "{garbled:?}");
         assert_eq!(&garbled[8..], b"E, PLEASE\n");
     }

@@ -104,7 +104,7 @@ pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection(context: &Context<'_>)
         let case = Case::new(context, rig.fresh_prefix());
         case.prepare(rig.direct)?;
         // So that none of them is done before the others begin.
-        rig.proxy.set(Behaviour::Delay(rig.limit / 20));
+        rig.proxy.set(Behaviour::Delay(rig.limit / 100));
         in_lanes(&[(); 8], |()| expect_undisturbed("get", || rig.store.get("absent"), None))?;
         rig.heal()?;
         rig.proxy.cut_now(Cut::Reset)?;

@@ -284,7 +284,7 @@ pub fn n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s(context: &Co
     for_each_operation(context, |lane| {
         let exchange = lane.exchange()?;
         let case = lane.case()?;
-        lane.rig.proxy.set(Behaviour::garble());
+        lane.rig.proxy.set(Behaviour::Garble);
         let want =
             if lane.act.writes && exchange.is_one { Want::Fails { unknown: Some(true) } } else { Want::WorksOrFails };
         lane.judge(&case, "whose reply is garbled", Kind::Any, want)?;

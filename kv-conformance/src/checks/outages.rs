@@ -69,7 +69,7 @@ impl Fault {
             Self::CutReply(cut, bytes) => rig.proxy.set(Behaviour::CutAfter { cut, of: Direction::Replies, bytes }),
             Self::TruncateRequest(bytes) => rig.proxy.set(Behaviour::Truncate { of: Direction::Requests, bytes }),
             Self::TruncateReply(bytes) => rig.proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes }),
-            Self::Garble => rig.proxy.set(Behaviour::garble()),
+            Self::Garble => rig.proxy.set(Behaviour::Garble),
             Self::Refuse => {
                 rig.proxy.refuse();
                 rig.proxy.cut_now(Cut::Reset)?;

@@ -70,12 +70,12 @@ pub enum Behaviour {
     },
     /// Passes the next piece of replies as it is after the change. Then it passes.
     Edit(Edit),
+    /// Turns the highest bit of the first 8 bytes of the next reply, where a protocol says what follows: what it then says is nonsense.
+    /// Then it passes.
+    Garble,
     /// Passes the next piece of replies and, so much later, these bytes. Then it passes.
     InjectLater(Vec<u8>, Duration),
 }
-
-/// How many bytes at the beginning of a piece are garbled.
-const GARBLED: usize = 8;
 
 impl Behaviour {
     /// An [`Edit`](Self::Edit).
@@ -90,12 +90,6 @@ impl Behaviour {
                 *corrupted = byte;
             }
         })
-    }
-
-    /// Turns the highest bit of the first 8 bytes of the next piece of replies, where a protocol says what follows: what it then
-    /// says is nonsense.
-    pub fn garble() -> Self {
-        Self::edit(|piece| piece.iter_mut().take(GARBLED).for_each(|byte| *byte ^= 0x80))
     }
 
     /// Adds bytes to the next piece of replies.
@@ -128,6 +122,7 @@ impl fmt::Debug for Behaviour {
             Self::CutAnswer { cut, to, times } => write!(f, "{cut:?} in place of the answer to {to}, {times} times"),
             Self::Truncate { of, bytes } => write!(f, "Truncate after {bytes} bytes of {of:?}"),
             Self::Edit(_) => f.write_str("Edit"),
+            Self::Garble => f.write_str("Garble"),
             Self::InjectLater(_, time) => write!(f, "InjectLater({time:?})"),
         }
     }

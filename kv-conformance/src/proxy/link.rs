@@ -15,6 +15,9 @@ use super::behaviour::{Behaviour, Cut, Direction, Edit};
 /// How much is read at once. A small reply comes in one piece.
 const PIECE: usize = 64 * 1024;
 
+/// How many bytes at the beginning of a reply are garbled.
+const GARBLED: usize = 8;
+
 /// Where in a piece of requests the name of a command is looked for.
 const BEGINNING: usize = 256;
 
@@ -192,8 +195,8 @@ impl Shared {
                 Ok(0) => break,
                 Ok(length) => {
                     let piece = buffer.get(..length).unwrap_or_default();
-                    self.count(link, direction, length);
-                    if self.pass(link, direction, &mut to, piece).is_err() {
+                    let is_first = self.count(link, direction, length);
+                    if self.pass(link, direction, is_first, &mut to, piece).is_err() {
                         break;
                     }
                 }
@@ -214,25 +217,33 @@ impl Shared {
         }
     }
 
-    fn count(&self, link: &Link, direction: Direction, bytes: usize) {
+    /// Counts a piece; whether it is the first of a request, or of a reply.
+    fn count(&self, link: &Link, direction: Direction, bytes: usize) -> bool {
         let mut state = self.lock();
         match direction {
             Direction::Requests => {
                 state.requested += bytes;
-                if !link.is_asked.swap(true, SeqCst) {
-                    state.exchanges += 1;
-                }
+                let is_first = !link.is_asked.swap(true, SeqCst);
+                state.exchanges += usize::from(is_first);
+                is_first
             }
             Direction::Replies => {
                 state.replied += bytes;
-                link.is_asked.store(false, SeqCst);
+                link.is_asked.swap(false, SeqCst)
             }
         }
     }
 
-    fn pass(&self, link: &Link, direction: Direction, to: &mut &Socket, mut piece: &[u8]) -> io::Result<()> {
+    fn pass(
+        &self,
+        link: &Link,
+        direction: Direction,
+        is_first: bool,
+        to: &mut &Socket,
+        mut piece: &[u8],
+    ) -> io::Result<()> {
         while !piece.is_empty() {
-            match self.step(link, direction, piece) {
+            match self.step(link, direction, is_first, piece) {
                 Step::Pass(bytes, pause) => {
                     let (now, then) = piece.split_at_checked(bytes).unwrap_or((piece, &[]));
                     to.write_all(now)?;
@@ -271,7 +282,7 @@ impl Shared {
     }
 
     /// What is to be done with a piece, as soon as something is to be done.
-    fn step(&self, link: &Link, direction: Direction, piece: &[u8]) -> Step {
+    fn step(&self, link: &Link, direction: Direction, is_first: bool, piece: &[u8]) -> Step {
         let replies = direction == Direction::Replies;
         let mut was_held = false;
         let is_held = |state: &mut State| {
@@ -329,6 +340,10 @@ impl Shared {
                 *link.truncated() = Some((state.orders, direction));
                 state.behaviour = Behaviour::Pass;
                 step
+            }
+            Behaviour::Garble if replies && is_first => {
+                state.behaviour = Behaviour::Pass;
+                Step::Edit(Box::new(|piece| piece.iter_mut().take(GARBLED).for_each(|byte| *byte ^= 0x80)))
             }
             Behaviour::Edit(_) | Behaviour::InjectLater(..) if replies => match mem::take(&mut state.behaviour) {
                 Behaviour::Edit(edit) => Step::Edit(edit),
