@@ -116,7 +116,7 @@ impl<'a> Actor<'a> {
             of,
             keys: (0..KEYS).map(|n| key(number, n)).collect(),
             writes: 0,
-            epoch: 0,
+            epoch: 1,
             long,
             worked: 0,
             failed: 0,
@@ -161,7 +161,7 @@ impl<'a> Actor<'a> {
         let mut keys = std::mem::take(&mut self.keys);
         let what = format!("{deed:?} by thread {} at {:?}", self.number, keys.get(at).map(|(key, _)| key));
         let rig = self.rig;
-        let outcome = rig.within(1, what.clone(), || {
+        let outcome = rig.within(what.clone(), || {
             let Some((key, known)) = keys.get_mut(at) else { return Ok(Ok(())) };
             let key = key.as_str();
             let told = |known: &Known, told: bool| {
@@ -235,7 +235,7 @@ impl<'a> Actor<'a> {
             })
         });
         self.keys = keys;
-        match outcome?.0 {
+        match outcome? {
             Ok(can_be) => {
                 self.worked += 1;
                 can_be.map(Ok)
@@ -255,7 +255,8 @@ impl<'a> Actor<'a> {
     /// From now on everything may be gone that there was: the server has lost it.
     pub(crate) fn may_have_lost_everything(&mut self) {
         for (_, known) in &mut self.keys {
-            known.doubtful.push((None, self.epoch));
+            // It is gone now or never: after the next look that is not in doubt any more.
+            known.doubtful.push((None, self.epoch - 1));
         }
     }
 

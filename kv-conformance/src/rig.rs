@@ -67,24 +67,25 @@ impl<'a> Rig<'a> {
         self.heal()
     }
 
-    /// Does something, which has to end within the limit of so many operations (N1).
+    /// Does something, which has to end within the limit (N1).
     pub(crate) fn within<T>(
         &self,
-        operations: u32,
         what: impl Display,
         act: impl FnOnce() -> Result<T, Error>,
-    ) -> Outcome<(Result<T, Error>, Duration)> {
-        let begin = Instant::now();
-        let result = act();
-        let took = begin.elapsed();
-        let limit = self.limit * operations + MARGIN;
-        let error = result.as_ref().err().map(|error| show_error(error));
-        let what = format!("how long it took: {what}{}", error.map(|error| format!(", {error}")).unwrap_or_default());
-        let want = format!("the limit, {:?}, and a bit (N1)", self.limit * operations);
-        match expect_that(what, took <= limit, &want, took) {
+    ) -> Outcome<Result<T, Error>> {
+        let (result, took) = timed(act);
+        self.expect_in_time(what, &result, took)?;
+        Ok(result)
+    }
+
+    /// What took so long has to have ended within the limit (N1).
+    pub(crate) fn expect_in_time<T>(&self, what: impl Display, result: &Result<T, Error>, took: Duration) -> Outcome {
+        let error = result.as_ref().err().map(|error| format!(", {}", show_error(error))).unwrap_or_default();
+        let want = format!("the limit, {:?}, and a bit (N1)", self.limit);
+        match expect_that(format_args!("how long it took: {what}{error}"), took <= self.limit + MARGIN, &want, took) {
             // Or the machine was busy: then it is so no longer when it is tried again.
             Err(NotPassed::Failed(message)) => Err(NotPassed::TimedOut(message)),
-            other => other.map(|()| (result, took)),
+            outcome => outcome,
         }
     }
 
@@ -98,14 +99,14 @@ impl<'a> Rig<'a> {
         let new = value(&key, 1, 30);
         let mut tries = 0;
         loop {
-            let begin = Instant::now();
-            match self.store.put(&key, &new) {
+            let (result, took) = timed(|| self.store.put(&key, &new));
+            match result {
                 Ok(()) => break,
                 // One more connection that was cut: a younger one than a second need not be looked at before (N4).
                 Err(error) if error.outcome_unknown() && tries < CONNECTIONS => tries += 1,
                 Err(error) => {
                     let what = format!("put of {key:?}, with nothing in its way any more (N6), {after}");
-                    return judge_undisturbed::<(), ()>(what, Err(error), begin.elapsed(), ());
+                    return judge_undisturbed::<(), ()>(what, Err(error), took, ());
                 }
             }
         }
@@ -124,9 +125,14 @@ where
     T: PartialEq<W> + Debug,
     W: Debug,
 {
+    let (result, took) = timed(act);
+    judge_undisturbed(what, result, took, want)
+}
+
+/// Does something, and tells how long it took.
+pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let begin = Instant::now();
-    let result = act();
-    judge_undisturbed(what, result, begin.elapsed(), want)
+    (act(), begin.elapsed())
 }
 
 /// How long an operation takes that waits for something.

@@ -16,13 +16,13 @@ macro_rules! faults {
 
 faults! {
     // Limits.
-    /// Waits for a reply without limit; here, 8 s.
+    /// Waits for a reply without limit; here, 5 s.
     ReplyWithoutLimit,
     /// The limit counts for each call that reads: bytes that drip never take too long.
     LimitForEachRead,
-    /// Waits for the pool without limit; here, 8 s.
+    /// Waits for the pool without limit; here, 5 s.
     PoolWithoutLimit,
-    /// Waits for a connection without limit; here, 8 s.
+    /// Waits for a connection without limit; here, 5 s.
     ConnectWithoutLimit,
     /// Takes what one call reads for the whole reply.
     ReplyInOneRead,
@@ -178,8 +178,62 @@ faults! {
 }
 
 impl Fault {
-    /// Whether it is in the server: only what ends the server shows it.
-    pub(crate) fn is_of_server(self) -> bool {
-        matches!(self, Self::SavedNowAndThen | Self::NotSavedAtStop)
+    /// The check that is expected to reject it, which is tried first: all others would have to be passed before.
+    pub(crate) fn expected_by(self) -> &'static str {
+        match self {
+            Self::ReplyWithoutLimit | Self::PutRepeatedAfterTimeout | Self::PutReplayedLater => {
+                "n1_silence_at_any_point_of_an_exchange_is_a_time_out"
+            }
+            Self::LimitForEachRead => "n1_a_reply_that_drips_has_to_end_within_the_limit",
+            Self::PoolWithoutLimit => "n1_waiting_for_the_pool_ends_within_the_limit",
+            Self::ConnectWithoutLimit => "n1_a_server_that_never_says_anything_is_an_error_within_the_limit",
+            Self::ReplyInOneRead => "n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply",
+            Self::TimeoutsRepeated
+            | Self::ReusedAfterTimeout
+            | Self::ReusedAfterHalfReply
+            | Self::PanicsOnTimeout
+            | Self::LatePutIsCertain
+            | Self::LatePutIsDone
+            | Self::TimeoutIsUnavailable
+            | Self::TimeoutIsBackend
+            | Self::TimeoutIsAbsent => "n2_a_reply_that_is_late_is_nobody_s",
+            Self::ReusedAfterNonsense
+            | Self::PanicsOnNonsense
+            | Self::GarbledPutIsCertain
+            | Self::GarbledPutIsDone
+            | Self::NonsenseIsInvalidKey
+            | Self::NonsenseIsAbsent => "n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s",
+            Self::ReusedWithStrayBytes => "n2_bytes_that_nobody_asked_for_are_nobody_s",
+            Self::HalfValueReturned => "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
+            Self::PingsFirst
+            | Self::GetManyOneByOne
+            | Self::PutManyOneByOne
+            | Self::DeleteManyOneByOne
+            | Self::CreateLooksFirst
+            | Self::PutReadsBack => "n3_one_operation_is_one_exchange",
+            Self::IdleNotLookedAt | Self::IdleCloseNotSeen => {
+                "n4_a_connection_that_was_closed_while_idle_is_not_written_to"
+            }
+            Self::ReadRepeatedOnPooled | Self::LossIsAbsent => "n5_a_read_is_tried_once_more_on_a_fresh_connection",
+            Self::RemembersDown
+            | Self::PanicsOnRefusal
+            | Self::RefusedPutInDoubt
+            | Self::RefusedIsBackend
+            | Self::RefusedIsTimeout
+            | Self::RefusedPutIsDone
+            | Self::RefusedIsAbsent
+            | Self::PutReturnsEarly
+            | Self::ErrorWithoutKey
+            | Self::ErrorOfAnotherKey
+            | Self::ErrorWithoutStore
+            | Self::ErrorOfAnotherStore
+            | Self::ErrorRepeatsCause => "n6_what_is_refused_is_told_and_works_again_afterwards",
+            Self::ListingEndsAtFailure | Self::ListingBeginsAgain => "l3_a_listing_that_is_cut_ends_with_an_error",
+            Self::ListingAllAtOnce => "l4_a_listing_is_fetched_page_by_page",
+            Self::CursorsLeak => "l2_a_listing_that_is_dropped_early_leaves_its_connection_usable",
+            Self::LostPutIsDone => "n6_nothing_is_lost_over_outages_of_the_network_under_load",
+            Self::SavedNowAndThen | Self::NotSavedAtStop => "n6_nothing_is_lost_over_outages_of_the_server_under_load",
+            _ => "n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told",
+        }
     }
 }
