@@ -255,6 +255,7 @@ impl Suite {
             conformance: env!("CARGO_PKG_VERSION").into(),
             seed,
             opt_outs: self.opt_outs.iter().map(|(of, reason)| (of.to_string(), reason.clone())).collect(),
+            weaknesses: self.weaknesses.iter().map(|(what, reason)| (what.to_string(), reason.clone())).collect(),
             left_out,
             results,
         }

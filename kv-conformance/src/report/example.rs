@@ -31,6 +31,7 @@ pub(super) fn memory() -> Report {
         conformance: "0.0.1".into(),
         seed: u64::MAX,
         opt_outs: BTreeMap::new(),
+        weaknesses: BTreeMap::new(),
         left_out: Vec::new(),
         results: vec![
             result("g1_absent", &["G1", "P1"], Verdict::Passed),
@@ -60,6 +61,14 @@ pub(super) fn cannot_list() -> Report {
         results: vec![absent, foreign, limits],
         ..memory()
     }
+}
+
+/// A store that evicts.
+pub(super) fn evicting() -> Report {
+    let [absent, foreign, limits] = three(memory());
+    let history = result("p1_histories_are_linearizable", &["P1"], Verdict::Passed);
+    let weaknesses = BTreeMap::from([("an entry may be evicted at any time".into(), "it is small".into())]);
+    Report { suite: "evicting".into(), weaknesses, results: vec![absent, foreign, limits, history], ..memory() }
 }
 
 /// A store that does not keep G1.

@@ -22,6 +22,10 @@ impl Report {
             lines.extend(["", "## Opted out", ""].map(str::to_owned));
         }
         lines.extend(self.opt_outs.iter().map(|(of, reason)| format!("- {}: {}", cell(of), cell(reason))));
+        if !self.weaknesses.is_empty() {
+            lines.extend(["", "## Weaker than the contract", ""].map(str::to_owned));
+        }
+        lines.extend(self.weaknesses.iter().map(|(what, reason)| format!("- {}: {}", cell(what), cell(reason))));
         if failed > 0 {
             lines.extend(["", "## Failures"].map(str::to_owned));
         }

@@ -160,7 +160,7 @@ impl Column {
         let is_opted_out = self.report.opt_outs.iter().any(|(of, reason)| reasons.contains(&opted_out(of, reason)));
         let has_passed = |results: &[&CheckResult]| results.iter().any(|result| result.verdict == Verdict::Passed);
         if has_passed(&about) || !is_opted_out && has_passed(&others) {
-            return Cell::kept();
+            return Cell { note: self.weaknesses_in(&about, &others), ..Cell::kept() };
         }
         let note = match (reasons.is_empty(), clause) {
             (false, _) => reasons.into_iter().collect::<Vec<_>>().join("; "),
@@ -169,6 +169,14 @@ impl Column {
             (true, _) => "no check of this run is about it".into(),
         };
         Cell { text: if is_opted_out { "–" } else { "·" }.into(), note: Some(note) }
+    }
+
+    /// What the store promises less, if the histories have to do with it.
+    fn weaknesses_in(&self, about: &[&CheckResult], others: &[&CheckResult]) -> Option<String> {
+        let is_of_history = |result: &&&CheckResult| result.name.starts_with("p1_histories_");
+        about.iter().chain(others).find(is_of_history)?;
+        let weaknesses = self.report.weaknesses.iter().map(|(what, reason)| format!("weaker: {what}: {reason}"));
+        Some(weaknesses.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())
     }
 }
 
@@ -218,6 +226,16 @@ mod tests {
     fn row(markdown: &str, begin: &str) -> String {
         let row = markdown.lines().find(|line| line.starts_with(begin));
         row.unwrap_or_else(|| panic!("{begin} is not in {markdown}")).to_owned()
+    }
+
+    #[test]
+    fn a_weaker_promise_is_a_note() {
+        let matrix = Matrix::new([("memory", example::memory()), ("evicting", example::evicting())]).unwrap();
+        let shown = matrix.to_markdown();
+        let row = shown.lines().find(|line| line.contains("| P1 |")).unwrap();
+        assert!(row.starts_with("|  | P1 | ✓ | ✓") && !row.ends_with("| ✓ |"), "{shown}");
+        assert!(shown.contains(". weaker: an entry may be evicted at any time: it is small\n"), "{shown}");
+        assert!(example::evicting().to_markdown().contains("## Weaker than the contract\n\n- an entry may be evicted"));
     }
 
     #[test]

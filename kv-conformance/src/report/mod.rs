@@ -42,6 +42,8 @@ pub struct Report {
     pub seed: u64,
     /// What was opted out of, by the name of the capability, and why.
     pub opt_outs: BTreeMap<String, String>,
+    /// What the store promises less than the contract, as [`Suite::weaker`](crate::Suite::weaker) was told, and why.
+    pub weaknesses: BTreeMap<String, String>,
     /// The names of the checks that were left out by a filter. If there are any, this report is [partial](Self::is_partial).
     pub left_out: Vec<String>,
     /// One result for each check that was not left out, in the order of the contract.
