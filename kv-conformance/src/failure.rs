@@ -108,8 +108,9 @@ pub(crate) fn expect_error<T: Debug>(
     }
 }
 
+/// What was done, what was expected, and what came.
 #[track_caller]
-fn mismatch(what: impl Display, want: &str, got: &str) -> NotPassed {
+pub(crate) fn mismatch(what: impl Display, want: &str, got: &str) -> NotPassed {
     NotPassed::failed(format_args!("{what}\nexpected: {want}\ngot:      {got}"))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! These find what they find by chance: a failure is one, but it may take several runs to see it again.
 
+use std::fmt::Display;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +13,7 @@ use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 use super::checks;
 use super::visibility::{ways_of_writing, write};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that};
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, mismatch};
 
 checks! {
     p1_threads_on_keys_of_their_own_do_not_disturb_each_other [P1 D1];
@@ -56,6 +57,15 @@ pub(super) fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, 
     joined.collect()
 }
 
+/// No thread may have found something wrong.
+#[track_caller]
+fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
+    match wrong.into_iter().flatten().next() {
+        None => Ok(()),
+        Some(wrong) => Err(mismatch(what, want, &wrong)),
+    }
+}
+
 /// Lets each of 8 threads write, read and delete its own 50 keys, over and over, in every way of writing. What one does must not be
 /// seen at the keys of another, nor be undone by it.
 pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other(context: &Context<'_>) -> Outcome {
@@ -86,7 +96,7 @@ pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other(context: &Conte
         }
         Ok(None)
     })?;
-    expect_eq("what 8 threads saw at keys of their own", wrong.into_iter().flatten().next(), None)
+    expect_nothing("what 8 threads saw at keys of their own", "what each of them did there", wrong)
 }
 
 /// How often a value is read at least while it is overwritten.
@@ -142,9 +152,8 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole(context: &Context<'_>) ->
             }
             Ok(None)
         })?;
-        let wrong = wrong.into_iter().flatten().next();
         let what = format!("what was read while the value was overwritten by {way}");
-        expect_that(what, wrong.is_none(), "always one of the values that were written, whole", wrong)?;
+        expect_nothing(what, "always one of the values that were written, whole", wrong)?;
     }
     Ok(())
 }
@@ -280,9 +289,8 @@ pub fn t6_a_touch_does_not_undo_a_write(context: &Context<'_>) -> Outcome {
         let _over = Over(&done);
         if thread == 0 { write() } else { touch().map(|()| None) }
     })?;
-    let wrong = wrong.into_iter().flatten().next();
     let what = "what a thread reads at a key that it alone writes, and another thread touches";
-    expect_that(what, wrong.is_none(), "what it wrote last", wrong)
+    expect_nothing(what, "what it wrote last", wrong)
 }
 
 /// Lists 500 keys that stay, several times, while two threads overwrite some of them, and create and delete others with the same
@@ -313,8 +321,7 @@ pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go(context: &Cont
         }
         Ok(None)
     })?;
-    let wrong = wrong.into_iter().flatten().next();
-    expect_that("a listing while other keys come and go", wrong.is_none(), "each key that stays, once", wrong)
+    expect_nothing("a listing while other keys come and go", "each key that stays, once", wrong)
 }
 
 fn wrong_listing(listed: &[String], stay: &[String]) -> Option<String> {
