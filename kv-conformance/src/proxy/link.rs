@@ -238,7 +238,7 @@ impl Shared {
         &self,
         link: &Link,
         direction: Direction,
-        is_first: bool,
+        mut is_first: bool,
         to: &mut &Socket,
         mut piece: &[u8],
     ) -> io::Result<()> {
@@ -248,6 +248,7 @@ impl Shared {
                     let (now, then) = piece.split_at_checked(bytes).unwrap_or((piece, &[]));
                     to.write_all(now)?;
                     piece = then;
+                    is_first = false;
                     if !pause.is_zero() {
                         thread::sleep(pause);
                     }
