@@ -75,6 +75,9 @@ pub(crate) enum Answer {
     Keys(Vec<String>),
 }
 
+/// Which entry has a lifetime when an operation that gives one has been done.
+type Given = Option<&'static str>;
+
 /// An operation on the keys of a case.
 pub(crate) struct Act {
     pub(crate) name: &'static str,
@@ -86,6 +89,8 @@ pub(crate) struct Act {
     pub(crate) answer: fn(&Case) -> Answer,
     /// What a write changes.
     change: fn(&Case, &mut State),
+    /// To which key it gives a lifetime; all others live for ever.
+    pub(crate) gives: Given,
 }
 
 impl Act {
@@ -108,7 +113,10 @@ impl Act {
 
 fn nothing(_: &Case, _: &mut State) {}
 
-const HOUR: Duration = Duration::from_secs(3600);
+/// A lifetime that does not end within the check.
+fn an_hour(store: &dyn KeyValueStore) -> Ttl {
+    Ttl::After(Duration::from_secs(3600).min(store.capabilities().longest_ttl()))
+}
 
 const ALL: &[Act] = &[
     Act {
@@ -119,6 +127,7 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::Value(store.get(case.key("k"))?)),
         answer: |case| Answer::Value(Some(case.old("k"))),
         change: nothing,
+        gives: None,
     },
     Act {
         name: "get_many",
@@ -128,6 +137,7 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::Values(store.get_many(["k", "new", "other"].map(|name| case.key(name)))?)),
         answer: |case| Answer::Values(vec![Some(case.old("k")), None, Some(case.old("other"))]),
         change: nothing,
+        gives: None,
     },
     Act {
         name: "contains",
@@ -137,6 +147,7 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::Told(store.contains(case.key("k"))?)),
         answer: |_| Answer::Told(true),
         change: nothing,
+        gives: None,
     },
     Act {
         name: "ttl",
@@ -146,6 +157,7 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::Left(store.ttl(case.key("k"))?)),
         answer: |_| Answer::Left(Some(Remaining::Forever)),
         change: nothing,
+        gives: None,
     },
     Act {
         name: "keys",
@@ -160,6 +172,7 @@ const ALL: &[Act] = &[
         },
         answer: |case| Answer::Keys(vec![case.key("k"), case.key("other")]),
         change: nothing,
+        gives: None,
     },
     Act {
         name: "put",
@@ -169,6 +182,7 @@ const ALL: &[Act] = &[
         run: |store, case| store.put(case.key("k"), case.new_value("k")).map(|()| Answer::Done),
         answer: |_| Answer::Done,
         change: |case, state| drop(state.insert(case.key("k"), Some(case.new_value("k")))),
+        gives: None,
     },
     Act {
         name: "put of a large value",
@@ -178,6 +192,7 @@ const ALL: &[Act] = &[
         run: |store, case| store.put(case.key("k"), case.large()).map(|()| Answer::Done),
         answer: |_| Answer::Done,
         change: |case, state| drop(state.insert(case.key("k"), Some(case.large()))),
+        gives: None,
     },
     Act {
         name: "put_many",
@@ -189,6 +204,7 @@ const ALL: &[Act] = &[
         },
         answer: |_| Answer::Done,
         change: |case, state| state.extend(["k", "more"].map(|name| (case.key(name), Some(case.new_value(name))))),
+        gives: None,
     },
     Act {
         name: "create",
@@ -198,6 +214,47 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::Told(store.create(case.key("new"), case.new_value("new"))?)),
         answer: |_| Answer::Told(true),
         change: |case, state| drop(state.insert(case.key("new"), Some(case.new_value("new")))),
+        gives: None,
+    },
+    Act {
+        name: "put with a lifetime",
+        needs: Some(Capability::Lifetimes),
+        writes: true,
+        keys: &["k"],
+        run: |store, case| {
+            store.put_with_ttl(case.key("k"), case.new_value("k"), an_hour(store)).map(|()| Answer::Done)
+        },
+        answer: |_| Answer::Done,
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.new_value("k")))),
+        gives: Some("k"),
+    },
+    Act {
+        name: "put_many with lifetimes",
+        needs: Some(Capability::Lifetimes),
+        writes: true,
+        keys: &[],
+        run: |store, case| {
+            let entry = |name: &str| (case.key(name), case.new_value(name), an_hour(store));
+            store.put_many_with_ttl(["more"].map(entry)).map(|()| Answer::Done)
+        },
+        answer: |_| Answer::Done,
+        change: |case, state| drop(state.insert(case.key("more"), Some(case.new_value("more")))),
+        gives: Some("more"),
+    },
+    Act {
+        name: "create with a lifetime",
+        needs: Some(Capability::Create),
+        writes: true,
+        keys: &["new"],
+        run: |store, case| {
+            // For ever, where there are no lifetimes.
+            let has = store.capabilities().supports(Capability::Lifetimes);
+            let ttl = if has { an_hour(store) } else { Ttl::Forever };
+            Ok(Answer::Told(store.create_with_ttl(case.key("new"), case.new_value("new"), ttl)?))
+        },
+        answer: |_| Answer::Told(true),
+        change: |case, state| drop(state.insert(case.key("new"), Some(case.new_value("new")))),
+        gives: Some("new"),
     },
     Act {
         name: "delete",
@@ -207,6 +264,7 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::Told(store.delete(case.key("k"))?)),
         answer: |_| Answer::Told(true),
         change: |case, state| drop(state.insert(case.key("k"), None)),
+        gives: None,
     },
     Act {
         name: "delete_many",
@@ -216,18 +274,17 @@ const ALL: &[Act] = &[
         run: |store, case| Ok(Answer::ToldOfEach(store.delete_many(["k", "new"].map(|name| case.key(name)))?)),
         answer: |_| Answer::ToldOfEach(vec![true, false]),
         change: |case, state| drop(state.insert(case.key("k"), None)),
+        gives: None,
     },
     Act {
         name: "touch",
         needs: Some(Capability::Touch),
         writes: true,
         keys: &["k"],
-        run: |store, case| {
-            let ttl = HOUR.min(store.capabilities().longest_ttl());
-            Ok(Answer::Told(store.touch(case.key("k"), Ttl::After(ttl))?))
-        },
+        run: |store, case| Ok(Answer::Told(store.touch(case.key("k"), an_hour(store))?)),
         answer: |_| Answer::Told(true),
         change: nothing,
+        gives: Some("k"),
     },
     Act {
         name: "copy",
@@ -237,6 +294,7 @@ const ALL: &[Act] = &[
         run: |store, case| store.copy(case.key("k"), case.key("to")).map(|()| Answer::Done),
         answer: |_| Answer::Done,
         change: |case, state| drop(state.insert(case.key("to"), Some(case.old("k")))),
+        gives: None,
     },
     Act {
         name: "rename",
@@ -246,5 +304,6 @@ const ALL: &[Act] = &[
         run: |store, case| store.rename(case.key("k"), case.key("to")).map(|()| Answer::Done),
         answer: |_| Answer::Done,
         change: |case, state| state.extend([(case.key("to"), Some(case.old("k"))), (case.key("k"), None)]),
+        gives: None,
     },
 ];

@@ -22,22 +22,35 @@ struct Known {
     sure: Written,
     /// What writes may have left whose outcome is unknown, and when: those still under way may do so at any time.
     doubtful: Vec<(Written, usize)>,
+    /// Whether the server may have gone back to any older state, or to none.
+    is_rolled_back: bool,
 }
 
 impl Known {
     fn allows(&self, write: Written) -> bool {
-        self.sure == write || self.doubtful.iter().any(|(doubtful, _)| *doubtful == write)
+        self.is_rolled_back || self.sure == write || self.doubtful.iter().any(|(doubtful, _)| *doubtful == write)
     }
 
     fn may_be_there(&self) -> bool {
-        self.sure.is_some() || self.doubtful.iter().any(|(write, _)| write.is_some())
+        self.is_rolled_back || self.sure.is_some() || self.doubtful.iter().any(|(write, _)| write.is_some())
     }
 
     fn wrote<T>(&mut self, result: &Result<T, Error>, write: Written, epoch: usize) {
         match result {
-            Ok(_) => self.sure = write,
+            Ok(_) => {
+                self.sure = write;
+                self.is_rolled_back = false;
+            }
             Err(error) if error.outcome_unknown() => self.doubtful.push((write, epoch)),
             Err(_) => {}
+        }
+    }
+
+    /// The same of one write of a batch, of which some may have been done whatever its error says (B5).
+    fn wrote_in_batch<T>(&mut self, result: &Result<T, Error>, write: Written, epoch: usize) {
+        match result {
+            Ok(_) => self.wrote(result, write, epoch),
+            Err(_) => self.doubtful.push((write, epoch)),
         }
     }
 
@@ -116,7 +129,7 @@ impl<'a> Actor<'a> {
             of,
             keys: (0..KEYS).map(|n| key(number, n)).collect(),
             writes: 0,
-            epoch: 1,
+            epoch: 0,
             long,
             worked: 0,
             failed: 0,
@@ -195,7 +208,9 @@ impl<'a> Actor<'a> {
                 Deed::PutMany => {
                     let entries = keys.iter().take(at + 1);
                     let result = store.put_many(entries.map(|(key, _)| (key, self.value(key, write, false))));
-                    keys.iter_mut().take(at + 1).for_each(|(_, known)| known.wrote(&result, Some(write), epoch));
+                    keys.iter_mut()
+                        .take(at + 1)
+                        .for_each(|(_, known)| known.wrote_in_batch(&result, Some(write), epoch));
                     result.map(Ok)?
                 }
                 Deed::Create => {
@@ -225,7 +240,7 @@ impl<'a> Actor<'a> {
                                 can_be = Err(wrong(key, &known.shown(), &format!("{deed:?} says {deleted}")));
                             }
                         }
-                        known.wrote(&result, None, epoch);
+                        known.wrote_in_batch(&result, None, epoch);
                     }
                     result.map(|_| can_be)?
                 }
@@ -252,11 +267,10 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// From now on everything may be gone that there was: the server has lost it.
+    /// The server may have lost what it had, and may have gone back to what it had saved at any time before.
     pub(crate) fn may_have_lost_everything(&mut self) {
         for (_, known) in &mut self.keys {
-            // It is gone now or never: after the next look that is not in doubt any more.
-            known.doubtful.push((None, self.epoch - 1));
+            known.is_rolled_back = true;
         }
     }
 
@@ -271,6 +285,7 @@ impl<'a> Actor<'a> {
         }
         for ((_, known), found) in self.keys.iter_mut().zip(found) {
             known.doubtful.retain(|(_, since)| *since >= self.epoch);
+            known.is_rolled_back = false;
             known.sure = found.as_deref().and_then(parse).map(|(_, write)| write);
         }
         self.epoch += 1;

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,9 +74,26 @@ impl<'a> Rig<'a> {
         what: impl Display,
         act: impl FnOnce() -> Result<T, Error>,
     ) -> Outcome<Result<T, Error>> {
-        let (result, took) = timed(act);
+        let (result, took) = self.timed(act);
         self.expect_in_time(what, &result, took)?;
         Ok(result)
+    }
+
+    /// Does something under a fault, and tells how long it took. If it does not end by itself long after its limit, the fault does, so that
+    /// a store that waits without limit is rejected, and not waited for.
+    pub(crate) fn timed<T>(&self, act: impl FnOnce() -> T) -> (T, Duration) {
+        thread::scope(|scope| {
+            let (done, is_done) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                if is_done.recv_timeout(self.limit + MARGIN + MARGIN / 4) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    // What cannot be ended so is waited for.
+                    let _ = self.heal_without_what_was_held();
+                }
+            });
+            let result = timed(act);
+            drop(done);
+            result
+        })
     }
 
     /// What took so long has to have ended within the limit (N1).
@@ -210,13 +228,15 @@ pub(crate) fn in_lanes<T: Sync>(items: &[T], run: impl Fn(&T) -> Outcome + Sync)
         let lanes = items.iter().map(|item| scope.spawn(move || run(item))).collect::<Vec<_>>();
         lanes.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
-    for outcome in outcomes {
-        outcome.unwrap_or_else(|panic| {
+    let failures = outcomes.into_iter().filter_map(|outcome| {
+        let outcome = outcome.unwrap_or_else(|panic| {
             let panic = crate::suite::panic_message(&*panic);
             Err(NotPassed::failed(format_args!("the store, or the fixture, panicked (E4): {panic}")))
-        })?;
-    }
-    Ok(())
+        });
+        outcome.err()
+    });
+    // What one lane has found for certain is not to be hidden by a time-out in another.
+    failures.min_by_key(|failure| !matches!(failure, NotPassed::Failed(_))).map_or(Ok(()), Err)
 }
 
 /// How many fixtures a check has at the same time.

@@ -6,14 +6,14 @@
 use std::thread;
 use std::time::Duration;
 
-use kv_core::{Error, KeyValueStoreExt};
+use kv_core::{Capability, Error, KeyValueStoreExt, Remaining};
 
 use super::checks;
-use crate::act::{Act, Case};
+use crate::act::{Act, Case, State};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show, show_error};
 use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, judge_undisturbed, timed};
+use crate::rig::{Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, judge_undisturbed};
 
 checks! { faults:
     n1_silence_at_any_point_of_an_exchange_is_a_time_out [N1 N2 N6 E1 E5];
@@ -146,6 +146,8 @@ impl Lane<'_> {
         let (case, proxy) = (self.case()?, self.rig.proxy);
         let seen = || (proxy.bytes(Direction::Requests), proxy.bytes(Direction::Replies), proxy.exchanges());
         let before = seen();
+        case.now(self.rig.direct)?;
+        expect_eq("what comes through the proxy of the second handle, which must not use it", seen(), before)?;
         expect_undisturbed(self.act.name, || (self.act.run)(self.rig.store, &case), (self.act.answer)(&case))?;
         let after = seen();
         let exchange =
@@ -160,7 +162,7 @@ impl Lane<'_> {
     fn judge(&self, case: &Case, fault: &str, kind: Kind, want: Want) -> Outcome {
         let Self { rig, act, .. } = self;
         let name = format!("{} ({fault})", act.name);
-        let (result, took) = timed(|| (act.run)(rig.store, case));
+        let (result, took) = rig.timed(|| (act.run)(rig.store, case));
         let shown = match &result {
             Ok(answer) => show(answer),
             Err(error) => show_error(error),
@@ -199,10 +201,24 @@ impl Lane<'_> {
         self.judge_state(case, &name, None)
     }
 
+    /// As [`judge`](Self::judge), of a fault that comes after so many bytes: where this exchange was shorter than the one that was measured,
+    /// it has not come, and everything has to work.
+    fn judge_if_it_came(&self, case: &Case, fault: &str, kind: Kind, want: Want) -> Outcome {
+        match self.judge(case, fault, kind, want) {
+            Err(NotPassed::Failed(_)) if self.rig.proxy.is_waiting() => {
+                self.judge_state(case, &format!("{} ({fault}, which did not come)", self.act.name), None)
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Looks at what is there: what the operation changes if it worked; nothing if it failed for certain; else either.
     fn judge_state(&self, case: &Case, name: &str, error: Option<&Error>) -> Outcome {
         let (before, after) = (case.before(), self.act.after(case));
         let now = case.now(self.rig.direct)?;
+        if self.context.has(Capability::TtlReading) {
+            self.judge_lifetimes(case, name, error, &now)?;
+        }
         match error {
             None => expect_eq(format_args!("what is there after {name}, which worked"), now, after),
             Some(error) if !error.outcome_unknown() && !self.act.is_on_several_keys() => {
@@ -213,6 +229,25 @@ impl Lane<'_> {
                 let could_be = [before.get(key), after.get(key)];
                 expect_that(what, could_be.contains(&Some(value)), &format!("one of {}", show(&could_be)), value)
             }),
+        }
+    }
+}
+
+impl Lane<'_> {
+    /// Value and lifetime are written together: where the new value is there its lifetime is, too, and else none (P2).
+    fn judge_lifetimes(&self, case: &Case, name: &str, error: Option<&Error>, now: &State) -> Outcome {
+        let Some(given) = self.act.gives.map(|name| case.key(name)) else { return Ok(()) };
+        let there = now.get(&given).and_then(Option::as_ref);
+        let is_new = there.is_some() && there == self.act.after(case).get(&given).and_then(Option::as_ref);
+        let changes_value = case.before().get(&given) != self.act.after(case).get(&given);
+        let ttl = self.rig.direct.ttl(&given)?;
+        let what = format!("what remains of the lifetime of {given:?} after {name}");
+        let has_one = matches!(ttl, Some(Remaining::For(_)));
+        match error {
+            _ if changes_value && is_new => expect_that(what, has_one, "some of it: its value is there (P2)", ttl),
+            None => expect_that(what, has_one, "some of it", ttl),
+            Some(_) if changes_value => expect_that(what, !has_one, "nothing: the new value is not there", ttl),
+            Some(_) => Ok(()),
         }
     }
 }
@@ -231,8 +266,13 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out(context: &Context<'_
             let fault = format!("where the server falls silent {}", point.shown());
             lane.rig.proxy.set(Behaviour::Truncate { of: point.direction(), bytes: point.bytes() });
             // Of more than one exchange, it may have been a read that was held up.
-            let want = Want::Fails { unknown: exchange.is_one.then_some(true) };
-            lane.judge(&case, &fault, Kind::Timeout, want)?;
+            let want = if lane.act.writes {
+                Want::Fails { unknown: exchange.is_one.then_some(true) }
+            } else {
+                // It may be tried again, within the limit.
+                Want::WorksOrFails
+            };
+            lane.judge_if_it_came(&case, &fault, Kind::Timeout, want)?;
             lane.rig.heal_without_what_was_held()?;
             let (key, newer) = (case.key("k"), "written after it had failed");
             lane.rig.direct.put(&key, newer)?;
@@ -272,7 +312,7 @@ pub fn n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told(context: &Con
                     (false, _) if lane.act.name == "keys" => Want::WorksOrFails,
                     (false, _) => Want::Works,
                 };
-                lane.judge(&case, &fault, Kind::Unavailable, want)?;
+                lane.judge_if_it_came(&case, &fault, Kind::Unavailable, want)?;
                 lane.rig.heal()?;
                 lane.rig.works_again(format_args!("after {} {fault}", lane.act.name))?;
             }
@@ -299,7 +339,8 @@ pub fn n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s(context: &Co
 /// Adds to the reply of every operation what the reply to another one was, at once and a little later. Nobody may take it for an answer.
 pub fn n2_bytes_that_nobody_asked_for_are_nobody_s(context: &Context<'_>) -> Outcome {
     for_each_operation(context, |lane| {
-        for later in [None, Some(NOTICED)] {
+        let exchange = lane.exchange()?;
+        for later in [Duration::ZERO, NOTICED] {
             let (case, rig) = (lane.case()?, lane.rig);
             let (take, taken) = std::sync::mpsc::channel();
             rig.proxy.set(Behaviour::edit(move |piece| {
@@ -308,11 +349,9 @@ pub fn n2_bytes_that_nobody_asked_for_are_nobody_s(context: &Context<'_>) -> Out
             }));
             expect_undisturbed("get", || rig.store.get(case.key("other")).map(|value| value.is_some()), true)?;
             let stray = taken.try_recv().unwrap_or_default();
-            let (behaviour, when) = match later {
-                None => (Behaviour::inject(stray), "with"),
-                Some(later) => (Behaviour::inject_later(stray, later), "a little before"),
-            };
-            let injected = rig.proxy.injected() + usize::from(later.is_some());
+            let when = if later.is_zero() { "with" } else { "a little before" };
+            let behaviour = Behaviour::Add { after: exchange.reply, bytes: stray, later };
+            let injected = rig.proxy.injected() + 1;
             rig.proxy.set(behaviour);
             let fault = format!("whose reply comes {when} one that nobody asked for");
             lane.judge(&case, &fault, Kind::Any, Want::WorksOrFails)?;
@@ -340,7 +379,8 @@ pub fn n2_a_reply_that_is_late_is_nobody_s(context: &Context<'_>) -> Outcome {
             let case = lane.case()?;
             lane.rig.proxy.set(behaviour);
             let fault = format!("{what} comes after the time-out");
-            lane.judge(&case, &fault, Kind::Timeout, Want::Fails { unknown: None })?;
+            let want = if lane.act.writes { Want::Fails { unknown: None } } else { Want::WorksOrFails };
+            lane.judge(&case, &fault, Kind::Timeout, want)?;
             lane.rig.heal()?;
             lane.rig.works_again(format_args!("after {} {fault}", lane.act.name))?;
             // By now it has come for certain.
@@ -358,6 +398,10 @@ pub fn n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply(context: &Context<'
         for (behaviour, fault) in
             [(slow, "that comes a little later"), (Behaviour::Split(Duration::ZERO), "in single bytes")]
         {
+            // Of many pieces, each of which is late, all would be too late.
+            if lane.act.name == "put of a large value" {
+                return Ok(());
+            }
             let case = lane.case()?;
             lane.rig.proxy.set(behaviour);
             lane.judge(&case, &format!("with a reply {fault}"), Kind::Any, Want::Works)?;
@@ -422,7 +466,9 @@ pub fn n3_one_operation_is_one_exchange(context: &Context<'_>) -> Outcome {
             expect_undisturbed(lane.act.name, || (lane.act.run)(rig.store, case), (lane.act.answer)(case))?;
         }
         let what = format!("how many requests {TIMES} times {} took", lane.act.name);
-        expect_eq(what, rig.proxy.exchanges() - before, TIMES)?;
+        let took = rig.proxy.exchanges() - before;
+        // One more may be that a connection was made, or looked at since the machine was slow.
+        expect_that(what, (TIMES..=TIMES + 1).contains(&took), "one for each", took)?;
         let keys = (0..100).map(|n| format!("{}{n}", rig.fresh_prefix())).collect::<Vec<_>>();
         let before = rig.proxy.exchanges();
         match lane.act.name {

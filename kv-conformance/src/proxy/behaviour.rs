@@ -68,6 +68,15 @@ pub enum Behaviour {
         /// How many are passed on before.
         bytes: usize,
     },
+    /// Passes so many bytes of replies, counted over all connections, then, so much later, others. Then it passes.
+    Add {
+        /// How many bytes are passed before.
+        after: usize,
+        /// What is added.
+        bytes: Vec<u8>,
+        /// How much later.
+        later: Duration,
+    },
     /// Passes the next piece of replies as it is after the change. Then it passes.
     Edit(Edit),
     /// Turns the highest bit of the first 8 bytes of the next reply, where a protocol says what follows: what it then says is nonsense.
@@ -121,6 +130,7 @@ impl fmt::Debug for Behaviour {
             Self::CutAfter { cut, of, bytes } => write!(f, "{cut:?} after {bytes} bytes of {of:?}"),
             Self::CutAnswer { cut, to, times } => write!(f, "{cut:?} in place of the answer to {to}, {times} times"),
             Self::Truncate { of, bytes } => write!(f, "Truncate after {bytes} bytes of {of:?}"),
+            Self::Add { after, later, .. } => write!(f, "Add after {after} bytes of replies and {later:?}"),
             Self::Edit(_) => f.write_str("Edit"),
             Self::Garble => f.write_str("Garble"),
             Self::InjectLater(_, time) => write!(f, "InjectLater({time:?})"),

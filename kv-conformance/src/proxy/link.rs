@@ -1,6 +1,6 @@
 //! The connections of a proxy, and what is done to what comes on them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -8,12 +8,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket, Type};
 
 use super::behaviour::{Behaviour, Cut, Direction, Edit};
 
 /// How much is read at once. A small reply comes in one piece.
 const PIECE: usize = 64 * 1024;
+
+/// How long a write waits for whoever does not read, until it looks whether the connection was cut.
+const BLOCKED: Duration = Duration::from_millis(100);
 
 /// How many bytes at the beginning of a reply are garbled.
 const GARBLED: usize = 8;
@@ -58,6 +61,39 @@ struct Link {
 }
 
 impl Link {
+    fn new(client: Socket, server: Socket) -> Self {
+        for socket in [&client, &server] {
+            // Errors: a unix socket has no such thing, or it is closed already.
+            let _ = socket.set_tcp_nodelay(true);
+            let _ = socket.set_write_timeout(Some(BLOCKED));
+        }
+        Self {
+            client,
+            server,
+            is_cut: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
+            is_doomed: AtomicBool::new(false),
+            truncated: Mutex::new(None),
+        }
+    }
+
+    /// Writes all of it, unless the connection is cut meanwhile.
+    fn write(&self, to: &mut &Socket, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match to.write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
+                    if self.is_cut.load(SeqCst) {
+                        return Err(error);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Closes both connections, as soon as the two threads are through that use them: they wake up.
     fn cut(&self, cut: Cut) {
         if self.is_cut.swap(true, SeqCst) {
@@ -87,8 +123,8 @@ enum Step {
     /// Pass so many bytes of it, then cut.
     PassAndCut(usize, Cut),
     Edit(Edit),
-    /// Pass it, wait, and pass these bytes.
-    PassAndAdd(Duration, Vec<u8>),
+    /// Pass so many bytes of it, wait, and pass these bytes, and then the rest.
+    PassAndAdd(usize, Duration, Vec<u8>),
     /// Nothing: the connection is cut.
     Stop,
 }
@@ -112,6 +148,8 @@ impl Shared {
         for link in &links {
             link.cut(cut);
         }
+        // Whoever has looked before, and not seen it, waits by now.
+        drop(self.lock());
         self.changed.notify_all();
         let open = |state: &mut State| state.links.iter().any(|link| links.iter().any(|cut| Arc::ptr_eq(cut, link)));
         let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
@@ -126,6 +164,10 @@ impl Shared {
 
     pub(super) fn exchanges(&self) -> usize {
         self.lock().exchanges
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.lock().behaviour, Behaviour::CutAfter { .. } | Behaviour::Truncate { .. })
     }
 
     pub(super) fn injected(&self) -> usize {
@@ -149,27 +191,18 @@ impl Shared {
         Ok(server)
     }
 
-    /// Passes what comes on a new connection, in two threads.
+    /// Passes what comes on a new connection, in two threads of its own.
     pub(super) fn serve(shared: &Arc<Self>, client: Socket) {
         shared.lock().accepted += 1;
-        let Ok(server) = shared.connect() else {
-            let _ = client.set_linger(Some(Duration::ZERO));
-            return;
-        };
-        for socket in [&client, &server].into_iter().filter(|_| shared.server.domain() != Domain::UNIX) {
-            let _ = socket.set_tcp_nodelay(true);
-        }
-        let link = Arc::new(Link {
-            client,
-            server,
-            is_cut: AtomicBool::new(false),
-            is_asked: AtomicBool::new(false),
-            is_doomed: AtomicBool::new(false),
-            truncated: Mutex::new(None),
-        });
-        shared.lock().links.push(Arc::clone(&link));
         let shared = Arc::clone(shared);
         thread::spawn(move || {
+            // A server that takes long for this holds up nobody else.
+            let Ok(server) = shared.connect() else {
+                let _ = client.set_linger(Some(Duration::ZERO));
+                return;
+            };
+            let link = Arc::new(Link::new(client, server));
+            shared.lock().links.push(Arc::clone(&link));
             thread::scope(|scope| {
                 scope.spawn(|| shared.pump(&link, Direction::Requests));
                 shared.pump(&link, Direction::Replies);
@@ -213,7 +246,11 @@ impl Shared {
         match direction {
             // The server may still answer.
             Direction::Requests => drop(to.shutdown(Shutdown::Write)),
-            Direction::Replies => link.cut(Cut::Close),
+            Direction::Replies => {
+                link.cut(Cut::Close);
+                drop(self.lock());
+                self.changed.notify_all();
+            }
         }
     }
 
@@ -246,7 +283,7 @@ impl Shared {
             match self.step(link, direction, is_first, piece) {
                 Step::Pass(bytes, pause) => {
                     let (now, then) = piece.split_at_checked(bytes).unwrap_or((piece, &[]));
-                    to.write_all(now)?;
+                    link.write(to, now)?;
                     piece = then;
                     is_first = false;
                     if !pause.is_zero() {
@@ -255,26 +292,27 @@ impl Shared {
                 }
                 Step::PassLater(time) => {
                     thread::sleep(time);
-                    to.write_all(piece)?;
+                    link.write(to, piece)?;
                     return Ok(());
                 }
                 Step::PassAndCut(bytes, cut) => {
-                    to.write_all(piece.get(..bytes).unwrap_or(piece))?;
+                    link.write(to, piece.get(..bytes).unwrap_or(piece))?;
                     link.cut(cut);
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
                 Step::Edit(edit) => {
                     let mut edited = piece.to_vec();
                     edit(&mut edited);
-                    to.write_all(&edited)?;
+                    link.write(to, &edited)?;
                     return Ok(());
                 }
-                Step::PassAndAdd(time, bytes) => {
-                    to.write_all(piece)?;
+                Step::PassAndAdd(length, time, bytes) => {
+                    let (now, then) = piece.split_at_checked(length).unwrap_or((piece, &[]));
+                    link.write(to, now)?;
                     thread::sleep(time);
-                    let written = to.write_all(&bytes);
+                    let written = link.write(to, &bytes);
                     self.lock().injected += 1;
-                    return written;
+                    return written.and_then(|()| link.write(to, then));
                 }
                 Step::Stop => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
@@ -346,9 +384,18 @@ impl Shared {
                 state.behaviour = Behaviour::Pass;
                 Step::Edit(Box::new(|piece| piece.iter_mut().take(GARBLED).for_each(|byte| *byte ^= 0x80)))
             }
+            Behaviour::Add { after, .. } if replies && piece.len() < *after => {
+                *after -= piece.len();
+                all
+            }
+            Behaviour::Add { after, bytes, later } if replies => {
+                let step = Step::PassAndAdd(*after, *later, mem::take(bytes));
+                state.behaviour = Behaviour::Pass;
+                step
+            }
             Behaviour::Edit(_) | Behaviour::InjectLater(..) if replies => match mem::take(&mut state.behaviour) {
                 Behaviour::Edit(edit) => Step::Edit(edit),
-                Behaviour::InjectLater(bytes, time) => Step::PassAndAdd(time, bytes),
+                Behaviour::InjectLater(bytes, time) => Step::PassAndAdd(piece.len(), time, bytes),
                 _ => all,
             },
             _ => all,

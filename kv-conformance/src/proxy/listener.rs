@@ -4,10 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket, Type};
 
 use super::link::Shared;
+
+/// How long to wait when a connection cannot be accepted, or the address is in use.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// How long an address may be in use that was free.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -22,6 +29,24 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn start(address: &SockAddr, shared: &Arc<Shared>) -> io::Result<Self> {
+        let begin = Instant::now();
+        let listener = loop {
+            match Self::listen(address) {
+                // A child that is being started has the sockets of its parent for a moment: that which has looked for a free port, too.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < BUSY => {
+                    thread::sleep(RETRY);
+                }
+                other => break other?,
+            }
+        };
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (shared, until) = (Arc::clone(shared), Arc::clone(&is_over));
+        let thread =
+            thread::Builder::new().name("proxy".into()).spawn(move || Self::accept(&listener, &until, &shared))?;
+        Ok(Self { address: address.clone(), is_over, thread: Some(thread) })
+    }
+
+    fn listen(address: &SockAddr) -> io::Result<Socket> {
         let listener = Socket::new(address.domain(), Type::STREAM, None)?;
         match address.as_pathname() {
             // That of a listener before this one.
@@ -35,16 +60,21 @@ impl Listener {
         }
         listener.bind(address)?;
         listener.listen(BACKLOG)?;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let (shared, until) = (Arc::clone(shared), Arc::clone(&is_over));
-        let thread = thread::Builder::new().name("proxy".into()).spawn(move || {
-            while let Ok((client, _)) = listener.accept()
-                && !until.load(SeqCst)
-            {
-                Shared::serve(&shared, client);
+        Ok(listener)
+    }
+
+    fn accept(listener: &Socket, until: &AtomicBool, shared: &Arc<Shared>) {
+        loop {
+            let accepted = listener.accept();
+            if until.load(SeqCst) {
+                return;
             }
-        })?;
-        Ok(Self { address: address.clone(), is_over, thread: Some(thread) })
+            match accepted {
+                Ok((client, _)) => Shared::serve(shared, client),
+                // There are too many connections, or this one is gone already.
+                Err(_) => thread::sleep(RETRY),
+            }
+        }
     }
 }
 

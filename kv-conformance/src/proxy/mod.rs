@@ -163,7 +163,12 @@ impl Proxy {
         self.shared.exchanges()
     }
 
-    /// How often it has passed on what [`Behaviour::InjectLater`] says, or could not since the connection was closed.
+    /// Whether [`Behaviour::CutAfter`] or [`Behaviour::Truncate`] is still to come: fewer bytes have come than it says.
+    pub fn is_waiting(&self) -> bool {
+        self.shared.is_waiting()
+    }
+
+    /// How often it has passed on what [`Behaviour::Add`] or [`Behaviour::InjectLater`] says, or could not since the connection was closed.
     pub fn injected(&self) -> usize {
         self.shared.injected()
     }

@@ -16,13 +16,13 @@ macro_rules! faults {
 
 faults! {
     // Limits.
-    /// Waits for a reply without limit; here, 5 s.
+    /// Waits for a reply without limit; here, an hour.
     ReplyWithoutLimit,
     /// The limit counts for each call that reads: bytes that drip never take too long.
     LimitForEachRead,
-    /// Waits for the pool without limit; here, 5 s.
+    /// Waits for the pool without limit; here, an hour.
     PoolWithoutLimit,
-    /// Waits for a connection without limit; here, 5 s.
+    /// Waits for a connection without limit; here, an hour.
     ConnectWithoutLimit,
     /// Takes what one call reads for the whole reply.
     ReplyInOneRead,
@@ -56,6 +56,10 @@ faults! {
     CreateLooksFirst,
     /// `put` reads back what it has written.
     PutReadsBack,
+    /// `put` with a lifetime writes for ever, and then sets the lifetime: in between, and if that fails, the entry is there for ever.
+    PutThenTtl,
+    /// `create` with a lifetime does so: a lock that is never given back.
+    CreateThenTtl,
 
     // Connections that proved dead.
     /// Idle connections are not looked at.
@@ -210,7 +214,9 @@ impl Fault {
             | Self::PutManyOneByOne
             | Self::DeleteManyOneByOne
             | Self::CreateLooksFirst
-            | Self::PutReadsBack => "n3_one_operation_is_one_exchange",
+            | Self::PutReadsBack
+            | Self::PutThenTtl
+            | Self::CreateThenTtl => "n3_one_operation_is_one_exchange",
             Self::IdleNotLookedAt | Self::IdleCloseNotSeen => {
                 "n4_a_connection_that_was_closed_while_idle_is_not_written_to"
             }

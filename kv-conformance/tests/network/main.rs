@@ -231,12 +231,14 @@ fn main() -> ExitCode {
         (Saving::Never, Durability::Volatile),
         (Saving::AtStop, Durability::OverStop),
         (Saving::EachWrite, Durability::OverKill),
+        (Saving::Every(Duration::from_millis(700)), Durability::OverStop),
     ];
     let mut trials = Vec::new();
-    for (saving, durability) in servers {
+    for (n, (saving, durability)) in servers.into_iter().enumerate() {
         // What a server keeps is of interest to one check, and the others are run once.
         let checks = if durability == Durability::OverKill { "" } else { "outages_of_the_server" };
-        trials.push(Trial::test(format!("right/{durability:?}"), move || accept(&right(saving, durability), checks)));
+        trials
+            .push(Trial::test(format!("right/{n}/{durability:?}"), move || accept(&right(saving, durability), checks)));
     }
     trials.extend(Fault::ALL.iter().map(|&fault| {
         Trial::test(format!("wrong/{fault:?}"), move || match mutants.caught(fault) {

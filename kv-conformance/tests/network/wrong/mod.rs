@@ -106,6 +106,10 @@ impl KeyValueStore for Wrong {
                 });
                 Ok(())
             }
+            Fault::PutThenTtl if matches!(ttl, Ttl::After(_)) => {
+                self.client.write(key, value, Ttl::Forever)?;
+                self.client.set_expiry(key, ttl).map(drop)
+            }
             Fault::PutReadsBack => {
                 self.client.write(key, value, ttl)?;
                 self.client.read(key).map(drop)
@@ -117,6 +121,10 @@ impl KeyValueStore for Wrong {
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
         if self.fault == Fault::CreateLooksFirst && self.client.exists(key)? {
             return Ok(false);
+        }
+        if self.fault == Fault::CreateThenTtl && matches!(ttl, Ttl::After(_)) {
+            let created = self.client.write_if_absent(key, value, Ttl::Forever)?;
+            return if created { self.client.set_expiry(key, ttl) } else { Ok(false) };
         }
         self.client.write_if_absent(key, value, ttl)
     }

@@ -16,7 +16,7 @@ use crate::pool::{Limits, SIZE, Transport};
 use crate::wire::{Field, Op, Request};
 
 /// No limit, for as long as a test may take.
-const NO_LIMIT: Duration = Duration::from_secs(5);
+const NO_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How long a server that was down is taken to be so by who remembers it.
 const REMEMBERED: Duration = Duration::from_secs(5);
