@@ -182,7 +182,7 @@ impl Mutants {
         // These came after one that had rejected the store already.
         let unproven = Mutex::new(Vec::new());
         in_threads(&open, |check| {
-            if !Fault::ALL.iter().any(|&fault| reject(&wrong(fault), check).is_some()) {
+            if !Fault::ALL.iter().rev().any(|&fault| reject(&wrong(fault), check).is_some()) {
                 unproven.lock().unwrap().push(check.as_str());
             }
         });
