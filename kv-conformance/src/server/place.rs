@@ -58,7 +58,7 @@ impl Place {
         self.port.number()
     }
 
-    /// All ports, as many as [`ServerBuilder::ports`] says, the first one included.
+    /// All ports, as many as [`ServerBuilder::ports`](super::ServerBuilder::ports) says, the first one included.
     pub fn ports(&self) -> Vec<u16> {
         std::iter::once(&self.port).chain(&self.more).map(Port::number).collect()
     }
