@@ -18,6 +18,9 @@ use crate::proxy::{Cut, Proxy};
 /// What an operation may take longer than its limit on a machine that does much else.
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 
+/// How long it takes at most until the other side of a connection of this machine knows that it was closed.
+pub(crate) const NOTICED: Duration = Duration::from_millis(50);
+
 /// How often a write may fail because of one more connection of the pool that was cut and has not been looked at since.
 const CONNECTIONS: usize = 50;
 

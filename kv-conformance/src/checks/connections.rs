@@ -12,7 +12,7 @@ use crate::act::{Act, Case};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show_error};
 use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{MARGIN, Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes};
+use crate::rig::{MARGIN, NOTICED, Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes};
 
 checks! { faults:
     n1_a_server_that_never_says_anything_is_an_error_within_the_limit [N1 E1 E5];
@@ -71,6 +71,14 @@ pub fn n1_waiting_for_the_pool_ends_within_the_limit(context: &Context<'_>) -> O
     rig.works_again(format_args!("after {THREADS} threads waited for a silent server"))
 }
 
+/// Lets several connections of the pool be made.
+fn fill_pool(rig: &Rig<'_>) -> Outcome {
+    // So that none of the reads is done before the others begin.
+    rig.proxy.set(Behaviour::Delay(rig.limit / 100));
+    in_lanes(&[(); 8], |()| expect_undisturbed("get", || rig.store.get("absent"), None))?;
+    rig.heal()
+}
+
 /// Fills the pool, closes and resets its connections while they are idle, and waits a second. Then all that writes has to work at once: a
 /// connection that sat idle is looked at before anything is sent on it.
 pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to(context: &Context<'_>) -> Outcome {
@@ -78,7 +86,7 @@ pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to(context: &Co
     Rig::new(context.fixture())?;
     in_fixtures_of_their_own(context, &acts, |context, rig, act| {
         for cut in [Cut::Close, Cut::Reset] {
-            in_lanes(&[(); 8], |()| expect_undisturbed("get", || rig.store.get("k"), None))?;
+            fill_pool(rig)?;
             rig.proxy.cut_now(cut)?;
             thread::sleep(IDLE);
             let case = Case::new(context, rig.fresh_prefix());
@@ -90,9 +98,6 @@ pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to(context: &Co
     })
 }
 
-/// How long it takes at most until the other side of a connection of this machine knows that it was closed.
-const NOTICED: Duration = Duration::from_millis(50);
-
 /// Fills the pool and cuts its connections: a read has to work at once, as it is tried once more on a fresh connection, not on another one
 /// of the pool. Then cuts two connections in place of the reply to a read: it has to say that the store is unavailable, and never
 /// that there is nothing.
@@ -103,10 +108,7 @@ pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection(context: &Context<'_>)
     in_fixtures_of_their_own(context, &acts, |context, rig, act| {
         let case = Case::new(context, rig.fresh_prefix());
         case.prepare(rig.direct)?;
-        // So that none of them is done before the others begin.
-        rig.proxy.set(Behaviour::Delay(rig.limit / 100));
-        in_lanes(&[(); 8], |()| expect_undisturbed("get", || rig.store.get("absent"), None))?;
-        rig.heal()?;
+        fill_pool(rig)?;
         rig.proxy.cut_now(Cut::Reset)?;
         thread::sleep(NOTICED);
         let what = format!("{} after all connections were cut", act.name);

@@ -28,6 +28,7 @@ pub mod outages;
 pub mod prefixes;
 pub mod races;
 pub mod reading_and_writing;
+pub mod sequences;
 pub mod streams;
 #[cfg(test)]
 mod table;
@@ -119,6 +120,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         errors::CHECKS,
         exchanges::CHECKS,
         connections::CHECKS,
+        sequences::CHECKS,
         outages::CHECKS,
         capabilities::CHECKS,
         model::CHECKS,

@@ -1,4 +1,4 @@
-//! Section 10, all at once: faults at random, and outages under load.
+//! Section 10, all at once: outages under load.
 //!
 //! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults). Every value says which key and
 //! which write it belongs to, so that a reply that reaches the wrong operation is seen at once, and every thread knows what each of
@@ -10,147 +10,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use kv_core::KeyValueStoreExt;
-use proptest::collection::vec;
-use proptest::prelude::any;
-use proptest::sample::select;
-use proptest::strategy::{Strategy, Union, ValueTree};
 
 use super::checks;
 use crate::Durability;
 use crate::actor::{Actor, Deed};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect_that, show};
-use crate::property::{self, Effort};
-use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{Rig, expect_undisturbed, in_fixtures_of_their_own, in_lanes, judge_undisturbed};
+use crate::failure::{NotPassed, Outcome, expect_that};
+use crate::fault::fault_at_random;
+use crate::proxy::{Behaviour, Cut};
+use crate::rig::{Rig, in_lanes, judge_undisturbed};
 
 checks! { faults:
-    n2_whatever_the_network_does_nobody_gets_another_one_s_reply [N2 N1 N5 N6 P1 E1 E4 E5];
     n6_nothing_is_lost_over_outages_of_the_network_under_load [N6 N1 N2 N5 P1 E1 E4 E5];
     n6_nothing_is_lost_over_outages_of_the_server_under_load [N6 N1 N2 N5 P1 E1 E4 E5];
-}
-
-/// One step of a random sequence.
-#[derive(Clone, Debug)]
-enum Step {
-    Do(Deed, usize, u64),
-    Fault(Fault),
-}
-
-/// What is done to the network, until something else is.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    None,
-    Delay,
-    Hold,
-    HoldReplies,
-    Split,
-    CutNow(Cut),
-    CutRequest(Cut, usize),
-    CutReply(Cut, usize),
-    TruncateRequest(usize),
-    TruncateReply(usize),
-    Garble,
-    Refuse,
-}
-
-impl Fault {
-    fn begin(self, rig: &Rig<'_>) -> Outcome {
-        rig.heal()?;
-        match self {
-            Self::None => {}
-            Self::Delay => rig.proxy.set(Behaviour::Delay(rig.limit / 40)),
-            Self::Hold => rig.proxy.set(Behaviour::Hold),
-            Self::HoldReplies => rig.proxy.set(Behaviour::HoldReplies),
-            Self::Split => rig.proxy.set(Behaviour::Split(Duration::ZERO)),
-            Self::CutNow(cut) => rig.proxy.cut_now(cut)?,
-            Self::CutRequest(cut, bytes) => rig.proxy.set(Behaviour::CutAfter { cut, of: Direction::Requests, bytes }),
-            Self::CutReply(cut, bytes) => rig.proxy.set(Behaviour::CutAfter { cut, of: Direction::Replies, bytes }),
-            Self::TruncateRequest(bytes) => rig.proxy.set(Behaviour::Truncate { of: Direction::Requests, bytes }),
-            Self::TruncateReply(bytes) => rig.proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes }),
-            Self::Garble => rig.proxy.set(Behaviour::Garble),
-            Self::Refuse => {
-                rig.proxy.refuse();
-                rig.proxy.cut_now(Cut::Reset)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn faults() -> impl Strategy<Value = Fault> {
-    let cut = || select(&[Cut::Close, Cut::Reset][..]);
-    let place = || 0..400_usize;
-    Union::new_weighted(vec![
-        (4, select(&[Fault::None, Fault::Delay, Fault::Split, Fault::Garble, Fault::Refuse][..]).boxed()),
-        (1, select(&[Fault::Hold, Fault::HoldReplies][..]).boxed()),
-        (1, cut().prop_map(Fault::CutNow).boxed()),
-        (2, (cut(), place()).prop_map(|(cut, at)| Fault::CutRequest(cut, at)).boxed()),
-        (3, (cut(), place()).prop_map(|(cut, at)| Fault::CutReply(cut, at)).boxed()),
-        (1, place().prop_map(Fault::TruncateRequest).boxed()),
-        (1, place().prop_map(Fault::TruncateReply).boxed()),
-    ])
-}
-
-fn steps(context: &Context<'_>) -> impl Strategy<Value = Vec<Step>> + use<> {
-    let deed = (select(Deed::all(context)), any::<usize>(), any::<u64>());
-    let step = Union::new_weighted(vec![
-        (3, deed.prop_map(|(deed, at, random)| Step::Do(deed, at, random)).boxed()),
-        (1, faults().prop_map(Step::Fault).boxed()),
-    ]);
-    vec(step, 1..30)
-}
-
-/// How many sequences are tried at the same time, each with a store of its own.
-const LANES: usize = 5;
-
-/// A property: whatever sequence of operations and faults is run, every answer is one that can be, every error one that it may be, every
-/// operation ends within the limit, and when the faults are over everything works and nothing acknowledged is lost. The simplest
-/// sequence for which it is not so is shown, step by step.
-pub fn n2_whatever_the_network_does_nobody_gets_another_one_s_reply(context: &Context<'_>) -> Outcome {
-    Rig::new(context.fixture())?;
-    let effort = Effort { cases: property::cases()? / 10 + 1, shrinking: 25 };
-    let seed = context.seed;
-    in_fixtures_of_their_own(context, &[(); LANES], |context, rig, ()| {
-        let shown = |steps: &Vec<Step>| {
-            let lines = steps.iter().enumerate().map(|(at, step)| format!("\n  {:>2}  {}", at + 1, show(step)));
-            lines.collect()
-        };
-        let outcome = property::check_with(context, effort, &steps(context), shown, |steps| run(context, rig, steps));
-        // Each of them has a seed of its own, which comes from that of the run.
-        outcome.map_err(|outcome| match outcome {
-            NotPassed::Failed(message) => {
-                let own = format!("KV_CONFORMANCE_SEED={}", context.seed);
-                NotPassed::Failed(message.replace(&own, &format!("KV_CONFORMANCE_SEED={seed}")))
-            }
-            other => other,
-        })
-    })
-}
-
-/// Runs one sequence, on keys of its own.
-fn run(context: &Context<'_>, rig: &Rig<'_>, steps: &[Step]) -> Outcome {
-    let prefix = rig.fresh_prefix();
-    let mut actors = Actor::several(context, rig, &prefix, 1);
-    rig.heal_without_what_was_held()?;
-    expect_undisturbed("get, with nothing in its way", || rig.store.get("k"), None)?;
-    for actor in &mut actors {
-        for (at, step) in steps.iter().enumerate() {
-            let outcome = match step {
-                Step::Do(deed, at, random) => actor.act(*deed, *at, *random).map(drop),
-                Step::Fault(fault) => fault.begin(rig),
-            };
-            outcome.map_err(|outcome| match outcome {
-                NotPassed::Failed(message) => NotPassed::Failed(format!("step {}: {message}", at + 1)),
-                other => other,
-            })?;
-        }
-        rig.heal_without_what_was_held()?;
-        rig.works_again("after the last step")?;
-        actor.settle("after the last step")?;
-    }
-    Ok(())
 }
 
 /// How many threads use the store during outages.
@@ -243,13 +115,6 @@ pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load(context: &Contex
     };
     let outages = [Outage::Paused, Outage::Killed, Outage::Stopped].map(|outage| (outage, outage.loses(durability)));
     under_load(context, &rig, &outages, soak)
-}
-
-/// One of the [`faults`], the same one for the same seed.
-fn fault_at_random(seed: u64) -> Outcome<Fault> {
-    let mut runner = property::runner(seed, Effort { cases: 1, shrinking: 0 });
-    let fault = faults().new_tree(&mut runner).map_err(NotPassed::failed)?;
-    Ok(fault.current())
 }
 
 /// What the threads are told.

@@ -16,7 +16,7 @@ use super::{History, Weakness};
 /// rest.
 ///
 /// [`Display`](fmt::Display) shows a line per operation, in the order of the calls.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Contradiction {
     history: History,
     at: usize,
@@ -109,26 +109,44 @@ fn since_last_writes(history: History, weaknesses: &[Weakness]) -> History {
     History { at_first: last.held, operations, ..history }
 }
 
-/// The history without what changed nothing, as far as there is no order without it either.
+/// The history without what changed nothing, as far as there is no order without it either. Many are tried to be left out at once, then
+/// fewer, as of thousands few are needed.
 fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
-    let mut at = 0;
-    while let Some(operation) = history.operations.get(at) {
-        if operation.act.changed_nothing() && operation.ended.is_some() {
+    let is_idle = |operation: &Operation| operation.act.changed_nothing() && operation.ended.is_some();
+    let mut many = history.operations.len();
+    while many > 0 {
+        let mut from = 0;
+        while from < history.operations.len() {
             let mut without = history.clone();
-            without.operations.remove(at);
-            if Search::of(&without, weaknesses).fails_at.is_some() {
+            let mut at = 0..;
+            without.operations.retain(|operation| {
+                let in_part = at.next().is_some_and(|at| (from..from + many).contains(&at));
+                !(in_part && is_idle(operation))
+            });
+            let is_less = without.operations.len() < history.operations.len();
+            if is_less && Search::of(&without, weaknesses).fails_at.is_some() {
+                from += many - (history.operations.len() - without.operations.len()).min(many);
                 history = without;
-                continue;
+            } else {
+                from += many;
             }
         }
-        at += 1;
+        many /= 2;
     }
     history
 }
 
 /// What a question in place of this operation could have been told.
 fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held> {
-    let written = history.operations.iter().filter_map(|operation| Some(operation.act.value()?.clone()));
+    // What was overwritten for certain need not be asked for.
+    let before = history.operations.get(at).map(|operation| operation.began).unwrap_or_default();
+    let puts = history.operations.iter().filter(|operation| matches!(operation.act, Act::Put(_)));
+    let last = puts.filter(|put| put.ended.is_some_and(|ended| ended < before)).map(|put| put.began).max();
+    let is_stale = |operation: &Operation| {
+        !weaknesses.contains(&Weakness::StaleReads) && operation.ended.is_some_and(|ended| Some(ended) < last)
+    };
+    let written = history.operations.iter().filter(|operation| !is_stale(operation));
+    let written = written.filter_map(|operation| Some(operation.act.value()?.clone()));
     let mut could = history.at_first.iter().cloned().chain([None]).chain(written.map(Some)).collect::<Vec<_>>();
     could.sort_unstable();
     could.dedup();
@@ -174,14 +192,22 @@ impl fmt::Display for Contradiction {
         }
         let when = if self.stale { "until here" } else { "here" };
         for (at, operation) in self.history.operations.iter().enumerate() {
-            f.write_str(&table.line(operation))?;
+            let line = table.line(operation);
             if at == self.at {
-                write!(f, "   ← {when} it could hold {}", either(&self.could_hold))?;
+                writeln!(f, "{line}   ← {when} it could hold {}", either(&self.could_hold))?;
+            } else {
+                writeln!(f, "{}", line.trim_end())?;
             }
-            writeln!(f)?;
         }
         let got = self.operation().map(|operation| operation.act.answer()).unwrap_or_default();
         write!(f, "expected: {}\ngot:      {got}", self.expected())
+    }
+}
+
+/// As it is displayed: so does `?` in a test show it.
+impl fmt::Debug for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
