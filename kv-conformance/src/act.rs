@@ -105,6 +105,10 @@ impl Act {
         self.keys.is_empty()
     }
 
+    pub(crate) fn is_listing(&self) -> bool {
+        self.needs == Some(Capability::Listing)
+    }
+
     /// All that the store can do.
     pub(crate) fn all(context: &Context<'_>) -> Vec<&'static Self> {
         ALL.iter().filter(|act| act.needs.is_none_or(|needs| context.has(needs))).collect()
@@ -175,6 +179,35 @@ const ALL: &[Act] = &[
         gives: None,
     },
     Act {
+        name: "prefixes",
+        needs: Some(Capability::Listing),
+        writes: false,
+        keys: &[],
+        run: |store, case| {
+            let listed = store.prefixes("/", &case.prefix)?.map(|key| Ok(key?.into()));
+            let mut listed = listed.collect::<Result<Vec<String>, Error>>()?;
+            listed.sort_unstable();
+            Ok(Answer::Keys(listed))
+        },
+        answer: |case| Answer::Keys(vec![case.key("k"), case.key("other")]),
+        change: nothing,
+        gives: None,
+    },
+    Act {
+        name: "get_into",
+        needs: None,
+        writes: false,
+        keys: &["k"],
+        run: |store, case| {
+            let mut value = Vec::new();
+            store.get_into(case.key("k"), &mut value)?;
+            Ok(Answer::Value(Some(value.into())))
+        },
+        answer: |case| Answer::Value(Some(case.old("k"))),
+        change: nothing,
+        gives: None,
+    },
+    Act {
         name: "put",
         needs: None,
         writes: true,
@@ -192,6 +225,16 @@ const ALL: &[Act] = &[
         run: |store, case| store.put(case.key("k"), case.large()).map(|()| Answer::Done),
         answer: |_| Answer::Done,
         change: |case, state| drop(state.insert(case.key("k"), Some(case.large()))),
+        gives: None,
+    },
+    Act {
+        name: "put_from",
+        needs: None,
+        writes: true,
+        keys: &["k"],
+        run: |store, case| store.put_from(case.key("k"), &*case.new_value("k")).map(|()| Answer::Done),
+        answer: |_| Answer::Done,
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.new_value("k")))),
         gives: None,
     },
     Act {

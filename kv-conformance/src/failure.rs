@@ -33,9 +33,15 @@ impl NotPassed {
         let at = Location::caller();
         Self::Failed(format!("{message}\n(checked in {}:{})", at.file(), at.line()))
     }
-}
 
-impl NotPassed {
+    /// If an operation timed out that nothing was in the way of, the machine may have been slow.
+    pub(crate) fn timed_out_if(self, timed_out: bool) -> Self {
+        match self {
+            Self::Failed(message) if timed_out => Self::TimedOut(message),
+            other => other,
+        }
+    }
+
     /// The store panicked, or the fixture did. Where, the panic itself has told on the standard error.
     pub(crate) fn failed_in_a_panic(panic: &str) -> Self {
         Self::Failed(format!("the store, or the fixture, panicked\nexpected: no panic (E4)\ngot:      {panic}"))
@@ -45,7 +51,8 @@ impl NotPassed {
 impl From<Error> for NotPassed {
     #[track_caller]
     fn from(error: Error) -> Self {
-        Self::failed(format_args!("expected: the operation works\ngot:      {}", show_error(&error)))
+        let failed = Self::failed(format_args!("expected: the operation works\ngot:      {}", show_error(&error)));
+        failed.timed_out_if(matches!(error, Error::Timeout(_)))
     }
 }
 
@@ -73,7 +80,10 @@ where
     match got {
         Ok(got) if got == want => Ok(()),
         Ok(got) => Err(mismatch(what, &show(&want), &show(&got))),
-        Err(error) => Err(mismatch(what, &show(&want), &show_error(&error))),
+        Err(error) => {
+            let failed = mismatch(what, &show(&want), &show_error(&error));
+            Err(failed.timed_out_if(matches!(error, Error::Timeout(_))))
+        }
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 /// How long it takes at most until the other side of a connection of this machine knows that it was closed.
 pub(crate) const NOTICED: Duration = Duration::from_millis(50);
 
+/// How long a connection is idle when it has to be looked at before it is used (N4): a second, and a bit.
+pub(crate) const IDLE: Duration = Duration::from_millis(1200);
+
 /// How often a write may fail because of one more connection of the pool that was cut and has not been looked at since.
 const CONNECTIONS: usize = 50;
 
@@ -103,11 +106,9 @@ impl<'a> Rig<'a> {
     pub(crate) fn expect_in_time<T>(&self, what: impl Display, result: &Result<T, Error>, took: Duration) -> Outcome {
         let error = result.as_ref().err().map(|error| format!(", {}", show_error(error))).unwrap_or_default();
         let want = format!("the limit, {:?}, and a bit (N1)", self.limit);
-        match expect_that(format_args!("how long it took: {what}{error}"), took <= self.limit + MARGIN, &want, took) {
-            // Or the machine was busy: then it is so no longer when it is tried again.
-            Err(NotPassed::Failed(message)) => Err(NotPassed::TimedOut(message)),
-            outcome => outcome,
-        }
+        let what = format_args!("how long it took: {what}{error}");
+        // Or the machine was busy: then it is so no longer when it is tried again.
+        expect_that(what, took <= self.limit + MARGIN, &want, took).map_err(|failed| failed.timed_out_if(true))
     }
 
     /// Now that all faults have ended, everything has to work: at once, and nobody may get another one's reply.
@@ -167,10 +168,7 @@ where
     W: Debug,
 {
     let waited = matches!(got, Err(Error::Timeout(_) | Error::Unavailable(_))) && took >= WAITING;
-    match expect(what, got, want) {
-        Err(NotPassed::Failed(message)) if waited => Err(NotPassed::TimedOut(message)),
-        outcome => outcome,
-    }
+    expect(what, got, want).map_err(|failed| failed.timed_out_if(waited))
 }
 
 /// A value that says which key and which write it belongs to, and where it ends, and that can be recognised in a message.

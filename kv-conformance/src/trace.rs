@@ -17,7 +17,7 @@ use crate::failure::kind_of;
 use crate::fixture::Fixture;
 
 /// How many operations are remembered, and how many of them are shown.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 512;
 const SHOWN: usize = 8;
 
 /// How many characters of anything are shown.

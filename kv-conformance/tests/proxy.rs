@@ -335,3 +335,22 @@ fn what_cannot_be_is_an_error() {
     let mut stream = UnixStream::connect(proxy.path().unwrap()).unwrap();
     assert!(rest(&mut stream).0.is_empty());
 }
+
+#[test]
+fn ports_are_free_while_processes_are_started() {
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let over = || is_over.load(std::sync::atomic::Ordering::Relaxed);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                // A child has the sockets of its parent, until it is another program.
+                while !over() {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let made = (0..300).map(|_| Proxy::tcp(("127.0.0.1", 9)).map(drop)).collect::<Result<Vec<()>, _>>();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        made.unwrap();
+    });
+}

@@ -31,12 +31,20 @@ fn run() -> Result<ExitCode, BoxError> {
     let given = arguments.len();
     arguments.retain(|argument| argument != "--check");
     let only_check = arguments.len() < given;
+    if let Some(option) = arguments.iter().find(|argument| argument.starts_with('-')) {
+        if ["--help", "-h"].contains(&option.as_str()) {
+            println!("{USAGE}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        return Err(format!("there is no option {option}\n{USAGE}").into());
+    }
     let [file, columns @ ..] = arguments.as_slice() else { return Err(USAGE.into()) };
     if columns.is_empty() {
-        return Err(USAGE.into());
+        return Err(format!("no report is named\n{USAGE}").into());
     }
     let reports = columns.iter().map(|column| {
-        let (title, path) = column.split_once('=').ok_or(USAGE)?;
+        let named = || format!("{column:?} is no COLUMN=REPORT.json\n{USAGE}");
+        let (title, path) = column.split_once('=').ok_or_else(named)?;
         let report = Report::from_json(&read(path)?).map_err(|error| format!("{path} is no report: {error}"))?;
         Ok((title, report))
     });

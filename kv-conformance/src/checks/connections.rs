@@ -5,17 +5,18 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kv_core::{Error, KeyBuf, KeyValueStoreExt};
+use kv_core::{Bytes, Error, KeyBuf, KeyValueStoreExt};
 
 use super::checks;
 use crate::act::{Act, Case};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show_error};
 use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{MARGIN, NOTICED, Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes};
+use crate::rig::{IDLE, MARGIN, NOTICED, Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes};
 
 checks! { faults:
     n1_a_server_that_never_says_anything_is_an_error_within_the_limit [N1 E1 E5];
+    n1_a_request_that_nobody_reads_ends_within_the_limit [N1 E1 E5];
     n1_waiting_for_the_pool_ends_within_the_limit [N1 N6 E1 E5];
     n4_a_connection_that_was_closed_while_idle_is_not_written_to [N4 N5];
     n5_a_read_is_tried_once_more_on_a_fresh_connection [N5 E1 E5];
@@ -24,9 +25,6 @@ checks! { faults:
     l3_a_listing_that_is_cut_ends_with_an_error [L3 N1] needs Listing;
     l4_a_listing_is_fetched_page_by_page [L4 L1] needs Listing;
 }
-
-/// How long a connection is idle when it has to be checked (N4): a second, and a bit.
-const IDLE: Duration = Duration::from_millis(1200);
 
 /// Cuts the connections that there are, and lets new ones be made on which nothing ever comes. Every operation has to end with an error,
 /// within the limit.
@@ -45,6 +43,29 @@ pub fn n1_a_server_that_never_says_anything_is_an_error_within_the_limit(context
     })?;
     rig.heal_without_what_was_held()?;
     rig.works_again("after the server never said anything")
+}
+
+/// How many values a request has that no buffer between store and server takes: 32 MiB, if values may be as large as one.
+const VALUES: usize = 32;
+
+/// Writes a batch so large that all buffers are full while the server reads nothing. The limit is one on sending, too.
+pub fn n1_a_request_that_nobody_reads_ends_within_the_limit(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    rig.works_again("in the beginning")?;
+    let (prefix, value) = (rig.fresh_prefix(), Bytes::from(vec![b'v'; context.size(1 << 20)]));
+    let entries = (0..VALUES).map(|n| (format!("{prefix}{n}"), value.clone())).collect::<Vec<_>>();
+    rig.proxy.set(Behaviour::Hold);
+    let what = format!("put_many of {VALUES} values of {} bytes, of which the server reads nothing", value.len());
+    match rig.within(&what, || rig.store.put_many(entries))? {
+        Ok(()) => return Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      success"))),
+        Err(error) => {
+            check_transient(&what, &error, rig.store.name(), &[])?;
+            let unknown = format!("outcome_unknown() of the error of {what}: {}", show_error(&error));
+            expect_eq(unknown, error.outcome_unknown(), true)?;
+        }
+    }
+    rig.heal_without_what_was_held()?;
+    rig.works_again(format_args!("after {what}"))
 }
 
 /// How many threads want a connection at the same time: many times more than a pool has.
@@ -115,10 +136,9 @@ pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection(context: &Context<'_>)
         expect_undisturbed(what, || (act.run)(rig.store, &case), (act.answer)(&case))?;
         rig.proxy.set(Behaviour::CutAnswer { cut: Cut::Reset, to: "/k", times: 2 });
         let what = format!("{} whose connection is cut twice in place of the reply", act.name);
-        let before = rig.proxy.accepted();
         match rig.within(&what, || (act.run)(rig.store, &case))? {
             // No connection was cut: with TLS, or where keys are encoded, the proxy cannot tell the request.
-            Ok(answer) if rig.proxy.accepted() == before => expect_eq(what.as_str(), answer, (act.answer)(&case))?,
+            Ok(answer) if rig.proxy.is_waiting() => expect_eq(what.as_str(), answer, (act.answer)(&case))?,
             Ok(answer) => {
                 return Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {answer:?}")));
             }

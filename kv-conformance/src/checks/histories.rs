@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that};
 use crate::history::{Contradiction, History, Recorder, Recording, Weakness};
 use crate::property::Inputs;
+use crate::trace;
 
 checks! {
     p1_histories_of_random_operations_are_linearizable [P1 P3 P4 D1];
@@ -183,6 +184,8 @@ fn needs_order(context: &Context<'_>) -> Outcome {
 }
 
 fn explain(context: &Context<'_>, contradiction: &Contradiction) -> NotPassed {
+    // What this thread did says nothing of it.
+    trace::forget();
     let clauses = contradiction.clauses().iter().map(|clause| format!("clause {}\n", super::clause_text(clause)));
     NotPassed::failed(format_args!(
         "{contradiction}\n{}seed:     KV_CONFORMANCE_SEED={} (the same operations; whether it fails again is chance)",

@@ -109,8 +109,10 @@ fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: End) -> Outcome {
 fn look(context: &Context<'_>, key: &str, ttl: Duration, end: End) -> Outcome<Known> {
     let (got, before, after) = context.time.span(|| context.store().get(key));
     let got = got?;
-    let what =
-        format!("get({key:?}), {before:?} to {after:?} after the start, of a lifetime of {ttl:?} that ends {end:?}");
+    let End { earliest, latest } = end;
+    let what = format!(
+        "get({key:?}), {before:?} to {after:?} after the start; its lifetime of {ttl:?} ends {earliest:?} to {latest:?} after it"
+    );
     let known = end.known(before, after);
     match known {
         Known::Live => expect_that(what, got.is_some(), "the value: it must not go early", got)?,

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use kv_core::Bytes;
+
 use super::operation::{Act, Held, Operation, letters, show};
 use super::search::Search;
 use super::{History, Weakness};
@@ -150,12 +152,18 @@ fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held
     let mut could = history.at_first.iter().cloned().chain([None]).chain(written.map(Some)).collect::<Vec<_>>();
     could.sort_unstable();
     could.dedup();
+    // Of one that is answered with yes or no, what would have been answered otherwise.
+    let is_other = |held: Option<&Bytes>| match history.operations.get(at).map(|operation| &operation.act) {
+        Some(Act::Create(_, created)) => held.is_some() == *created,
+        Some(Act::Delete(was) | Act::Contains(was)) => held.is_some() != *was,
+        _ => true,
+    };
     could.retain(|held| {
         let mut asked = history.clone();
         if let Some(operation) = asked.operations.get_mut(at) {
             operation.act = Act::Get(held.clone());
         }
-        Search::of(&asked, weaknesses).fails_at.is_none()
+        is_other(held.as_ref()) && Search::of(&asked, weaknesses).fails_at.is_none()
     });
     could
 }

@@ -167,7 +167,8 @@ impl Shared {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.lock().behaviour, Behaviour::CutAfter { .. } | Behaviour::Truncate { .. })
+        let behaviour = &self.lock().behaviour;
+        matches!(behaviour, Behaviour::CutAfter { .. } | Behaviour::CutAnswer { .. } | Behaviour::Truncate { .. })
     }
 
     pub(super) fn injected(&self) -> usize {

@@ -163,7 +163,8 @@ impl Proxy {
         self.shared.exchanges()
     }
 
-    /// Whether [`Behaviour::CutAfter`] or [`Behaviour::Truncate`] is still to come: fewer bytes have come than it says.
+    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`] or [`Behaviour::Truncate`] is still to come: fewer bytes have come than it
+    /// says, or fewer such answers.
     pub fn is_waiting(&self) -> bool {
         self.shared.is_waiting()
     }

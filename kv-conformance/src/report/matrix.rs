@@ -130,7 +130,10 @@ impl Column {
     fn new(title: String, mut report: Report) -> Result<Self, BoxError> {
         if report.is_partial() {
             let left_out = report.left_out.len();
-            return Err(format!("the report of {title} is partial: a filter left out {left_out} checks").into());
+            return Err(format!(
+                "the report of {title} is partial: a filter left out {left_out} checks; run the suite as a whole"
+            )
+            .into());
         }
         match report.store.take() {
             Some(store) => Ok(Self { title, report, store }),
@@ -304,7 +307,10 @@ mod tests {
     #[test]
     fn what_says_nothing_of_the_whole_store_is_refused() {
         let error = Matrix::new([("memory", example::memory()), ("redis", example::partial())]).unwrap_err();
-        assert_eq!(error.to_string(), "the report of redis is partial: a filter left out 2 checks");
+        assert_eq!(
+            error.to_string(),
+            "the report of redis is partial: a filter left out 2 checks; run the suite as a whole"
+        );
         let error = Matrix::new([("redis", Report { store: None, ..example::memory() })]).unwrap_err();
         assert_eq!(error.to_string(), "the report of redis tells nothing of a store: no check got one");
     }

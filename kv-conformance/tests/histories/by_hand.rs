@@ -53,7 +53,7 @@ fn a_stale_read_has_no_order() {
 the history of \"k\": no order of these operations explains the answer that is marked
        µs  thread
   at first         it holds \"A1\"
-   0 – 10  A       put \"A2\"  ok  
+   0 – 10  A       put \"A2\"  ok
   20 – 30  B       get       \"A1\"   ← here it could hold \"A2\"
 expected: \"A2\"
 got:      \"A1\""
@@ -190,7 +190,7 @@ fn what_had_not_returned_where_the_order_ends_has_no_answer_yet() {
 the history of \"k\": no order of these operations explains the answer that is marked
        µs  thread
   at first         it holds \"A1\"
-   0 – 30  A       put \"A2\"  ok       
+   0 – 30  A       put \"A2\"  ok
   10 –     B       put \"B2\"  no answer
   40 – 50  C       get       nothing     ← here it could hold \"A2\" or \"B2\"
 expected: \"A2\" or \"B2\"
@@ -220,4 +220,11 @@ impl With for kv_conformance::history::Operation {
     fn with(self, began: std::time::Duration, ended: std::time::Duration, act: Act) -> Self {
         Self { began, ended: Some(ended), act, ..self }
     }
+}
+
+#[test]
+fn a_write_is_not_told_of_an_older_time() {
+    let refused = [op(0, 0, 1, put("A1")), op(0, 2, 3, Act::Delete(true)), op(1, 4, 5, create("B1", false))];
+    let contradiction = history(refused).check(STALE_READS).unwrap_err();
+    assert_eq!(contradiction.could_hold(), [None], "{contradiction}");
 }

@@ -50,10 +50,10 @@ fn a_real_race_is_cut_to_what_proves_it() {
 the history of \"k\": no order of these operations explains the answer that is marked
        µs  thread
   at first         it holds nothing
-   0 –  9  B       create \"B1\"  true     
+   0 –  9  B       create \"B1\"  true
    7 –     A       create \"A1\"  no answer
-  11 – 15  B       delete       true     
-  16 – 21  B       create \"B2\"  true     
+  11 – 15  B       delete       true
+  16 – 21  B       create \"B2\"  true
   22 – 27  B       get          \"A1\"        ← here it could hold \"B2\"
 expected: \"B2\"
 got:      \"A1\""

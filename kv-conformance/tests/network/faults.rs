@@ -18,6 +18,8 @@ faults! {
     // Limits.
     /// Waits for a reply without limit; here, an hour.
     ReplyWithoutLimit,
+    /// Sends without limit; here, for an hour.
+    SendWithoutLimit,
     /// The limit counts for each call that reads: bytes that drip never take too long.
     LimitForEachRead,
     /// Waits for the pool without limit; here, an hour.
@@ -188,6 +190,7 @@ impl Fault {
             Self::ReplyWithoutLimit | Self::PutRepeatedAfterTimeout | Self::PutReplayedLater => {
                 "n1_silence_at_any_point_of_an_exchange_is_a_time_out"
             }
+            Self::SendWithoutLimit => "n1_a_request_that_nobody_reads_ends_within_the_limit",
             Self::LimitForEachRead => "n1_a_reply_that_drips_has_to_end_within_the_limit",
             Self::PoolWithoutLimit => "n1_waiting_for_the_pool_ends_within_the_limit",
             Self::ConnectWithoutLimit => "n1_a_server_that_never_says_anything_is_an_error_within_the_limit",
@@ -196,6 +199,7 @@ impl Fault {
             | Self::ReusedAfterTimeout
             | Self::ReusedAfterHalfReply
             | Self::PanicsOnTimeout
+            | Self::HalfValueReturned
             | Self::LatePutIsCertain
             | Self::LatePutIsDone
             | Self::TimeoutIsUnavailable
@@ -208,7 +212,7 @@ impl Fault {
             | Self::NonsenseIsInvalidKey
             | Self::NonsenseIsAbsent => "n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s",
             Self::ReusedWithStrayBytes => "n2_bytes_that_nobody_asked_for_are_nobody_s",
-            Self::HalfValueReturned => "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
+            Self::RefusedIsAbsent => "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
             Self::PingsFirst
             | Self::GetManyOneByOne
             | Self::PutManyOneByOne
@@ -227,7 +231,6 @@ impl Fault {
             | Self::RefusedIsBackend
             | Self::RefusedIsTimeout
             | Self::RefusedPutIsDone
-            | Self::RefusedIsAbsent
             | Self::PutReturnsEarly
             | Self::ErrorWithoutKey
             | Self::ErrorOfAnotherKey

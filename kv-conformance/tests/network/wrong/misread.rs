@@ -58,6 +58,19 @@ pub(super) fn with_limit_for_each_read(link: &Link, request: &Request, limit: Du
     exchange().map(|(_, fields)| fields).map_err(broken)
 }
 
+/// An exchange whose request may take as long as it takes.
+pub(super) fn sent_without_limit(
+    link: &Link,
+    request: &Request,
+    no_limit: Duration,
+    limit: Duration,
+) -> Result<Vec<Field>, Broken> {
+    Within::new(&link.0, Instant::now() + no_limit).write_all(&request.bytes).map_err(broken)?;
+    wire::receive(&mut Within::new(&link.0, Instant::now() + limit), wire::REPLY)
+        .map(|(_, fields)| fields)
+        .map_err(broken)
+}
+
 /// An exchange whose reply is what comes first.
 pub(super) fn in_one_read(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
     let mut stream = Within::new(&link.0, Instant::now() + limit);

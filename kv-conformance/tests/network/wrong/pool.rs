@@ -156,6 +156,7 @@ impl WrongPool {
         let limit = self.limits.exchange;
         match self.fault {
             Fault::LimitForEachRead => misread::with_limit_for_each_read(link, request, limit),
+            Fault::SendWithoutLimit => misread::sent_without_limit(link, request, NO_LIMIT, limit),
             Fault::ReplyInOneRead => misread::in_one_read(link, request, limit),
             Fault::ReusedAfterHalfReply => misread::telling_where(link, request, limit),
             Fault::HalfValueReturned if request.op == Op::Read => misread::half(link, request, limit),
