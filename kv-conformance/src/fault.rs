@@ -6,7 +6,7 @@ use proptest::sample::select;
 use proptest::strategy::{Strategy, Union, ValueTree};
 
 use crate::failure::{NotPassed, Outcome};
-use crate::property::{self, Effort};
+use crate::property;
 use crate::proxy::{Behaviour, Cut, Direction};
 use crate::rig::Rig;
 
@@ -68,7 +68,7 @@ pub(crate) fn faults() -> impl Strategy<Value = Fault> {
 
 /// One of the [`faults`], the same one for the same seed.
 pub(crate) fn fault_at_random(seed: u64) -> Outcome<Fault> {
-    let mut runner = property::runner(seed, Effort { cases: 1, shrinking: 0 });
+    let mut runner = property::runner(seed, 1);
     let fault = faults().new_tree(&mut runner).map_err(NotPassed::failed)?;
     Ok(fault.current())
 }

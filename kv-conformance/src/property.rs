@@ -42,7 +42,7 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    let mut runner = runner(context.seed, effort);
+    let mut runner = runner(context.seed, effort.cases);
     let tried = Cell::new(0);
     // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
     // when it did fail is kept here. The last input that fails is the simplest.
@@ -78,9 +78,10 @@ where
 }
 
 /// What makes inputs, from a seed.
-pub(crate) fn runner(seed: u64, effort: Effort) -> TestRunner {
-    let config =
-        Config { cases: effort.cases, max_shrink_iters: u32::MAX, failure_persistence: None, ..Config::default() };
+pub(crate) fn runner(seed: u64, cases: u32) -> TestRunner {
+    // The highest number would stand for four times the cases.
+    let max_shrink_iters = u32::MAX - 1;
+    let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, rng(seed))
 }
 

@@ -84,10 +84,10 @@ pub fn n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told(context: &Con
                     (true, true) => Want::Fails { unknown: Some(true) },
                     (true, false) => Want::WorksOrFails,
                     // A listing cannot be begun anew once keys have come, nor a stream of more than one piece.
-                    (false, _) if lane.act.is_listing() => Want::WorksOrFails,
-                    (false, true) => Want::Works,
-                    (false, false) if lane.act.name == "get_into" => Want::WorksOrFails,
-                    (false, false) => Want::Works,
+                    (false, is_one) if lane.act.is_listing() || lane.act.name == "get_into" && !is_one => {
+                        Want::WorksOrFails
+                    }
+                    (false, _) => Want::Works,
                 };
                 lane.judge(&case, &fault, Kind::Unavailable, want)?;
                 lane.rig.heal()?;

@@ -20,8 +20,8 @@ const CHUNK: usize = 1000;
 /// The most bytes of values that go into one request, but for one that is larger by itself.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The largest value, in bytes.
-const LARGEST_VALUE: usize = 1 << 20;
+/// The largest value, in bytes: more than the buffers of a connection take.
+const LARGEST_VALUE: usize = 8 << 20;
 
 /// The longest lifetime: a century.
 const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
