@@ -2,6 +2,8 @@
 
 mod act;
 mod actor;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod checks;
 mod context;
 mod failure;

@@ -1,0 +1,169 @@
+//! Measures a store beside a peer, such as the bare client underneath it, in one process and in turns.
+//!
+//! Needs the feature `bench`. A machine that is slow for a while slows both: what counts is the ratio of two runs that follow one another, and
+//! of many such ratios the median. Which of the two goes first alternates.
+//!
+//! ```no_run
+//! use kv_conformance::BoxError;
+//! use kv_conformance::bench::{Bench, Row};
+//! use kv_core::KeyValueStoreExt;
+//! use kv_memory::MemoryStore;
+//!
+//! // benches/peers.rs, with `harness = false`
+//! fn main() -> Result<(), BoxError> {
+//!     let mut bench = Bench::from_args("my-store");
+//!     let store = MemoryStore::new(); // yours
+//!     let mut bare = std::collections::BTreeMap::new(); // what it is made of
+//!     bench.section("One thread");
+//!     bench.compare(
+//!         Row::new("put over, 100 B").beside("BTreeMap").at_most(1.5),
+//!         || store.put("key", vec![b'v'; 100]),
+//!         || Ok::<_, BoxError>(bare.insert("key".to_owned(), vec![b'v'; 100])),
+//!     )?;
+//!     bench.finish()
+//! }
+//! ```
+//!
+//! prints a line for each row:
+//!
+//! ```text
+//! One thread                                    beside              ours       peer  ratio   10 %   90 %  at most
+//! put over, 100 B                               BTreeMap          133 ns     101 ns   1.32   1.28   1.37     1.50
+//! ```
+//!
+//! With the environment variable `KV_BENCH_REPORT` naming a folder, [`Bench::finish`] leaves the rows there as JSON, of which `kv-chart`
+//! draws a chart. An argument after `cargo bench … --` is a part of the names of the rows to run.
+
+mod chart;
+mod rows;
+mod turns;
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use chart::chart;
+pub use rows::{Comparison, Comparisons, Row, Unit};
+
+use crate::BoxError;
+
+/// How many rounds a row has after its warm-up, unless it says otherwise.
+const ROUNDS: usize = 15;
+
+/// How long each of the two is measured in a round, at least.
+const ROUND: Duration = Duration::from_millis(4);
+
+/// Rows that are measured one after the other, printed, and written down.
+#[derive(Debug)]
+pub struct Bench {
+    of: Comparisons,
+    section: String,
+    is_announced: bool,
+    /// What the name of a row has to have in it to be run.
+    only: Vec<String>,
+}
+
+impl Bench {
+    /// Of this store, with the rows that the arguments of the process name: all, if they name none.
+    pub fn from_args(store: impl Into<String>) -> Self {
+        // cargo adds `--bench`.
+        let only = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+        let of = Comparisons { store: store.into(), rows: Vec::new() };
+        Self { of, section: String::new(), is_announced: false, only }
+    }
+
+    /// The rows after this are about something else.
+    pub fn section(&mut self, title: impl Into<String>) {
+        self.section = title.into();
+        self.is_announced = false;
+    }
+
+    /// Whether the arguments ask for a row of this name: what costs time to be prepared for it need not be if not.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    /// Measures how long two calls take, each of which does as many operations as the row says.
+    ///
+    /// They are called as often in a round as takes some milliseconds, and in turns.
+    ///
+    /// # Errors
+    /// The first error of either.
+    pub fn compare<O, P, E, F>(
+        &mut self,
+        row: Row,
+        ours: impl FnMut() -> Result<O, E>,
+        peer: impl FnMut() -> Result<P, F>,
+    ) -> Result<(), BoxError>
+    where
+        E: Into<BoxError>,
+        F: Into<BoxError>,
+    {
+        if !self.wants(&row.name) {
+            return Ok(());
+        }
+        let [ours, peer] = turns::calibrated(ours, peer, ROUND)?;
+        self.compare_timed(row, ours, peer)
+    }
+
+    /// As [`compare`](Self::compare), with calls that take their time themselves: as long as all operations of the row took, set up and
+    /// cleaned up by whoever is measured.
+    ///
+    /// # Errors
+    /// The first error of either.
+    pub fn compare_timed<E, F>(
+        &mut self,
+        row: Row,
+        ours: impl FnMut() -> Result<Duration, E>,
+        peer: impl FnMut() -> Result<Duration, F>,
+    ) -> Result<(), BoxError>
+    where
+        E: Into<BoxError>,
+        F: Into<BoxError>,
+    {
+        if !self.wants(&row.name) {
+            return Ok(());
+        }
+        let rounds = turns::take(ours, peer, row.rounds)?;
+        self.add(Comparison::of_times(row, &self.section, &rounds));
+        Ok(())
+    }
+
+    /// A row of what was counted, not measured in turns.
+    pub fn counted(&mut self, row: Row, unit: Unit, ours: f64, peer: f64) {
+        if self.wants(&row.name) {
+            self.add(Comparison::of_counts(row, &self.section, unit, ours, peer));
+        }
+    }
+
+    fn add(&mut self, comparison: Comparison) {
+        if !self.is_announced {
+            println!("\n{}", rows::heading(&self.section));
+            self.is_announced = true;
+        }
+        println!("{comparison}");
+        self.of.rows.push(comparison);
+    }
+
+    /// What has been measured.
+    pub fn comparisons(&self) -> &Comparisons {
+        &self.of
+    }
+
+    /// Writes all rows as `<store>.json` into the folder that `KV_BENCH_REPORT` names, if it names one and all rows were run.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn finish(self) -> Result<(), BoxError> {
+        let Some(folder) = env::var_os("KV_BENCH_REPORT").map(PathBuf::from) else { return Ok(()) };
+        if !self.only.is_empty() {
+            println!("\nNothing is written to {}: only some of the rows were run.", folder.display());
+            return Ok(());
+        }
+        let file = folder.join(format!("{}.json", self.of.store));
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        fs::write(&file, self.of.to_json()?).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Two that are measured in turns.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crate::BoxError;
+
+/// The most calls in a round.
+const MOST: u32 = 1 << 24;
+
+/// A call that takes its time.
+type Timed<'a> = Box<dyn FnMut() -> Result<Duration, BoxError> + 'a>;
+
+/// Makes of each of two calls one that calls it as often as lets the faster one take this long, and tells how long it took on the average.
+pub(super) fn calibrated<'a, O, P, E, F>(
+    mut ours: impl FnMut() -> Result<O, E> + 'a,
+    mut peer: impl FnMut() -> Result<P, F> + 'a,
+    at_least: Duration,
+) -> Result<[Timed<'a>; 2], BoxError>
+where
+    E: Into<BoxError>,
+    F: Into<BoxError>,
+{
+    let mut calls = 1;
+    loop {
+        let faster = several(calls, &mut ours)?.min(several(calls, &mut peer)?);
+        if faster >= at_least || calls >= MOST {
+            break;
+        }
+        // Towards the aim, but not by much at a time: the first calls are slow.
+        let missing = at_least.as_nanos() / faster.as_nanos().max(1) + 1;
+        calls *= u32::try_from(missing).unwrap_or(u32::MAX).clamp(2, 10);
+    }
+    Ok([
+        Box::new(move || Ok(several(calls, &mut ours)? / calls)),
+        Box::new(move || Ok(several(calls, &mut peer)? / calls)),
+    ])
+}
+
+/// How long several calls take.
+fn several<T, E: Into<BoxError>>(calls: u32, call: &mut impl FnMut() -> Result<T, E>) -> Result<Duration, BoxError> {
+    let begin = Instant::now();
+    for _ in 0..calls {
+        black_box(call().map_err(Into::into)?);
+    }
+    Ok(begin.elapsed())
+}
+
+/// The times of both, of each of several rounds after one to warm up. Which goes first alternates.
+pub(super) fn take<E, F>(
+    mut ours: impl FnMut() -> Result<Duration, E>,
+    mut peer: impl FnMut() -> Result<Duration, F>,
+    rounds: usize,
+) -> Result<Vec<[Duration; 2]>, BoxError>
+where
+    E: Into<BoxError>,
+    F: Into<BoxError>,
+{
+    let mut ours = || ours().map_err(Into::into);
+    let mut peer = || peer().map_err(Into::into);
+    let mut times = Vec::with_capacity(rounds + 1);
+    for round in 0..=rounds {
+        let [mut first, mut second] = [Duration::ZERO; 2];
+        if round % 2 == 0 {
+            first = ours()?;
+        }
+        second += peer()?;
+        if round % 2 == 1 {
+            first = ours()?;
+        }
+        times.push([first, second]);
+    }
+    times.remove(0);
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn they_take_turns_at_going_first() -> Result<(), BoxError> {
+        let order = RefCell::new(String::new());
+        let call = |name: char, millis: u64| {
+            let order = &order;
+            move || {
+                order.borrow_mut().push(name);
+                Ok::<_, BoxError>(Duration::from_millis(millis))
+            }
+        };
+        let times = take(call('o', 3), call('p', 2), 3)?;
+        assert_eq!(order.into_inner(), "oppooppo");
+        assert_eq!(times, [[3, 2].map(Duration::from_millis); 3]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_fast_is_called_often() -> Result<(), BoxError> {
+        let calls = RefCell::new([0_u32; 2]);
+        let call = |which: usize| {
+            let calls = &calls;
+            move || {
+                calls.borrow_mut()[which] += 1;
+                Ok::<_, BoxError>(())
+            }
+        };
+        let [mut ours, _] = calibrated(call(0), call(1), Duration::from_micros(200))?;
+        assert!(ours()? < Duration::from_micros(100));
+        let [ours, peer] = *calls.borrow();
+        assert!(peer > 1 && ours > peer, "{ours} and {peer}");
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_of_either_is_the_end() {
+        let fails = || Err::<(), _>("no");
+        let works = || Ok::<_, BoxError>(());
+        assert!(calibrated(fails, works, Duration::ZERO).is_err());
+        assert!(calibrated(works, fails, Duration::ZERO).is_err());
+    }
+}
