@@ -1,56 +1,49 @@
-//! The store beside bare sockets and the clients of the crate `memcache`, on servers that this starts:
-//! `cargo bench -p kv-memcache --all-features`.
-//!
-//! Every figure is the median of ratios, each of two runs that follow one another: a machine that is slow for a while
-//! slows both. Which of the two goes first alternates.
+//! The store beside bare sockets and the client of the crate `memcache`, on servers that this starts:
+//! `cargo bench -p kv-memcache`, and with `--all-features` over TLS, too.
 
-use std::error::Error;
-use std::hint::black_box;
+use std::error::Error as StdError;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use kv_conformance::bench::{Bench, Row, together};
 use kv_conformance::server::{Place, Server};
 use kv_memcache::{KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder};
-use memcache::exp::{Get, MetaClient, MetaCommand, MetaConnection, MetaOp, Op, Set};
 
-const ROUNDS: usize = 25;
+type Error = Box<dyn StdError + Send + Sync>;
+type Result<T = ()> = std::result::Result<T, Error>;
 
 /// How much a bare socket reads at once.
 const BUFFER: usize = 16 * 1024;
 
 const SOCKET: &str = "memcached.sock";
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
 fn main() -> Result {
+    let mut bench = Bench::from_args("kv-memcache");
     let server = start(|place| vec![format!("--listen=127.0.0.1:{}", place.port())], tcp)?;
     let (url, connect) = (format!("memcache://127.0.0.1:{}", server.place().port()), || tcp(server.place()));
     let store = patient().url(&url).connect()?;
-
-    println!("{:<40} {:>10} {:>10} {:>10}   {:>6}   10 % to 90 %", "", "ours", "peer", "more", "ratio");
-    beside_a_bare_socket("TCP", &store, connect)?;
-    beside_the_classic_client("ascii", &store, &memcache::Client::connect(format!("{url}?protocol=ascii"))?)?;
-    beside_the_classic_client("binary", &store, &memcache::Client::connect(url.as_str())?)?;
-    batches(&store, server.place())?;
-    many_threads(&store, connect)?;
+    bench.section("One thread, TCP");
+    beside_a_bare_socket(&mut bench, "", &store, connect)?;
+    beside_the_client(&mut bench, &store, &url)?;
+    threads(&mut bench, &url, connect)?;
+    drop(store);
 
     let unix = |place: &Place| Ok(UnixStream::connect(place.dir().join(SOCKET))?);
     let server = start(|_| vec![format!("--unix-socket={SOCKET}")], unix)?;
-    let socket = server.place().dir().join(SOCKET);
-    let store = patient().url(format!("memcache://{}", socket.display())).connect()?;
-    beside_a_bare_socket("unix", &store, || unix(server.place()))?;
+    let store = patient().url(format!("memcache://{}", server.place().dir().join(SOCKET).display())).connect()?;
+    bench.section("One thread, a unix socket");
+    beside_a_bare_socket(&mut bench, ", unix", &store, || unix(server.place()))?;
 
     #[cfg(feature = "tls")]
-    tls::beside_rustls()?;
-    Ok(())
+    tls::beside_rustls(&mut bench)?;
+    bench.finish()
 }
 
 /// A store that is not confused by a machine that is busy.
 fn patient() -> MemcacheStoreBuilder {
-    let patience = Duration::from_secs(10);
+    let patience = Duration::from_secs(20);
     MemcacheStore::builder().pool_timeout(patience).connect_timeout(patience).response_timeout(patience)
 }
 
@@ -59,7 +52,7 @@ fn start<S: Read + Write>(
     connect: impl Fn(&Place) -> Result<S> + Send + Sync + 'static,
 ) -> Result<Server> {
     // It does not run as root unless it is told to. Connections that are compared are served by the same thread.
-    let always = ["--user=root", "--memory-limit=256", "--threads=1"].map(str::to_owned);
+    let always = ["--user=root", "--memory-limit=256", "--max-item-size=2m", "--threads=1"].map(str::to_owned);
     server()
         .args(move |place| [listen(place), always.to_vec()].concat())
         .ready(move |place, pid| {
@@ -102,6 +95,16 @@ impl<S: Read + Write> Bare<S> {
         }
     }
 
+    fn get(stream: S, value: &[u8]) -> Result<Self> {
+        let head = format!("VA {} O1\r\n", value.len());
+        Self::new(stream, "mg key v O1\r\n", &[head.as_bytes(), value, b"\r\n"].concat())
+    }
+
+    fn put(stream: S, value: &[u8]) -> Result<Self> {
+        let head = format!("ms key {} O1 T0\r\n", value.len());
+        Self::new(stream, [head.as_bytes(), value, b"\r\n"].concat(), b"HD O1\r\n")
+    }
+
     fn exchange(&mut self) -> Result {
         self.stream.write_all(&self.command)?;
         let mut received = 0;
@@ -115,129 +118,100 @@ impl<S: Read + Write> Bare<S> {
     }
 }
 
-fn bare_get<S: Read + Write>(stream: S, value: &[u8]) -> Result<Bare<S>> {
-    let head = format!("VA {} O1\r\n", value.len());
-    Bare::new(stream, "mg key v O1\r\n", &[head.as_bytes(), value, b"\r\n"].concat())
-}
+/// The first two have goals. How long the kernel takes to copy a large value may depend on where it begins in its page, and on the length of what is
+/// sent before it: that is as it happens to be, and not the same for ours and a bare socket.
+const SIZES: [(usize, &str); 6] =
+    [(100, "100 B"), (100_000, "100 kB"), (0, "0 B"), (1000, "1 kB"), (10_000, "10 kB"), (1_000_000, "1 MB")];
 
-fn beside_a_bare_socket<S: Read + Write>(name: &str, store: &MemcacheStore, connect: impl Fn() -> Result<S>) -> Result {
-    for (size_name, value, times) in values() {
+fn beside_a_bare_socket<S: Read + Write>(
+    bench: &mut Bench,
+    on: &str,
+    store: &MemcacheStore,
+    connect: impl Fn() -> Result<S>,
+) -> Result {
+    for (size, shown) in SIZES {
+        let value = vec![b'v'; size];
+        let row = |what| {
+            let row = Row::new(format!("{what}, {shown}{on}")).beside("a bare socket");
+            if on.is_empty() && [100, 100_000].contains(&size) { row.at_most(1.15).rounds(31) } else { row }
+        };
         store.put("key", &value)?;
-        let mut bare = bare_get(connect()?, &value)?;
-        compare(&format!("get, {size_name}, {name}"), times, || Ok(store.get("key")?), || bare.exchange())?;
-        let head = format!("ms key {} O1 T0\r\n", value.len());
-        let mut bare = Bare::new(connect()?, [head.as_bytes(), &value, b"\r\n"].concat(), b"HD O1\r\n")?;
-        compare(&format!("put, {size_name}, {name}"), times, || Ok(store.put("key", &value)?), || bare.exchange())?;
+        let mut bare = Bare::get(connect()?, &value)?;
+        bench.compare(row("get"), || store.get("key"), || bare.exchange())?;
+        let mut bare = Bare::put(connect()?, &value)?;
+        bench.compare(row("put"), || store.put("key", &value), || bare.exchange())?;
     }
-
+    let row = |what| Row::new(format!("{what}{on}")).beside("a bare socket");
     store.put("key", "value")?;
     let month = Duration::from_secs(60 * 60 * 24 * 30 - 2);
     let mut bare = Bare::new(connect()?, "mg key O1 T2592000\r\n", b"HD O1\r\n")?;
-    compare(&format!("touch, {name}"), 2000, || Ok(store.touch("key", month)?), || bare.exchange())?;
+    bench.compare(row("touch"), || store.touch("key", month), || bare.exchange())?;
     let mut bare = Bare::new(connect()?, "ms key 5 ME O1 T0\r\nvalue\r\n", b"NS O1\r\n")?;
-    compare(&format!("create what is there, {name}"), 2000, || Ok(store.create("key", "value")?), || bare.exchange())?;
+    bench.compare(row("create what is there"), || store.create("key", "value"), || bare.exchange())?;
     store.put("key", "value")?;
     let mut bare = Bare::new(connect()?, "mg key t O1\r\n", b"HD t-1 O1\r\n")?;
-    compare(&format!("ttl, {name}"), 2000, || Ok(store.ttl("key")?), || bare.exchange())?;
+    bench.compare(row("ttl"), || store.ttl("key"), || bare.exchange())?;
     let mut bare = Bare::new(connect()?, "md none O1\r\n", b"NF O1\r\n")?;
-    compare(&format!("delete what is not there, {name}"), 2000, || Ok(store.delete("none")?), || bare.exchange())?;
-    Ok(())
+    bench.compare(row("delete what is not there"), || store.delete("none"), || bare.exchange())
 }
 
-fn beside_the_classic_client(name: &str, store: &MemcacheStore, client: &memcache::Client) -> Result {
-    for (size_name, value, times) in values() {
-        store.put("key", &value)?;
-        compare(
-            &format!("get, {size_name}, memcache::Client {name}"),
-            times,
-            || Ok(store.get("key")?),
-            || Ok(client.get::<Vec<u8>>("key")?),
-        )?;
-        compare(
-            &format!("put, {size_name}, memcache::Client {name}"),
-            times,
-            || Ok(store.put("key", &value)?),
-            || Ok(client.set("key", value.as_slice(), 0)?),
-        )?;
-    }
-    Ok(())
-}
-
-/// Values: what they are called, and how often each is sent in a round.
-///
-/// How long the kernel takes to copy a large one may depend on where it begins in its page, and on the length of what is sent
-/// before it: that is as it happens to be, and not the same for ours and a bare socket.
-fn values() -> [(&'static str, Vec<u8>, u32); 3] {
-    [("100 B", 100, 2000), ("10 KiB", 10 * 1024, 1000), ("500 KiB", 500 * 1024, 100)]
-        .map(|(name, size, times)| (name, vec![b'v'; size], times))
-}
-
-fn batches(store: &MemcacheStore, place: &Place) -> Result {
-    let keys = (0..1000).map(|number| format!("key:{number}")).collect::<Vec<_>>();
-    let value = vec![b'v'; 100];
-    let put_many = || Ok(store.put_many(keys.iter().map(|key| (key, &value)))?);
-    let get_many = || {
-        let values = store.get_many(&keys)?;
-        if values.iter().all(Option::is_some) { Ok(values) } else { Err("a key is missing".into()) }
-    };
-
-    println!("Batches of 1000 keys, so that a µs is a nanosecond a key:");
-    let client = MetaClient::connect(("127.0.0.1", place.port()))?;
-    compare("put_many, run_many", 20, put_many, || {
-        let results = client.run_many(keys.iter().map(|key| Set::new(key, &value)))?;
-        Ok(results.into_iter().collect::<std::result::Result<Vec<_>, _>>()?)
-    })?;
-    compare("get_many, run_many", 20, get_many, || {
-        let results = client.run_many(keys.iter().map(Get::new))?;
-        Ok(results.into_iter().collect::<std::result::Result<Vec<_>, _>>()?)
-    })?;
-    compare("get_many, run_batch", 20, get_many, || {
-        let results = client.run_batch(keys.iter().map(|key| Op::from(Get::new(key))))?;
-        Ok(results.into_iter().collect::<std::result::Result<Vec<_>, _>>()?)
-    })?;
-    let mut connection = MetaConnection::connect(("127.0.0.1", place.port()))?;
-    compare("put_many, execute_batch", 20, put_many, || {
-        let set = |key: &String| MetaCommand::new(MetaOp::Set, key.as_str()).flag("T0").value(value.as_slice());
-        Ok(connection.execute_batch(&keys.iter().map(set).collect::<Vec<_>>())?)
-    })?;
-    compare("get_many, execute_batch", 20, get_many, || {
-        let get = |key: &String| MetaCommand::new(MetaOp::Get, key.as_str()).flag("v");
-        Ok(connection.execute_batch(&keys.iter().map(get).collect::<Vec<_>>())?)
-    })?;
-    compare("put_many, ours one by one", 5, put_many, || {
-        Ok(keys.iter().try_for_each(|key| store.put(key, &value))?)
-    })?;
-    compare("get_many, ours one by one", 5, get_many, || {
-        Ok(keys.iter().map(|key| store.get(key)).collect::<std::result::Result<Vec<_>, _>>()?)
-    })?;
-    Ok(())
-}
-
-/// As many threads as connections, and more, beside bare connections with a thread each.
-fn many_threads<S: Read + Write + Send>(store: &MemcacheStore, connect: impl Fn() -> Result<S>) -> Result {
-    const ALL: u32 = 16_000;
+fn beside_the_client(bench: &mut Bench, store: &MemcacheStore, url: &str) -> Result {
+    let client = memcache::Client::connect(url)?;
     let value = vec![b'v'; 100];
     store.put("key", &value)?;
-    let mut bare = (0..10).map(|_| bare_get(connect()?, &value)).collect::<Result<Vec<_>>>()?;
-    for threads in [10, 64] {
-        let get = || (0..ALL / threads).try_for_each(|_| store.get("key").map(drop).map_err(Into::into));
-        let (ours, peer) = compare(
-            &format!("16 000 gets, {threads} threads / 10 bare"),
-            1,
-            || in_threads((0..threads).map(|_| get)),
-            || in_threads(bare.iter_mut().map(|bare| || (0..ALL / 10).try_for_each(|_| bare.exchange()))),
-        )?;
-        let in_a_second = |time: f64| f64::from(ALL) / time * 1e6;
-        println!("{:<40} {:>7.0} /s {:>7.0} /s", "", in_a_second(ours), in_a_second(peer));
+    let row = |what: &str| Row::new(what).beside("memcache::Client").at_most(0.60);
+    bench.compare(row("get, 100 B"), || store.get("key"), || client.get::<Vec<u8>>("key"))?;
+    bench.compare(row("put, 100 B"), || store.put("key", &value), || client.set("key", value.as_slice(), 0))?;
+
+    bench.section("Growth: batches, 100 B, of each key");
+    for count in [1, 10, 100, 1000, 10_000, 100_000] {
+        let keys = (0..count).map(|number| format!("key:{number}")).collect::<Vec<_>>();
+        let names = keys.iter().map(String::as_str).collect::<Vec<_>>();
+        let row = |what: &str, beside: &str, goal| {
+            let row = Row::new(format!("{what} of {count}")).beside(beside).operations(count);
+            let row = if count > 10_000 { row.rounds(5) } else { row };
+            if count == 1000 { row.at_most(goal) } else { row }
+        };
+        let put_many = || store.put_many(keys.iter().map(|key| (key, &value)));
+        put_many()?;
+        let ours = || {
+            let is_there = store.get_many(&keys)?.iter().all(Option::is_some);
+            if is_there { Ok(()) } else { Err(Error::from("a key is missing")) }
+        };
+        bench.compare(row("get_many", "memcache::Client::gets", 1.0), ours, || client.gets::<Vec<u8>>(&names))?;
+        let one_by_one = || names.iter().try_for_each(|name| client.set(name, value.as_slice(), 0));
+        if count < 10_000 {
+            bench.compare(row("put_many", "sets one by one", 0.05), put_many, one_by_one)?;
+        }
     }
     Ok(())
 }
 
-fn in_threads<A: FnOnce() -> Result + Send>(acts: impl IntoIterator<Item = A>) -> Result {
-    thread::scope(|scope| {
-        let threads = acts.into_iter().map(|act| scope.spawn(act)).collect::<Vec<_>>();
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
-    })
+/// Threads that share a store, beside as many sockets as its pool has, shared by as many threads.
+fn threads<S: Read + Write + Send>(bench: &mut Bench, url: &str, connect: impl Fn() -> Result<S>) -> Result {
+    const ALL: u32 = 3200;
+    let value = vec![b'v'; 100];
+    bench.section("Threads: gets of 100 B in all, beside bare sockets with a thread each");
+    for pool in [1, 4, 16] {
+        let store = patient().url(url).pool_size(pool).connect()?;
+        store.put("key", &value)?;
+        for threads in [1, 4, 16, 64] {
+            let each = ALL / threads;
+            let peers = threads.min(pool);
+            let mut bare = (0..peers).map(|_| Bare::get(connect()?, &value)).collect::<Result<Vec<_>>>()?;
+            let mut stores = (0..threads).map(|_| &store).collect::<Vec<_>>();
+            let row = Row::new(format!("{threads} threads, a pool of {pool}"))
+                .beside(format!("{peers} sockets"))
+                .operations(ALL);
+            let row = if (threads, pool) == (16, 16) { row.at_most(1.2) } else { row.rounds(9) };
+            bench.compare_timed(
+                row,
+                || together(&mut stores, |store| (0..each).try_for_each(|_| store.get("key").map(drop))),
+                || together(&mut bare, |bare| (0..ALL / peers).try_for_each(|_| bare.exchange())),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(feature = "tls")]
@@ -246,6 +220,7 @@ mod tls {
     use std::net::TcpStream;
     use std::sync::Arc;
 
+    use kv_conformance::bench::Bench;
     use kv_conformance::server::Place;
     use kv_memcache::Tls;
     use rustls::crypto::ring;
@@ -253,7 +228,7 @@ mod tls {
 
     use super::{Result, beside_a_bare_socket, patient, server};
 
-    pub(super) fn beside_rustls() -> Result {
+    pub(super) fn beside_rustls(bench: &mut Bench) -> Result {
         let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
         let mut roots = RootCertStore::empty();
@@ -274,6 +249,7 @@ mod tls {
                 [
                     "--user=root".to_owned(),
                     "--memory-limit=256".to_owned(),
+                    "--max-item-size=2m".to_owned(),
                     "--threads=1".to_owned(),
                     format!("--listen=127.0.0.1:{}", place.port()),
                     "--enable-ssl".to_owned(),
@@ -287,49 +263,7 @@ mod tls {
             Ok(StreamOwned::new(connection, super::tcp(place)?))
         };
         let store = patient().url(format!("memcache+tls://localhost:{}", server.place().port())).tls(tls).connect()?;
-        beside_a_bare_socket("TLS", &store, || connect(server.place()))
+        bench.section("One thread, TLS");
+        beside_a_bare_socket(bench, ", TLS", &store, || connect(server.place()))
     }
-}
-
-/// Compares what two do, and prints a line about it. How long each takes, in microseconds.
-fn compare<O, P>(
-    name: &str,
-    times: u32,
-    mut ours: impl FnMut() -> Result<O>,
-    mut peer: impl FnMut() -> Result<P>,
-) -> Result<(f64, f64)> {
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    // The first round warms up.
-    for round in 0..=ROUNDS {
-        let pair = if round % 2 == 0 {
-            let ours = timed(times, &mut ours)?;
-            (ours, timed(times, &mut peer)?)
-        } else {
-            let peer = timed(times, &mut peer)?;
-            (timed(times, &mut ours)?, peer)
-        };
-        if round > 0 {
-            rounds.push(pair);
-        }
-    }
-    let spread = |figure: fn(&(f64, f64)) -> f64| {
-        let mut figures = rounds.iter().map(figure).collect::<Vec<_>>();
-        figures.sort_by(f64::total_cmp);
-        let at = |part: usize| figures.get(figures.len() * part / 10).copied().unwrap_or(f64::NAN);
-        (at(1), at(5), at(9))
-    };
-    let (low, ratio, high) = spread(|(ours, peer)| ours / peer);
-    let ((_, ours, _), (_, peer, _)) = (spread(|pair| pair.0), spread(|pair| pair.1));
-    let (_, more, _) = spread(|(ours, peer)| ours - peer);
-    println!("{name:<40} {ours:>7.1} µs {peer:>7.1} µs {more:>7.1} µs   {ratio:>6.2}   {low:.2} to {high:.2}");
-    Ok((ours, peer))
-}
-
-/// How long it takes once, in microseconds.
-fn timed<T>(times: u32, act: &mut impl FnMut() -> Result<T>) -> Result<f64> {
-    let start = Instant::now();
-    for _ in 0..times {
-        black_box(act()?);
-    }
-    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(times))
 }

@@ -1,21 +1,31 @@
 //! The store beside its peers, in one process: `cargo bench -p kv-memory`.
 //!
-//! Every figure is the median of ratios, each of two runs that follow one another: a machine that is slow for a while
-//! slows both. Which of the two goes first alternates. A round takes new stores, so that where in memory they happen
-//! to lie averages out.
+//! The memory that a million entries take is measured in processes of their own, which this starts as itself.
 
+use std::convert::Infallible;
+use std::env;
+use std::fs;
 use std::hint::black_box;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use kv_memory::{Bytes, Key, KeyBuf, KeyValueStore, MemoryStore, Ttl};
+use kv_conformance::BoxError;
+use kv_conformance::bench::{Bench, Row, Unit};
+use kv_memory::{Bytes, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
 
-const KEYS: usize = 100_000;
-const OPERATIONS: usize = 100_000;
-const ROUNDS: usize = 15;
+type Result<T = ()> = std::result::Result<T, BoxError>;
+
 const HOUR: Ttl = Ttl::After(Duration::from_secs(3600));
+
+/// How many operations a thread does in a round.
+const OPERATIONS: u32 = 100_000;
+
+/// Names the store of which a process of its own is to measure the memory.
+const MEMORY_OF: &str = "KV_MEMORY_BENCH_MEMORY_OF";
 
 /// What is compared: reading and writing, whatever the store.
 trait Peer: Sync {
@@ -82,37 +92,51 @@ fn moka() -> Box<dyn Peer> {
     Box::new(Moka(moka::sync::Cache::builder().build_with_hasher(RandomState::default())))
 }
 
-struct Input {
+/// Numbers that look random, the same ones each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        usize::try_from(self.0 >> 33).unwrap_or_default() % limit
+    }
+}
+
+fn keys(count: usize) -> Vec<KeyBuf> {
+    (0..count).filter_map(|n| KeyBuf::new(format!("user:{n:08}:profile")).ok()).collect()
+}
+
+/// A value whose bytes can be shared: the first clone of a `Bytes` allocates what its clones share, which is no part of what is measured.
+fn value(size: usize) -> Bytes {
+    let value = Bytes::from(vec![7; size]);
+    drop(value.clone());
+    value
+}
+
+fn fill(peer: &dyn Peer, keys: &[KeyBuf], size: usize) {
+    for key in keys {
+        peer.put(key.as_key(), value(size));
+    }
+}
+
+/// What threads do: reads or overwrites, of keys in a random order.
+struct Work {
     keys: Vec<KeyBuf>,
-    /// Which keys, in which order: one list for each thread.
-    orders: [Vec<usize>; 2],
+    /// Which of them, for each thread.
+    orders: Vec<Vec<usize>>,
     values: Vec<Bytes>,
 }
 
-impl Input {
-    fn new() -> Self {
-        let mut state = 42_u64;
-        let mut below = |limit: usize| {
-            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-            usize::try_from(state >> 33).unwrap_or_default() % limit
-        };
-        let keys = (0..KEYS).filter_map(|n| KeyBuf::new(format!("user:{n:08}:profile")).ok()).collect();
-        let orders = [(); 2].map(|()| (0..OPERATIONS).map(|_| below(KEYS)).collect());
-        // Cloned once each, which settles how their bytes are shared: that is no part of what is measured.
-        let values = (0..1024).map(|_| Bytes::from(vec![7; 100])).inspect(|value| drop(value.clone())).collect();
-        Self { keys, orders, values }
+impl Work {
+    fn new(keys: Vec<KeyBuf>, size: usize, threads: usize) -> Self {
+        let mut numbers = Numbers(42);
+        let count = OPERATIONS as usize;
+        let orders = (0..threads).map(|_| (0..count).map(|_| numbers.below(keys.len())).collect()).collect();
+        Self { keys, orders, values: (0..1024).map(|_| value(size)).collect() }
     }
 
-    fn fill(&self, peer: &dyn Peer) {
-        for key in &self.keys {
-            peer.put(key.as_key(), Bytes::from(vec![7; 100]));
-            // The first clone of a `Bytes` allocates what its clones share. That is no part of what is measured either.
-            drop(peer.get(key.as_key()));
-        }
-    }
-
-    fn work(&self, peer: &dyn Peer, put: bool, thread: usize) {
-        let keys = self.orders.iter().cycle().skip(thread).take(1).flatten().filter_map(|&at| self.keys.get(at));
+    fn run(&self, peer: &dyn Peer, put: bool, thread: usize) {
+        let keys = self.orders.get(thread).into_iter().flatten().filter_map(|&at| self.keys.get(at));
         for (key, value) in keys.zip(self.values.iter().cycle()) {
             if put {
                 peer.put(key.as_key(), value.clone());
@@ -126,7 +150,7 @@ impl Input {
     fn time(&self, peer: &dyn Peer, put: bool, threads: usize) -> Duration {
         if threads == 1 {
             let start = Instant::now();
-            self.work(peer, put, 0);
+            self.run(peer, put, 0);
             return start.elapsed();
         }
         let barrier = Barrier::new(threads + 1);
@@ -135,7 +159,7 @@ impl Input {
                 let barrier = &barrier;
                 scope.spawn(move || {
                     barrier.wait();
-                    self.work(peer, put, thread);
+                    self.run(peer, put, thread);
                     barrier.wait();
                 });
             }
@@ -145,61 +169,273 @@ impl Input {
             start.elapsed()
         })
     }
-}
 
-/// One way to use a store: its name, whether it writes, how many threads.
-const USES: [(&str, bool, usize); 4] =
-    [("get", false, 1), ("get", false, 2), ("put over", true, 1), ("put over", true, 2)];
-
-/// For each use, of each round: the ratio of times, and the time of the first in nanoseconds for an operation.
-fn compare(input: &Input, pair: [Make; 2]) -> [Vec<(f64, f64)>; USES.len()] {
-    let mut found = [const { Vec::new() }; USES.len()];
-    for round in 0..=ROUNDS {
-        let peers = pair.map(|make| make());
-        for peer in &peers {
-            input.fill(&**peer);
-        }
-        for ((_, put, threads), found) in USES.into_iter().zip(&mut found) {
-            let time = |peer: &dyn Peer| input.time(peer, put, threads).as_secs_f64();
-            let [first, second] = peers.each_ref().map(|peer| &**peer);
-            let (a, b) = if round % 2 == 0 {
-                let a = time(first);
-                (a, time(second))
-            } else {
-                let b = time(second);
-                (time(first), b)
+    /// A row for reading, and one for overwriting.
+    ///
+    /// Every few rounds there are new stores, as where in memory they happen to lie makes a difference; unless they are so large that it would
+    /// take too long to fill them.
+    fn compare(
+        &self,
+        bench: &mut Bench,
+        pair: [Make; 2],
+        threads: usize,
+        anew: bool,
+        row: impl Fn(&str) -> Row,
+    ) -> Result {
+        let fresh = |make: Make| {
+            let peer = make();
+            fill(&*peer, &self.keys, 100);
+            peer
+        };
+        let mut peers = pair.map(fresh);
+        for (what, put) in [("get", false), ("put over", true)] {
+            let time = |peer: &mut Box<dyn Peer>, rounds: &mut usize, make: Make| {
+                *rounds += 1;
+                if anew && rounds.is_multiple_of(4) {
+                    *peer = fresh(make);
+                }
+                Ok::<_, Infallible>(self.time(&**peer, put, threads))
             };
-            // The first round warms up.
-            if round > 0 {
-                found.push((a / b, a * 1e9 / f64::from(u32::try_from(OPERATIONS * threads).unwrap_or(u32::MAX))));
-            }
+            let ([one, other], [make_one, make_other], [mut done, mut done_too]) = (&mut peers, pair, [0; 2]);
+            let row = row(what).operations(OPERATIONS * u32::try_from(threads)?);
+            bench.compare_timed(row, || time(one, &mut done, make_one), || time(other, &mut done_too, make_other))?;
         }
+        Ok(())
     }
-    found
 }
 
-fn quantile(numbers: impl Iterator<Item = f64>, percent: usize) -> f64 {
-    let mut sorted = numbers.collect::<Vec<_>>();
-    sorted.sort_by(f64::total_cmp);
-    let at = (sorted.len().saturating_sub(1) * percent + 50) / 100;
-    sorted.get(at).copied().unwrap_or(f64::NAN)
+fn main() -> Result {
+    if let Ok(store) = env::var(MEMORY_OF) {
+        println!("{}", memory_of(&store)?);
+        return Ok(());
+    }
+    let mut bench = Bench::from_args("kv-memory");
+    beside_maps(&mut bench)?;
+    listing(&mut bench)?;
+    memory(&mut bench)?;
+    growth(&mut bench)?;
+    if bench.wants("sweeping") {
+        sweeping();
+    }
+    bench.finish()
 }
 
-fn main() {
-    let input = Input::new();
-    println!("{KEYS} keys, values of 100 bytes, {ROUNDS} rounds; ratio of times, below 1 where the first is faster\n");
-    println!("{:<44} {:>7} {:>7} {:>7} {:>7} {:>9}", "", "threads", "median", "10 %", "90 %", "ns/op");
-    let pairs: [(&str, [Make; 2]); 3] = [
-        ("ours / dashmap", [ours, dashmap]),
-        ("ours / moka", [ours, moka]),
-        ("ours with lifetimes / without", [ours_with_lifetimes, ours]),
+fn beside_maps(bench: &mut Bench) -> Result {
+    bench.section("100 000 keys, 100 B");
+    let work = Work::new(keys(100_000), 100, 2);
+    let pairs: [(&str, [Make; 2], [f64; 2]); 3] = [
+        ("dashmap", [ours, dashmap], [1.25, 1.25]),
+        ("moka", [ours, moka], [0.33, 0.33]),
+        ("without lifetimes", [ours_with_lifetimes, ours], [1.3, f64::INFINITY]),
     ];
-    for (name, pair) in pairs {
-        for ((what, _, threads), found) in USES.into_iter().zip(compare(&input, pair)) {
-            let [low, median, high] =
-                [10, 50, 90].map(|percent| quantile(found.iter().map(|(ratio, _)| *ratio), percent));
-            let ns = quantile(found.iter().map(|(_, ns)| *ns), 50);
-            println!("{:<44} {threads:>7} {median:>7.2} {low:>7.2} {high:>7.2} {ns:>9.0}", format!("{what}, {name}"));
+    for (beside, pair, [get, put]) in pairs {
+        for (threads, shown) in [(1, "1 thread"), (2, "2 threads")] {
+            work.compare(bench, pair, threads, true, |what| {
+                let goal = if what == "get" { get } else { put };
+                let name =
+                    if beside.starts_with("without") { format!("{what} with lifetimes") } else { what.to_owned() };
+                let row = Row::new(format!("{name}, {shown}")).beside(beside);
+                if goal.is_finite() { row.at_most(goal) } else { row }
+            })?;
         }
     }
+    Ok(())
+}
+
+fn listing(bench: &mut Bench) -> Result {
+    let name = "list 100 of 1 000 000 keys by prefix";
+    if !bench.wants(name) {
+        return Ok(());
+    }
+    bench.section("Listing");
+    let keys = keys(1_000_000);
+    let store = Ours(MemoryStore::new(), Ttl::Forever);
+    let map = Dash(dashmap::DashMap::default());
+    for peer in [&store as &dyn Peer, &map] {
+        fill(peer, &keys, 0);
+    }
+    let prefix = "user:000123";
+    bench.compare(
+        Row::new(name).beside("filtering a dashmap").at_most(0.01),
+        || {
+            let listed = store.0.keys(prefix)?.count();
+            if listed == 100 { Ok(()) } else { Err(BoxError::from(format!("{listed} keys"))) }
+        },
+        || {
+            let listed = map.0.iter().filter(|entry| entry.key().starts_with(prefix)).map(|entry| entry.key().clone());
+            Ok::<_, Infallible>(black_box(listed.collect::<Vec<_>>()).len())
+        },
+    )
+}
+
+/// How many bytes of memory an entry takes beyond its key and its value.
+fn memory(bench: &mut Bench) -> Result {
+    let name = "memory of an entry of 1 000 000, beyond key and value";
+    if !bench.wants(name) {
+        return Ok(());
+    }
+    bench.section("Memory");
+    let measure = |store: &str| {
+        let child = Command::new(env::current_exe()?).env(MEMORY_OF, store).output()?;
+        Ok::<f64, BoxError>(String::from_utf8(child.stdout)?.trim().parse()?)
+    };
+    for (store, shown, goal) in [("ours", name, Some(2.0)), ("ours with lifetimes", "the same, with lifetimes", None)] {
+        let row = Row::new(shown).beside("dashmap of String");
+        let row = if let Some(goal) = goal { row.at_most(goal) } else { row };
+        bench.counted(row, Unit::Bytes, measure(store)?, measure("dashmap")?);
+    }
+    Ok(())
+}
+
+/// The resident memory that a million entries add to a process, for each, less the bytes of key and value.
+fn memory_of(store: &str) -> Result<f64> {
+    const ENTRIES: usize = 1_000_000;
+    const SIZE: usize = 100;
+    let resident = || {
+        let status = fs::read_to_string("/proc/self/status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok::<f64, BoxError>(line.trim().trim_end_matches("kB").trim().parse::<f64>()? * 1024.0)
+    };
+    let text = |n: usize| format!("user:{n:08}:profile");
+    let value = || Bytes::from(vec![7; SIZE]);
+    let before = resident()?;
+    let (ours, map) = (MemoryStore::new(), dashmap::DashMap::<String, Bytes, RandomState>::default());
+    for n in 0..ENTRIES {
+        match store {
+            "ours" => ours.put(text(n), value())?,
+            "ours with lifetimes" => ours.put_with_ttl(text(n), value(), HOUR)?,
+            _ => drop(map.insert(text(n), value())),
+        }
+    }
+    let entries = f64::from(u32::try_from(ENTRIES)?);
+    let payload = f64::from(u32::try_from(text(0).len() + SIZE)?);
+    Ok((resident()? - before) / entries - payload)
+}
+
+/// How the costs grow with the number of keys, the size of values, and the number of threads.
+fn growth(bench: &mut Bench) -> Result {
+    bench.section("Growth: keys, 100 B, 1 thread");
+    for (count, shown) in [
+        (1000, "1 000"),
+        (10_000, "10 000"),
+        (100_000, "100 000"),
+        (1_000_000, "1 000 000"),
+        (10_000_000, "10 000 000"),
+    ] {
+        let name = |what: &str| format!("{what}, {shown} keys");
+        if bench.wants(&name("get")) || bench.wants(&name("put over")) {
+            let work = Work::new(keys(count), 100, 1);
+            work.compare(bench, [ours, dashmap], 1, count <= 100_000, |what| {
+                Row::new(name(what)).beside("dashmap").rounds(if count > 100_000 { 7 } else { 15 })
+            })?;
+        }
+    }
+    bench.section("Growth: values, copied in and shared out");
+    for (size, shown) in [(0, "0 B"), (1000, "1 kB"), (1_000_000, "1 MB"), (64_000_000, "64 MB")] {
+        let (store, map) = (MemoryStore::new(), Dash(dashmap::DashMap::default()));
+        let bytes = vec![7; size];
+        let key = kv_memory::key!("key");
+        bench.compare(
+            Row::new(format!("put and get, {shown}")).beside("dashmap"),
+            || {
+                store.put(key, &bytes)?;
+                store.get(key)
+            },
+            || {
+                map.put(key, Bytes::copy_from_slice(&bytes));
+                Ok::<_, Infallible>(map.get(key))
+            },
+        )?;
+    }
+    bench.section("Growth: batches, one after the other in the map");
+    for count in [1, 100, 10_000, 100_000] {
+        let (store, map) = (MemoryStore::new(), Dash(dashmap::DashMap::default()));
+        let (keys, value) = (keys(count), value(100));
+        bench.compare(
+            Row::new(format!("put_many and get_many of {count}")).beside("dashmap").operations(u32::try_from(count)?),
+            || {
+                store.put_many(keys.iter().map(|key| (key.as_key(), value.clone())))?;
+                store.get_many(&keys)
+            },
+            || {
+                for key in &keys {
+                    map.put(key.as_key(), value.clone());
+                }
+                Ok::<_, Infallible>(keys.iter().map(|key| map.get(key.as_key())).collect::<Vec<_>>())
+            },
+        )?;
+    }
+    bench.section("Growth: threads, 100 000 keys, 100 B");
+    for threads in [1, 4, 16, 64] {
+        let work = Work::new(keys(100_000), 100, threads);
+        let shown = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+        let row = |what: &str| {
+            Row::new(format!("{what} by {shown}")).beside("dashmap").rounds(if threads > 4 { 5 } else { 9 })
+        };
+        work.compare(bench, [ours, dashmap], threads, false, row)?;
+    }
+    Ok(())
+}
+
+/// A million entries that expire within a second, while somebody reads and writes: how long the longest operation takes. Beside it how long the
+/// machine stops a thread that does nothing but look at the clock.
+fn sweeping() {
+    const ENTRIES: usize = 1_000_000;
+    println!("\nSweeping: 1 000 000 entries expire in one second     longest     99.99 %");
+    for threads in [1, 2] {
+        let store = MemoryStore::new();
+        let begin = Instant::now();
+        let end = begin + Duration::from_secs(8);
+        let keys = keys(ENTRIES);
+        for key in &keys {
+            // All of them within the second that ends then.
+            let ttl = end.saturating_duration_since(Instant::now());
+            let _ = store.write(key.as_key(), value(100).into(), Ttl::After(ttl));
+        }
+        thread::sleep(end.saturating_duration_since(Instant::now() + Duration::from_millis(100)));
+        let is_over = AtomicBool::new(false);
+        let mut times = thread::scope(|scope| {
+            let busy = (0..threads).map(|thread| {
+                let (store, is_over) = (&store, &is_over);
+                scope.spawn(move || {
+                    let mut times = Vec::with_capacity(8_000_000);
+                    let mut number = thread;
+                    while !is_over.load(Ordering::Relaxed) && times.len() < times.capacity() {
+                        let Ok(key) = KeyBuf::new(format!("other:{:06}", number % 100_000)) else { break };
+                        number += threads;
+                        let begin = Instant::now();
+                        if number % 4 == 0 {
+                            black_box(store.read(key.as_key()).is_ok());
+                        } else {
+                            black_box(store.write(key.as_key(), (&b"value"[..]).into(), Ttl::Forever).is_ok());
+                        }
+                        times.push(begin.elapsed());
+                    }
+                    times
+                })
+            });
+            let busy = busy.collect::<Vec<_>>();
+            thread::sleep(Duration::from_millis(1500));
+            is_over.store(true, Ordering::Relaxed);
+            busy.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        times.sort_unstable();
+        let at = |part: usize| times.get((times.len().saturating_sub(1)) / 10_000 * part).copied().unwrap_or_default();
+        let longest = times.last().copied().unwrap_or_default();
+        let left = store.snapshot().len();
+        println!(
+            "{:<48} {:>11} {:>11}",
+            format!("get and put by {threads} of {left} entries that are left"),
+            format!("{longest:.1?}"),
+            format!("{:.1?}", at(9999))
+        );
+    }
+    let (begin, mut longest) = (Instant::now(), Duration::ZERO);
+    let mut last = begin;
+    while last < begin + Duration::from_millis(1500) {
+        let now = Instant::now();
+        longest = longest.max(now - last);
+        last = now;
+    }
+    println!("{:<48} {:>11}", "a thread that only looks at the clock", format!("{longest:.1?}"));
 }

@@ -1,170 +1,228 @@
 //! The store beside the bare client, on a server that this starts: `cargo bench -p kv-redis`.
-//!
-//! Every figure is the median of ratios, each of two runs that follow one another: a machine that is slow for a while
-//! slows both. Which of the two goes first alternates.
 
-use std::error::Error;
+use std::cell::RefCell;
+use std::error::Error as StdError;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use kv_conformance::bench::{Bench, Row, together};
 use kv_conformance::server::Server;
 use kv_redis::{KeyValueStoreExt, RedisStore, r2d2, redis};
 
-const ROUNDS: usize = 25;
+type Error = Box<dyn StdError + Send + Sync>;
+type Result<T = ()> = std::result::Result<T, Error>;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+/// How long anything may take: nothing is to fail because the machine is busy.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> Result {
-    let server = start()?;
-    let url = format!("redis://127.0.0.1:{}", server.place().port());
-    let patience = Duration::from_secs(10);
-    let store = RedisStore::builder().url(&url).response_timeout(patience).connect()?;
-    let info = redis::IntoConnectionInfo::into_connection_info(url.as_str())?;
-    // As a careful user would have it: without waiting for more to send, and with time-outs.
-    let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
-    let client = redis::Client::open(info)?;
-    let mut bare = client.get_connection()?;
-    bare.set_read_timeout(Some(patience))?;
-    bare.set_write_timeout(Some(patience))?;
+    let place = Place::start()?;
+    let mut bench = Bench::from_args("kv-redis");
+    one_by_one(&mut bench, &place)?;
+    batches(&mut bench, &place)?;
+    threads(&mut bench, &place)?;
+    listings(&mut bench, &place)?;
+    bench.finish()
+}
 
-    println!("{:<34} {:>10} {:>10}   {:>6}   10 % to 90 %", "", "ours", "peer", "ratio");
-    for (name, size, times) in [("100 B", 100, 2000), ("100 kB", 100_000, 300)] {
+/// A server, and clients of it.
+struct Place {
+    server: Server,
+}
+
+impl Place {
+    fn start() -> Result<Self> {
+        let server = Server::builder("redis-server")
+            .debian_package("redis-server")
+            .args(|place| {
+                let port = place.port().to_string();
+                ["--port", &port, "--bind", "127.0.0.1", "--save", ""].map(str::to_owned).to_vec()
+            })
+            .ready(|place, _| {
+                let client = redis::Client::open(("127.0.0.1", place.port()))?;
+                Ok(redis::cmd("PING").exec(&mut client.get_connection_with_timeout(Duration::from_secs(1))?)?)
+            })
+            .start()?;
+        Ok(Self { server })
+    }
+
+    fn store(&self, pool_size: u32) -> Result<RedisStore> {
+        let url = format!("redis://127.0.0.1:{}", self.server.place().port());
+        let builder = RedisStore::builder().url(&url).pool_size(pool_size).pool_timeout(PATIENCE);
+        Ok(builder.response_timeout(PATIENCE).connect()?)
+    }
+
+    fn client(&self) -> Result<redis::Client> {
+        let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", self.server.place().port()))?;
+        // As a careful user would have it: without waiting for more to send.
+        Ok(redis::Client::open(info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true)))?)
+    }
+
+    /// With time-outs, which cost something.
+    fn bare(&self) -> Result<redis::Connection> {
+        let bare = self.client()?.get_connection()?;
+        bare.set_read_timeout(Some(PATIENCE))?;
+        bare.set_write_timeout(Some(PATIENCE))?;
+        Ok(bare)
+    }
+}
+
+fn get(bare: &mut redis::Connection, key: &str) -> redis::RedisResult<Vec<u8>> {
+    redis::cmd("GET").arg(key).query(bare)
+}
+
+fn set(bare: &mut redis::Connection, key: &str, value: &[u8]) -> redis::RedisResult<()> {
+    redis::cmd("SET").arg(key).arg(value).exec(bare)
+}
+
+fn one_by_one(bench: &mut Bench, place: &Place) -> Result {
+    let (store, mut bare) = (place.store(4)?, place.bare()?);
+    let beside = "redis::Connection";
+    bench.section("One thread");
+    for (size, shown) in [(100, "100 B"), (100_000, "100 kB")] {
         let value = vec![b'v'; size];
         store.put("key", &value)?;
-        compare(
-            &format!("get, {name}"),
-            times,
-            || Ok(store.get("key")?),
-            || Ok(redis::cmd("GET").arg("key").query::<Vec<u8>>(&mut bare)?),
-        )?;
-        compare(
-            &format!("put, {name}"),
-            times,
-            || Ok(store.put("key", &value)?),
-            || Ok(redis::cmd("SET").arg("key").arg(&value).exec(&mut bare)?),
-        )?;
+        let row = |what| Row::new(format!("{what}, {shown}")).beside(beside).at_most(1.05).rounds(31);
+        bench.compare(row("get"), || store.get("key"), || get(&mut bare, "key"))?;
+        bench.compare(row("put"), || store.put("key", &value), || set(&mut bare, "key", &value))?;
     }
-    batches(&store, &mut bare)?;
-    listing(&store, &mut bare)?;
-
-    let pool = r2d2::Pool::builder().max_size(1).build(client)?;
+    let pool = r2d2::Pool::builder().max_size(4).build(place.client()?)?;
     store.put("key", vec![b'v'; 100])?;
-    let from_pool = || Ok(redis::cmd("GET").arg("key").query::<Vec<u8>>(&mut *pool.get()?)?);
-    compare("get, peer is r2d2 by default", 2000, || Ok(store.get("key")?), from_pool)
-}
-
-fn start() -> Result<Server> {
-    Server::builder("redis-server")
-        .debian_package("redis-server")
-        .args(|place| {
-            let port = place.port().to_string();
-            ["--port", &port, "--bind", "127.0.0.1", "--save", ""].map(str::to_owned).to_vec()
-        })
-        .ready(|place, _| {
-            let client = redis::Client::open(("127.0.0.1", place.port()))?;
-            Ok(redis::cmd("PING").exec(&mut client.get_connection_with_timeout(Duration::from_secs(1))?)?)
-        })
-        .start()
-}
-
-fn batches(store: &RedisStore, bare: &mut redis::Connection) -> Result {
-    let keys = (0..1000).map(|number| format!("key:{number}")).collect::<Vec<_>>();
-    let value = vec![b'v'; 100];
-    let bare = std::cell::RefCell::new(bare);
-    let pipeline = |keys: &[String]| {
-        let mut pipeline = redis::pipe();
-        for key in keys {
-            pipeline.cmd("SET").arg(key).arg(&value).ignore();
-        }
-        Ok(pipeline.exec(&mut **bare.borrow_mut())?)
-    };
-    let put_many = || Ok(store.put_many(keys.iter().map(|key| (key, &value)))?);
-    compare("put_many of 1000, SETs in a pipeline", 20, put_many, || pipeline(&keys))?;
-    compare(
-        "get_many of 1000, MGET",
-        20,
-        || Ok(store.get_many(&keys)?),
-        || Ok(redis::cmd("MGET").arg(&keys).query::<Vec<Vec<u8>>>(&mut **bare.borrow_mut())?),
+    bench.compare(
+        Row::new("get, 100 B").beside("r2d2, its defaults").at_most(0.60),
+        || store.get("key"),
+        || Ok::<_, Error>(get(&mut *pool.get()?, "key")?),
     )?;
-    compare(
-        "delete_many of 1000, DELs in a pipeline",
-        20,
-        || Ok(store.delete_many(&keys)?),
-        || {
+    bench.section("Growth: values");
+    for (size, shown) in [(0, "0 B"), (1000, "1 kB"), (10_000, "10 kB"), (1_000_000, "1 MB"), (64_000_000, "64 MB")] {
+        let value = vec![b'v'; size];
+        let row = |what| {
+            let row = Row::new(format!("{what}, {shown}")).beside(beside);
+            if size > 10_000_000 { row.rounds(5) } else { row }
+        };
+        if bench.wants(&format!("get, {shown}")) || bench.wants(&format!("put, {shown}")) {
+            store.put("key", &value)?;
+            bench.compare(row("get"), || store.get("key"), || get(&mut bare, "key"))?;
+            bench.compare(row("put"), || store.put("key", &value), || set(&mut bare, "key", &value))?;
+            store.delete("key")?;
+        }
+    }
+    Ok(())
+}
+
+/// The same on several keys, beside one command or one pipeline.
+fn batches(bench: &mut Bench, place: &Place) -> Result {
+    let (store, bare) = (place.store(4)?, RefCell::new(place.bare()?));
+    let value = vec![b'v'; 100];
+    bench.section("Growth: batches, 100 B, of each key");
+    for count in [1, 10, 100, 1000, 10_000, 100_000] {
+        let keys = (0..count).map(|number| format!("key:{number}")).collect::<Vec<_>>();
+        let row = |what, beside: &str| {
+            let row = Row::new(format!("{what} of {count}")).beside(beside).operations(count);
+            let row = if count > 10_000 { row.rounds(5) } else { row };
+            if count == 1000 { row.at_most(1.15) } else { row }
+        };
+        let pipeline = || {
+            let mut pipeline = redis::pipe();
+            for key in &keys {
+                pipeline.cmd("SET").arg(key).arg(&value).ignore();
+            }
+            pipeline.exec(&mut *bare.borrow_mut())
+        };
+        let entries = || keys.iter().map(|key| (key, &value));
+        bench.compare(row("put_many", "a pipeline of SET"), || store.put_many(entries()), pipeline)?;
+        bench.compare(
+            row("get_many", "MGET"),
+            || store.get_many(&keys),
+            || redis::cmd("MGET").arg(&keys).query::<Vec<Option<Vec<u8>>>>(&mut *bare.borrow_mut()),
+        )?;
+        // What is deleted has to be there: both write it first, and do not count that.
+        let timed = |act: &dyn Fn() -> Result| {
+            store.put_many(entries())?;
+            let begin = Instant::now();
+            act()?;
+            Ok::<_, Error>(begin.elapsed())
+        };
+        let delete_many = || timed(&|| Ok(store.delete_many(&keys).map(drop)?));
+        // It tells of each key whether it was there, as ours does.
+        let pipeline = || {
             let mut pipeline = redis::pipe();
             for key in &keys {
                 pipeline.cmd("DEL").arg(key);
             }
-            Ok(pipeline.query::<Vec<bool>>(&mut **bare.borrow_mut())?)
-        },
-    )
-}
-
-fn listing(store: &RedisStore, bare: &mut redis::Connection) -> Result {
-    for chunk in 0..100 {
-        let keys = (0..1000).map(|number| format!("list:{chunk}:{number}")).collect::<Vec<_>>();
-        store.put_many(keys.iter().map(|key| (key, "")))?;
-    }
-    let ours = || {
-        let mut keys = 0_usize;
-        for key in store.keys("")? {
-            black_box(key?);
-            keys += 1;
-        }
-        Ok(keys)
-    };
-    compare("list 100 000 keys, SCAN", 1, ours, || {
-        let (mut cursor, mut all) = ("0".to_owned(), 0_usize);
-        loop {
-            let (next, keys): (String, Vec<String>) =
-                redis::cmd("SCAN").arg(&cursor).arg("COUNT").arg(1000).query(bare)?;
-            all += keys.iter().map(black_box).count();
-            cursor = next;
-            if cursor == "0" {
-                return Ok(all);
-            }
-        }
-    })
-}
-
-/// Compares what two do, and prints a line about it.
-fn compare<O, P>(
-    name: &str,
-    times: u32,
-    mut ours: impl FnMut() -> Result<O>,
-    mut peer: impl FnMut() -> Result<P>,
-) -> Result {
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    // The first round warms up.
-    for round in 0..=ROUNDS {
-        let pair = if round % 2 == 0 {
-            let ours = timed(times, &mut ours)?;
-            (ours, timed(times, &mut peer)?)
-        } else {
-            let peer = timed(times, &mut peer)?;
-            (timed(times, &mut ours)?, peer)
+            Ok(pipeline.query::<Vec<bool>>(&mut *bare.borrow_mut()).map(drop)?)
         };
-        if round > 0 {
-            rounds.push(pair);
-        }
+        bench.compare_timed(row("delete_many", "a pipeline of DEL"), delete_many, || timed(&pipeline))?;
+        store.delete_many(&keys)?;
     }
-    let median = |mut figures: Vec<f64>| {
-        figures.sort_by(f64::total_cmp);
-        let at = |part: usize| figures.get(figures.len() * part / 10).copied().unwrap_or(f64::NAN);
-        (at(1), at(5), at(9))
-    };
-    let (low, ratio, high) = median(rounds.iter().map(|(ours, peer)| ours / peer).collect());
-    let (_, ours, _) = median(rounds.iter().map(|pair| pair.0).collect());
-    let (_, peer, _) = median(rounds.iter().map(|pair| pair.1).collect());
-    println!("{name:<40} {ours:>7.1} µs {peer:>7.1} µs   {ratio:>6.2}   {low:.2} to {high:.2}");
     Ok(())
 }
 
-/// How long it takes once, in microseconds.
-fn timed<T>(times: u32, act: &mut impl FnMut() -> Result<T>) -> Result<f64> {
-    let start = Instant::now();
-    for _ in 0..times {
-        black_box(act()?);
+/// Threads that share a store, beside as many connections as its pool has, shared by as many threads.
+fn threads(bench: &mut Bench, place: &Place) -> Result {
+    const ALL: u32 = 3200;
+    bench.section("Threads: gets of 100 B in all, beside bare connections with a thread each");
+    for pool in [1, 4, 16] {
+        let store = place.store(pool)?;
+        store.put("key", vec![b'v'; 100])?;
+        for threads in [1, 4, 16, 64] {
+            let each = ALL / threads;
+            let peers = threads.min(pool);
+            let mut bare = (0..peers).map(|_| place.bare()).collect::<Result<Vec<_>>>()?;
+            let mut stores = (0..threads).map(|_| &store).collect::<Vec<_>>();
+            let row = Row::new(format!("{threads} threads, a pool of {pool}"))
+                .beside(format!("{peers} connections"))
+                .operations(ALL);
+            let row = if (threads, pool) == (16, 16) { row.at_most(1.15) } else { row.rounds(9) };
+            bench.compare_timed(
+                row,
+                || together(&mut stores, |store| (0..each).try_for_each(|_| store.get("key").map(drop))),
+                || together(&mut bare, |bare| (0..ALL / peers).try_for_each(|_| get(bare, "key").map(drop))),
+            )?;
+        }
     }
-    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(times))
+    Ok(())
+}
+
+/// A listing, beside a loop over SCAN with the same COUNT.
+fn listings(bench: &mut Bench, place: &Place) -> Result {
+    let (store, mut bare) = (place.store(4)?, place.bare()?);
+    store.delete_many(["key"])?;
+    bench.section("Growth: listing all keys, of each key");
+    let mut there = 0;
+    for (count, shown) in [(1000, "1 000"), (10_000, "10 000"), (100_000, "100 000"), (1_000_000, "1 000 000")] {
+        let name = format!("list {shown} keys");
+        if !bench.wants(&name) {
+            continue;
+        }
+        for chunk in (there..count).collect::<Vec<_>>().chunks(10_000) {
+            store.put_many(chunk.iter().map(|number| (format!("user:{number:08}:profile"), "")))?;
+        }
+        there = count;
+        let row = Row::new(name).beside("SCAN").operations(count);
+        let row = if count == 1_000_000 { row.at_most(1.3) } else { row };
+        bench.compare(
+            row,
+            || {
+                let keys = store
+                    .keys("")?
+                    .try_fold(0, |keys, key| key.map(|key| keys + u32::from(!black_box(key).is_empty())))?;
+                if keys == count { Ok(()) } else { Err(Error::from(format!("{keys} keys"))) }
+            },
+            || {
+                let (mut cursor, mut all) = ("0".to_owned(), 0);
+                loop {
+                    let mut scan = redis::cmd("SCAN");
+                    let (next, keys): (String, Vec<String>) =
+                        scan.arg(&cursor).arg("COUNT").arg(1000).query(&mut bare)?;
+                    all += keys.iter().map(black_box).count();
+                    cursor = next;
+                    if cursor == "0" {
+                        return Ok::<_, Error>(all);
+                    }
+                }
+            },
+        )?;
+    }
+    Ok(())
 }

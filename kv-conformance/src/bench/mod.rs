@@ -45,6 +45,7 @@ use std::time::Duration;
 
 pub use chart::chart;
 pub use rows::{Comparison, Comparisons, Row, Unit};
+pub use turns::together;
 
 use crate::BoxError;
 

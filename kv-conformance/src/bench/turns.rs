@@ -1,6 +1,8 @@
 //! Two that are measured in turns.
 
 use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::BoxError;
@@ -74,6 +76,32 @@ where
     Ok(times)
 }
 
+/// How long several threads take, each of which does the same with something of its own, from when all are ready to when the last is done.
+///
+/// # Errors
+/// The first of theirs, or that one panicked.
+pub fn together<T: Send, E: Into<BoxError>>(
+    of: &mut [T],
+    act: impl Fn(&mut T) -> Result<(), E> + Sync,
+) -> Result<Duration, BoxError> {
+    let (ready, act) = (Barrier::new(of.len() + 1), &act);
+    thread::scope(|scope| {
+        let threads = of.iter_mut().map(|one| {
+            let ready = &ready;
+            scope.spawn(move || {
+                ready.wait();
+                act(one).map_err(Into::into)
+            })
+        });
+        let threads = threads.collect::<Vec<_>>();
+        ready.wait();
+        let begin = Instant::now();
+        let done = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread panicked")?);
+        done.collect::<Result<(), BoxError>>()?;
+        Ok(begin.elapsed())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -119,5 +147,21 @@ mod tests {
         let works = || Ok::<_, BoxError>(());
         assert!(calibrated(fails, works, Duration::ZERO).is_err());
         assert!(calibrated(works, fails, Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn threads_work_at_the_same_time() -> Result<(), BoxError> {
+        let mut numbers = [1, 2, 3];
+        let all = Barrier::new(numbers.len());
+        let took = together(&mut numbers, |number| {
+            // Nobody comes past this alone.
+            all.wait();
+            *number *= 2;
+            Ok::<_, BoxError>(())
+        })?;
+        assert_eq!(numbers, [2, 4, 6]);
+        assert!(took > Duration::ZERO);
+        assert!(together(&mut numbers, |number| if *number > 4 { Err("too many") } else { Ok(()) }).is_err());
+        Ok(())
     }
 }
