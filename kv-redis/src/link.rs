@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice, Read, Write};
+use std::mem;
 use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, Parser, ServerErrorKind, Value as Reply};
@@ -21,6 +22,13 @@ const IDLE: Duration = Duration::from_micros(50);
 
 /// A parser that has held more than this is replaced, as it would keep the memory.
 const LARGE: usize = 1 << 20;
+
+/// How much is read at first of a reply that is one value. If that is not all of it, the rest is read to where it stays.
+const HEAD: usize = 16 * 1024;
+
+/// A value that is said to be longer than this is not taken at its word: memory for it is found as it comes. It is what servers allow, unless
+/// they are configured otherwise (`proto-max-bulk-len`).
+const LONGEST: usize = 512 << 20;
 
 /// The oldest server that has all that is needed: `COPY` came last.
 const OLDEST: (u32, u32) = (6, 2);
@@ -104,6 +112,8 @@ enum Channel {
 pub(crate) struct Link {
     channel: Channel,
     parser: Parser,
+    /// Where a reply that is one value begins.
+    head: Box<[u8]>,
     /// How many bytes came since the exchange began.
     received: usize,
     last_used: Instant,
@@ -127,7 +137,14 @@ impl Link {
             }
             _ => Channel::Plain(socket),
         };
-        let mut link = Self { channel, parser: Parser::new(), received: 0, last_used: Instant::now(), run: None };
+        let mut link = Self {
+            channel,
+            parser: Parser::new(),
+            head: vec![0; HEAD].into(),
+            received: 0,
+            last_used: Instant::now(),
+            run: None,
+        };
         link.log_in(login, deadline)?;
         Ok(link)
     }
@@ -206,10 +223,11 @@ impl Link {
         if let Err(cause) = self.send(request) {
             return Err(self.why_not_sent(cause));
         }
+        request.do_meanwhile();
         let mut replies = Vec::with_capacity(request.shapes().len());
         let mut length = 0;
         for &shape in request.shapes() {
-            let reply = self.receive()?;
+            let reply = if *request.shapes() == [Shape::Value] { self.receive_value()? } else { self.receive()? };
             if !has_shape(&reply, shape) {
                 return Err(Fault::OutOfStep);
             }
@@ -256,19 +274,88 @@ impl Link {
         Fault::Broken { cause, sent }
     }
 
-    fn receive(&mut self) -> Result<Reply, Fault> {
-        let mut failure = None;
-        let incoming = Incoming { channel: &mut self.channel, received: &mut self.received, failure: &mut failure };
-        self.parser.parse_value(incoming).map_err(|error| match failure {
-            Some(cause) => Fault::Broken { cause, sent: true },
-            None if error.kind() == ErrorKind::Io => {
-                let cause = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
-                Fault::Broken { cause, sent: true }
+    /// Receives the only reply to a request, which is a value if all is well. A long one is read to where it stays: the parser would copy it.
+    fn receive_value(&mut self) -> Result<Reply, Fault> {
+        let mut head = mem::take(&mut self.head);
+        let reply = self.read(&mut head).map_err(broken).and_then(|read| {
+            let read = head.get(..read).unwrap_or_default();
+            match length_of_value(read) {
+                Some((start, length)) if start + length + END.len() > read.len() => {
+                    self.receive_rest(read.get(start..).unwrap_or_default(), length)
+                }
+                _ => self.parse(read),
             }
+        });
+        self.head = head;
+        reply
+    }
+
+    /// Receives a value of which this is the beginning.
+    fn receive_rest(&mut self, beginning: &[u8], length: usize) -> Result<Reply, Fault> {
+        let whole = length + END.len();
+        // With room for a byte that nobody asked for, which is seen then.
+        let mut value = vec![0; whole + 1];
+        let mut filled = beginning.len();
+        if let Some(start) = value.get_mut(..filled) {
+            start.copy_from_slice(beginning);
+        }
+        while filled < whole {
+            match self.read(value.get_mut(filled..).unwrap_or_default()).map_err(broken)? {
+                0 => return Err(closed()),
+                read => filled += read,
+            }
+        }
+        if value.get(length..filled) != Some(END) {
+            return Err(Fault::OutOfStep);
+        }
+        value.truncate(length);
+        Ok(Reply::BulkString(value))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.channel.read(buffer)?;
+        self.received += read;
+        Ok(read)
+    }
+
+    fn receive(&mut self) -> Result<Reply, Fault> {
+        self.parse(&[])
+    }
+
+    /// Parses a reply that begins with these bytes, which have been received.
+    fn parse(&mut self, beginning: &[u8]) -> Result<Reply, Fault> {
+        let mut failure = None;
+        let incoming =
+            Incoming { beginning, channel: &mut self.channel, received: &mut self.received, failure: &mut failure };
+        self.parser.parse_value(incoming).map_err(|error| match failure {
+            Some(cause) => broken(cause),
+            None if error.kind() == ErrorKind::Io => closed(),
             // Not the parser's own words: they quote what came.
             None => Fault::OutOfStep,
         })
     }
+}
+
+fn broken(cause: io::Error) -> Fault {
+    Fault::Broken { cause, sent: true }
+}
+
+fn closed() -> Fault {
+    broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))
+}
+
+/// What ends a value.
+const END: &[u8] = b"\r\n";
+
+/// Where the value begins in the beginning of a reply, and how long it is, if it is one that can be taken at its word.
+fn length_of_value(reply: &[u8]) -> Option<(usize, usize)> {
+    // As many digits as the longest has.
+    const LINE: usize = "$536870912\r\n".len();
+    let line = reply.get(..LINE.min(reply.len()))?;
+    let end = line.windows(END.len()).position(|bytes| bytes == END)?;
+    let digits = line.get(..end)?.strip_prefix(b"$").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let length = str::from_utf8(digits).ok()?.parse().ok().filter(|length| *length <= LONGEST)?;
+    Some((end + END.len(), length))
 }
 
 /// Why there is no connection. A certificate that is not accepted will not be the next time either.
@@ -282,6 +369,8 @@ fn not_connected(cause: io::Error) -> Fault {
 
 /// What the parser reads from. It counts, and keeps the error, which the parser's own error would hide.
 struct Incoming<'a> {
+    /// What has been received already.
+    beginning: &'a [u8],
     channel: &'a mut Channel,
     received: &'a mut usize,
     failure: &'a mut Option<io::Error>,
@@ -289,12 +378,10 @@ struct Incoming<'a> {
 
 impl Read for Incoming<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.channel {
-            Channel::Plain(socket) => socket.read(buffer),
-            #[cfg(feature = "tls")]
-            Channel::Tls(stream) => stream.read(buffer),
-        };
-        match read {
+        if !self.beginning.is_empty() {
+            return self.beginning.read(buffer);
+        }
+        match self.channel.read(buffer) {
             Ok(bytes) => {
                 *self.received += bytes;
                 Ok(bytes)
@@ -322,6 +409,14 @@ impl Channel {
             Self::Plain(socket) => socket,
             #[cfg(feature = "tls")]
             Self::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.read(buffer),
         }
     }
 
@@ -452,6 +547,18 @@ mod tests {
         for encoded in ["#t\r\n", "*3\r\n,1.5\r\n,1.5\r\n,1.5\r\n", "_\r\n", "%1\r\n:1\r\n:2\r\n"] {
             let reply = redis::parse_redis_value(encoded.as_bytes()).unwrap();
             assert_ne!(encoded_length(&reply), Some(encoded.len()), "{encoded:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_value_is_in_its_first_line() {
+        assert_eq!(length_of_value(b"$5\r\nhello\r\n"), Some((4, 5)));
+        assert_eq!(length_of_value(b"$0\r\n"), Some((4, 0)));
+        assert_eq!(length_of_value(b"$536870912\r\nv"), Some((12, LONGEST)));
+        for other in
+            ["", "$", "$5", "$5\r", "$-1\r\n", "$536870913\r\n", "$9999999999999999\r\n", "$+5\r\n", "$\r\n", ":5\r\n"]
+        {
+            assert_eq!(length_of_value(other.as_bytes()), None, "{other:?}");
         }
     }
 

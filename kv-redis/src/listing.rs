@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::vec;
+use std::{mem, vec};
 
 use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
 use redis::Value as Reply;
@@ -27,8 +27,12 @@ pub(crate) struct Listing<'a> {
     cursor: Vec<u8>,
     /// The process that gave the cursor. To another one it means nothing.
     run: Option<Run>,
+    /// The names of a page that came, of which keys are made while the server is at work on the next one.
+    names: Vec<Vec<u8>>,
     page: vec::IntoIter<KeyBuf>,
     seen: Seen,
+    /// What is left to be told after the page.
+    failed: Option<Error>,
     is_over: bool,
 }
 
@@ -50,22 +54,33 @@ impl<'a> Listing<'a> {
             parts: parts.parts,
             cursor: b"0".to_vec(),
             run: None,
+            names: Vec::new(),
             page: Vec::new().into_iter(),
             seen: Seen::default(),
+            failed: None,
             is_over: false,
         })
     }
 
-    /// Fetches the next page, which may be empty; whether there was one.
+    /// Fetches the next page, and meanwhile makes keys of the one before, which may be none; whether there was one.
     fn turn(&mut self) -> Result<bool> {
+        if self.parts.is_empty() && self.names.is_empty() {
+            return self.end().map(|()| false);
+        }
+        let names = mem::take(&mut self.names);
+        let (namespace, prefix, seen) = (self.store.namespace().as_bytes(), &self.prefix, &mut self.seen);
+        let mut page = Vec::with_capacity(names.len());
+        let make_keys = || {
+            seen.reserve(names.len());
+            page.extend(names.into_iter().filter_map(|name| {
+                let key = Key::try_from(name.strip_prefix(namespace)?).ok().filter(|key| key.starts_with(&**prefix))?;
+                seen.is_new(key).then(|| key.to_key_buf())
+            }));
+        };
         let Some(part) = self.parts.front() else {
-            #[cfg(feature = "cluster")]
-            if let Some(spread) = self.spread.take()
-                && !self.store.is_unchanged(&spread)?
-            {
-                return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
-            }
-            return Ok(false);
+            make_keys();
+            self.page = page.into_iter();
+            return Ok(true);
         };
         let mut arguments = vec![Arg::from("SCAN"), Arg::Text(&self.cursor)];
         if let Some(pattern) = &self.pattern {
@@ -73,27 +88,44 @@ impl<'a> Listing<'a> {
         }
         let rest: [Arg<'_>; 4] = ["COUNT".into(), self.store.page_size().into(), "TYPE".into(), "string".into()];
         arguments.extend(rest);
-        let mut request = Request::reading();
+        let mut request = Request::reading().meanwhile(make_keys);
         request.add_all(Shape::Page, arguments.len(), arguments);
-        let (reply, run) = self.store.scan(part, &request)?;
+        let fetched = self.store.scan(part, &request);
+        request.do_meanwhile();
+        drop(request);
+        self.page = page.into_iter();
+        // The page before it is whole, and comes first.
+        self.failed = fetched.and_then(|(reply, run)| self.take(reply, run)).err();
+        Ok(true)
+    }
+
+    /// Takes the reply with the next page.
+    fn take(&mut self, reply: Reply, run: Run) -> Result<()> {
         if *self.run.get_or_insert(run) != run {
             return Err(self.error("the server was restarted or replaced while it was listed; list again"));
         }
-        let Some((cursor, keys)) = page(reply) else {
+        let Some((cursor, names)) = page(reply) else {
             return Err(self.error("the reply to SCAN is not one"));
         };
-        let own = |name: Vec<u8>| {
-            let name = name.strip_prefix(self.store.namespace().as_bytes())?;
-            let key = Key::try_from(name).ok().filter(|key| key.starts_with(&self.prefix))?;
-            self.seen.is_new(key).then(|| key.to_key_buf())
-        };
-        self.page = keys.into_iter().filter_map(own).collect::<Vec<_>>().into_iter();
+        self.names = names;
         self.cursor = cursor;
         if self.cursor == b"0" {
             self.run = None;
             self.parts.pop_front();
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// All has been listed; whether all that there was.
+    #[cfg_attr(not(feature = "cluster"), expect(clippy::unnecessary_wraps, reason = "of a cluster it is not certain"))]
+    fn end(&mut self) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        if let Some(spread) = self.spread.take()
+            && !self.store.is_unchanged(&spread)?
+        {
+            return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
+        }
+        Ok(())
     }
 
     fn error(&self, message: &'static str) -> Error {
@@ -112,13 +144,13 @@ impl Iterator for Listing<'_> {
             if self.is_over {
                 return None;
             }
+            if let Some(error) = self.failed.take() {
+                self.is_over = true;
+                return Some(Err(error));
+            }
             match self.turn() {
-                Ok(true) => {}
-                Ok(false) => self.is_over = true,
-                Err(error) => {
-                    self.is_over = true;
-                    return Some(Err(error));
-                }
+                Ok(is_there) => self.is_over = !is_there,
+                Err(error) => self.failed = Some(error),
             }
         }
     }
@@ -134,6 +166,10 @@ struct Seen {
 }
 
 impl Seen {
+    fn reserve(&mut self, more: usize) {
+        self.hashes.reserve(more);
+    }
+
     fn is_new(&mut self, key: Key<'_>) -> bool {
         self.hashes.insert((self.first.hash_one(key), self.second.hash_one(key)))
     }

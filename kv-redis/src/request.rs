@@ -2,6 +2,7 @@
 //!
 //! [RESP2]: https://redis.io/docs/latest/develop/reference/protocol-spec/
 
+use std::cell::Cell;
 use std::io::IoSlice;
 
 /// Values from this length on are sent from where they are; shorter ones are copied into the request.
@@ -60,17 +61,41 @@ pub(crate) struct Request<'a> {
     long_bytes: usize,
     shapes: Vec<Shape>,
     writes: bool,
+    meanwhile: Meanwhile<'a>,
 }
+
+/// What is done once, when a request has been sent and before its replies are received.
+type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + 'a>>>;
 
 impl<'a> Request<'a> {
     /// A request that changes nothing, so that it can be sent again if its connection proves dead (N5).
     pub(crate) fn reading() -> Self {
-        Self { encoded: Vec::with_capacity(128), long: Vec::new(), long_bytes: 0, shapes: Vec::new(), writes: false }
+        Self {
+            encoded: Vec::with_capacity(128),
+            long: Vec::new(),
+            long_bytes: 0,
+            shapes: Vec::new(),
+            writes: false,
+            meanwhile: Cell::default(),
+        }
     }
 
     /// A request that must not be sent twice.
     pub(crate) fn writing() -> Self {
         Self { writes: true, ..Self::reading() }
+    }
+
+    /// Has this done while the server is at work, if the connection is one of ours.
+    pub(crate) fn meanwhile(mut self, work: impl FnOnce() + 'a) -> Self {
+        self.meanwhile = Cell::new(Some(Box::new(work)));
+        self
+    }
+
+    /// Does what is to be done meanwhile, unless that is done.
+    pub(crate) fn do_meanwhile(&self) {
+        if let Some(work) = self.meanwhile.take() {
+            work();
+        }
     }
 
     /// Adds a command.
