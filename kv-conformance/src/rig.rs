@@ -158,7 +158,7 @@ pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 /// How long an operation takes that waits for something.
-const WAITING: Duration = Duration::from_millis(100);
+pub(crate) const WAITING: Duration = Duration::from_millis(100);
 
 /// What came of an operation that nothing was in the way of. If it failed because it had to wait too long, the machine may have been slow.
 #[track_caller]
