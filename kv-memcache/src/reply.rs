@@ -11,6 +11,8 @@ use crate::request::Shape;
 /// No line of a server is longer than this.
 const LONGEST_LINE: u64 = 2048;
 
+const END_OF_LINE: &[u8; 2] = b"\r\n";
+
 /// What came back for one command.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -44,7 +46,7 @@ pub(crate) struct Hit {
 pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
     line.clear();
     reader.by_ref().take(LONGEST_LINE).read_until(b'\n', line).map_err(broken)?;
-    match line.strip_suffix(b"\r\n").map(<[u8]>::len) {
+    match line.strip_suffix(END_OF_LINE).map(<[u8]>::len) {
         Some(length) => line.truncate(length),
         None if line.len() as u64 == LONGEST_LINE || line.ends_with(b"\n") => return Err(Fault::OutOfStep),
         None => return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
@@ -106,12 +108,22 @@ fn value_length(line: &[u8]) -> Result<usize, Fault> {
     words.next().and_then(|length| str::from_utf8(length).ok()?.parse().ok()).ok_or(Fault::OutOfStep)
 }
 
+/// Receives a value and the end of its line.
 fn receive_value(reader: &mut BufReader<impl Read>, length: usize) -> Result<Bytes, Fault> {
-    let mut value = vec![0; length];
+    // A large value is received past the buffer, and then its end would take a system call of its own: it comes with
+    // the value, at the price of a small allocation for what is cut off.
+    let is_large = length >= reader.capacity();
+    let mut value = vec![0; if is_large { length + END_OF_LINE.len() } else { length }];
     reader.read_exact(&mut value).map_err(broken)?;
-    let mut end = [0; 2];
-    reader.read_exact(&mut end).map_err(broken)?;
-    if end == *b"\r\n" { Ok(value.into()) } else { Err(Fault::OutOfStep) }
+    let ends_well = if is_large {
+        value.ends_with(END_OF_LINE)
+    } else {
+        let mut end = [0; END_OF_LINE.len()];
+        reader.read_exact(&mut end).map_err(broken)?;
+        end == *END_OF_LINE
+    };
+    value.truncate(length);
+    if ends_well { Ok(value.into()) } else { Err(Fault::OutOfStep) }
 }
 
 fn broken(cause: io::Error) -> Fault {
@@ -138,6 +150,11 @@ mod tests {
             let hit = receive_from(&text, &VALUE, true).unwrap().hit().unwrap();
             assert_eq!(hit.value, value.as_bytes());
         }
+        let large = "v".repeat(100_000);
+        let hit = receive_from(&format!("VA 100000 O7\r\n{large}\r\n"), &VALUE, true).unwrap().hit().unwrap();
+        assert_eq!(hit.value, large.as_bytes());
+        let reply = receive_from(&format!("VA 100000 O7\r\n{large}vv"), &VALUE, true);
+        assert!(matches!(reply, Err(Fault::OutOfStep)), "{reply:?}");
         let hit = receive_from("VA 1 t-1 c18 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
         assert_eq!((hit.seconds_left, hit.version), (-1, 18));
         let hit = receive_from("VA 1 t5 c18446744073709551615 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();

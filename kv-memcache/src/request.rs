@@ -4,7 +4,7 @@
 //!
 //! [meta protocol]: https://github.com/memcached/memcached/blob/1.6.18/doc/protocol.txt
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::IoSlice;
 use std::time::Instant;
 
@@ -19,6 +19,12 @@ const BORROWED_FROM: usize = 16 * 1024;
 
 /// How many digits a Unix time has until the year 2286.
 const TIME_DIGITS: usize = 10;
+
+/// The longest flags of a command: `1073741824 ME O18446744073709551615 T4294967295`.
+const LONGEST_FLAGS: usize = 48;
+
+/// How many bytes a request has room for from the beginning: a key and a value of 100 bytes each, and what is around.
+const ROOM: usize = 256;
 
 const END_OF_LINE: &[u8] = b"\r\n";
 
@@ -92,19 +98,21 @@ impl<'a> Command<'a> {
     /// belongs.
     fn line(&self, key: Key<'_>, tag: u64) -> MetaCommand {
         let (operation, flags) = match *self {
-            Self::Get => (MetaOp::Get, format!("v O{tag}")),
-            Self::GetAll => (MetaOp::Get, format!("v t c O{tag}")),
-            Self::Contains => (MetaOp::Get, format!("O{tag}")),
-            Self::TtlOf => (MetaOp::Get, format!("t O{tag}")),
-            Self::Touch(lifetime) => (MetaOp::Get, format!("O{tag} {lifetime}")),
-            Self::Put(value, lifetime) => {
-                (MetaOp::Set, format!("{} O{tag:0digits$} {lifetime}", value.len(), digits = tag_digits(value)))
-            }
-            Self::Create(value, lifetime) => {
-                (MetaOp::Set, format!("{} ME O{tag:0digits$} {lifetime}", value.len(), digits = tag_digits(value)))
-            }
-            Self::Delete => (MetaOp::Delete, format!("O{tag}")),
-            Self::DeleteVersion(version) => (MetaOp::Delete, format!("C{version} O{tag}")),
+            Self::Get => (MetaOp::Get, flags(format_args!("v O{tag}"))),
+            Self::GetAll => (MetaOp::Get, flags(format_args!("v t c O{tag}"))),
+            Self::Contains => (MetaOp::Get, flags(format_args!("O{tag}"))),
+            Self::TtlOf => (MetaOp::Get, flags(format_args!("t O{tag}"))),
+            Self::Touch(lifetime) => (MetaOp::Get, flags(format_args!("O{tag} {lifetime}"))),
+            Self::Put(value, lifetime) => (
+                MetaOp::Set,
+                flags(format_args!("{} O{tag:0digits$} {lifetime}", value.len(), digits = tag_digits(value))),
+            ),
+            Self::Create(value, lifetime) => (
+                MetaOp::Set,
+                flags(format_args!("{} ME O{tag:0digits$} {lifetime}", value.len(), digits = tag_digits(value))),
+            ),
+            Self::Delete => (MetaOp::Delete, flags(format_args!("O{tag}"))),
+            Self::DeleteVersion(version) => (MetaOp::Delete, flags(format_args!("C{version} O{tag}"))),
         };
         MetaCommand::new(operation, key.as_str()).flag(flags)
     }
@@ -122,6 +130,14 @@ impl<'a> Command<'a> {
             _ => None,
         }
     }
+}
+
+/// The flags of a line, with room for all of them: `format!` begins with less, and grows.
+fn flags(arguments: fmt::Arguments<'_>) -> String {
+    let mut flags = String::with_capacity(LONGEST_FLAGS);
+    // Writing to a string does not fail.
+    let _ = flags.write_fmt(arguments);
+    flags
 }
 
 /// As it is sent, at the end of a line. That at which a time will stand is filled in later.
@@ -179,7 +195,7 @@ impl<'a> Request<'a> {
     /// A request whose commands have numbers from `first_tag` on.
     pub(crate) fn new(first_tag: u64) -> Self {
         Self {
-            encoded: Vec::with_capacity(128),
+            encoded: Vec::with_capacity(ROOM),
             #[cfg(feature = "tls")]
             command_ends: Vec::new(),
             long: Vec::new(),

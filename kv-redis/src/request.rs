@@ -8,6 +8,9 @@ use std::io::IoSlice;
 /// Values from this length on are sent from where they are; shorter ones are copied into the request.
 const BORROWED_FROM: usize = 16 * 1024;
 
+/// How many bytes a request has room for from the beginning: a key and a value of 100 bytes each, and what is around.
+const ROOM: usize = 256;
+
 /// An argument of a command.
 #[derive(Clone, Copy)]
 pub(crate) enum Arg<'a> {
@@ -71,7 +74,7 @@ impl<'a> Request<'a> {
     /// A request that changes nothing, so that it can be sent again if its connection proves dead (N5).
     pub(crate) fn reading() -> Self {
         Self {
-            encoded: Vec::with_capacity(128),
+            encoded: Vec::with_capacity(ROOM),
             long: Vec::new(),
             long_bytes: 0,
             shapes: Vec::new(),
