@@ -30,6 +30,7 @@ need_component() {
 need cc gcc libc6-dev
 need redis-server redis-server
 need memcached memcached
+need strace strace
 need_component fmt rustfmt
 need_component clippy clippy
 

@@ -1,0 +1,69 @@
+//! What operations cost, where all has its size: allocations and system calls. `DESIGN.md` has the numbers. How many
+//! commands and round trips there are is in `one_server/round_trips.rs`.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
+
+#[path = "support/counting.rs"]
+mod counting;
+mod support;
+
+use std::thread;
+use std::time::Duration;
+
+use counting::{assert_allocations, assert_system_calls};
+use kv_redis::{KeyValueStoreExt, RedisStore};
+use support::{PATIENCE, Redis};
+
+fn open(url: &str) -> RedisStore {
+    let builder = RedisStore::builder().url(url);
+    builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE).connect().unwrap()
+}
+
+#[test]
+fn the_allocations_of_an_operation() {
+    let server = Redis::start(&[]);
+    let store = open(&server.url());
+    for (size, length, get, put) in [("100 B", 100, 5, 4), ("100 kB", 100_000, 17, 6)] {
+        let value = vec![b'v'; length];
+        assert_allocations(&format!("put of {size}"), put, || store.put("key", &value).unwrap());
+        assert_allocations(&format!("get of {size}"), get, || drop(store.get("key").unwrap().unwrap()));
+    }
+}
+
+/// Those of `get_many` depend on how much is received at once.
+#[test]
+fn the_allocations_of_a_batch() {
+    let server = Redis::start(&[]);
+    let (store, value) = (open(&server.url()), vec![b'v'; 100]);
+    let keys: Vec<_> = (0..1000).map(|number| format!("key-{number:06}")).collect();
+    let put_many = || store.put_many(keys.iter().map(|key| (key, &value))).unwrap();
+    assert_allocations("put_many of 1000", 75, put_many);
+    assert_allocations("get_many of 1000", 1250, || drop(store.get_many(&keys).unwrap()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_operation_is_one_send_and_one_receive() {
+    if let Some(url) = counting::traced() {
+        let (store, value, large) = (open(&url), vec![b'v'; 100], vec![b'v'; 100_000]);
+        counting::mark("put of 100 kB", || store.put("key", &large).unwrap());
+        counting::mark("put", || store.put("key", &value).unwrap());
+        counting::mark("get", || drop(store.get("key").unwrap().unwrap()));
+        counting::mark("get after a while", || {
+            thread::sleep(Duration::from_millis(1));
+            drop(store.get("key").unwrap().unwrap());
+        });
+        return;
+    }
+    let server = Redis::start(&[]);
+    let calls = counting::trace("an_operation_is_one_send_and_one_receive", &server.url());
+    for (what, each_time) in [
+        ("put of 100 kB", &["sendmsg", "recvfrom"][..]),
+        ("put", &["sendto", "recvfrom"]),
+        ("get", &["sendto", "recvfrom"]),
+        ("get after a while", &["clock_nanosleep", "peek", "sendto", "recvfrom"]),
+    ] {
+        assert_system_calls(what, &calls[what], each_time);
+    }
+}
