@@ -132,7 +132,7 @@ where
             let Some(lent) = &mut guard.0 else { return Err(Fault::PoolExhausted) };
             match self.try_exchange(lent, request) {
                 Ok(replies) => {
-                    let answer = Answer { replies, run: None };
+                    let answer = Answer { replies, page: None, run: None };
                     if answer.leaves_connection_usable() {
                         drop(guard.0.take());
                     }

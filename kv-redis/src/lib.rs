@@ -14,6 +14,7 @@ mod lent;
 mod link;
 mod listing;
 mod node;
+mod page;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;

@@ -11,6 +11,7 @@ use crate::address::{Credentials, Place};
 use crate::fault::Fault;
 #[cfg(feature = "sentinel")]
 use crate::fault::Refusal;
+use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
 use crate::socket::Socket;
 #[cfg(feature = "tls")]
@@ -80,6 +81,8 @@ pub(crate) type Run = Option<u64>;
 pub(crate) struct Answer {
     /// As many as the request has commands, each of its shape or a server's error.
     pub(crate) replies: Vec<Reply>,
+    /// In place of a reply, what came for a request for a page of a listing, unless that is a server's error.
+    pub(crate) page: Option<Page>,
     /// Which process answered.
     pub(crate) run: Run,
 }
@@ -224,10 +227,20 @@ impl Link {
             return Err(self.why_not_sent(cause));
         }
         request.do_meanwhile();
-        let mut replies = Vec::with_capacity(request.shapes().len());
-        let mut length = 0;
+        let (mut replies, mut page, mut length) = (Vec::with_capacity(request.shapes().len()), None, 0);
         for &shape in request.shapes() {
-            let reply = if *request.shapes() == [Shape::Value] { self.receive_value()? } else { self.receive()? };
+            let reply = match shape {
+                Shape::Page => match self.receive_page()? {
+                    Paged::Page(found) => {
+                        page = Some(found);
+                        length = self.received;
+                        continue;
+                    }
+                    Paged::Other(reply) => reply,
+                },
+                Shape::Value if request.shapes().len() == 1 => self.receive_value()?,
+                _ => self.receive()?,
+            };
             if !has_shape(&reply, shape) {
                 return Err(Fault::OutOfStep);
             }
@@ -243,7 +256,7 @@ impl Link {
             self.parser = Parser::new();
         }
         self.last_used = Instant::now();
-        Ok(Answer { replies, run: self.run })
+        Ok(Answer { replies, page, run: self.run })
     }
 
     fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
@@ -312,6 +325,25 @@ impl Link {
         Ok(Reply::BulkString(value))
     }
 
+    /// Receives the only reply to a request for a page of a listing.
+    fn receive_page(&mut self) -> Result<Paged, Fault> {
+        let (mut bytes, mut filled, mut finder) = (Vec::new(), 0, Finder::default());
+        loop {
+            bytes.resize(filled + HEAD, 0);
+            match self.read(bytes.get_mut(filled..).unwrap_or_default()).map_err(broken)? {
+                0 => return Err(closed()),
+                read => filled += read,
+            }
+            bytes.truncate(filled);
+            if !Finder::may_begin(&bytes) {
+                return self.parse(&bytes).map(Paged::Other);
+            }
+            if finder.go_on(&bytes).map_err(|NoPage| Fault::OutOfStep)? {
+                return Ok(Paged::Page(finder.page(bytes)));
+            }
+        }
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.channel.read(buffer)?;
         self.received += read;
@@ -334,6 +366,12 @@ impl Link {
             None => Fault::OutOfStep,
         })
     }
+}
+
+/// What came for a request for a page.
+enum Paged {
+    Page(Page),
+    Other(Reply),
 }
 
 fn broken(cause: io::Error) -> Fault {
@@ -471,7 +509,9 @@ pub(crate) fn has_shape(reply: &Reply, shape: Shape) -> bool {
     let is_value = |reply: &Reply| matches!(reply, Reply::BulkString(_) | Reply::Nil);
     match (shape, reply) {
         (Shape::Page, Reply::Array(replies)) => match replies.as_slice() {
-            [Reply::BulkString(_), Reply::Array(names)] => names.iter().all(is_value),
+            [Reply::BulkString(_), Reply::Array(names)] => {
+                names.iter().all(|name| matches!(name, Reply::BulkString(_)))
+            }
             _ => false,
         },
         (Shape::Values(count), Reply::Array(replies)) => replies.len() == count && replies.iter().all(is_value),

@@ -2,14 +2,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::{mem, vec};
+use std::vec;
 
 use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
-use redis::Value as Reply;
 
 #[cfg(feature = "cluster")]
 use crate::cluster::Spread;
 use crate::link::Run;
+use crate::page::Page;
 use crate::request::{Arg, Request, Shape};
 use crate::store::{Part, RedisStore};
 
@@ -27,8 +27,8 @@ pub(crate) struct Listing<'a> {
     cursor: Vec<u8>,
     /// The process that gave the cursor. To another one it means nothing.
     run: Option<Run>,
-    /// The names of a page that came, of which keys are made while the server is at work on the next one.
-    names: Vec<Vec<u8>>,
+    /// A page that came, of which keys are made while the server is at work on the next one.
+    ahead: Option<Page>,
     page: vec::IntoIter<KeyBuf>,
     seen: Seen,
     /// What is left to be told after the page.
@@ -54,7 +54,7 @@ impl<'a> Listing<'a> {
             parts: parts.parts,
             cursor: b"0".to_vec(),
             run: None,
-            names: Vec::new(),
+            ahead: None,
             page: Vec::new().into_iter(),
             seen: Seen::default(),
             failed: None,
@@ -64,15 +64,15 @@ impl<'a> Listing<'a> {
 
     /// Fetches the next page, and meanwhile makes keys of the one before, which may be none; whether there was one.
     fn turn(&mut self) -> Result<bool> {
-        if self.parts.is_empty() && self.names.is_empty() {
+        if self.parts.is_empty() && self.ahead.is_none() {
             return self.end().map(|()| false);
         }
-        let names = mem::take(&mut self.names);
+        let ahead = self.ahead.take().unwrap_or_default();
         let (namespace, prefix, seen) = (self.store.namespace().as_bytes(), &self.prefix, &mut self.seen);
-        let mut page = Vec::with_capacity(names.len());
-        let make_keys = || {
-            seen.reserve(names.len());
-            page.extend(names.into_iter().filter_map(|name| {
+        let mut page = Vec::with_capacity(ahead.names().len());
+        let mut make_keys = || {
+            seen.reserve(ahead.names().len());
+            page.extend(ahead.names().filter_map(|name| {
                 let key = Key::try_from(name.strip_prefix(namespace)?).ok().filter(|key| key.starts_with(&**prefix))?;
                 seen.is_new(key).then(|| key.to_key_buf())
             }));
@@ -95,20 +95,17 @@ impl<'a> Listing<'a> {
         drop(request);
         self.page = page.into_iter();
         // The page before it is whole, and comes first.
-        self.failed = fetched.and_then(|(reply, run)| self.take(reply, run)).err();
+        self.failed = fetched.and_then(|(page, run)| self.take(page, run)).err();
         Ok(true)
     }
 
-    /// Takes the reply with the next page.
-    fn take(&mut self, reply: Reply, run: Run) -> Result<()> {
+    /// Takes the next page.
+    fn take(&mut self, page: Page, run: Run) -> Result<()> {
         if *self.run.get_or_insert(run) != run {
             return Err(self.error("the server was restarted or replaced while it was listed; list again"));
         }
-        let Some((cursor, names)) = page(reply) else {
-            return Err(self.error("the reply to SCAN is not one"));
-        };
-        self.names = names;
-        self.cursor = cursor;
+        self.cursor = page.cursor().to_vec();
+        self.ahead = Some(page);
         if self.cursor == b"0" {
             self.run = None;
             self.parts.pop_front();
@@ -204,15 +201,4 @@ fn escaped(text: &[u8]) -> Vec<u8> {
         pattern.push(byte);
         pattern
     })
-}
-
-/// The cursor and the names in a reply to `SCAN`.
-fn page(reply: Reply) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
-    let Reply::Array(reply) = reply else { return None };
-    let [Reply::BulkString(cursor), Reply::Array(names)] = <[Reply; 2]>::try_from(reply).ok()? else { return None };
-    let names = names.into_iter().map(|name| match name {
-        Reply::BulkString(name) => Some(name),
-        _ => None,
-    });
-    Some((cursor, names.collect::<Option<_>>()?))
 }

@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::link::{Answer, Run};
 use crate::listing::Listing;
 use crate::node::{Node, Server};
+use crate::page::Page;
 use crate::request::{Arg, Request, Shape};
 use crate::{RedisStoreBuilder, builder};
 
@@ -249,14 +250,16 @@ impl RedisStore {
     }
 
     /// Fetches a page of a listing, and tells which process it came from.
-    pub(crate) fn scan(&self, part: &Part, request: &Request<'_>) -> Result<(Reply, Run)> {
+    pub(crate) fn scan(&self, part: &Part, request: &Request<'_>) -> Result<(Page, Run)> {
         let answer = self.send_to(part, request).map_err(|fault| self.error(fault, None, false))?;
-        let Answer { mut replies, run } = answer;
-        match replies.pop() {
-            Some(Reply::ServerError(error)) => Err(self.error(Fault::Refused(error.into()), None, false)),
-            Some(reply) => Ok((reply, run)),
-            None => Err(self.error(Fault::OutOfStep, None, false)),
-        }
+        let Answer { mut replies, page, run } = answer;
+        let page = match (page, replies.pop()) {
+            (None, Some(Reply::ServerError(error))) => {
+                return Err(self.error(Fault::Refused(error.into()), None, false));
+            }
+            (page, reply) => page.or_else(|| Page::of_reply(reply?)),
+        };
+        Ok((page.ok_or_else(|| self.error(Fault::OutOfStep, None, false))?, run))
     }
 
     /// Whether the keys of the cluster are where they were.
