@@ -413,7 +413,7 @@ impl KeyValueStore for RedisStore {
     }
 
     /// Page by page with `SCAN`, whose size is that of [the builder](RedisStoreBuilder::page_size); between two pages no
-    /// connection is held. Memory: a page, and 20 to 40 bytes for each key that has been yielded, to leave out what redis
+    /// connection is held. Memory: two pages, and 20 to 40 bytes for each key that has been yielded, to leave out what redis
     /// gives twice (L4).
     ///
     /// The whole database is looked through, whatever the prefix. If the server is restarted or replaced meanwhile, or slots
