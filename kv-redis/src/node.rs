@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
-use r2d2::{ManageConnection, NopErrorHandler, Pool};
+use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::address::Place;
@@ -74,7 +74,7 @@ impl Dialer {
 #[derive(Default)]
 pub(crate) struct Slot(Option<Link>);
 
-struct Slots;
+pub(crate) struct Slots;
 
 impl ManageConnection for Slots {
     type Connection = Slot;
@@ -155,11 +155,28 @@ impl Node {
     }
 }
 
-impl Server for Node {
-    /// With an idle connection, if there is one to be trusted, or else a new one. If the idle one proves dead the request is
+/// A server whose connections can be waited for before it is known what to send.
+pub(crate) trait Lanes: Server {
+    /// A place in the pool that nobody else uses until it is dropped.
+    type Slot;
+
+    /// Waits for a place, for so long at most.
+    fn wait(&self, limit: Duration) -> Result<Self::Slot, Fault>;
+
+    /// Sends a request from this place and receives its replies.
+    fn exchange_from(&self, slot: &mut Self::Slot, request: &Request<'_>) -> Result<Answer, Fault>;
+}
+
+impl Lanes for Node {
+    type Slot = PooledConnection<Slots>;
+
+    fn wait(&self, limit: Duration) -> Result<Self::Slot, Fault> {
+        self.pool.get_timeout(limit).map_err(|_| Fault::PoolExhausted)
+    }
+
+    /// With the connection that is there, if it is one to be trusted, or else a new one. If it proves dead the request is
     /// sent once more on a new one, provided that it changes nothing or that none of it was sent (N5).
-    fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
-        let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
+    fn exchange_from(&self, slot: &mut Self::Slot, request: &Request<'_>) -> Result<Answer, Fault> {
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
         if let Some(mut link) = slot.0.take().filter(|link| link.is_trustworthy(now)) {
             match link.exchange(request, now, now + limit) {
@@ -176,6 +193,12 @@ impl Server for Node {
         let answer = link.exchange(request, now, now + limit)?;
         slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
         Ok(answer)
+    }
+}
+
+impl Server for Node {
+    fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
+        self.exchange_from(&mut self.wait(self.dialer.limits.pool)?, request)
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct Request<'a> {
 }
 
 /// What is done once, when a request has been sent and before its replies are received.
-type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + 'a>>>;
+type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + Send + 'a>>>;
 
 impl<'a> Request<'a> {
     /// A request that changes nothing, so that it can be sent again if its connection proves dead (N5).
@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
     }
 
     /// Has this done while the server is at work, if the connection is one of ours.
-    pub(crate) fn meanwhile(mut self, work: impl FnOnce() + 'a) -> Self {
+    pub(crate) fn meanwhile(mut self, work: impl FnOnce() + Send + 'a) -> Self {
         self.meanwhile = Cell::new(Some(Box::new(work)));
         self
     }
@@ -99,6 +99,31 @@ impl<'a> Request<'a> {
         if let Some(work) = self.meanwhile.take() {
             work();
         }
+    }
+
+    /// A request of no command, for others to be [appended](Self::append).
+    pub(crate) const fn empty() -> Self {
+        Self {
+            encoded: Vec::new(),
+            long: Vec::new(),
+            long_bytes: 0,
+            shapes: Vec::new(),
+            writes: false,
+            meanwhile: Cell::new(None),
+        }
+    }
+
+    /// Adds the commands of another request, of which everything is copied.
+    pub(crate) fn append(&mut self, other: &Request<'_>) {
+        let mut begin = 0;
+        for &(at, long) in &other.long {
+            self.encoded.extend_from_slice(other.encoded.get(begin..at).unwrap_or_default());
+            self.encoded.extend_from_slice(long);
+            begin = at;
+        }
+        self.encoded.extend_from_slice(other.encoded.get(begin..).unwrap_or_default());
+        self.shapes.extend_from_slice(&other.shapes);
+        self.writes |= other.writes;
     }
 
     /// Adds a command.
@@ -253,6 +278,20 @@ mod tests {
         let mut request = Request::writing();
         request.add(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
         assert!(request.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
+    }
+
+    #[test]
+    fn requests_that_are_put_together_are_all_there() {
+        let long = vec![7; BORROWED_FROM];
+        let write = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
+        let read = Request::reading().with(Shape::Value, ["GET".into(), Arg::Key("", "k")]);
+        let mut both = Request::empty();
+        both.append(&read);
+        assert!(!both.writes());
+        both.append(&write);
+        assert_eq!(bytes(&both), [bytes(&read), bytes(&write)].concat());
+        assert_eq!(both.shapes(), [Shape::Value, Shape::Done]);
+        assert!(both.writes());
     }
 
     #[cfg(feature = "cluster")]
