@@ -93,7 +93,7 @@ impl RedisStore {
     /// Items by where they have to be sent.
     fn groups<'a, T>(&self, items: Vec<(usize, &'a T)>, key: impl Fn(&'a T) -> Key<'a>) -> Result<Vec<Group<'a, T>>> {
         match &self.route {
-            Route::Node(_) | Route::Lent(_) => {
+            Route::Node(_) | Route::Shared(_) | Route::Lent(_) => {
                 let _ = key;
                 Ok(vec![(Part::Whole, items)])
             }

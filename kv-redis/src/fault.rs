@@ -28,7 +28,7 @@ pub(crate) enum Fault {
 }
 
 /// An error that a server sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{code} {text}")]
 pub(crate) struct Refusal {
     pub(crate) code: String,
@@ -99,6 +99,20 @@ impl Fault {
         Self::Unfit { advice: advice.into(), cause: None }
     }
 
+    /// The same for another caller whose request was sent together with this one.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            // Only a pool of the application does not lend, and whoever shares a connection has none.
+            Self::PoolExhausted | Self::NotLent(_) => Self::PoolExhausted,
+            Self::NotConnected(cause) => Self::NotConnected(copy(cause)),
+            Self::Unusable(refusal) => Self::Unusable(refusal.clone()),
+            Self::Unfit { advice, cause } => Self::Unfit { advice: advice.clone(), cause: cause.as_ref().map(copy) },
+            Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
+            Self::OutOfStep => Self::OutOfStep,
+            Self::Refused(refusal) => Self::Refused(refusal.clone()),
+        }
+    }
+
     /// Whether the connection was dead before it was used, as far as can be told: it ended, and not for lack of time.
     pub(crate) fn is_dead_connection(&self) -> bool {
         matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
@@ -121,7 +135,8 @@ impl Fault {
         match self {
             Self::PoolExhausted => {
                 let message = format!(
-                    "no connection of the pool became free within {:?}; a larger `pool_size`, or `pool_timeout`, may help",
+                    "no connection of the pool became free within {:?}; a larger `pool_size` (more `shared_connections`, if there are \
+                     any), or `pool_timeout`, may help",
                     limits.pool
                 );
                 Error::Unavailable(failure(message, None))
@@ -154,5 +169,13 @@ impl Fault {
                 Error::Backend(if transient { refused.transient() } else { refused })
             }
         }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    match (error.raw_os_error(), error.get_ref()) {
+        (Some(code), _) => io::Error::from_raw_os_error(code),
+        (None, None) => error.kind().into(),
+        (None, Some(text)) => io::Error::new(error.kind(), text.to_string()),
     }
 }

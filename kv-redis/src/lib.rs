@@ -18,6 +18,7 @@ mod page;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
+mod shared;
 mod socket;
 mod store;
 #[cfg(feature = "tls")]

@@ -20,6 +20,7 @@ use crate::listing::Listing;
 use crate::node::{Node, Server};
 use crate::page::Page;
 use crate::request::{Arg, Request, Shape};
+use crate::shared::Shared;
 use crate::{RedisStoreBuilder, builder};
 
 /// The longest lifetime: half of what redis can count, in milliseconds, which leaves the other half for the time of day.
@@ -40,7 +41,8 @@ pub(crate) const CHUNK: usize = 1024;
 /// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
 /// which has to be imported.
 ///
-/// It is shared by threads by reference or in an [`Arc`](std::sync::Arc); they share its pool of connections.
+/// It is shared by threads by reference or in an [`Arc`](std::sync::Arc); they share its pool of connections, and may be told
+/// to [share connections](RedisStoreBuilder::shared_connections).
 pub struct RedisStore {
     label: String,
     settings: Settings,
@@ -50,6 +52,8 @@ pub struct RedisStore {
 /// Where requests go.
 pub(crate) enum Route {
     Node(Box<Node>),
+    /// One server, to which callers share connections.
+    Shared(Box<Shared>),
     /// A pool of the application.
     Lent(Box<dyn Server>),
     #[cfg(feature = "cluster")]
@@ -127,6 +131,7 @@ impl RedisStore {
     pub(crate) fn warm_up(&self, connections: u32) -> Result<()> {
         let result = match &self.route {
             Route::Node(node) => node.warm_up(connections),
+            Route::Shared(shared) => shared.node().warm_up(connections),
             Route::Lent(_) => Ok(()),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => cluster.warm_up(connections),
@@ -160,6 +165,7 @@ impl RedisStore {
     fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Vec<Reply>> {
         let answer = match &self.route {
             Route::Node(node) => node.exchange(request),
+            Route::Shared(shared) => shared.exchange(request),
             Route::Lent(pool) => pool.exchange(request),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => cluster.exchange(self.slot(key), request),
@@ -211,6 +217,7 @@ impl RedisStore {
     pub(crate) fn send_to(&self, part: &Part, request: &Request<'_>) -> Result<Answer, Fault> {
         match (part, &self.route) {
             (Part::Whole, Route::Node(node)) => node.exchange(request),
+            (Part::Whole, Route::Shared(shared)) => shared.exchange(request),
             (Part::Whole, Route::Lent(pool)) => pool.exchange(request),
             #[cfg(feature = "cluster")]
             (Part::Primary(node), Route::Cluster(cluster)) => cluster.exchange_with(node, request),
@@ -230,7 +237,7 @@ impl RedisStore {
     /// What a listing has to list.
     pub(crate) fn parts(&self) -> Result<Parts> {
         match &self.route {
-            Route::Node(_) | Route::Lent(_) => Ok(Parts {
+            Route::Node(_) | Route::Shared(_) | Route::Lent(_) => Ok(Parts {
                 parts: VecDeque::from([Part::Whole]),
                 #[cfg(feature = "cluster")]
                 spread: None,
@@ -425,7 +432,7 @@ impl KeyValueStore for RedisStore {
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         let value = |reply| if let Reply::BulkString(value) = reply { Some(value.into()) } else { None };
         match &self.route {
-            Route::Node(_) | Route::Lent(_) => {
+            Route::Node(_) | Route::Shared(_) | Route::Lent(_) => {
                 let mut values = Vec::with_capacity(keys.len());
                 for chunk in keys.chunks(CHUNK) {
                     let mut request = Request::reading();
