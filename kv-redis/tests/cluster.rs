@@ -889,3 +889,11 @@ fn an_object_of_another_type_is_nothing_to_a_batch() {
     let values = store.get_many([&one, &list, &other]).unwrap();
     assert_eq!(values.iter().map(Option::as_deref).collect::<Vec<_>>(), [Some(&b"1"[..]), None, Some(&b"2"[..])]);
 }
+
+#[test]
+fn connections_to_a_cluster_cannot_be_shared() {
+    let error = RedisStore::builder().cluster(["redis://127.0.0.1:1"]).shared_connections(1).build().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Backend(_)) && !error.is_transient(), "{error:?}");
+    assert!(text.contains("shared_connections") && text.contains("cluster"), "{text}");
+}

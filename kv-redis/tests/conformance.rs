@@ -68,7 +68,7 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
         _ => Redis::start(DURABLE),
     };
     let (proxy, scheme) = match over {
-        Over::Tcp => (support::proxy(redis.port()), "redis://127.0.0.1"),
+        Over::Tcp | Over::Shared => (support::proxy(redis.port()), "redis://127.0.0.1"),
         Over::Tls => (support::proxy(redis.tls_port()), "rediss://localhost"),
         Over::Unix => (Proxy::unix(redis.socket())?, "redis+unix"),
     };
@@ -79,6 +79,7 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
     };
     let store = match over {
         Over::Tls => store.tls(Tls::new().certificate_authority(redis.certificates().ca.clone())),
+        Over::Shared => store.shared_connections(1),
         _ => store,
     };
     let direct = builder(PATIENCE).url(redis.url()).connect()?;
@@ -92,6 +93,8 @@ enum Over {
     Tcp,
     Unix,
     Tls,
+    /// TCP, with a connection that callers share.
+    Shared,
 }
 
 /// Each of the three limits where there are faults.
@@ -181,6 +184,11 @@ fn main() -> ExitCode {
             let url = url.clone();
             move |number, builder| Ok(builder.url(url(number)).pool_size(50).min_idle(3).connect()?)
         }),
+        suite("shared_connections", {
+            let url = url.clone();
+            move |number, builder| Ok(builder.url(url(number)).shared_connections(1).connect()?)
+        })
+        .with_faults(|| behind_a_proxy(Over::Shared)),
         suite("arc_dyn", {
             let url = url.clone();
             move |number, builder| -> Result<Arc<dyn KeyValueStore>, _> {

@@ -1333,6 +1333,17 @@ fn whatever_the_network_does_nobody_gets_another_one_s_reply() {
 }
 
 #[test]
+fn whatever_the_network_does_nobody_gets_another_one_s_reply_from_a_shared_connection() {
+    let seed = seed();
+    let (redis, proxy) = start(&[]);
+    for connections in [1, 2] {
+        redis.command(&["FLUSHALL"]);
+        let store = builder(proxy.port()).pool_size(2).shared_connections(connections).connect().unwrap();
+        at_random(seed, &store, false, &redis, &proxy);
+    }
+}
+
+#[test]
 fn whatever_the_network_does_nobody_gets_another_one_s_reply_from_a_lent_pool() {
     let seed = seed();
     let (redis, proxy) = start(&[]);

@@ -15,6 +15,7 @@ mod names;
 mod pool;
 mod refusals;
 mod round_trips;
+mod shared;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;

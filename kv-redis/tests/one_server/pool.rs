@@ -23,6 +23,13 @@ fn is_of(key: &str, value: &[u8]) {
 fn nobody_gets_what_belongs_to_another_one_of_64_threads_on_a_pool_of_4() {
     let redis = Redis::start(&[]);
     let store = builder(redis.url_of_database(DATABASE)).pool_size(4).pool_timeout(MINUTE).connect().unwrap();
+    let most = everybody_gets_their_own(&redis, DATABASE, &store);
+    assert!((2..=4).contains(&most), "{most} connections");
+    assert!(connections_to(&redis, DATABASE) <= 4);
+}
+
+/// Lets 64 threads do all kinds of things, in which every value says whose it is. How many connections there were at most.
+pub(crate) fn everybody_gets_their_own(redis: &Redis, database: u16, store: &RedisStore) -> usize {
     let shared: Vec<_> = (0..16).map(|number| format!("shared-{number}")).collect();
     let work = |thread: usize| {
         let (own, other) = (format!("own-{thread}"), format!("other-{thread}"));
@@ -73,7 +80,7 @@ fn nobody_gets_what_belongs_to_another_one_of_64_threads_on_a_pool_of_4() {
         }
     };
     let running = AtomicUsize::new(64);
-    thread::scope(|scope| {
+    let most = thread::scope(|scope| {
         for thread in 0..64 {
             let (work, running) = (&work, &running);
             scope.spawn(move || {
@@ -83,15 +90,15 @@ fn nobody_gets_what_belongs_to_another_one_of_64_threads_on_a_pool_of_4() {
         }
         let (mut connection, mut most) = (redis.connection(), 0);
         while running.load(Relaxed) > 0 {
-            most = most.max(count_connections(&mut connection, DATABASE));
+            most = most.max(count_connections(&mut connection, database));
             thread::sleep(Duration::from_millis(2));
         }
-        assert!((2..=4).contains(&most), "{most} connections");
+        most
     });
     for key in &shared {
         is_of(key, &store.get(key).unwrap().unwrap());
     }
-    assert!(connections_to(&redis, DATABASE) <= 4);
+    most
 }
 
 /// Counts down when it is dropped, a panic included.
