@@ -415,9 +415,19 @@ fn a_primary_that_became_a_replica_is_left_for_the_one_that_the_sentinels_name_t
 
 #[test]
 fn many_threads_across_a_failover_meet_nothing_but_what_may_pass() {
+    many_threads_across_a_failover(0);
+}
+
+#[test]
+fn many_threads_that_share_connections_across_a_failover_meet_nothing_but_what_may_pass() {
+    many_threads_across_a_failover(2);
+}
+
+fn many_threads_across_a_failover(shared_connections: u32) {
     const THREADS: usize = 8;
     let sentinels = Sentinels::start();
-    let store = RedisStore::builder().sentinels(NAME, sentinels.urls()).pool_size(4).connect().unwrap();
+    let builder = RedisStore::builder().sentinels(NAME, sentinels.urls()).pool_size(4);
+    let store = builder.shared_connections(shared_connections).connect().unwrap();
     let begin = Barrier::new(THREADS + 1);
     let deadline = Instant::now() + Duration::from_secs(60);
     let (begin, store, sentinels) = (&begin, &store, &sentinels);
