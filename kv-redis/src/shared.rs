@@ -105,7 +105,7 @@ impl<L: Lanes> Shared<L> {
         // The next batch can be sent before those of this one have their replies.
         drop(turn);
         match result {
-            Ok(Answer { mut replies, run }) => {
+            Ok(Answer { mut replies, run, .. }) => {
                 let reply = replies.pop();
                 lead.conclude(Outcome::Answered { replies, run });
                 answer(reply, run)
@@ -272,7 +272,7 @@ fn is_short(request: &Request<'_>) -> bool {
 
 fn answer(reply: Option<Reply>, run: Run) -> Result<Answer, Failed> {
     match reply {
-        Some(reply) => Ok(Answer { replies: vec![reply], run }),
+        Some(reply) => Ok(Answer { replies: vec![reply], page: None, run }),
         None => Err(Failed { fault: Fault::OutOfStep, writes: true }),
     }
 }
@@ -339,7 +339,7 @@ mod tests {
         fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
             let commands = commands(request);
             lock(&self.alone).push(commands.len());
-            (self.act)(commands).map(|replies| Answer { replies, run: None })
+            (self.act)(commands).map(|replies| Answer { replies, page: None, run: None })
         }
     }
 
@@ -356,7 +356,7 @@ mod tests {
         fn exchange_from(&self, (): &mut (), request: &Request<'_>) -> Result<Answer, Fault> {
             let commands = commands(request);
             lock(&self.exchanges).push(commands.len());
-            (self.act)(commands).map(|replies| Answer { replies, run: None })
+            (self.act)(commands).map(|replies| Answer { replies, page: None, run: None })
         }
     }
 
