@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kv_conformance::bench::{Bench, Row, together};
 use kv_conformance::server::Server;
-use kv_redis::{KeyValueStoreExt, RedisStore, r2d2, redis};
+use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder, r2d2, redis};
 
 type Error = Box<dyn StdError + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
@@ -21,6 +21,7 @@ fn main() -> Result {
     one_by_one(&mut bench, &place)?;
     batches(&mut bench, &place)?;
     threads(&mut bench, &place)?;
+    shared_connections(&mut bench, &place)?;
     listings(&mut bench, &place)?;
     bench.finish()
 }
@@ -47,9 +48,12 @@ impl Place {
     }
 
     fn store(&self, pool_size: u32) -> Result<RedisStore> {
+        Ok(self.builder().pool_size(pool_size).connect()?)
+    }
+
+    fn builder(&self) -> RedisStoreBuilder {
         let url = format!("redis://127.0.0.1:{}", self.server.place().port());
-        let builder = RedisStore::builder().url(&url).pool_size(pool_size).pool_timeout(PATIENCE);
-        Ok(builder.response_timeout(PATIENCE).connect()?)
+        RedisStore::builder().url(&url).pool_timeout(PATIENCE).response_timeout(PATIENCE)
     }
 
     fn client(&self) -> Result<redis::Client> {
@@ -179,6 +183,31 @@ fn threads(bench: &mut Bench, place: &Place) -> Result {
                 || together(&mut stores, |store| (0..each).try_for_each(|_| store.get("key").map(drop))),
                 || together(&mut bare, |bare| (0..ALL / peers).try_for_each(|_| get(bare, "key").map(drop))),
             )?;
+        }
+    }
+    Ok(())
+}
+
+/// Threads that share a store and its connections, beside threads that share one with a pool. The goals are those for which they were made.
+fn shared_connections(bench: &mut Bench, place: &Place) -> Result {
+    const ALL: u32 = 3200;
+    bench.section("Shared connections: gets of 100 B in all, beside a pool");
+    let pool = place.builder().connect()?;
+    pool.put("key", vec![b'v'; 100])?;
+    for connections in [1, 2] {
+        let store = place.builder().shared_connections(connections).connect()?;
+        for threads in [1, 4, 16, 64] {
+            let each = ALL / threads;
+            let get = |store: &mut &RedisStore| (0..each).try_for_each(|_| store.get("key").map(drop));
+            let [mut ours, mut peer] = [&store, &pool].map(|store| (0..threads).map(|_| store).collect::<Vec<_>>());
+            let row =
+                Row::new(format!("{threads} threads, {connections} shared")).beside("a pool of 10").operations(ALL);
+            let row = match threads {
+                1 => row.at_most(1.1),
+                64 => row.at_most(0.5),
+                _ => row,
+            };
+            bench.compare_timed(row, || together(&mut ours, get), || together(&mut peer, get))?;
         }
     }
     Ok(())
