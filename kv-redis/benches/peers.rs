@@ -217,18 +217,36 @@ fn shared_connections(bench: &mut Bench, place: &Place) -> Result {
 fn listings(bench: &mut Bench, place: &Place) -> Result {
     let (store, mut bare) = (place.store(4)?, place.bare()?);
     store.delete_many(["key"])?;
-    bench.section("Growth: listing all keys, of each key");
+    bench.section("Growth: keys");
     let mut there = 0;
     for (count, shown) in [(1000, "1 000"), (10_000, "10 000"), (100_000, "100 000"), (1_000_000, "1 000 000")] {
-        let name = format!("list {shown} keys");
-        if !bench.wants(&name) {
+        let name = |what: &str| format!("{what} {shown} keys");
+        if !["list", "get, of", "put over, of"].iter().any(|what| bench.wants(&name(what))) {
             continue;
         }
         for chunk in (there..count).collect::<Vec<_>>().chunks(10_000) {
             store.put_many(chunk.iter().map(|number| (format!("user:{number:08}:profile"), "")))?;
         }
         there = count;
-        let row = Row::new(name).beside("SCAN").operations(count);
+        // Each time another one, all over the place.
+        let mut number = 0;
+        let next = move || {
+            number = (number + 7_919) % count;
+            format!("user:{number:08}:profile")
+        };
+        let (mut key, mut other) = (next, next);
+        bench.compare(
+            Row::new(name("get, of")).beside("redis::Connection"),
+            || store.get(key()),
+            || redis::cmd("GET").arg(other()).query::<Vec<u8>>(&mut bare),
+        )?;
+        let (mut key, mut other) = (next, next);
+        bench.compare(
+            Row::new(name("put over, of")).beside("redis::Connection"),
+            || store.put(key(), ""),
+            || set(&mut bare, &other(), b""),
+        )?;
+        let row = Row::new(name("list")).beside("SCAN").operations(count);
         let row = if count == 1_000_000 { row.at_most(1.3) } else { row };
         bench.compare(
             row,
