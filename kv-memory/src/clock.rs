@@ -1,9 +1,12 @@
 //! Where the time comes from.
 
 use std::fmt::Debug;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::monotonic;
 
 /// A clock for a store: [`MemoryStoreBuilder::clock`](crate::MemoryStoreBuilder::clock).
 ///
@@ -68,31 +71,36 @@ impl Clock for ManualClock {
 }
 
 /// The clock of a store. The usual one is a variant of its own, so that it is read without a dynamic call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum TimeSource {
-    Monotonic(Instant),
+    #[default]
+    Monotonic,
     Custom(Box<dyn Clock>),
 }
 
 impl TimeSource {
     /// The time in nanoseconds.
     pub(crate) fn now(&self) -> u64 {
-        nanos(match self {
-            Self::Monotonic(start) => start.elapsed(),
-            Self::Custom(clock) => clock.now(),
-        })
+        match self {
+            Self::Monotonic => monotonic::now(),
+            Self::Custom(clock) => nanos(clock.now()),
+        }
     }
-}
 
-impl Default for TimeSource {
-    fn default() -> Self {
-        Self::Monotonic(Instant::now())
+    /// Whether a time is still to come. As comparing it with [`now`](Self::now), but a time that is far off costs less.
+    #[inline]
+    pub(crate) fn is_before(&self, time: NonZeroU64) -> bool {
+        let time = time.get();
+        match self {
+            Self::Monotonic => monotonic::is_before(time),
+            Self::Custom(_) => self.now() < time,
+        }
     }
 }
 
 /// A time in nanoseconds, or the end of time.
 #[inline]
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }
 

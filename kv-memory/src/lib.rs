@@ -3,6 +3,7 @@
 mod builder;
 mod clock;
 mod listing;
+mod monotonic;
 mod pairs;
 mod shard;
 mod shards;

@@ -146,7 +146,7 @@ impl KeyValueStore for MemoryStore {
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
         let key = self.shards.hashed(key);
         let shard = self.shards.read(key);
-        Ok(shard.find(key).filter(|slot| slot.is_live(|| self.clock.now())).map(|slot| slot.value.clone()))
+        Ok(shard.find(key).filter(|slot| slot.is_live_by(&self.clock)).map(|slot| slot.value.clone()))
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
@@ -176,7 +176,7 @@ impl KeyValueStore for MemoryStore {
 
     fn exists(&self, key: Key<'_>) -> Result<bool> {
         let key = self.shards.hashed(key);
-        Ok(self.shards.read(key).find(key).is_some_and(|slot| slot.is_live(|| self.clock.now())))
+        Ok(self.shards.read(key).find(key).is_some_and(|slot| slot.is_live_by(&self.clock)))
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
