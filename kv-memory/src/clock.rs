@@ -87,7 +87,8 @@ impl TimeSource {
         }
     }
 
-    /// Whether a time is still to come. As comparing it with [`now`](Self::now), but a time that is far off costs less.
+    /// Whether a time is still to come. As comparing it with [`now`](Self::now), but a time that is far off costs
+    /// less.
     #[inline]
     pub(crate) fn is_before(&self, time: NonZeroU64) -> bool {
         let time = time.get();

@@ -5,25 +5,26 @@ pub(crate) use coarse::{is_before, now};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use exact::{is_before, now};
 
-/// Linux has a second clock, which shows what the first one showed at the last tick of the kernel (1 to 10 ms ago). To read
-/// it takes a third of the time or less, as no hardware is asked.
+/// Linux has a second clock, which shows what the first one showed at the last tick of the kernel (1 to 10 ms ago).
+/// To read it takes a third of the time or less, as no hardware is asked.
 ///
-/// It is never ahead of the exact one, so what lies before it is past for certain. How far it may be behind has no bound
-/// that is small and can be relied on. [`FAR`](coarse::FAR) can be: it is a thousand ticks or more, and
-/// - a processor that runs a program takes its own timer's interrupts, and one that wakes from idleness brings the time
-///   up to date before it runs anything;
-/// - the processor whose ticks keep the time may be held up, by the hypervisor of a virtual machine for instance. Then
-///   another one takes over at its fifth tick (since 2022, Linux commit `a1ff03cd6fb9`).
+/// It is never ahead of the exact one, so what lies before it is past for certain. How far it may be behind has no
+/// bound that is small and can be relied on. [`FAR`](coarse::FAR) can be: it is a thousand ticks or more, and
+/// - a processor that runs a program takes its own timer's interrupts, and one that wakes from idleness brings the
+///   time up to date before it runs anything;
+/// - the processor whose ticks keep the time may be held up, by the hypervisor of a virtual machine for instance.
+///   Then another one takes over at its fifth tick (since 2022, Linux commit `a1ff03cd6fb9`).
 ///
-/// What remains is a machine that stands still as a whole for longer than `FAR` while its clock goes on, as some do whose
-/// hypervisor pauses them: in the few ticks after it has gone on, an entry that ended meanwhile may still be read. With an
-/// older kernel that is also so while the processor that keeps the time is held up for longer than `FAR`, and others run.
+/// What remains is a machine that stands still as a whole for longer than `FAR` while its clock goes on, as some do
+/// whose hypervisor pauses them: in the few ticks after it has gone on, an entry that ended meanwhile may still be
+/// read. With an older kernel that is also so while the processor that keeps the time is held up for longer than
+/// `FAR`, and others run.
 #[cfg(target_os = "linux")]
 mod coarse {
     use rustix::time::{ClockId, clock_gettime};
 
-    /// What is further than this beyond the coarse clock is still to come by the exact one, too: ten seconds. That is also
-    /// for how long a processor may take no timer interrupt before Linux calls it locked up (`watchdog_thresh`).
+    /// What is further than this beyond the coarse clock is still to come by the exact one, too: ten seconds. That is
+    /// also for how long a processor may take no timer interrupt before Linux calls it locked up (`watchdog_thresh`).
     pub(super) const FAR: u64 = 10_000_000_000;
 
     /// The time in nanoseconds, exact.

@@ -154,6 +154,17 @@ fn place(hash: u64) -> usize {
 #[derive(Default)]
 pub(crate) struct Swept(Option<Vec<Slot>>);
 
+impl Swept {
+    /// Room for many more than it will get: for more than a kilobyte, glibc's allocator first does the work that it
+    /// has put off when it got back what earlier sweeps removed. Otherwise that adds up, and then takes long: see
+    /// `DESIGN.md`.
+    const ROOM: usize = 32;
+
+    fn push(&mut self, slot: Slot) {
+        self.0.get_or_insert_with(|| Vec::with_capacity(Self::ROOM)).push(slot);
+    }
+}
+
 /// A part of a store that is locked for a write.
 pub(crate) struct Writing<'s> {
     shard: RwLockWriteGuard<'s, Shard>,
@@ -177,7 +188,7 @@ impl Writing<'_> {
             match self.shard.sweep_step(self.hasher, now) {
                 Step::Idle => return,
                 Step::Requeued => {}
-                Step::Removed(slot) => swept.0.get_or_insert_default().push(slot),
+                Step::Removed(slot) => swept.push(slot),
             }
         }
     }

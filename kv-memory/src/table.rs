@@ -14,12 +14,17 @@ use kv_core::Key;
 
 use crate::shard::{HashedKey, Slot};
 
-/// A piece is divided when there are more entries for each piece than this. Those that have not been divided for longest
-/// have about twice as many, for which 512 buckets or, with some luck of the hash, 1024 are needed.
-const MOST: usize = 224;
+/// A piece is divided when there are more entries for each piece than this. Those that have not been divided for
+/// longest have about twice as many, for which 1024 buckets or, with some luck of the hash, 2048 are needed.
+///
+/// It is also large enough that glibc's allocator, where it gets a piece back, does the work that it has put off
+/// since it got one the last time: see `DESIGN.md`.
+const MOST: usize = 448;
 
-/// Two pieces are joined when there are fewer entries for each piece than this.
-const LEAST: usize = MOST / 4;
+/// Two pieces are joined when there are so many entries fewer than those at which they were divided. Few, so that a
+/// part that loses its entries gives back a piece after each [`MOST`] of them, from the beginning; and enough that
+/// entries that come and go do not divide and join it all the time.
+const SLACK: usize = 16;
 
 /// The entries of a part, found by their keys.
 pub(crate) struct Table {
@@ -71,7 +76,7 @@ impl Table {
         let entry = self.pieces.get_mut(place)?.find_entry(key.hash, |slot| slot.key == key.key).ok()?;
         let (slot, _) = entry.remove();
         self.len -= 1;
-        if self.len < self.pieces.len() * LEAST {
+        if self.len + SLACK < (self.pieces.len() - 1) * MOST {
             self.join(hasher);
         }
         Some(slot)
@@ -93,15 +98,12 @@ impl Table {
         self.pieces.iter().map(HashTable::num_buckets).sum()
     }
 
-    /// The first piece is left, however few entries there are.
+    /// Never of the first piece: it is left, however few entries there are.
     fn join(&mut self, hasher: &RandomState) {
-        if self.pieces.len() == 1 {
-            return;
-        }
         let last = self.pieces.pop().unwrap_or_default();
         let place = divided_from(self.pieces.len());
         if let Some(piece) = self.pieces.get_mut(place) {
-            // It has room: it was made for as many as are in both now several times over.
+            // It mostly has room: it was made for as many.
             for slot in last {
                 piece.insert_unique(hash_of(hasher, &slot), slot, |slot| hash_of(hasher, slot));
             }
@@ -180,7 +182,57 @@ mod tests {
         let mut left = table.iter().map(|slot| slot.key.as_str()).collect::<Vec<_>>();
         left.sort_unstable();
         assert_eq!(left, keys.iter().collect::<Vec<_>>());
-        assert!(table.pieces.len() <= keys.len() / LEAST + 1, "{} pieces of {}", table.pieces.len(), keys.len());
+        assert!(
+            table.pieces.len() <= (keys.len() + SLACK) / MOST + 1,
+            "{} pieces of {}",
+            table.pieces.len(),
+            keys.len()
+        );
+    }
+
+    #[test]
+    fn a_table_that_loses_its_entries_gives_back_its_pieces_one_by_one_from_the_beginning() {
+        let hasher = RandomState::default();
+        let mut table = Table::default();
+        let names = (0..20_000).map(|number| format!("k{number}")).collect::<Vec<_>>();
+        let keys = || names.iter().map(|name| HashedKey::new(&hasher, Key::new(name).unwrap()));
+        keys().for_each(|key| table.insert(&hasher, key.hash, slot(&key.key)));
+        let mut before = table.pieces.len();
+        for (removed, key) in keys().enumerate() {
+            table.remove(&hasher, key).unwrap();
+            let now = table.pieces.len();
+            assert!(now == before || now == before - 1);
+            assert!(now <= (table.len() + SLACK) / MOST + 1, "{now} pieces after {removed} of 20 000");
+            before = now;
+        }
+        assert_eq!(before, 1);
+    }
+
+    #[test]
+    fn entries_that_come_and_go_do_not_divide_and_join_a_table_all_the_time() {
+        let hasher = RandomState::default();
+        let mut table = Table::default();
+        let names = (0..=10 * MOST).map(|number| format!("k{number}")).collect::<Vec<_>>();
+        let key = |name| HashedKey::new(&hasher, Key::new(name).unwrap());
+        for name in &names {
+            table.insert(&hasher, key(name).hash, slot(name));
+        }
+        assert_eq!(table.pieces.len(), 11, "just divided");
+        for _ in 0..100 {
+            for name in &names[..SLACK] {
+                table.remove(&hasher, key(name)).unwrap();
+                assert_eq!(table.pieces.len(), 11);
+            }
+            for name in &names[..SLACK] {
+                table.insert(&hasher, key(name).hash, slot(name));
+                assert_eq!(table.pieces.len(), 11);
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_is_of_the_size_at_which_glibc_tidies_up_when_it_gets_it_back() {
+        assert!(HashTable::<Slot>::with_capacity(2 * MOST).allocation_size() >= 64 << 10);
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Shard {
     }
 
     fn is_small(&self) -> bool {
-        self.table.buckets() <= 512 && self.len() <= FEW && self.queue.len() <= FEW
+        self.table.buckets() <= 2048 && self.len() <= FEW && self.queue.len() <= FEW
     }
 }
 
