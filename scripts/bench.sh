@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all benches, each beside its peers, and draws the chart of README.md from what they have measured. Takes some minutes, on a machine
+# Runs all benches, each beside its peers, and draws a chart of what they have measured, docs/benchmarks.svg. Takes some minutes, on a machine
 # that does nothing else. The rows are in target/bench, as JSON.
 # Usage: scripts/bench.sh
 set -euo pipefail
