@@ -40,8 +40,8 @@ impl Case {
         value(&self.key(name), 1, 70).into()
     }
 
-    fn large(&self) -> Bytes {
-        value(&self.key("k"), 1, self.large).into()
+    fn large(&self, name: &str) -> Bytes {
+        value(&self.key(name), 1, self.large).into()
     }
 
     /// What is there in the beginning: two of the entries.
@@ -53,6 +53,11 @@ impl Case {
     /// Puts there what is there in the beginning.
     pub(crate) fn prepare(&self, store: &dyn KeyValueStore) -> Result<(), Error> {
         store.put_many(["k", "other"].map(|name| (self.key(name), self.old(name))))
+    }
+
+    /// Puts there what one operation alone needs, which changes nothing.
+    pub(crate) fn prepare_for(&self, act: &Act, store: &dyn KeyValueStore) -> Result<(), Error> {
+        if act.keys == ["large"] { store.put(self.key("large"), self.large("large")) } else { Ok(()) }
     }
 
     /// What is there now.
@@ -103,6 +108,11 @@ impl Act {
 
     pub(crate) fn is_on_several_keys(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Whether its request or its reply is in many pieces.
+    pub(crate) fn is_large(&self) -> bool {
+        self.name.ends_with(" of a large value")
     }
 
     pub(crate) fn is_listing(&self) -> bool {
@@ -208,6 +218,16 @@ const ALL: &[Act] = &[
         gives: None,
     },
     Act {
+        name: "get of a large value",
+        needs: None,
+        writes: false,
+        keys: &["large"],
+        run: |store, case| Ok(Answer::Value(store.get(case.key("large"))?)),
+        answer: |case| Answer::Value(Some(case.large("large"))),
+        change: nothing,
+        gives: None,
+    },
+    Act {
         name: "put",
         needs: None,
         writes: true,
@@ -222,9 +242,9 @@ const ALL: &[Act] = &[
         needs: None,
         writes: true,
         keys: &["k"],
-        run: |store, case| store.put(case.key("k"), case.large()).map(|()| Answer::Done),
+        run: |store, case| store.put(case.key("k"), case.large("k")).map(|()| Answer::Done),
         answer: |_| Answer::Done,
-        change: |case, state| drop(state.insert(case.key("k"), Some(case.large()))),
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.large("k")))),
         gives: None,
     },
     Act {

@@ -113,6 +113,7 @@ impl Lane<'_> {
     pub(crate) fn case(&self) -> Outcome<Case> {
         let case = Case::new(self.context, self.rig.fresh_prefix());
         case.prepare(self.rig.direct)?;
+        case.prepare_for(self.act, self.rig.direct)?;
         let read = "get, with nothing in its way";
         let key = case.key("k");
         expect_undisturbed(read, || self.rig.store.get(&key).map(|value| value.is_some()), true)?;

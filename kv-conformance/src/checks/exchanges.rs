@@ -176,7 +176,7 @@ pub fn n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply(context: &Context<'
             [(slow, "that comes a little later"), (Behaviour::Split(Duration::ZERO), "in single bytes")]
         {
             // Of many pieces, each of which is late, all would be too late.
-            if lane.act.name == "put of a large value" {
+            if lane.act.is_large() {
                 return Ok(());
             }
             let case = lane.case()?;
