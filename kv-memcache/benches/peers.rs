@@ -191,7 +191,7 @@ fn beside_the_client(bench: &mut Bench, store: &MemcacheStore, url: &str) -> Res
 fn threads<S: Read + Write + Send>(bench: &mut Bench, url: &str, connect: impl Fn() -> Result<S>) -> Result {
     const ALL: u32 = 3200;
     let value = vec![b'v'; 100];
-    bench.section("Threads: gets of 100 B in all, beside bare sockets with a thread each");
+    bench.section("Threads: gets of 100 B, of each");
     for pool in [1, 4, 16] {
         let store = patient().url(url).pool_size(pool).connect()?;
         store.put("key", &value)?;
@@ -200,8 +200,9 @@ fn threads<S: Read + Write + Send>(bench: &mut Bench, url: &str, connect: impl F
             let peers = threads.min(pool);
             let mut bare = (0..peers).map(|_| Bare::get(connect()?, &value)).collect::<Result<Vec<_>>>()?;
             let mut stores = (0..threads).map(|_| &store).collect::<Vec<_>>();
-            let row = Row::new(format!("{threads} threads, a pool of {pool}"))
-                .beside(format!("{peers} sockets"))
+            let some = if threads == 1 { "thread" } else { "threads" };
+            let row = Row::new(format!("{threads} {some}, a pool of {pool}"))
+                .beside(format!("{peers} bare, a thread each"))
                 .operations(ALL);
             let row = if (threads, pool) == (16, 16) { row.at_most(1.2) } else { row.rounds(9) };
             bench.compare_timed(

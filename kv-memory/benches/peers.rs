@@ -4,10 +4,11 @@
 
 use std::convert::Infallible;
 use std::env;
+use std::fmt;
 use std::fs;
 use std::hint::black_box;
+use std::mem;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,14 +22,14 @@ type Result<T = ()> = std::result::Result<T, BoxError>;
 
 const HOUR: Ttl = Ttl::After(Duration::from_secs(3600));
 
-/// How many operations a thread does in a round.
-const OPERATIONS: u32 = 100_000;
+/// How many operations a thread does in a round, unless there are many threads.
+const OPERATIONS: u32 = 50_000;
 
 /// Names the store of which a process of its own is to measure the memory.
 const MEMORY_OF: &str = "KV_MEMORY_BENCH_MEMORY_OF";
 
 /// What is compared: reading and writing, whatever the store.
-trait Peer: Sync {
+trait Peer: Send + Sync {
     fn get(&self, key: Key<'_>) -> Option<Bytes>;
     fn put(&self, key: Key<'_>, value: Bytes);
 }
@@ -119,6 +120,11 @@ fn fill(peer: &dyn Peer, keys: &[KeyBuf], size: usize) {
     }
 }
 
+/// How many operations each of so many threads does in a round.
+fn operations(threads: usize) -> u32 {
+    OPERATIONS / u32::try_from(threads / 2).unwrap_or(1).max(1)
+}
+
 /// What threads do: reads or overwrites, of keys in a random order.
 struct Work {
     keys: Vec<KeyBuf>,
@@ -130,8 +136,8 @@ struct Work {
 impl Work {
     fn new(keys: Vec<KeyBuf>, size: usize, threads: usize) -> Self {
         let mut numbers = Numbers(42);
-        let count = OPERATIONS as usize;
-        let orders = (0..threads).map(|_| (0..count).map(|_| numbers.below(keys.len())).collect()).collect();
+        let orders =
+            (0..threads).map(|_| (0..operations(threads)).map(|_| numbers.below(keys.len())).collect()).collect();
         Self { keys, orders, values: (0..1024).map(|_| value(size)).collect() }
     }
 
@@ -187,18 +193,27 @@ impl Work {
             fill(&*peer, &self.keys, 100);
             peer
         };
-        let mut peers = pair.map(fresh);
+        let [ours, other] = pair;
+        let mut peers = thread::scope(|scope| {
+            let ours = scope.spawn(move || fresh(ours));
+            let other = fresh(other);
+            ours.join().map(|ours| [ours, other]).map_err(|_| "a store could not be filled")
+        })?;
         for (what, put) in [("get", false), ("put over", true)] {
             let time = |peer: &mut Box<dyn Peer>, rounds: &mut usize, make: Make| {
                 *rounds += 1;
-                if anew && rounds.is_multiple_of(4) {
+                if anew && rounds.is_multiple_of(8) {
                     *peer = fresh(make);
                 }
                 Ok::<_, Infallible>(self.time(&**peer, put, threads))
             };
             let ([one, other], [make_one, make_other], [mut done, mut done_too]) = (&mut peers, pair, [0; 2]);
-            let row = row(what).operations(OPERATIONS * u32::try_from(threads)?);
+            let row = row(what).operations(operations(threads) * u32::try_from(threads)?);
             bench.compare_timed(row, || time(one, &mut done, make_one), || time(other, &mut done_too, make_other))?;
+        }
+        if self.keys.len() > 1_000_000 {
+            // To free so many entries takes as long as all else here.
+            mem::forget(peers);
         }
         Ok(())
     }
@@ -217,6 +232,7 @@ fn main() -> Result {
     if bench.wants("sweeping") {
         sweeping();
     }
+    growth_of_keys(&mut bench)?;
     bench.finish()
 }
 
@@ -229,12 +245,12 @@ fn beside_maps(bench: &mut Bench) -> Result {
         ("without lifetimes", [ours_with_lifetimes, ours], [1.3, f64::INFINITY]),
     ];
     for (beside, pair, [get, put]) in pairs {
-        for (threads, shown) in [(1, "1 thread"), (2, "2 threads")] {
+        for threads in [1, 2] {
             work.compare(bench, pair, threads, true, |what| {
                 let goal = if what == "get" { get } else { put };
                 let name =
                     if beside.starts_with("without") { format!("{what} with lifetimes") } else { what.to_owned() };
-                let row = Row::new(format!("{name}, {shown}")).beside(beside);
+                let row = Row::new(format!("{name}, {}", Threads(threads))).beside(beside);
                 if goal.is_finite() { row.at_most(goal) } else { row }
             })?;
         }
@@ -312,24 +328,8 @@ fn memory_of(store: &str) -> Result<f64> {
     Ok((resident()? - before) / entries - payload)
 }
 
-/// How the costs grow with the number of keys, the size of values, and the number of threads.
+/// How the costs grow with the size of values, of batches, and with the number of threads.
 fn growth(bench: &mut Bench) -> Result {
-    bench.section("Growth: keys, 100 B, 1 thread");
-    for (count, shown) in [
-        (1000, "1 000"),
-        (10_000, "10 000"),
-        (100_000, "100 000"),
-        (1_000_000, "1 000 000"),
-        (10_000_000, "10 000 000"),
-    ] {
-        let name = |what: &str| format!("{what}, {shown} keys");
-        if bench.wants(&name("get")) || bench.wants(&name("put over")) {
-            let work = Work::new(keys(count), 100, 1);
-            work.compare(bench, [ours, dashmap], 1, count <= 100_000, |what| {
-                Row::new(name(what)).beside("dashmap").rounds(if count > 100_000 { 7 } else { 15 })
-            })?;
-        }
-    }
     bench.section("Growth: values, copied in and shared out");
     for (size, shown) in [(0, "0 B"), (1000, "1 kB"), (1_000_000, "1 MB"), (64_000_000, "64 MB")] {
         let (store, map) = (MemoryStore::new(), Dash(dashmap::DashMap::default()));
@@ -368,74 +368,119 @@ fn growth(bench: &mut Bench) -> Result {
     bench.section("Growth: threads, 100 000 keys, 100 B");
     for threads in [1, 4, 16, 64] {
         let work = Work::new(keys(100_000), 100, threads);
-        let shown = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
-        let row = |what: &str| {
-            Row::new(format!("{what} by {shown}")).beside("dashmap").rounds(if threads > 4 { 5 } else { 9 })
-        };
+        let shown = Threads(threads);
+        let row = |what: &str| Row::new(format!("{what} by {shown}")).beside("dashmap");
         work.compare(bench, [ours, dashmap], threads, false, row)?;
     }
     Ok(())
 }
 
-/// A million entries that expire within a second, while somebody reads and writes: how long the longest operation takes. Beside it how long the
-/// machine stops a thread that does nothing but look at the clock.
+/// How the costs grow with the number of keys. The last stores are so large that this comes after all else.
+fn growth_of_keys(bench: &mut Bench) -> Result {
+    bench.section("Growth: keys, 100 B, 1 thread");
+    for (count, shown) in [
+        (1000, "1 000"),
+        (10_000, "10 000"),
+        (100_000, "100 000"),
+        (1_000_000, "1 000 000"),
+        (10_000_000, "10 000 000"),
+    ] {
+        let name = |what: &str| format!("{what}, {shown} keys");
+        if bench.wants(&name("get")) || bench.wants(&name("put over")) {
+            let work = Work::new(keys(count), 100, 1);
+            work.compare(bench, [ours, dashmap], 1, count <= 100_000, |what| {
+                Row::new(name(what)).beside("dashmap").rounds(if count > 100_000 { 7 } else { 15 })
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// A million entries that expire within a second, while somebody reads and writes: how long the longest operation takes, in all and of the
+/// processor's time. Beside it the same of threads that do nothing but look at the clock, which is what the machine does.
 fn sweeping() {
-    const ENTRIES: usize = 1_000_000;
-    println!("\nSweeping: 1 000 000 entries expire in one second     longest     99.99 %");
+    println!(
+        "\n{:<56} {:>9} {:>9} {:>9} {:>9}",
+        "Sweeping: 1 000 000 entries that end in one second", "longest", "> 1 ms", "processor", "> 1 ms"
+    );
     for threads in [1, 2] {
         let store = MemoryStore::new();
-        let begin = Instant::now();
-        let end = begin + Duration::from_secs(8);
-        let keys = keys(ENTRIES);
-        for key in &keys {
+        let end = Instant::now() + Duration::from_secs(4);
+        for key in keys(1_000_000) {
             // All of them within the second that ends then.
             let ttl = end.saturating_duration_since(Instant::now());
             let _ = store.write(key.as_key(), value(100).into(), Ttl::After(ttl));
         }
+        let others: Vec<KeyBuf> = (0..100_000).filter_map(|n| KeyBuf::new(format!("other:{n:06}")).ok()).collect();
         thread::sleep(end.saturating_duration_since(Instant::now() + Duration::from_millis(100)));
-        let is_over = AtomicBool::new(false);
-        let mut times = thread::scope(|scope| {
-            let busy = (0..threads).map(|thread| {
-                let (store, is_over) = (&store, &is_over);
-                scope.spawn(move || {
-                    let mut times = Vec::with_capacity(8_000_000);
-                    let mut number = thread;
-                    while !is_over.load(Ordering::Relaxed) && times.len() < times.capacity() {
-                        let Ok(key) = KeyBuf::new(format!("other:{:06}", number % 100_000)) else { break };
-                        number += threads;
-                        let begin = Instant::now();
-                        if number % 4 == 0 {
-                            black_box(store.read(key.as_key()).is_ok());
-                        } else {
-                            black_box(store.write(key.as_key(), (&b"value"[..]).into(), Ttl::Forever).is_ok());
-                        }
-                        times.push(begin.elapsed());
-                    }
-                    times
-                })
-            });
-            let busy = busy.collect::<Vec<_>>();
-            thread::sleep(Duration::from_millis(1500));
-            is_over.store(true, Ordering::Relaxed);
-            busy.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        let times = longest(threads, |thread, number| {
+            let Some(key) = others.get((number * threads + thread) % others.len()).map(KeyBuf::as_key) else { return };
+            if number % 4 == 0 {
+                black_box(store.read(key).is_ok());
+            } else {
+                black_box(store.write(key, (&b"value"[..]).into(), Ttl::Forever).is_ok());
+            }
         });
-        times.sort_unstable();
-        let at = |part: usize| times.get((times.len().saturating_sub(1)) / 10_000 * part).copied().unwrap_or_default();
-        let longest = times.last().copied().unwrap_or_default();
         let left = store.snapshot().len();
-        println!(
-            "{:<48} {:>11} {:>11}",
-            format!("get and put by {threads} of {left} entries that are left"),
-            format!("{longest:.1?}"),
-            format!("{:.1?}", at(9999))
-        );
+        show(&format!("get and put by {}, of {left} that are left", Threads(threads)), &times);
     }
-    let (begin, mut longest) = (Instant::now(), Duration::ZERO);
-    let mut last = begin;
-    while last < begin + Duration::from_millis(1500) {
-        let now = Instant::now();
-        longest = longest.max(now - last);
-        last = now;
+    for threads in [1, 2] {
+        show(&format!("nothing but a look at the clock by {}", Threads(threads)), &longest(threads, |_, _| ()));
     }
-    println!("{:<48} {:>11}", "a thread that only looks at the clock", format!("{longest:.1?}"));
+}
+
+/// What each operation took, in all and of the processor's time, while so many threads did nothing else for a second and a half.
+fn longest(threads: usize, act: impl Fn(usize, usize) + Sync) -> Vec<[Duration; 2]> {
+    let over = Instant::now() + Duration::from_millis(1500);
+    let act = &act;
+    thread::scope(|scope| {
+        let busy = (0..threads).map(|thread| {
+            scope.spawn(move || {
+                let mut times = Vec::new();
+                for number in 0.. {
+                    let (begin, processor) = (Instant::now(), processor_time());
+                    act(thread, number);
+                    let took = [begin.elapsed(), processor_time().saturating_sub(processor)];
+                    if took.iter().any(|took| *took > Duration::from_micros(100)) {
+                        times.push(took);
+                    }
+                    if begin > over {
+                        break;
+                    }
+                }
+                times
+            })
+        });
+        let busy = busy.collect::<Vec<_>>();
+        busy.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}
+
+/// How long the processor has worked for this thread; where that cannot be told, nothing.
+fn processor_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap_or_default()
+    }
+    #[cfg(not(target_os = "linux"))]
+    Duration::ZERO
+}
+
+fn show(name: &str, times: &[[Duration; 2]]) {
+    let column = |of: fn(&[Duration; 2]) -> Duration| {
+        let longest = times.iter().map(of).max().unwrap_or_default();
+        let long = times.iter().filter(|time| of(time) > Duration::from_millis(1)).count();
+        format!("{:>9} {long:>9}", format!("{longest:.1?}"))
+    };
+    println!("{name:<56} {} {}", column(|[all, _]| *all), column(|[_, processor]| *processor));
+}
+
+/// A number of threads, as it is said.
+struct Threads(usize);
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} thread{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
 }

@@ -79,7 +79,8 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// The time in nanoseconds.
+    /// The time in nanoseconds. Apart, so that the operations that need not know it are short.
+    #[inline(never)]
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::Monotonic => monotonic::now(),

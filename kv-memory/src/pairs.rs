@@ -1,7 +1,6 @@
 //! A store as a collection of pairs.
 
 use std::collections::BTreeMap;
-use std::mem;
 
 use kv_core::{Bytes, KeyBuf, KeyValueStore, Ttl, Value};
 
@@ -40,7 +39,7 @@ impl MemoryStore {
     /// Not atomic: what is written meanwhile may stay, and a concurrent reader may find some entries gone and others there.
     pub fn clear(&self) {
         for shard in self.shards.iter() {
-            let content = mem::take(&mut *shard.write());
+            let content = shard.write().take();
             // Here, after the lock: it takes long.
             drop(content);
         }

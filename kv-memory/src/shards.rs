@@ -22,7 +22,6 @@ const STEPS_PER_LOCK: usize = 64;
 
 /// A lock of its own, so that no two of them share what a processor core keeps to itself.
 #[repr(align(128))]
-#[derive(Default)]
 pub(crate) struct Locked(RwLock<Shard>);
 
 impl Locked {
@@ -47,7 +46,10 @@ pub(crate) struct Shards {
 
 impl Shards {
     pub(crate) fn new() -> Self {
-        Self { locks: Box::new(array::from_fn(|_| Locked::default())), hasher: RandomState::default() }
+        Self {
+            locks: Box::new(array::from_fn(|number| Locked(RwLock::new(Shard::of(number, SHARDS))))),
+            hasher: RandomState::default(),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Locked> {
@@ -71,9 +73,7 @@ impl Shards {
     /// Locks the part of a key for a write, and does the sweep steps that each write owes.
     #[inline]
     pub(crate) fn write<'s>(&'s self, clock: &'s TimeSource, key: HashedKey<'_>, swept: &mut Swept) -> Writing<'s> {
-        let mut writing = Writing { shard: self.of(key).write(), hasher: &self.hasher, clock, now: None };
-        writing.sweep(swept);
-        writing
+        self.sweep_for_a_write(self.of(key).write(), clock, None, swept)
     }
 
     /// Locks the parts of two keys, always in the same order so that no two threads wait for each other.
@@ -87,25 +87,39 @@ impl Shards {
     ) -> (Writing<'s>, Option<Writing<'s>>) {
         let [first, second] = keys.map(|key| self.of(key));
         let [first_place, second_place] = keys.map(|key| place(key.hash));
-        let writing = |shard| Writing { shard, hasher: &self.hasher, clock, now: None };
-        let (mut first, mut second) = match first_place.cmp(&second_place) {
-            Ordering::Equal => (writing(first.write()), None),
+        let (first, second) = match first_place.cmp(&second_place) {
+            Ordering::Equal => (first.write(), None),
             Ordering::Less => {
-                let first = writing(first.write());
-                (first, Some(writing(second.write())))
+                let first = first.write();
+                (first, Some(second.write()))
             }
             Ordering::Greater => {
-                let second = writing(second.write());
-                (writing(first.write()), Some(second))
+                let second = second.write();
+                (first.write(), Some(second))
             }
         };
         let [swept_first, swept_second] = swept;
-        first.sweep(swept_first);
-        if let Some(second) = &mut second {
-            second.now = first.now;
-            second.sweep(swept_second);
-        }
+        let first = self.sweep_for_a_write(first, clock, None, swept_first);
+        let second = second.map(|second| self.sweep_for_a_write(second, clock, first.now, swept_second));
         (first, second)
+    }
+
+    #[inline]
+    fn sweep_for_a_write<'s>(
+        &'s self,
+        mut shard: RwLockWriteGuard<'s, Shard>,
+        clock: &'s TimeSource,
+        now: Option<u64>,
+        swept: &mut Swept,
+    ) -> Writing<'s> {
+        let now = if shard.has_deadlines() {
+            let now = now.unwrap_or_else(|| clock.now());
+            sweep_some(&mut shard, &self.hasher, now, swept);
+            Some(now)
+        } else {
+            now
+        };
+        Writing { shard, hasher: &self.hasher, clock, now }
     }
 
     /// Removes what has expired from one part, a few entries under each lock. Returns how many are left.
@@ -138,13 +152,23 @@ impl Shards {
     }
 }
 
+/// The sweep steps that a write owes.
+fn sweep_some(shard: &mut Shard, hasher: &RandomState, now: u64, swept: &mut Swept) {
+    for _ in 0..STEPS_PER_WRITE {
+        match shard.sweep_step(hasher, now) {
+            Step::Idle => return,
+            Step::Requeued => {}
+            Step::Removed(slot) => swept.push(slot),
+        }
+    }
+}
+
 /// The number of the part that a hash belongs to.
 ///
 /// Of bits that its table does not look at, neither to choose a piece nor in it.
 #[inline]
 fn place(hash: u64) -> usize {
-    let [_, bits, ..] = hash.to_be_bytes();
-    usize::from(bits >> 1)
+    usize::try_from((hash >> 49) & 0x7F).unwrap_or_default()
 }
 
 /// What the sweep steps of a write removed.
@@ -175,24 +199,6 @@ pub(crate) struct Writing<'s> {
 }
 
 impl Writing<'_> {
-    #[inline]
-    fn sweep(&mut self, swept: &mut Swept) {
-        if self.shard.has_deadlines() {
-            self.sweep_some(swept);
-        }
-    }
-
-    fn sweep_some(&mut self, swept: &mut Swept) {
-        let now = self.now();
-        for _ in 0..STEPS_PER_WRITE {
-            match self.shard.sweep_step(self.hasher, now) {
-                Step::Idle => return,
-                Step::Requeued => {}
-                Step::Removed(slot) => swept.push(slot),
-            }
-        }
-    }
-
     #[inline]
     pub(crate) fn now(&mut self) -> u64 {
         *self.now.get_or_insert_with(|| self.clock.now())

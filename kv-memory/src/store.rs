@@ -77,12 +77,12 @@ impl MemoryStore {
     }
 
     #[inline]
-    fn write_at(&self, key: Key<'_>, value: Bytes, lifetime: Option<u64>, if_absent: bool) -> Result<bool> {
+    fn write_at<const IF_ABSENT: bool>(&self, key: Key<'_>, value: Bytes, lifetime: Option<u64>) -> Result<bool> {
         let hashed = self.shards.hashed(key);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
         let deadline = deadline(&mut shard, key, lifetime)?;
-        if if_absent && shard.live(hashed).is_some() {
+        if IF_ABSENT && shard.live(hashed).is_some() {
             return Ok(false);
         }
         let replaced = shard.put(hashed, value, deadline);
@@ -152,14 +152,14 @@ impl KeyValueStore for MemoryStore {
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
         match self.lifetime(key, ttl)? {
             Some(0) => self.remove(key).map(drop),
-            lifetime => self.write_at(key, value.into_bytes(), lifetime, false).map(drop),
+            lifetime => self.write_at::<false>(key, value.into_bytes(), lifetime).map(drop),
         }
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
         match self.lifetime(key, ttl)? {
             Some(0) => self.exists(key).map(|exists| !exists),
-            lifetime => self.write_at(key, value.into_bytes(), lifetime, true),
+            lifetime => self.write_at::<true>(key, value.into_bytes(), lifetime),
         }
     }
 

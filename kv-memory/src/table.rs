@@ -7,6 +7,7 @@
 //! [linear hash table]: W. Litwin, "Linear hashing: a new tool for file and table addressing", VLDB 1980
 
 use std::hash::BuildHasher;
+use std::mem;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -30,16 +31,29 @@ const SLACK: usize = 16;
 pub(crate) struct Table {
     /// At least one.
     pieces: Vec<HashTable<Slot>>,
+    /// The bits of a hash by which its piece is chosen.
+    mask: usize,
     len: usize,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { pieces: vec![HashTable::new()], len: 0 }
-    }
+    /// How many entries earlier than by [`MOST`] alone it is divided, once it has more than one piece.
+    phase: usize,
 }
 
 impl Table {
+    /// The table of one of so many parts, by its number. Parts have about the same number of entries: that they do not
+    /// divide and give back their pieces all at the same time is due to this.
+    pub(crate) fn of_part(number: usize, parts: usize) -> Self {
+        Self::with(number * MOST / parts)
+    }
+
+    fn with(phase: usize) -> Self {
+        Self { pieces: vec![HashTable::new()], mask: mask(1), len: 0, phase }
+    }
+
+    /// The same without entries.
+    pub(crate) fn as_empty(&self) -> Self {
+        Self::with(self.phase)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -50,21 +64,21 @@ impl Table {
 
     #[inline]
     pub(crate) fn find(&self, key: HashedKey<'_>) -> Option<&Slot> {
-        self.pieces.get(place(key.hash, self.pieces.len()))?.find(key.hash, |slot| slot.key == key.key)
+        self.pieces.get(self.place(key.hash))?.find(key.hash, |slot| slot.key == key.key)
     }
 
     #[inline]
     pub(crate) fn find_mut(&mut self, key: HashedKey<'_>) -> Option<&mut Slot> {
-        let place = place(key.hash, self.pieces.len());
+        let place = self.place(key.hash);
         self.pieces.get_mut(place)?.find_mut(key.hash, |slot| slot.key == key.key)
     }
 
     /// Adds an entry whose key is not there.
     pub(crate) fn insert(&mut self, hasher: &RandomState, hash: u64, slot: Slot) {
-        if self.len >= self.pieces.len() * MOST {
+        if self.len >= self.most(self.pieces.len()) {
             self.divide(hasher);
         }
-        let place = place(hash, self.pieces.len());
+        let place = self.place(hash);
         if let Some(piece) = self.pieces.get_mut(place) {
             piece.insert_unique(hash, slot, |slot| hash_of(hasher, slot));
             self.len += 1;
@@ -72,25 +86,40 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
-        let place = place(key.hash, self.pieces.len());
+        let place = self.place(key.hash);
         let entry = self.pieces.get_mut(place)?.find_entry(key.hash, |slot| slot.key == key.key).ok()?;
         let (slot, _) = entry.remove();
         self.len -= 1;
-        if self.len + SLACK < (self.pieces.len() - 1) * MOST {
+        if self.len + SLACK < self.most(self.pieces.len() - 1) {
             self.join(hasher);
         }
         Some(slot)
+    }
+
+    /// How many entries so many pieces have at most.
+    fn most(&self, pieces: usize) -> usize {
+        match pieces {
+            0 | 1 => pieces * MOST,
+            _ => pieces * MOST - self.phase,
+        }
     }
 
     fn divide(&mut self, hasher: &RandomState) {
         let new_place = self.pieces.len();
         let Some(old) = self.pieces.get_mut(divided_from(new_place)) else { return };
         let mut new = HashTable::with_capacity(2 * MOST);
-        let moved = old.extract_if(|slot| place(hash_of(hasher, slot), new_place + 1) == new_place);
+        self.mask = mask(new_place + 1);
+        let moved = old.extract_if(|slot| place(hash_of(hasher, slot), new_place + 1, self.mask) == new_place);
         for slot in moved {
             new.insert_unique(hash_of(hasher, &slot), slot, |slot| hash_of(hasher, slot));
         }
         self.pieces.push(new);
+    }
+
+    /// Which piece a hash belongs to.
+    #[inline]
+    fn place(&self, hash: u64) -> usize {
+        place(hash, self.pieces.len(), self.mask)
     }
 
     #[cfg(test)]
@@ -98,29 +127,40 @@ impl Table {
         self.pieces.iter().map(HashTable::num_buckets).sum()
     }
 
-    /// Never of the first piece: it is left, however few entries there are.
+    /// The last piece and the one that it was divided from become a new one.
+    ///
+    /// Both are given back, not the last one alone: where threads have memory of their own to take from, as with glibc,
+    /// one of them is more likely to be from where the entries are that are being removed, and that is where glibc is to
+    /// tidy up. See `DESIGN.md`.
+    ///
+    /// The first piece is left, however few entries there are.
     fn join(&mut self, hasher: &RandomState) {
         let last = self.pieces.pop().unwrap_or_default();
+        self.mask = mask(self.pieces.len());
         let place = divided_from(self.pieces.len());
         if let Some(piece) = self.pieces.get_mut(place) {
-            // It mostly has room: it was made for as many.
-            for slot in last {
-                piece.insert_unique(hash_of(hasher, &slot), slot, |slot| hash_of(hasher, slot));
+            let mut joined = HashTable::with_capacity((2 * MOST).max(piece.len() + last.len()));
+            for slot in mem::take(piece).into_iter().chain(last) {
+                joined.insert_unique(hash_of(hasher, &slot), slot, |slot| hash_of(hasher, slot));
             }
+            *piece = joined;
         }
     }
 }
 
-/// Which of so many pieces a hash belongs to.
+/// The bits that number so many pieces.
+fn mask(pieces: usize) -> usize {
+    pieces.next_power_of_two() - 1
+}
+
+/// Which of so many pieces, which these bits number, a hash belongs to.
 ///
 /// By bits that the pieces do not look at, who compare the topmost seven and choose a bucket by the lowest, and that have
 /// not chosen the part either.
 #[inline]
-fn place(hash: u64, pieces: usize) -> usize {
-    let [_, _, a, b, c, d, ..] = hash.to_be_bytes();
-    let bits = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or_default();
-    let mask = pieces.next_power_of_two() - 1;
-    let place = bits & mask;
+fn place(hash: u64, pieces: usize, mask: usize) -> usize {
+    let bits = (hash >> 16) & u64::from(u32::MAX);
+    let place = usize::try_from(bits).unwrap_or_default() & mask;
     // The piece at that place is still to be divided from this one.
     if place < pieces { place } else { place & (mask >> 1) }
 }
@@ -151,7 +191,7 @@ mod tests {
     fn a_piece_is_divided_into_itself_and_the_new_one() {
         for pieces in 1..200 {
             for hash in (0..1000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15)) {
-                let (before, after) = (place(hash, pieces), place(hash, pieces + 1));
+                let (before, after) = (place(hash, pieces, mask(pieces)), place(hash, pieces + 1, mask(pieces + 1)));
                 assert!(before < pieces);
                 assert!(after == before || after == pieces && before == divided_from(pieces));
             }
@@ -161,7 +201,7 @@ mod tests {
     #[test]
     fn it_has_what_a_set_has_while_it_grows_and_shrinks() {
         let hasher = RandomState::default();
-        let (mut table, mut keys) = (Table::default(), BTreeSet::new());
+        let (mut table, mut keys) = (Table::of_part(0, 1), BTreeSet::new());
         let mut most = 0;
         for step in 0..60_000_u32 {
             // Up to some ten thousand, and down again.
@@ -193,7 +233,7 @@ mod tests {
     #[test]
     fn a_table_that_loses_its_entries_gives_back_its_pieces_one_by_one_from_the_beginning() {
         let hasher = RandomState::default();
-        let mut table = Table::default();
+        let mut table = Table::of_part(0, 1);
         let names = (0..20_000).map(|number| format!("k{number}")).collect::<Vec<_>>();
         let keys = || names.iter().map(|name| HashedKey::new(&hasher, Key::new(name).unwrap()));
         keys().for_each(|key| table.insert(&hasher, key.hash, slot(&key.key)));
@@ -209,9 +249,35 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_lose_their_entries_together_give_back_their_pieces_one_after_the_other() {
+        const PARTS: usize = 128;
+        let hasher = RandomState::default();
+        let mut tables = (0..PARTS).map(|number| Table::of_part(number, PARTS)).collect::<Vec<_>>();
+        let names = (0..3000).map(|number| format!("k{number}")).collect::<Vec<_>>();
+        let keys = || names.iter().map(|name| HashedKey::new(&hasher, Key::new(name).unwrap()));
+        for table in &mut tables {
+            for key in keys() {
+                table.insert(&hasher, key.hash, slot(&key.key));
+            }
+        }
+        let pieces = |tables: &[Table]| tables.iter().map(|table| table.pieces.len()).sum::<usize>();
+        let (mut before, mut pause) = (pieces(&tables), 0);
+        for key in keys().take(2000) {
+            for table in &mut tables {
+                table.remove(&hasher, key).unwrap();
+            }
+            let now = pieces(&tables);
+            assert!(now + 1 >= before, "{} at once", before - now);
+            pause = if now == before { pause + 1 } else { 0 };
+            assert!(pause < 2 * SLACK, "none was given back while each part lost {pause}");
+            before = now;
+        }
+    }
+
+    #[test]
     fn entries_that_come_and_go_do_not_divide_and_join_a_table_all_the_time() {
         let hasher = RandomState::default();
-        let mut table = Table::default();
+        let mut table = Table::of_part(0, 1);
         let names = (0..=10 * MOST).map(|number| format!("k{number}")).collect::<Vec<_>>();
         let key = |name| HashedKey::new(&hasher, Key::new(name).unwrap());
         for name in &names {
@@ -238,7 +304,7 @@ mod tests {
     #[test]
     fn no_piece_gets_large() {
         let hasher = RandomState::default();
-        let mut table = Table::default();
+        let mut table = Table::of_part(0, 1);
         for number in 0..200_000 {
             let key = format!("k{number}");
             let at = HashedKey::new(&hasher, Key::new(&key).unwrap());

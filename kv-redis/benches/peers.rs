@@ -165,7 +165,7 @@ fn batches(bench: &mut Bench, place: &Place) -> Result {
 /// Threads that share a store, beside as many connections as its pool has, shared by as many threads.
 fn threads(bench: &mut Bench, place: &Place) -> Result {
     const ALL: u32 = 3200;
-    bench.section("Threads: gets of 100 B in all, beside bare connections with a thread each");
+    bench.section("Threads: gets of 100 B, of each");
     for pool in [1, 4, 16] {
         let store = place.store(pool)?;
         store.put("key", vec![b'v'; 100])?;
@@ -174,8 +174,9 @@ fn threads(bench: &mut Bench, place: &Place) -> Result {
             let peers = threads.min(pool);
             let mut bare = (0..peers).map(|_| place.bare()).collect::<Result<Vec<_>>>()?;
             let mut stores = (0..threads).map(|_| &store).collect::<Vec<_>>();
-            let row = Row::new(format!("{threads} threads, a pool of {pool}"))
-                .beside(format!("{peers} connections"))
+            let some = if threads == 1 { "thread" } else { "threads" };
+            let row = Row::new(format!("{threads} {some}, a pool of {pool}"))
+                .beside(format!("{peers} bare, a thread each"))
                 .operations(ALL);
             let row = if (threads, pool) == (16, 16) { row.at_most(1.15) } else { row.rounds(9) };
             bench.compare_timed(
@@ -191,7 +192,7 @@ fn threads(bench: &mut Bench, place: &Place) -> Result {
 /// Threads that share a store and its connections, beside threads that share one with a pool. The goals are those for which they were made.
 fn shared_connections(bench: &mut Bench, place: &Place) -> Result {
     const ALL: u32 = 3200;
-    bench.section("Shared connections: gets of 100 B in all, beside a pool");
+    bench.section("Shared connections: gets of 100 B, of each");
     let pool = place.builder().connect()?;
     pool.put("key", vec![b'v'; 100])?;
     for connections in [1, 2] {
@@ -200,8 +201,9 @@ fn shared_connections(bench: &mut Bench, place: &Place) -> Result {
             let each = ALL / threads;
             let get = |store: &mut &RedisStore| (0..each).try_for_each(|_| store.get("key").map(drop));
             let [mut ours, mut peer] = [&store, &pool].map(|store| (0..threads).map(|_| store).collect::<Vec<_>>());
+            let some = if threads == 1 { "thread" } else { "threads" };
             let row =
-                Row::new(format!("{threads} threads, {connections} shared")).beside("a pool of 10").operations(ALL);
+                Row::new(format!("{threads} {some}, {connections} shared")).beside("a pool of 10").operations(ALL);
             let row = match threads {
                 1 => row.at_most(1.1),
                 64 => row.at_most(0.5),

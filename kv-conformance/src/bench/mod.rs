@@ -104,8 +104,7 @@ impl Bench {
         if !self.wants(&row.name) {
             return Ok(());
         }
-        let [ours, peer] = turns::calibrated(ours, peer, ROUND)?;
-        self.compare_timed(row, ours, peer)
+        self.compare_timed(row, turns::calibrated(ours, ROUND)?, turns::calibrated(peer, ROUND)?)
     }
 
     /// As [`compare`](Self::compare), with calls that take their time themselves: as long as all operations of the row took, set up and
