@@ -96,10 +96,11 @@ impl Table {
         Some(slot)
     }
 
-    /// How many entries so many pieces have at most.
+    /// How many entries so many pieces have at most. One that is alone need not leave room for others to be divided first.
     fn most(&self, pieces: usize) -> usize {
         match pieces {
-            0 | 1 => pieces * MOST,
+            0 => 0,
+            1 => 2 * MOST,
             _ => pieces * MOST - self.phase,
         }
     }
