@@ -1,6 +1,6 @@
 //! A redis cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kv_conformance::server::Server;
 
@@ -8,8 +8,18 @@ use super::{Redis, in_parallel, info_field, wait_until};
 
 const SLOTS: usize = 16_384;
 
-/// Which slots each node has, by its port and, for a replica, the id of its primary.
-type View = BTreeMap<(u16, Option<String>), Vec<(u16, u16)>>;
+/// What a node says of each one, by its port.
+type View = BTreeMap<u16, Seen>;
+
+/// What a node says of another one.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    /// The id of the primary, if it is a replica.
+    primary: Option<String>,
+    /// Who has the greater one has a slot that two claim.
+    epoch: u64,
+    ranges: Vec<(u16, u16)>,
+}
 
 /// A cluster of servers, killed when it is dropped. Its nodes are named by their number.
 #[derive(Debug)]
@@ -82,7 +92,8 @@ impl RedisCluster {
     /// The node that serves a slot, as a node that is up sees it.
     pub(crate) fn primary_of_slot(&self, slot: u16) -> usize {
         let lines = lines(self.any());
-        let line = lines.iter().find(|line| line.ranges.iter().any(|&(first, last)| (first..=last).contains(&slot)));
+        let line =
+            lines.iter().find(|line| line.seen.ranges.iter().any(|&(first, last)| (first..=last).contains(&slot)));
         let port = line.unwrap_or_else(|| panic!("nobody has slot {slot}: {lines:#?}")).port;
         self.number_of(port).unwrap()
     }
@@ -90,7 +101,8 @@ impl RedisCluster {
     /// The replicas of a node that are not seen to be down, as a node that is up sees it.
     pub(crate) fn replicas_of(&self, node: usize) -> Vec<usize> {
         let id = self.id(node);
-        let replicas = lines(self.any()).into_iter().filter(|line| line.is_well && line.primary.as_ref() == Some(&id));
+        let replicas =
+            lines(self.any()).into_iter().filter(|line| line.is_well && line.seen.primary.as_ref() == Some(&id));
         replicas.map(|line| self.number_of(line.port).unwrap()).collect()
     }
 
@@ -103,8 +115,11 @@ impl RedisCluster {
         self.nodes[node].restart();
     }
 
-    /// Waits until all nodes that are up agree who has which slot, all slots are served by those, the
-    /// others are seen to be down, and replicas are linked to their primaries.
+    /// Waits until all nodes that are up agree who has which slot and since which epoch, all slots are served by those,
+    /// the others are seen to be down, and replicas are linked to their primaries.
+    ///
+    /// Without the epochs, a slot that moves next could go to a node that takes its own for the greatest, and it would
+    /// lose the slot to a message that its old owner has sent before.
     pub(crate) fn wait_until_ok(&self) {
         wait_until(|| {
             let mut agreed = None;
@@ -115,8 +130,14 @@ impl RedisCluster {
                     return Err(format!("the state of {at}:\n{info}"));
                 }
                 let view = self.view(node)?;
-                if view.values().flatten().map(|(first, last)| usize::from(last - first) + 1).sum::<usize>() != SLOTS {
+                let slots = view.values().flat_map(|seen| &seen.ranges);
+                if slots.map(|(first, last)| usize::from(last - first) + 1).sum::<usize>() != SLOTS {
                     return Err(format!("{at} sees slots without a primary that is up: {view:?}"));
+                }
+                let primaries = view.values().filter(|seen| seen.primary.is_none());
+                let epochs: Vec<_> = primaries.map(|seen| seen.epoch).collect();
+                if BTreeSet::from_iter(&epochs).len() < epochs.len() {
+                    return Err(format!("{at} sees two primaries of one epoch: {view:?}"));
                 }
                 if agreed.get_or_insert_with(|| view.clone()) != &view {
                     return Err(format!("{at} sees {view:?}, and another one {agreed:?}"));
@@ -137,7 +158,7 @@ impl RedisCluster {
         let up = self.nodes.iter().filter(|node| node.is_up()).map(Redis::port);
         if well.len() == up.clone().count() && up.clone().all(|port| well.contains(&port)) {
             let well = lines.into_iter().filter(|line| line.is_well);
-            return Ok(well.map(|line| ((line.port, line.primary), line.ranges)).collect());
+            return Ok(well.map(|line| (line.port, line.seen)).collect());
         }
         Err(format!("{} nodes are up, and {} sees {lines:#?}", up.count(), node.address()))
     }
@@ -190,7 +211,8 @@ impl Migration<'_> {
     /// Tells all primaries that the slot has moved: the old one now answers with `MOVED`.
     pub(crate) fn finish(self) {
         let id = self.cluster.id(self.to);
-        let primaries = lines(self.cluster.any()).into_iter().filter(|line| line.is_well && line.primary.is_none());
+        let primaries =
+            lines(self.cluster.any()).into_iter().filter(|line| line.is_well && line.seen.primary.is_none());
         let mut numbers: Vec<_> = primaries.filter_map(|line| self.cluster.number_of(line.port)).collect();
         // First the one that gets it, so that it is never nobody's.
         numbers.sort_by_key(|&number| number != self.to);
@@ -207,8 +229,7 @@ struct Line {
     port: u16,
     /// Neither down nor still to be met.
     is_well: bool,
-    primary: Option<String>,
-    ranges: Vec<(u16, u16)>,
+    seen: Seen,
 }
 
 /// How a node sees the cluster.
@@ -226,10 +247,13 @@ fn line(line: &str) -> Line {
         id: fields[0].into(),
         port: port.parse().unwrap(),
         is_well: !fields[2].split(',').any(ill) && (fields[7] == "connected" || fields[2].contains("myself")),
-        primary: (fields[3] != "-").then(|| fields[3].into()),
-        ranges: slots
-            .map(|slots| slots.split_once('-').unwrap_or((slots, slots)))
-            .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
-            .collect(),
+        seen: Seen {
+            primary: (fields[3] != "-").then(|| fields[3].into()),
+            epoch: fields[6].parse().unwrap(),
+            ranges: slots
+                .map(|slots| slots.split_once('-').unwrap_or((slots, slots)))
+                .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
+                .collect(),
+        },
     }
 }
