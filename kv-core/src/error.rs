@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::time::Duration;
 
 use crate::{Capability, InvalidKey, Key, KeyBuf};
@@ -151,6 +152,21 @@ impl Error {
         self.failure().is_some_and(|failure| failure.0.outcome_unknown)
     }
 
+    /// The error and all its causes on one line, for a log or for whoever has to mend it.
+    ///
+    /// ```
+    /// use std::io;
+    /// use kv_core::{Error, Failure};
+    ///
+    /// let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    /// let error = Error::Unavailable(Failure::new("redis://cache:6379/0", "no connection").caused_by(refused));
+    /// assert_eq!(error.to_string(), "redis://cache:6379/0: no connection");
+    /// assert_eq!(error.report().to_string(), "redis://cache:6379/0: no connection: connection refused");
+    /// ```
+    pub fn report(&self) -> impl fmt::Display + '_ {
+        Report(self)
+    }
+
     /// The key concerned, if it is one key; of an invalid one an [excerpt](InvalidKey::excerpt).
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -181,6 +197,15 @@ impl Error {
             Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => Some(failure),
             _ => None,
         }
+    }
+}
+
+struct Report<'a>(&'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        iter::successors(self.0.source(), |cause| (*cause).source()).try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -1,0 +1,46 @@
+//! A web service that keeps sessions in a store, shared by all requests:
+//!
+//! ```sh
+//! KV_URL=redis://127.0.0.1:6379 cargo run -p kv-core --example web_sessions
+//! token=$(curl -s -d ada http://127.0.0.1:8080/login)
+//! curl -H "Authorization: Bearer $token" http://127.0.0.1:8080/whoami
+//! curl -X POST -H "Authorization: Bearer $token" http://127.0.0.1:8080/logout
+//! ```
+//!
+//! Without `KV_URL` the sessions are in memory. `ADDRESS` is where it listens.
+
+use std::env;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sessions::Sessions;
+
+#[path = "../choose_backend/open.rs"]
+mod open;
+mod service;
+mod sessions;
+
+/// A session that nobody uses for so long ends.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// More requests than the store has connections (10 unless it is told) would only wait for one. They wait in the runtime's queue
+/// instead, where that takes no thread.
+const BLOCKING_THREADS: usize = 10;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let url = env::var("KV_URL").unwrap_or_else(|_| "memory:".into());
+    let address: SocketAddr = env::var("ADDRESS").as_deref().unwrap_or("127.0.0.1:8080").parse()?;
+    // Before the runtime starts, as it waits for the server.
+    let store = open::open(&url)?;
+    println!("sessions are in {}", store.name());
+    let sessions = Sessions::new(store, LIFETIME);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        axum::serve(listener, service::router(sessions)).await?;
+        Ok(())
+    })
+}

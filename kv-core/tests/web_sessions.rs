@@ -1,0 +1,164 @@
+//! The service of the example, over HTTP: its store here is in memory, as in the tests of an application, and on a real redis, as in
+//! production.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use kv_conformance::server::{Place, Server};
+use kv_core::{KeyValueStore, KeyValueStoreExt};
+use kv_memory::{ManualClock, MemoryStore};
+use kv_redis::RedisStore;
+use sessions::Sessions;
+
+#[path = "../examples/choose_backend/open.rs"]
+mod open;
+#[path = "../examples/web_sessions/service.rs"]
+mod service;
+#[path = "../examples/web_sessions/sessions.rs"]
+mod sessions;
+
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Starts the service on a free port, where it stays until the process ends.
+fn start(store: Arc<dyn KeyValueStore>) -> SocketAddr {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(4).build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = service::router(Sessions::new(store, LIFETIME));
+    thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
+    address
+}
+
+/// The status of an answer, and its text.
+fn ask(service: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> io::Result<(u16, String)> {
+    let mut connection = TcpStream::connect(service)?;
+    connection.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let length = body.len();
+    write!(
+        connection,
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other(answer.clone()))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or_else(|| io::Error::other(head))?, body.to_owned()))
+}
+
+fn log_in(service: SocketAddr, user: &str) -> String {
+    let (status, token) = ask(service, "POST", "/login", "", user).unwrap();
+    assert_eq!((status, token.len()), (200, 32), "{token}");
+    token
+}
+
+fn who_am_i(service: SocketAddr, token: &str) -> (u16, String) {
+    ask(service, "GET", "/whoami", token, "").unwrap()
+}
+
+/// A redis that nobody else can reach, and its URL.
+fn redis() -> (Server, String) {
+    fn url(place: &Place) -> String {
+        format!("redis+unix://{}/redis.sock", place.dir().display())
+    }
+    let server = Server::builder("redis-server")
+        .debian_package("redis-server")
+        .args(|_| ["--port", "0", "--unixsocket", "redis.sock", "--save", ""].map(OsString::from))
+        .ready(|place, _| Ok(RedisStore::connect(url(place)).map(drop)?))
+        .start()
+        .unwrap();
+    let url = url(server.place());
+    (server, url)
+}
+
+/// Sixteen people at once log in, are known, and log out.
+fn serves_everybody(store: Arc<dyn KeyValueStore>) {
+    let service = start(store);
+    thread::scope(|scope| {
+        for number in 0..16 {
+            scope.spawn(move || {
+                let user = format!("user {number}");
+                let token = log_in(service, &user);
+                assert_eq!(who_am_i(service, &token), (200, user));
+                assert_eq!(ask(service, "POST", "/logout", &token, "").unwrap().0, 200);
+                assert_eq!(who_am_i(service, &token).0, 401);
+                assert_eq!(ask(service, "POST", "/logout", &token, "").unwrap().0, 401);
+            });
+        }
+    });
+}
+
+#[test]
+fn it_serves_everybody_from_memory() {
+    let store = Arc::new(MemoryStore::new());
+    serves_everybody(store.clone());
+    assert!(store.is_empty());
+}
+
+#[test]
+fn it_serves_everybody_from_redis() {
+    let (_server, url) = redis();
+    serves_everybody(open::open(&url).unwrap());
+}
+
+#[test]
+fn a_session_lives_as_long_as_it_is_used() {
+    let clock = ManualClock::new();
+    let service = start(Arc::new(MemoryStore::builder().clock(clock.clone()).build()));
+    let token = log_in(service, "ada");
+    for _ in 0..3 {
+        clock.advance(LIFETIME / 2);
+        assert_eq!(who_am_i(service, &token), (200, "ada".into()));
+    }
+    clock.advance(LIFETIME);
+    assert_eq!(who_am_i(service, &token).0, 401);
+}
+
+#[test]
+fn what_a_stranger_sends_is_nobody_s_token() {
+    let store = Arc::new(MemoryStore::new());
+    let service = start(store.clone());
+    let token = log_in(service, "ada");
+    for wrong in ["", "x", "a b", &"x".repeat(5000), &token[1..], "../../etc/passwd", "*"] {
+        assert_eq!(who_am_i(service, wrong).0, 401, "{wrong}");
+    }
+    assert_eq!(ask(service, "POST", "/login", "", "").unwrap().0, 400);
+    assert_eq!(ask(service, "POST", "/login", "", &"x".repeat(2000)).unwrap().0, 413);
+    // Nor is the token what it is stored under.
+    let keys: Vec<_> = store.keys("").unwrap().map(|key| key.unwrap().to_string()).collect();
+    assert!(keys.len() == 1 && !keys[0].contains(&token), "{keys:?}");
+}
+
+#[test]
+fn while_the_store_is_away_people_are_asked_to_come_again() {
+    let (server, url) = redis();
+    let service = start(open::open(&url).unwrap());
+    let token = log_in(service, "ada");
+    server.kill().unwrap();
+    assert_eq!(who_am_i(service, &token), (503, "try again\n".into()));
+    server.restart().unwrap();
+    assert_eq!(who_am_i(service, &token).0, 401, "this redis keeps nothing");
+    let token = log_in(service, "ada");
+    assert_eq!(who_am_i(service, &token).0, 200);
+}
+
+#[test]
+fn a_url_that_nobody_knows_is_not_shown() {
+    for url in ["", "nothing", "http://:secret@host", "memcached://:secret@host", "secret"] {
+        let error = open::open(url).unwrap_err().to_string();
+        assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("no such socket");
+    assert!(open::open(&format!("redis+unix://{}", path.display())).is_err());
+    assert!(open::open("memory:").is_ok());
+}
