@@ -6,6 +6,7 @@ mod error;
 mod ext;
 mod file;
 mod forward;
+pub mod guide;
 mod invalid_key;
 mod key;
 mod key_buf;
