@@ -39,6 +39,16 @@ use crate::{
 pub trait KeyValueStoreExt: KeyValueStore {
     /// The value at a key, `None` if there is none (G1, V1).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("greeting", "hello")?;
+    /// assert_eq!(store.get("greeting")?.as_deref(), Some(&b"hello"[..]));
+    /// assert_eq!(store.get("absent")?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As every method; see [the trait](KeyValueStoreExt#errors). An absent key is not an error.
     fn get(&self, key: impl AsKey) -> Result<Option<Bytes>> {
@@ -47,6 +57,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// Stores a value with the store's default lifetime, in place of whatever was there (P1, P2, P3).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("greeting", "hello")?;
+    /// store.put(String::from("numbers"), vec![1, 2, 3])?; // an owned value is not copied
+    /// assert!(matches!(store.put("not a key", ""), Err(Error::InvalidKey(_))));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ValueTooLarge`], after which the old entry is still there (V3).
     fn put<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>) -> Result<()> {
@@ -54,6 +74,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Stores a value with a lifetime (T1 to T5). With a zero lifetime the key is absent afterwards.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put_with_ttl("session:42", "ada", Duration::from_secs(1800))?;
+    /// store.put_with_ttl("setting", "on", Ttl::Forever)?; // whatever the store's default is
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidTtl`] and [`Error::ValueTooLarge`], after which the old entry is still there;
@@ -66,6 +95,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// Of several callers at once exactly one gets `true`; the others change nothing.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// assert!(store.create("number/1", "ours")?);
+    /// assert!(!store.create("number/1", "theirs")?);
+    /// assert_eq!(store.get("number/1")?.as_deref(), Some(&b"ours"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ValueTooLarge`]; [`Error::Unsupported`] where the store lacks [`Create`](crate::Capability::Create).
     fn create<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>) -> Result<bool> {
@@ -74,6 +113,18 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// Stores a value with a lifetime if the key is absent, atomically; whether it did (P4): a lock that lets go by itself.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let minute = Duration::from_secs(60);
+    /// assert!(store.create_with_ttl("lock:report", "me", minute)?);
+    /// assert!(!store.create_with_ttl("lock:report", "you", minute)?);
+    /// store.delete("lock:report")?; // or wait for a minute
+    /// assert!(store.create_with_ttl("lock:report", "you", minute)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`create`](Self::create), and [`Error::InvalidTtl`].
     fn create_with_ttl<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>, ttl: impl Into<Ttl>) -> Result<bool> {
@@ -81,6 +132,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Deletes an entry; whether there was one (D1).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("greeting", "hello")?;
+    /// assert!(store.delete("greeting")?);
+    /// assert!(!store.delete("greeting")?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As every method; see [the trait](KeyValueStoreExt#errors). An absent key is not an error.
@@ -92,6 +153,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// The answer may be out of date when it arrives: to act on it, use [`create`](Self::create) or [`get`](Self::get).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("greeting", "")?;
+    /// assert!(store.contains("greeting")? && !store.contains("absent")?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Unsupported`] where the store lacks [`Contains`](crate::Capability::Contains).
     fn contains(&self, key: impl AsKey) -> Result<bool> {
@@ -100,6 +170,19 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// What remains of the lifetime of an entry, `None` if there is none (T6).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let minute = Duration::from_secs(60);
+    /// store.put_with_ttl("brief", "", minute)?;
+    /// store.put("setting", "on")?;
+    /// assert!(matches!(store.ttl("brief")?, Some(Remaining::For(left)) if left <= minute));
+    /// assert_eq!(store.ttl("setting")?, Some(Remaining::Forever));
+    /// assert_eq!(store.ttl("absent")?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Unsupported`] where the store lacks [`TtlReading`](crate::Capability::TtlReading).
     fn ttl(&self, key: impl AsKey) -> Result<Option<Remaining>> {
@@ -107,6 +190,17 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Gives an entry a new lifetime, counted from this call; whether there was one (T6). A zero lifetime deletes it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put_with_ttl("session:42", "ada", Duration::from_secs(60))?;
+    /// assert!(store.touch("session:42", Duration::from_secs(1800))?);
+    /// assert!(store.touch("session:42", Ttl::Forever)?);
+    /// assert!(!store.touch("absent", Ttl::Forever)?); // `touch` makes no entry
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidTtl`]; [`Error::Unsupported`] where the store lacks [`Touch`](crate::Capability::Touch).
@@ -184,6 +278,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// Not atomic: after an error some may have been written (B5).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put_many([("a", "1"), ("b", "2"), ("a", "3")])?;
+    /// assert_eq!(store.get("a")?.as_deref(), Some(&b"3"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`put`](Self::put). Every key is checked before the first is written.
     fn put_many<'v, I, K, V>(&self, entries: I) -> Result<()>
@@ -196,6 +299,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Stores several triples of key, value and lifetime, as [`put_many`](Self::put_many) does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let entries = [("a", "1", Ttl::Forever), ("b", "2", Duration::from_secs(60).into())];
+    /// store.put_many_with_ttl(entries)?;
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`put_with_ttl`](Self::put_with_ttl). Every key is checked before the first is written.
@@ -220,6 +332,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// Not atomic: after an error some may have been deleted (B5).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put_many([("a", ""), ("b", "")])?;
+    /// assert_eq!(store.delete_many(["a", "x", "a"])?, [true, false, false]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`delete`](Self::delete). Every key is checked before the first is deleted.
     fn delete_many<I>(&self, keys: I) -> Result<Vec<bool>>
@@ -234,6 +355,17 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// From a key to itself it changes nothing (C4).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put_with_ttl("draft", "text", Duration::from_secs(60))?;
+    /// store.copy("draft", "backup")?; // which ends when the draft does
+    /// assert_eq!(store.get("backup")?, store.get("draft")?);
+    /// assert!(matches!(store.copy("absent", "backup"), Err(Error::NotFound { .. })));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged (C3); [`Error::Unsupported`]
     /// where the store lacks [`Copy`](crate::Capability::Copy).
@@ -246,6 +378,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// From a key to itself it changes nothing (C4).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("draft", "text")?;
+    /// store.rename("draft", "final")?;
+    /// assert!(store.get("draft")?.is_none() && store.get("final")?.is_some());
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`copy`](Self::copy).
     fn rename(&self, from: impl AsKey, to: impl AsKey) -> Result<()> {
@@ -255,6 +397,19 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// Opens a value as a stream: `Read + Seek` (S1).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// use std::io::{Read, Seek, SeekFrom};
+    ///
+    /// store.put("log", "first line, last line")?;
+    /// let (mut reader, mut end) = (store.open("log")?, String::new());
+    /// reader.seek(SeekFrom::End(-9)).and_then(|_| reader.read_to_string(&mut end)).expect("a value in memory can be read");
+    /// assert_eq!(end, "last line");
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry.
     fn open(&self, key: impl AsKey) -> Result<ValueReader> {
@@ -262,6 +417,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Stores all that a reader gives, with the store's default lifetime (S2). Returns when the reader has ended.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let reader = std::io::Cursor::new("any reader: a file, a socket, standard input");
+    /// store.put_from("text", reader)?;
+    /// assert_eq!(store.get("text")?.map(|text| text.len()), Some(44));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`] if the reader fails, [`Error::ValueTooLarge`] if it gives too much. In both cases nothing is stored
@@ -272,6 +437,14 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// Stores all that a reader gives, with a lifetime (S2).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put_from_with_ttl("upload", &b"any reader"[..], Duration::from_secs(60))?;
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`put_from`](Self::put_from), and [`Error::InvalidTtl`].
     fn put_from_with_ttl(&self, key: impl AsKey, mut reader: impl Read, ttl: impl Into<Ttl>) -> Result<()> {
@@ -279,6 +452,17 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Writes a value to a writer and flushes it; its length in bytes (S3).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("text", "any writer: a file, a socket, standard output")?;
+    /// let mut copy = Vec::new();
+    /// assert_eq!(store.get_into("text", &mut copy)?, copy.len() as u64);
+    /// assert!(matches!(store.get_into("absent", &mut copy), Err(Error::NotFound { .. })));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry, before anything is written; [`Error::Io`] if the writer fails, an error of
@@ -292,6 +476,19 @@ pub trait KeyValueStoreExt: KeyValueStore {
 
     /// Stores the content of the file at `path`, with the store's default lifetime (S4).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("report.pdf");
+    /// # std::fs::write(&path, "%PDF").unwrap();
+    /// store.put_file("report", &path)?; // the file stays where it is
+    /// assert_eq!(store.get("report")?.as_deref(), Some(&b"%PDF"[..]));
+    /// assert!(matches!(store.put_file("report", "no/such/file"), Err(Error::Io { .. })));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::ValueTooLarge`] if it is too large. In both cases nothing is
     /// stored and the old entry is still there.
@@ -300,6 +497,17 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Stores the content of the file at `path`, with a lifetime (S4).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("report.pdf");
+    /// # std::fs::write(&path, "%PDF").unwrap();
+    /// store.put_file_with_ttl("report", &path, Duration::from_secs(3600))?;
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`put_file`](Self::put_file), and [`Error::InvalidTtl`].
@@ -318,6 +526,19 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; links
     /// are followed. What is no regular file, such as a pipe, and `/dev/stdout` and its like, is appended to; for the standard
     /// output, rather use [`get_into`](Self::get_into). The file is not synchronised with the disk.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
+    /// # let store = MemoryStore::new();
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("report.pdf");
+    /// store.put("report", "%PDF")?;
+    /// assert_eq!(store.get_file("report", &path)?, 4);
+    /// assert!(matches!(store.get_file("absent", &path), Err(Error::NotFound { .. })));
+    /// assert_eq!(std::fs::read(&path).expect("the file is as it was"), b"%PDF");
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry, [`Error::Io`] if the file cannot be written. In both cases an old file is

@@ -91,15 +91,38 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 /// ```
 pub trait KeyValueStore: Debug + Send + Sync {
     /// What error messages and reports call this store: its kind and, if it has one, its address. Never a password (E3).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert_eq!(store.name(), "memory");
+    /// ```
     fn name(&self) -> &str;
 
     /// What this store can do, and its limits (O1).
     ///
     /// Cheap: no I/O. Always the same for the same store, but for a [longest lifetime](Capabilities::longest_ttl) that ends at a
     /// fixed date.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// let capabilities = store.capabilities();
+    /// assert!(capabilities.supports(Capability::Listing) && capabilities.largest_value().is_none());
+    /// ```
     fn capabilities(&self) -> Capabilities;
 
     /// The value of a live entry, `None` if there is none (V1, G1, P1, P3, T5).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert_eq!(store.read(key!("absent"))?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the backend: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`].
@@ -108,6 +131,17 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Writes an entry, and replaces value and lifetime of the one that is there (V1 to V3, P1 to P3, T1 to T4).
     ///
     /// A concurrent reader sees the old value or the new one. With a zero lifetime the key is absent afterwards.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("greeting"), "hello".into(), Ttl::Default)?;
+    /// assert_eq!(store.read(key!("greeting"))?.as_deref(), Some(&b"hello"[..]));
+    /// store.write(key!("greeting"), "hello".into(), Ttl::After(Duration::ZERO))?;
+    /// assert_eq!(store.read(key!("greeting"))?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::ValueTooLarge`] and [`Error::InvalidTtl`], after which the old entry is still there;
@@ -121,6 +155,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** unsupported, since it cannot be made of the other methods.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert!(store.write_if_absent(key!("lock"), "me".into(), Ttl::Default)?);
+    /// assert!(!store.write_if_absent(key!("lock"), "you".into(), Ttl::Default)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`write`](Self::write), and [`Error::Unsupported`] where the store lacks [`Capability::Create`].
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
@@ -130,6 +173,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
 
     /// Removes an entry; whether there was a live one (D1).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("greeting"), "hello".into(), Ttl::Default)?;
+    /// assert!(store.remove(key!("greeting"))? && !store.remove(key!("greeting"))?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of the backend.
     fn remove(&self, key: Key<'_>) -> Result<bool>;
@@ -137,6 +189,14 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Whether there is a live entry (T5). It does not change its lifetime.
     ///
     /// **Default:** reads the value. Implement it if the store can tell without sending the value.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert!(!store.exists(key!("absent"))?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the store lacks [`Capability::Contains`]; those of the backend.
@@ -155,6 +215,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** unsupported.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("greeting"), "hello".into(), Ttl::Forever)?;
+    /// assert_eq!(store.expiry(key!("greeting"))?, Some(Remaining::Forever));
+    /// assert_eq!(store.expiry(key!("absent"))?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Unsupported`] where the store lacks [`Capability::TtlReading`]; those of the backend.
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
@@ -167,6 +237,14 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// A zero lifetime removes it.
     ///
     /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert!(!store.set_expiry(key!("absent"), Ttl::Forever)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidTtl`], after which the old lifetime holds; [`Error::Unsupported`] where the store lacks
@@ -184,6 +262,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** unsupported.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("session:42"), "ada".into(), Ttl::Default)?;
+    /// let keys = store.list(Prefix::new("session:")?)?.collect::<Result<Vec<_>>>()?;
+    /// assert_eq!(keys, ["session:42"]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Unsupported`] where the store lacks [`Capability::Listing`]; those of the backend, here or as an item,
     /// which is the last one.
@@ -197,6 +285,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** goes through [`list`](Self::list) and remembers the parts that it has yielded. Implement it if the
     /// store can skip the keys that share a part.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a/b/1"), "".into(), Ttl::Default)?;
+    /// let parts = store.list_prefixes(key!("/"), Prefix::new("a/")?)?.collect::<Result<Vec<_>>>()?;
+    /// assert_eq!(parts, ["a/b/"]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -225,6 +323,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** one [`read`](Self::read) each. Implement it if the store can answer several in one round trip, in
     /// chunks where there are many.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// assert_eq!(store.read_many(&[key!("b"), key!("a")])?, [None, Some("1".into())]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of the backend.
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
@@ -237,6 +344,17 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** one [`write`](Self::write) each, in order, up to the first that fails. Implement it if the store can
     /// take several in one round trip, in chunks where there are many.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// # use kv_core::Entry;
+    /// let entry = |value| Entry::new(key!("a"), value, Ttl::Default);
+    /// store.write_many(vec![entry("1".into()), entry("2".into())])?;
+    /// assert_eq!(store.read(key!("a"))?.as_deref(), Some(&b"2"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`write`](Self::write); the key in the error is that of the entry that failed, where that is known.
@@ -251,6 +369,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** one [`remove`](Self::remove) each. Implement it if the store can take several in one round trip, in
     /// chunks where there are many.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// assert_eq!(store.remove_many(&[key!("a"), key!("a")])?, [true, false]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of the backend.
     fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
@@ -262,6 +389,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** reads the value and what remains of the lifetime, and writes both. Not atomic: if the entry is
     /// replaced meanwhile, the copy may have the value of one and the lifetime of the other. The copy may go earlier or later
     /// than the original by the resolution of the store. Implement it if the store can copy by itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// store.copy_entry(key!("a"), key!("b"))?;
+    /// assert!(store.exists(key!("a"))? && store.exists(key!("b"))?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged; [`Error::Unsupported`] where the
@@ -288,6 +425,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// be read at both keys, what is written to `from` is lost, and after an error it may still be there. Implement it if
     /// the store can rename by itself.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// store.rename_entry(key!("a"), key!("b"))?;
+    /// assert!(!store.exists(key!("a"))? && store.exists(key!("b"))?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`copy_entry`](Self::copy_entry).
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
@@ -298,6 +445,14 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// The value of a live entry as a stream, `None` if there is none (S1).
     ///
     /// **Default:** reads the value. Implement it if the store can read a part without reading the whole.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert!(store.read_stream(key!("absent"))?.is_none());
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the backend.
@@ -311,6 +466,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** reads all of it into memory, and no more than the largest value that the store takes under any key. Implement
     /// it if the store can take a value piece by piece and drop it again, or if its limit depends on the key.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write_stream(key!("a"), &mut "any reader".as_bytes(), Ttl::Default)?;
+    /// assert_eq!(store.read(key!("a"))?.as_deref(), Some(&b"any reader"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`] if the reader fails; else as [`write`](Self::write).
