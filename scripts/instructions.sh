@@ -22,14 +22,15 @@ instructions() {
 # How many instructions are counted in all, within the function that does it so many times.
 collected() {
     local said
-    said=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='counts::counted*' \
-        "$examples/counts" "$@" 2>&1) || { echo "$said" >&2; exit 1; }
+    said=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect="$example::counted*" \
+        "$examples/$example" "$@" 2>&1) || { echo "$said" >&2; exit 1; }
     sed -n 's/.* Collected : //p' <<<"$said"
 }
 
-# A backend, and what it is compared with. Their examples have the same name: one is built after the other.
+# A backend, and what it is compared with.
 compare() {
-    cargo build --quiet --release --locked --all-features --package "$1" --example counts
+    example=${1#kv-}_counts
+    cargo build --quiet --release --locked --all-features --package "$1" --example "$example"
     local store get put
     for store in "$@"; do
         get=$(instructions "$store" get)

@@ -8,5 +8,5 @@ use kv_memory::MemoryStore;
 mod tour;
 
 fn main() -> ExitCode {
-    tour::main("", |_| Ok(MemoryStore::new()))
+    tour::main("quickstart", |_| Ok(MemoryStore::new()))
 }

@@ -43,8 +43,8 @@ struct Arguments {
     ttl: Option<Duration>,
 }
 
-/// Reads the command line, opens the store and takes the tour. `usage` is what comes before the folder: a URL, for a store
-/// that needs one, or nothing.
+/// Reads the command line, opens the store and takes the tour. `usage` is what comes before the folder: the name of the
+/// example and, for a store that needs one, a URL.
 pub(crate) fn main<S: KeyValueStore>(usage: &str, open: impl FnOnce(&str) -> kv_core::Result<S>) -> ExitCode {
     let tour = |arguments: Arguments| run(&open(&arguments.url)?, &arguments.folder, arguments.ttl);
     match parse(usage).and_then(tour) {
@@ -63,7 +63,7 @@ fn is_broken_pipe(error: &(dyn StdError + 'static)) -> bool {
 }
 
 fn parse(usage: &str) -> Result<Arguments> {
-    let usage = format!("usage: quickstart {usage}{}[FOLDER] [--ttl SECONDS]", if usage.is_empty() { "" } else { " " });
+    let usage = format!("usage: {usage} [FOLDER] [--ttl SECONDS]");
     let (mut ttl, mut others) = (None, Vec::new());
     let mut arguments = env::args_os().skip(1);
     while let Some(argument) = arguments.next() {

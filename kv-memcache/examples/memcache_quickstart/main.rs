@@ -1,5 +1,5 @@
 //! A tour of a store on a memcached server, with the files of a folder as its entries:
-//! `cargo run -p kv-memcache --example quickstart -- memcache://127.0.0.1:11211 [FOLDER] [--ttl SECONDS]`.
+//! `cargo run -p kv-memcache --example memcache_quickstart -- memcache://127.0.0.1:11211 [FOLDER] [--ttl SECONDS]`.
 //!
 //! It is the tour of `kv-memory`; what memcached cannot do is said. All keys begin with `tour/`, and are removed at its end.
 
@@ -11,5 +11,5 @@ use kv_memcache::MemcacheStore;
 mod tour;
 
 fn main() -> ExitCode {
-    tour::main("memcache://HOST:PORT", |url| MemcacheStore::connect(url))
+    tour::main("memcache_quickstart memcache://HOST:PORT", |url| MemcacheStore::connect(url))
 }
