@@ -2,13 +2,13 @@
 //!
 //! | page | for whom |
 //! |---|---|
-//! | [first_service] | everybody: sessions with lifetimes, on redis in production and in memory in the tests |
-//! | [choosing] | which backend, what each of them guarantees, and how to leave the choice open until the program runs |
-//! | [lifetimes] | what a lifetime means on each backend, sessions that live on, locks that let go |
-//! | [errors] | what to do about an error, what may be tried again, and what to make of a write whose outcome is unknown |
-//! | [production] | limits, pools, threads and async, logs, memory |
-//! | [simplekv] | those who come from Python's simplekv: every call of its stores in memory beside ours |
-//! | [reasons] | why the [contract](crate::contract) says what it says |
+//! | [A first service](first_service) | everybody: sessions with lifetimes, on redis in production and in memory in the tests |
+//! | [Choosing a backend](choosing) | which backend, what each of them guarantees, and how to leave the choice open until the program runs |
+//! | [Lifetimes](lifetimes) | what a lifetime means on each backend, sessions that live on, locks that let go |
+//! | [Errors, and trying again](errors) | what to do about an error, what may be tried again, and what to make of a write whose outcome is unknown |
+//! | [Production](production) | limits, pools, threads and async, logs, memory |
+//! | [Coming from simplekv](simplekv) | those who come from Python's simplekv: every call of its stores in memory beside ours |
+//! | [Reasons](reasons) | why the [contract](crate::contract) says what it says |
 //!
 //! Who writes a backend begins at [`KeyValueStore`](crate::KeyValueStore), and proves it with the crate `kv-conformance`.
 

@@ -15,5 +15,7 @@ fn main() -> ExitCode {
     // Nobody else's: the server may be in use.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let namespace = format!("kv-quickstart-{}-{}", std::process::id(), now.as_micros());
-    tour::main("redis_quickstart redis://HOST:PORT", |url| RedisStore::builder().url(url).namespace(namespace).connect())
+    tour::main("redis_quickstart redis://HOST:PORT", |url| {
+        RedisStore::builder().url(url).namespace(namespace).connect()
+    })
 }
