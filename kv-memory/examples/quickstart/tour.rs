@@ -108,7 +108,7 @@ fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Resul
     if cfg!(debug_assertions) {
         say(format_args!("build     not optimised; `cargo run --release` shows the real times"))?;
     }
-    say(format_args!("\n{:<40} {:>8} {:>12} {:>14}", "done", "entries", "bytes", "time for each"))?;
+    say(format_args!("\n{:<40} {:>8} {:>12} {:>14}", "done", "entries", "size", "time for each"))?;
 
     let start = Instant::now();
     let result = visit(store, &files, ttl);
@@ -297,13 +297,22 @@ fn lacks(store: &dyn KeyValueStore, capability: Capability) -> Result<bool> {
 }
 
 /// Does something and prints a line about it.
+#[allow(clippy::cast_precision_loss, reason = "a few digits are shown")]
 fn timed<T>(what: &str, entries: usize, bytes: u64, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     let result = act().map_err(|error| format!("{what}: {}", with_causes(&*error)))?;
-    let each = start.elapsed().as_secs_f64() * 1e6 / f64::from(u32::try_from(entries.max(1))?);
-    let bytes = if bytes == 0 { String::new() } else { bytes.to_string() };
-    say(format_args!("{what:<40} {entries:>8} {bytes:>12} {each:>11.1} µs"))?;
+    let each = start.elapsed().as_secs_f64() / entries.max(1) as f64;
+    let each = scaled(each, [("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)]);
+    let size = scaled(bytes as f64, [("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)]);
+    let size = if bytes == 0 { String::new() } else { size };
+    say(format_args!("{what:<40} {entries:>8} {size:>12} {each:>14}"))?;
     Ok(result)
+}
+
+/// A number in the largest of these units of which it is at least one.
+fn scaled<const N: usize>(number: f64, units: [(&str, f64); N]) -> String {
+    let fits = units.iter().find(|(_, unit)| number >= *unit).or(units.last());
+    fits.map_or_else(String::new, |(name, unit)| format!("{:.1} {name}", number / unit))
 }
 
 fn check(right: bool, message: impl FnOnce() -> String) -> Result<()> {
