@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks what users of each crate compile: kv-core has two dependencies, and no backend pulls in another's. What two backends
-# need and may not share is the same in both.
+# Checks what users of each crate compile: kv-core has two dependencies, and no backend pulls in another's. What two
+# backends need and may not share is the same in both. And the table in CONTRIBUTING.md gives a reason for every
+# dependency there is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,4 +41,26 @@ for pair in kv-redis:redis kv-redis:r2d2_redis kv-memcache:memcache; do
 done
 # Backends depend on kv-core alone, so that each has a copy of this. What is mended in one is mended in the other.
 cmp kv-redis/src/socket.rs kv-memcache/src/socket.rs || fail "the two copies of socket.rs differ"
+
+# The dependencies that manifests name, for whatever purpose, those of tools included, without our own crates.
+named() {
+    find . -name target -prune -o -name Cargo.toml -print0 | xargs -0 awk '
+        /^\[/ { inside = /dependencies\]$/ }
+        /^\[.*dependencies\.[A-Za-z0-9_-]+\]$/ { sub(/.*\./, ""); sub(/\]/, ""); print }
+        inside && match($0, /^[A-Za-z0-9_-]+/) { print substr($0, RSTART, RLENGTH) }
+    ' | grep -v '^kv-' | sort -u
+}
+
+# The dependencies that the table has rows for.
+explained() {
+    awk -F '|' '
+        /^\| dependency \| of \| why \|$/ { inside = 1; next }
+        !/^\|/ { inside = 0 }
+        inside { print $2 }
+    ' CONTRIBUTING.md | grep -o '`[^`]*`' | tr -d '`' | sort -u
+}
+
+differing=$(comm -3 --output-delimiter=+ <(named) <(explained))
+[ -z "$differing" ] || fail "The table in CONTRIBUTING.md lacks these, or has those with a + for nothing:
+$differing"
 echo "The dependencies of every crate are what they should be."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks everything: formatting, lints, tests, doctests, the matrix in README.md, documentation, dependencies. Installs what is
-# missing for that.
+# Checks everything: formatting, lints, tests, doctests, the matrix in README.md, documentation, dependencies, the public
+# interface. Installs what is missing for that.
 # Usage: scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,4 +46,5 @@ KV_CONFORMANCE_REPORT=$reports step cargo test --workspace --all-features --lock
 step scripts/matrix.sh --check "$reports"
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
 step scripts/check-dependencies.sh
+step scripts/public-api.sh --check
 printf '\nAll checks passed.\n'

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod clock;
@@ -19,7 +20,8 @@ pub use kv_core::{
     KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
 };
 
-/// The examples of the workspace's README, compiled and run as tests.
+/// The examples of the workspace's README, compiled and run as tests. `WORKSPACE.md` is a link to it, since a package
+/// has nothing from outside its folder.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../WORKSPACE.md")]
 pub struct WorkspaceReadme;

@@ -1,4 +1,5 @@
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(all(feature = "cluster", feature = "sentinel", feature = "tls")),
     allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "what a feature needs is there without it, too")
