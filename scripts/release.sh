@@ -26,7 +26,7 @@ fail() {
 
 # The files that a package may have.
 wanted='Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|LICENSE-(MIT|APACHE)|[A-Z-]+\.md'
-wanted+='|(src|examples|docs)/.*\.(rs|md)'
+wanted+='|(src|examples|guide)/.*\.(rs|md)'
 
 # Makes the package of each crate, and builds it from what is in it, with those before it in place of crates.io.
 package() {
