@@ -15,6 +15,7 @@ mod link;
 mod listing;
 mod node;
 mod page;
+mod pattern;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
