@@ -2,6 +2,7 @@
 # Checks everything: formatting, lints, tests, doctests, the matrix in README.md, documentation, dependencies. Installs what is
 # missing for that.
 # Usage: scripts/test.sh
+# With KV_FUZZ_SECONDS=60 in the environment also runs each fuzz target for so long (scripts/fuzz.sh), on a nightly compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,4 +47,5 @@ KV_CONFORMANCE_REPORT=$reports step cargo test --workspace --all-features --lock
 step scripts/matrix.sh --check "$reports"
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
 step scripts/check-dependencies.sh
+[ -z "${KV_FUZZ_SECONDS:-}" ] || step scripts/fuzz.sh "$KV_FUZZ_SECONDS"
 printf '\nAll checks passed.\n'
