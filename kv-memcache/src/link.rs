@@ -123,8 +123,8 @@ impl Link {
         for _ in ["stats", "stats settings"] {
             self.receive_stats(|name, value| match name {
                 "version" => version = Some(value.to_owned()),
-                "time" => time = value.parse().ok(),
-                "item_size_max" => item_size_max = value.parse().ok(),
+                "time" => time = reply::number(value.as_bytes()),
+                "item_size_max" => item_size_max = reply::number(value.as_bytes()),
                 "auth_enabled_ascii" => wants_password = value != "no",
                 _ => {}
             })?;

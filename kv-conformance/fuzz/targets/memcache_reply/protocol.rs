@@ -108,6 +108,8 @@ pub(crate) enum Greeting {
     Odd,
     /// No memcached, or one that will not do.
     None,
+    /// None either, and more could come.
+    Unfinished,
 }
 
 /// What bytes are as the replies to user and password, if they were given, to `stats` and to `stats settings`.
@@ -118,12 +120,16 @@ pub(crate) fn greeting(bytes: &[u8], has_password: bool) -> Greeting {
 fn greeting_of(bytes: &[u8], has_password: bool) -> Option<Greeting> {
     let mut rest = bytes;
     if has_password {
-        rest = rest.strip_prefix(b"STORED\r\n")?;
+        let Some((line, after)) = line(rest) else { return Some(Greeting::Unfinished) };
+        if line != b"STORED" {
+            return None;
+        }
+        rest = after;
     }
     let (mut version, mut time, mut largest, mut lets_in_everybody) = (None, None, None, false);
     for _ in ["stats", "stats settings"] {
         loop {
-            let (line, after) = line(rest)?;
+            let Some((line, after)) = line(rest) else { return Some(Greeting::Unfinished) };
             rest = after;
             if line == b"END" {
                 break;

@@ -116,7 +116,7 @@ fn serve(stream: &UnixStream, state: &Mutex<State>) -> io::Result<()> {
         let sent = fill_in(&script.bytes, &[]);
         lock(state).told.sent.clone_from(&sent);
         send(stream, &sent)?;
-        if script.closes && protocol::greeting(&sent, script.has_password) == Greeting::None {
+        if script.closes && protocol::greeting(&sent, script.has_password) == Greeting::Unfinished {
             return Ok(());
         }
     } else {
