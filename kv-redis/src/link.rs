@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 
 use crate::address::{Credentials, Place};
-use crate::fault::Fault;
-#[cfg(feature = "sentinel")]
-use crate::fault::Refusal;
+use crate::fault::{Fault, Refusal};
 use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
 use crate::socket::Socket;
