@@ -2,6 +2,7 @@
 # Checks everything: formatting, lints, tests, doctests, the matrix in README.md, documentation, dependencies, the public
 # interface. Installs what is missing for that.
 # Usage: scripts/test.sh
+# With KV_FUZZ_SECONDS=60 in the environment also runs each fuzz target for so long (scripts/fuzz.sh), on a nightly compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,7 +45,10 @@ reports=$PWD/target/conformance
 rm -rf "$reports"
 KV_CONFORMANCE_REPORT=$reports step cargo test --workspace --all-features --locked
 step scripts/matrix.sh --check "$reports"
+# kv-core first: what is documented before it has no links into it.
+RUSTDOCFLAGS="-D warnings" step cargo doc --package kv-core --all-features --no-deps --locked
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
 step scripts/check-dependencies.sh
 step scripts/public-api.sh --check
+[ -z "${KV_FUZZ_SECONDS:-}" ] || step scripts/fuzz.sh "$KV_FUZZ_SECONDS"
 printf '\nAll checks passed.\n'

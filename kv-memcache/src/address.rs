@@ -81,7 +81,9 @@ impl Address {
         })?;
         let tls = url.scheme() == "memcache+tls";
         if url.query().is_some() || url.fragment().is_some() {
-            return Err("what follows a ? or # has no meaning here; settings are the builder's");
+            return Err(
+                "what follows a ? or # has no meaning here; settings are the builder's, and in a password these are %3F and %23",
+            );
         }
         let host = match url.host() {
             // The same server has to be the same text everywhere, as keys are placed by it.
@@ -100,7 +102,11 @@ impl Address {
             }
             ("", _) => return Err("it has neither a host nor the path of a unix socket"),
             (_, "" | "/") => Place::Tcp { host, port: url.port().unwrap_or(PORT) },
-            _ => return Err("it has both a host and a path; a unix socket is written memcache:///path"),
+            _ => {
+                return Err(
+                    "it has both a host and a path; a unix socket is written memcache:///path, and a / in a password %2F",
+                );
+            }
         };
         let credentials = match (url.username(), url.password()) {
             ("", None) => None,

@@ -55,6 +55,15 @@ impl Refusal {
         if is_that { Self("CLIENT_ERROR authentication failure".into()) } else { self.clone() }
     }
 
+    /// The same without this password, should the server have repeated it: what it says in reply to user and password is its
+    /// own affair (E3).
+    pub(crate) fn hiding(self, password: &str) -> Self {
+        let is_memcached_s =
+            ["CLIENT_ERROR authentication failure", "CLIENT_ERROR unauthenticated"].contains(&&*self.0);
+        let hides = self.0.contains(password) && !is_memcached_s;
+        if hides { Self("an error that has the password in it".into()) } else { self }
+    }
+
     /// How it is explained, and whether trying again may help.
     fn explain(&self) -> (&'static str, bool) {
         match self.0.as_str() {

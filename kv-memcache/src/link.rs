@@ -28,6 +28,9 @@ const MOST_STATS: usize = 1000;
 /// The oldest server that will do: before it the meta commands were other ones (1.6.10), and told wrong versions of entries.
 const OLDEST: [u32; 3] = [1, 6, 13];
 
+/// No version is longer: `1.5.22_5_g1234`.
+const LONGEST_VERSION: usize = 40;
+
 /// The first server whose misses say which command they belong to.
 const TAGS_MISSES: [u32; 3] = [1, 6, 18];
 
@@ -87,9 +90,11 @@ impl Link {
         link.greet(credentials, now, deadline).map_err(|fault| match fault {
             Fault::Broken { cause, .. } => not_connected(cause),
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of memcached"),
-            // memcached goes on to the next command, and for that it says that nobody is known yet.
-            Fault::Refused(refusal) if credentials.is_some() => Fault::Unusable(refusal.to_credentials()),
-            Fault::Refused(refusal) => Fault::Unusable(refusal),
+            Fault::Refused(refusal) => Fault::Unusable(match credentials {
+                // memcached goes on to the next command, and for that it says that nobody is known yet.
+                Some(Credentials { password, .. }) => refusal.hiding(password).to_credentials(),
+                None => refusal,
+            }),
             other => other,
         })?;
         Ok(link)
@@ -118,8 +123,8 @@ impl Link {
         for _ in ["stats", "stats settings"] {
             self.receive_stats(|name, value| match name {
                 "version" => version = Some(value.to_owned()),
-                "time" => time = value.parse().ok(),
-                "item_size_max" => item_size_max = value.parse().ok(),
+                "time" => time = reply::number(value.as_bytes()),
+                "item_size_max" => item_size_max = reply::number(value.as_bytes()),
                 "auth_enabled_ascii" => wants_password = value != "no",
                 _ => {}
             })?;
@@ -127,9 +132,13 @@ impl Link {
         let version = version.ok_or(Fault::OutOfStep)?;
         let numbers = numbers_of(&version);
         if numbers < OLDEST {
-            let [major, minor, patch] = OLDEST;
-            let advice =
-                format!("the server is memcached {version}, and {major}.{minor}.{patch} is the oldest that will do");
+            let [in_numbers, oldest] =
+                [numbers, OLDEST].map(|[major, minor, patch]| format!("{major}.{minor}.{patch}"));
+            // Whatever else comes from there is not to be shown, a password that is repeated least of all.
+            let is_one = version.len() <= LONGEST_VERSION && !version.contains(char::is_control);
+            let repeats = credentials.is_some_and(|credentials| version.contains(&credentials.password));
+            let version = if is_one && !repeats { version } else { in_numbers };
+            let advice = format!("the server is memcached {version}, and {oldest} is the oldest that will do");
             return Err(Fault::unfit(advice));
         }
         if credentials.is_some() && !wants_password {

@@ -1,6 +1,7 @@
 //! What comes back from a server.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::str::FromStr;
 
 use kv_core::Bytes;
 use memcache::exp::{MetaResponse, ReturnCode};
@@ -63,6 +64,10 @@ pub(crate) fn receive(
     largest_item: u64,
 ) -> Result<Reply, Fault> {
     receive_line(reader, line)?;
+    // The parser would overlook it.
+    if line.starts_with(b" ") {
+        return Err(Fault::OutOfStep);
+    }
     if let Some(refusal) = Refusal::parse(line) {
         return Ok(Reply::Refused(refusal));
     }
@@ -73,8 +78,7 @@ pub(crate) fn receive(
         return Err(Fault::OutOfStep);
     }
     let flag = |kind: u8| head.flags().find_map(|flag| flag.split_first().filter(|(first, _)| **first == kind));
-    let number = |kind| str::from_utf8(flag(kind)?.1).ok();
-    let tag = number(b'O').and_then(|tag| tag.parse().ok());
+    let tag = flag(b'O').and_then(|(_, tag)| number(tag));
     // With extstore the server does not know that a value is gone before it looks for it, and then has forgotten the tag.
     let may_lack_tag = !is_hit && (!tags_misses || shape.hit == ReturnCode::Va);
     let untagged = may_lack_tag && head.flags().next().is_none();
@@ -86,10 +90,12 @@ pub(crate) fn receive(
     }
     let mut hit = Hit::default();
     for kind in shape.flags.bytes() {
-        let number = number(kind).ok_or(Fault::OutOfStep)?;
-        match kind {
-            b't' => hit.seconds_left = number.parse().map_err(|_| Fault::OutOfStep)?,
-            _ => hit.version = number.parse().map_err(|_| Fault::OutOfStep)?,
+        let (_, told) = flag(kind).ok_or(Fault::OutOfStep)?;
+        match (kind, told) {
+            (b't', b"-1") => hit.seconds_left = -1,
+            // Anything else that is less, or more, would be taken for ever.
+            (b't', _) => hit.seconds_left = number::<u32>(told).ok_or(Fault::OutOfStep)?.into(),
+            _ => hit.version = number(told).ok_or(Fault::OutOfStep)?,
         }
     }
     if head.rc() == ReturnCode::Va {
@@ -105,7 +111,15 @@ pub(crate) fn receive(
 /// The length that comes after `VA`. The parser has looked at it, and does not tell it.
 fn value_length(line: &[u8]) -> Result<usize, Fault> {
     let mut words = line.split(|&byte| byte == b' ').skip(1);
-    words.next().and_then(|length| str::from_utf8(length).ok()?.parse().ok()).ok_or(Fault::OutOfStep)
+    words.next().and_then(number).ok_or(Fault::OutOfStep)
+}
+
+/// A number as the protocol has it: digits, and no sign.
+pub(crate) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Receives a value and the end of its line.
@@ -184,6 +198,10 @@ mod tests {
             "VA 1 O7 O8\n",
             "VA 1 O\r\nv\r\n",
             "VA -1 O7\r\nv\r\n",
+            "VA +1 O7\r\nv\r\n",
+            "VA 1 O+7\r\nv\r\n",
+            " VA 1 O7\r\nv\r\n",
+            " EN O7\r\n",
             "VA x O7\r\nv\r\n",
             "VA 99999999999 O7\r\nv\r\n",
             "VA 1048576 O7\r\nv\r\n",
@@ -201,7 +219,10 @@ mod tests {
             let reply = receive_from(text, &VALUE, true);
             assert!(matches!(reply, Err(Fault::OutOfStep)), "{text:?}: {reply:?}");
         }
-        for text in ["VA 1 O7\r\nv\r\n", "VA 1 t5 O7\r\nv\r\n", "VA 1 tx c1 O7\r\nv\r\n", "VA 1 t5 c-1 O7\r\nv\r\n"] {
+        for text in ["VA 1 O7\r\nv\r\n", "VA 1 t5 O7\r\nv\r\n", "VA 1 tx c1 O7\r\nv\r\n", "VA 1 t5 c-1 O7\r\nv\r\n"]
+            .into_iter()
+            .chain(["VA 1 t-2 c1 O7\r\nv\r\n", "VA 1 t+5 c1 O7\r\nv\r\n", "VA 1 t4294967296 c1 O7\r\nv\r\n"])
+        {
             assert!(matches!(receive_from(text, &ALL, true), Err(Fault::OutOfStep)), "{text:?}");
         }
         assert!(matches!(receive_from("EN O8\r\n", &VALUE, false), Err(Fault::OutOfStep)));

@@ -45,8 +45,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads a URL, with the crate `redis`. An error says what is wrong with it, and shows nothing of it but the names of
-    /// parameters: it may hold a password in an unexpected place.
+    /// Reads a URL, with the crate `redis`. An error says what is wrong with it, and shows nothing of it: it may hold a password in
+    /// an unexpected place.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         // Without a feature for TLS, which is ours here, `redis` refuses the scheme.
         let plain = url.strip_prefix("rediss://").or_else(|| url.strip_prefix("valkeys://"));
@@ -64,8 +64,13 @@ impl Address {
         }
         let known: &[&str] =
             if parsed.scheme().ends_with("unix") { &["db", "user", "pass", "protocol"] } else { &["protocol"] };
-        if let Some((unknown, _)) = parsed.query_pairs().find(|(name, _)| !known.contains(&&**name)) {
-            return Err(format!("its parameter {unknown:?} has no meaning here; known are {known:?}"));
+        // Its name is perhaps a part of a password with a `?` or a `&` in it.
+        if let Some(place) = parsed.query_pairs().position(|(name, _)| !known.contains(&&*name)) {
+            let number = place + 1;
+            return Err(format!(
+                "of what follows the ?, parameter {number} is none of those that have a meaning here, {known:?}; in user and \
+                password special characters are percent-encoded"
+            ));
         }
         let info = parsed.into_connection_info().map_err(|error| text_of(&error))?;
         Self::from_info(&info, tls)
@@ -144,6 +149,8 @@ mod tests {
             "rediss://u:hush@h/#insecure",
             "redis://u:hu:sh@h:port",
             "redis://h?password=hush",
+            "redis://u:1?hush@h",
+            "redis+unix:///run/redis.sock?pass=a&hush",
             "redis://h?db=3",
             "redis+unix:///run/redis.sock?database=3",
         ] {

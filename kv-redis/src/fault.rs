@@ -39,6 +39,15 @@ impl Refusal {
     pub(crate) fn new(code: &str, text: impl Into<String>) -> Self {
         Self { code: code.into(), text: text.into() }
     }
+
+    /// The same without this password, should the server have repeated it: what it says in reply to user and password is its
+    /// own affair (E3).
+    pub(crate) fn hiding(self, password: Option<&str>) -> Self {
+        let Some(password) = password.filter(|password| !password.is_empty()) else { return self };
+        let code = if self.code.contains(password) { "ERR".into() } else { self.code };
+        let is_repeated = self.text.contains(password);
+        Self { code, text: if is_repeated { "what it said had the password in it".into() } else { self.text } }
+    }
 }
 
 impl From<ServerError> for Refusal {

@@ -16,6 +16,7 @@ mod link;
 mod listing;
 mod node;
 mod page;
+mod pattern;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;

@@ -5,12 +5,10 @@ use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use redis::{ErrorKind, Parser, ServerErrorKind, Value as Reply};
+use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 
 use crate::address::{Credentials, Place};
-use crate::fault::Fault;
-#[cfg(feature = "sentinel")]
-use crate::fault::Refusal;
+use crate::fault::{Fault, Refusal};
 use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
 use crate::socket::Socket;
@@ -173,11 +171,12 @@ impl Link {
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of redis"),
             other => other,
         })?;
+        let refused = |error: ServerError| Err(Fault::Unusable(Refusal::from(error).hiding(password.as_deref())));
         let mut replies = answer.replies;
         let info = replies.pop();
         for reply in replies {
             match reply {
-                Reply::ServerError(error) => return Err(Fault::Unusable(error.into())),
+                Reply::ServerError(error) => return refused(error),
                 #[cfg(feature = "sentinel")]
                 Reply::Array(role) if role.first() != Some(&Reply::BulkString(b"master".to_vec())) => {
                     return Err(Fault::Unusable(Refusal::new(
@@ -192,7 +191,7 @@ impl Link {
             Some(Reply::BulkString(info)) => self.learn(&String::from_utf8_lossy(&info), login.role),
             // A user may be allowed all that is needed and not this.
             Some(Reply::ServerError(error)) if error.code() == "NOPERM" => Ok(()),
-            Some(Reply::ServerError(error)) => Err(Fault::Unusable(error.into())),
+            Some(Reply::ServerError(error)) => refused(error),
             _ => Err(Fault::OutOfStep),
         }
     }
@@ -202,6 +201,9 @@ impl Link {
         let field =
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         if let Some(version) = field("redis_version").filter(|version| is_older(version, OLDEST)) {
+            // As far as it is one: what else comes from there is not to be shown.
+            let version =
+                version.split(|letter: char| !letter.is_ascii_digit() && letter != '.').next().unwrap_or_default();
             let (major, minor) = OLDEST;
             let advice = format!("the server is redis {version}, and {major}.{minor} is the oldest that will do");
             return Err(Fault::unfit(advice));

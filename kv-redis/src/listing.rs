@@ -10,6 +10,7 @@ use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
 use crate::cluster::Spread;
 use crate::link::Run;
 use crate::page::Page;
+use crate::pattern;
 use crate::request::{Arg, Request, Shape};
 use crate::store::{Part, RedisStore};
 
@@ -39,11 +40,7 @@ pub(crate) struct Listing<'a> {
 impl<'a> Listing<'a> {
     pub(crate) fn new(store: &'a RedisStore, prefix: Prefix<'_>) -> Result<Self> {
         let literal = format!("{}{prefix}", store.namespace());
-        let pattern = (!literal.is_empty()).then(|| {
-            let mut pattern = escaped(literal.as_bytes());
-            pattern.push(b'*');
-            pattern
-        });
+        let pattern = (!literal.is_empty()).then(|| pattern::of_prefix(literal.as_bytes()));
         let parts = store.parts()?;
         Ok(Self {
             store,
@@ -190,15 +187,4 @@ impl Hasher for TheFirst {
     fn finish(&self) -> u64 {
         self.0.unwrap_or_default()
     }
-}
-
-/// A text as a pattern of redis that matches just this text.
-fn escaped(text: &[u8]) -> Vec<u8> {
-    text.iter().fold(Vec::with_capacity(text.len() + 1), |mut pattern, &byte| {
-        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
-            pattern.push(b'\\');
-        }
-        pattern.push(byte);
-        pattern
-    })
 }

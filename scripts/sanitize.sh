@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs tests with what finds mistakes that Rust does not exclude in what we depend on, and in how threads work together:
+# address: all tests, with AddressSanitizer
+# thread:  the tests of kv-memory, the suite included, with ThreadSanitizer
+# miri:    the tests of kv-core, interpreted; those of kv-memory have too many entries for that
+# Installs a nightly compiler and its components if they are missing.
+# Usage: scripts/sanitize.sh [address] [thread] [miri]   all three, unless said otherwise
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rustup run nightly rustc --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+# With a target, what runs in the compiler is not instrumented.
+host=$(rustup run nightly rustc -vV | sed -n 's/^host: //p')
+
+# Says what comes, then does it.
+step() {
+    printf '\n==> %s\n' "$*"
+    "$@"
+}
+
+address() {
+    export RUSTFLAGS=-Zsanitizer=address
+    # Tests leave servers behind on purpose, for the end of the process.
+    export ASAN_OPTIONS=detect_leaks=0
+    step cargo +nightly test --workspace --all-features --lib --bins --tests --locked --target "$host"
+}
+
+thread() {
+    # The standard library has to be instrumented, too, or all that it synchronises would be reported.
+    rustup component add --toolchain nightly rust-src
+    export RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=halt_on_error=1
+    # Not `counts`: the sanitizer makes system calls of its own.
+    step cargo +nightly test -Zbuild-std --package kv-memory --lib --test callers --test conformance --test lifetimes \
+        --test threads --locked --target "$host"
+}
+
+miri() {
+    rustup component add --toolchain nightly rust-src miri
+    # Files and the clock are the machine's.
+    MIRIFLAGS=-Zmiri-disable-isolation step cargo +nightly miri test --package kv-core --locked
+}
+
+[ $# -gt 0 ] || set -- address thread miri
+for what in "$@"; do
+    # In a shell of its own: each has variables that are not for the others.
+    ("$what")
+done
