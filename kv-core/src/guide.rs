@@ -6,7 +6,7 @@
 //! | [Choosing a backend](choosing) | which backend, what each of them guarantees, and how to leave the choice open until the program runs |
 //! | [Lifetimes](lifetimes) | what a lifetime means on each backend, sessions that live on, locks that let go |
 //! | [Errors, and trying again](errors) | what to do about an error, what may be tried again, and what to make of a write whose outcome is unknown |
-//! | [Production](production) | limits, pools, threads and async, logs, memory |
+//! | [Production](production) | limits, pools, threads and async, logs |
 //! | [Coming from simplekv](simplekv) | those who come from Python's simplekv: every call of its stores in memory beside ours |
 //! | [Reasons](reasons) | why the [contract](crate::contract) says what it says |
 //!

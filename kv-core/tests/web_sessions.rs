@@ -10,12 +10,13 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use kv_conformance::server::{Place, Server};
-use kv_core::{KeyValueStore, KeyValueStoreExt};
+use kv_core::{Bytes, Capabilities, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
 use kv_memory::{ManualClock, MemoryStore};
 use kv_redis::RedisStore;
 use sessions::Sessions;
@@ -31,10 +32,14 @@ const LIFETIME: Duration = Duration::from_secs(60);
 
 /// Starts the service on a free port, where it stays until the process ends.
 fn start(store: Arc<dyn KeyValueStore>) -> SocketAddr {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(4).build().unwrap();
+    start_with_turns(store, 4)
+}
+
+fn start_with_turns(store: Arc<dyn KeyValueStore>, turns: usize) -> SocketAddr {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = service::router(Sessions::new(store, LIFETIME));
+    let router = service::router(Sessions::new(store, LIFETIME), turns);
     thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
     address
 }
@@ -150,6 +155,50 @@ fn while_the_store_is_away_people_are_asked_to_come_again() {
     assert_eq!(who_am_i(service, &token).0, 401, "this redis keeps nothing");
     let token = log_in(service, "ada");
     assert_eq!(who_am_i(service, &token).0, 200);
+}
+
+/// A store that says when it is asked for a value, and answers when it is told to.
+#[derive(Debug)]
+struct Slow {
+    asked: Mutex<Sender<()>>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl KeyValueStore for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::builder().build()
+    }
+
+    fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> {
+        self.asked.lock().unwrap().send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+        Ok(None)
+    }
+
+    fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _: Key<'_>) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+#[test]
+fn while_the_store_is_silent_nobody_waits_for_the_others() {
+    let ((asked, is_asked), (go_on, may_go_on)) = (channel(), channel());
+    let service = start_with_turns(Arc::new(Slow { asked: asked.into(), go_on: may_go_on.into() }), 1);
+    thread::scope(|scope| {
+        let first = scope.spawn(move || who_am_i(service, "first"));
+        is_asked.recv().unwrap();
+        assert_eq!(who_am_i(service, "second").0, 503);
+        go_on.send(()).unwrap();
+        assert_eq!(first.join().unwrap().0, 401, "the store had its time");
+    });
 }
 
 #[test]

@@ -7,8 +7,6 @@
 //! ```
 
 use std::env;
-use std::error::Error;
-use std::iter::successors;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,8 +19,7 @@ fn main() -> ExitCode {
     match open::open(&url).and_then(|store| Ok(greet(&*store)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let causes = successors(Some(&*error as &dyn Error), |error| (*error).source());
-            eprintln!("error: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+            eprintln!("error: {}", open::with_causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! A store for a URL.
+//! A store for a URL, and what to say if there is none.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -23,4 +23,10 @@ pub(crate) fn open(url: &str) -> Result<Arc<dyn KeyValueStore>, Box<dyn Error>> 
             return Err(format!("the URL of the store begins with none of {known}").into());
         }
     })
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

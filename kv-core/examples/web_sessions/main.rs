@@ -11,7 +11,7 @@
 
 use std::env;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use sessions::Sessions;
@@ -24,23 +24,32 @@ mod sessions;
 /// A session that nobody uses for so long ends.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// More requests than the store has connections (10 unless it is told) would only wait for one. They wait in the runtime's queue
-/// instead, where that takes no thread.
-const BLOCKING_THREADS: usize = 10;
+/// How many requests may ask the store at the same time: as many as it has connections, which is 10 unless it is told.
+const TURNS: usize = 10;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", open::with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let url = env::var("KV_URL").unwrap_or_else(|_| "memory:".into());
-    let address: SocketAddr = env::var("ADDRESS").as_deref().unwrap_or("127.0.0.1:8080").parse()?;
+    let address = env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:8080".into());
     // Before the runtime starts, as it waits for the server.
     let store = open::open(&url)?;
     println!("sessions are in {}", store.name());
     let sessions = Sessions::new(store, LIFETIME);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(address).await?;
+        let listener = tokio::net::TcpListener::bind(&address).await;
+        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
         println!("listening on http://{}", listener.local_addr()?);
-        axum::serve(listener, service::router(sessions)).await?;
+        axum::serve(listener, service::router(sessions, TURNS)).await?;
         Ok(())
     })
 }

@@ -47,7 +47,7 @@ struct Arguments {
 /// example and, for a store that needs one, a URL.
 pub(crate) fn main<S: KeyValueStore>(usage: &str, open: impl FnOnce(&str) -> kv_core::Result<S>) -> ExitCode {
     let tour = |arguments: Arguments| run(&open(&arguments.url)?, &arguments.folder, arguments.ttl);
-    match parse(usage).and_then(tour) {
+    match parse(usage).and_then(|arguments| arguments.map_or(Ok(()), tour)) {
         Ok(()) => ExitCode::SUCCESS,
         // As with `| head`: who reads has had enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
@@ -62,13 +62,15 @@ fn is_broken_pipe(error: &(dyn StdError + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn parse(usage: &str) -> Result<Arguments> {
+/// What the command line says, unless it only asks how to use it.
+fn parse(usage: &str) -> Result<Option<Arguments>> {
     let usage = format!("usage: {usage} [FOLDER] [--ttl SECONDS]");
     let (mut ttl, mut others) = (None, Vec::new());
     let mut arguments = env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--help" || argument == "-h" {
-            return Err(usage.into());
+            say(format_args!("{usage}"))?;
+            return Ok(None);
         }
         if argument == "--ttl" {
             let seconds = arguments.next().and_then(|seconds| seconds.to_str()?.parse().ok());
@@ -88,7 +90,7 @@ fn parse(usage: &str) -> Result<Arguments> {
     if others.next().is_some() {
         return Err(usage.into());
     }
-    Ok(Arguments { url, folder, ttl })
+    Ok(Some(Arguments { url, folder, ttl }))
 }
 
 /// The tour. Any answer of the store that is not the right one is an error.
@@ -106,7 +108,7 @@ fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Resul
     ))?;
     say(format_args!("lifetime  {}", ttl.map_or("the store's default".into(), |ttl| format!("{ttl:?}"))))?;
     if cfg!(debug_assertions) {
-        say(format_args!("build     not optimised; `cargo run --release` shows the real times"))?;
+        say(format_args!("build     for debugging; `cargo run --release` shows the real times"))?;
     }
     say(format_args!("\n{:<40} {:>8} {:>12} {:>14}", "done", "entries", "size", "time for each"))?;
 
@@ -224,7 +226,11 @@ fn expire(store: &dyn KeyValueStore) -> Result<()> {
     }
     let lived = start.elapsed();
     check(lived >= lifetime, || format!("an entry with a lifetime of {lifetime:?} went after {lived:?}"))?;
-    say(format_args!("  it had a lifetime of {lifetime:?} and was gone after {} ms", lived.as_millis()))?;
+    say(format_args!(
+        "  it had a lifetime of {} ms and was gone after {} ms",
+        lifetime.as_millis(),
+        lived.as_millis()
+    ))?;
     Ok(())
 }
 
@@ -302,7 +308,11 @@ fn timed<T>(what: &str, entries: usize, bytes: u64, act: impl FnOnce() -> Result
     let start = Instant::now();
     let result = act().map_err(|error| format!("{what}: {}", with_causes(&*error)))?;
     let each = start.elapsed().as_secs_f64() / entries.max(1) as f64;
-    let each = scaled(each, [("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)]);
+    let each = if entries == 0 {
+        String::new()
+    } else {
+        scaled(each, [("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)])
+    };
     let size = scaled(bytes as f64, [("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)]);
     let size = if bytes == 0 { String::new() } else { size };
     say(format_args!("{what:<40} {entries:>8} {size:>12} {each:>14}"))?;
