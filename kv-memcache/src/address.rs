@@ -72,7 +72,8 @@ impl Address {
         }
         let url = Url::parse(text).map_err(|error| match error {
             ParseError::InvalidPort => {
-                "its port is no number of up to 65535; several servers are given one by one, to `servers` of the builder"
+                "its port is no number of up to 65535, or special characters of user or password are not percent-encoded; \
+                several servers are given one by one, to `servers` of the builder"
             }
             _ => {
                 "it is not one of memcached (memcache://host:port, memcache+tls://host:port, memcache:///path), or special \

@@ -259,8 +259,8 @@ impl MemcacheStoreBuilder {
     }
 
     fn address(&self, url: &str) -> Result<Address> {
-        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
-        address.check().map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
+        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL cannot be used: {problem}")))?;
+        address.check().map_err(|problem| unfit(format!("the URL cannot be used: {problem}")))?;
         if address.tls && cfg!(not(feature = "tls")) {
             return Err(unfit("the URL wants TLS: compile kv-memcache with its feature `tls`"));
         }

@@ -80,7 +80,10 @@ impl Refusal {
             text if text.contains("unauthenticated") => {
                 ("the server wants user and password; put them into the URL, or into the builder", false)
             }
-            text if text.contains("authentication failure") => ("the server does not accept user and password", false),
+            text if text.contains("authentication failure") => (
+                "the server does not accept user and password; in a URL their special characters are percent-encoded",
+                false,
+            ),
             _ => ("the server refused", false),
         }
     }

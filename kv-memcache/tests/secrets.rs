@@ -27,7 +27,7 @@ fn nothing_that_is_printed_where_all_fails_shows_a_password() {
     for said in [
         "the server does not accept user and password",
         "CLIENT_ERROR authentication failure",
-        "the URL is of no use",
+        "the URL cannot be used",
         "Connection refused",
         "what answers there does not speak TLS",
         "UnknownIssuer",
@@ -130,7 +130,7 @@ fn bad_urls() {
     for (number, url) in urls.iter().enumerate() {
         let builder = on(url).connect_timeout(Duration::from_millis(20));
         // Some of the careless ones are URLs, by chance: of a host that is not there.
-        let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL is of no use" };
+        let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL cannot be used" };
         fails(&format!("URL {number}"), &builder, builder.clone().connect(), says);
     }
     for (user, password) in [("u", &*format!("{SECRET} x")), ("", SECRET), (&*format!("{SECRET}:"), "x")] {

@@ -44,6 +44,9 @@ pub(crate) struct Address {
     pub(crate) database: u32,
 }
 
+/// How URLs begin that the crate `redis` reads.
+const SCHEMES: [&str; 5] = ["redis://", "redis+unix://", "unix://", "valkey://", "valkey+unix://"];
+
 impl Address {
     /// Reads a URL, with the crate `redis`. An error says what is wrong with it, and shows nothing of it: it may hold a password in
     /// an unexpected place.
@@ -52,10 +55,18 @@ impl Address {
         let plain = url.strip_prefix("rediss://").or_else(|| url.strip_prefix("valkeys://"));
         let tls = plain.is_some();
         let plain = plain.map_or_else(|| url.to_owned(), |rest| format!("redis://{rest}"));
+        if !SCHEMES.iter().any(|scheme| plain.starts_with(scheme)) {
+            return Err("it does not begin with redis://, rediss:// or redis+unix://".into());
+        }
+        // A `+` stands for itself, and not for a space as in a form, where the password of a unix socket is.
+        let plain = match plain.split_once('?') {
+            Some((before, parameters)) => format!("{before}?{}", parameters.replace('+', "%2B")),
+            None => plain,
+        };
         let Some(parsed) = redis::parse_redis_url(&plain) else {
             return Err(
-                "it is not one of redis (redis://, rediss://, redis+unix://), or special characters of user or \
-                password are not percent-encoded"
+                "its host or port cannot be read (a port is a number of up to 65535, an IPv6 address stands in brackets), or \
+                special characters of user or password are not percent-encoded"
                     .into(),
             );
         };
@@ -134,6 +145,9 @@ mod tests {
         let credentials = Address::parse("redis://us%40er:s%2Fcret@h").unwrap().credentials;
         assert_eq!(credentials.user.as_deref(), Some("us@er"));
         assert_eq!(credentials.password.as_deref(), Some("s/cret"));
+        for url in ["redis://u:a+b%2B@h", "redis+unix:///run/redis.sock?user=u&pass=a+b%2B"] {
+            assert_eq!(Address::parse(url).unwrap().credentials.password.as_deref(), Some("a+b+"), "{url}");
+        }
     }
 
     #[test]
@@ -156,6 +170,14 @@ mod tests {
         ] {
             let error = Address::parse(url).unwrap_err();
             assert!(!error.is_empty() && !error.contains("hu"), "{url}: {error}");
+        }
+        for url in ["redis://h:port", "redis://h:176310", "redis://:17631", "redis://::1:17631"] {
+            let error = Address::parse(url).unwrap_err();
+            assert!(error.contains("port") && error.contains("brackets"), "{url}: {error}");
+        }
+        for url in ["http://h", "memcache://h", "h:6379", ""] {
+            let error = Address::parse(url).unwrap_err();
+            assert!(error.starts_with("it does not begin with redis://"), "{url}: {error}");
         }
     }
 }

@@ -342,7 +342,7 @@ impl RedisStoreBuilder {
     }
 
     fn address(&self, url: &str) -> Result<Address> {
-        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL is of no use: {problem}")))?;
+        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL cannot be used: {problem}")))?;
         if address.tls && cfg!(not(feature = "tls")) {
             return Err(unfit("the URL wants TLS: compile kv-redis with its feature `tls`"));
         }

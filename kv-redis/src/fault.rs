@@ -74,7 +74,13 @@ fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
         }
         "ERR" if text.contains("max number of clients") => ("the server takes no more connections (maxclients)", true),
         "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
-        "WRONGPASS" => ("the server does not accept user and password", false),
+        "WRONGPASS" => (
+            "the server does not accept user and password; in a URL their special characters are percent-encoded",
+            false,
+        ),
+        "ERR" if text.contains("without any password configured") => {
+            ("the server has no password; leave it out of the URL, or of the builder", false)
+        }
         "NOPERM" => ("the user is not allowed to do this", false),
         "WRONGTYPE" => ("what is stored there is not a string, but a redis object of another type", false),
         "OOM" => ("the server has no memory left for this (maxmemory)", false),

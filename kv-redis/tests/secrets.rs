@@ -28,7 +28,7 @@ fn nothing_that_is_printed_where_all_fails_shows_a_password() {
         "the server does not accept user and password",
         "WRONGPASS",
         "the user is not allowed to do this",
-        "the URL is of no use",
+        "the URL cannot be used",
         "Connection refused",
         "what answers there does not speak TLS",
         "UnknownIssuer",
@@ -144,7 +144,7 @@ fn bad_urls() {
     for (number, url) in urls.iter().enumerate() {
         let builder = on(url).connect_timeout(Duration::from_millis(20));
         // Some of the careless ones are URLs, by chance: of a host that is not there.
-        let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL is of no use" };
+        let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL cannot be used" };
         fails(&format!("URL {number}"), &builder, builder.clone().connect(), says);
     }
     fails("no password", &on("redis://host"), on("redis://host").username(SECRET).build(), "a user without a password");
@@ -183,7 +183,11 @@ fn several_servers(redis: &Redis) {
     let other = format!("redis://u:{SECRET}@127.0.0.1:{}", free_port());
     is_refused("a cluster", &builder().cluster([&url]), "does not accept user and password");
     is_refused("a cluster of two kinds", &builder().cluster([&url, &other]), "the URLs of the nodes differ");
-    is_refused("a cluster, one URL", &builder().cluster([&url, &format!("{url}/x?{SECRET}")]), "the URL is of no use");
+    is_refused(
+        "a cluster, one URL",
+        &builder().cluster([&url, &format!("{url}/x?{SECRET}")]),
+        "the URL cannot be used",
+    );
     let sentinels = builder().sentinels("service", [&url, &other]).password(SECRET);
     is_refused("sentinels", &sentinels, "");
     let sentinels = builder().sentinels("service", [redis.url()]).password(SECRET);

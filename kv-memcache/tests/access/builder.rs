@@ -101,7 +101,7 @@ fn a_url_that_is_none_is_refused_and_not_shown() {
         "memcache://u:hush@[::1",
         "memcache://u:hush@one:11211,two:11211",
     ] {
-        unfit(MemcacheStore::builder().url(url), "the URL is of no use: ");
+        unfit(MemcacheStore::builder().url(url), "the URL cannot be used: ");
         let text = MemcacheStore::builder().url(url).build().unwrap_err().to_string();
         assert!(url.is_empty() || !text.contains(url), "{text}");
     }
