@@ -214,7 +214,7 @@ faults! {
     HugeTtlPanics,
     /// An entry goes a millisecond early.
     GoesEarly,
-    /// An entry goes five milliseconds early, by a clock that runs: an allowance for the way to the server.
+    /// An entry of more than ten milliseconds goes five early, by a clock that runs: an allowance for the way to the server.
     GoesFiveEarly,
     /// Lifetimes and the clock are cut to milliseconds, and the clock runs: `SystemTime` as a number of milliseconds.
     ClockCutToMilliseconds,

@@ -264,6 +264,18 @@ fn prove_every_check(mutants: &Mutants) -> Result<(), Failed> {
     if unproven.is_empty() { Ok(()) } else { Err(format!("these checks reject no wrong store: {unproven:#?}").into()) }
 }
 
+/// The simplest sequence that is shown ends with the step that failed, and the line that runs it again has the seed.
+fn simplest_sequence() -> Result<(), Failed> {
+    const CHECK: &str = "p1_random_operations_do_what_a_plain_map_does";
+    let mutant = Mutant { fault: Fault::DeleteAlwaysFalse, of: None };
+    let (_, message) = mutant.reject(&mutant.suite(), CHECK).ok_or("the check does not reject the store")?;
+    let step = message.split_once("step ").and_then(|(_, rest)| rest.split_once(':')).map_or("", |(step, _)| step);
+    let (before, again) = message.rsplit_once('\n').unwrap_or_default();
+    let last = before.lines().last().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+    let is_complete = again.starts_with("again:    KV_CONFORMANCE_SEED=") && again.ends_with(CHECK);
+    if !step.is_empty() && step == last && is_complete { Ok(()) } else { Err(message.into()) }
+}
+
 /// A right store has to pass, with nothing ignored but what is named here.
 fn accept(config: &Config, ignored: &[&str]) -> Result<(), Failed> {
     let make = {
@@ -353,6 +365,7 @@ fn main() -> ExitCode {
             .map(|(at, (mutant, _))| Trial::test(format!("wrong/{}", mutant.name()), move || reject(mutants, at))),
     );
     trials.push(Trial::test("every_check_rejects_a_wrong_store", || prove_every_check(mutants)));
+    trials.push(Trial::test("the_simplest_sequence_ends_where_it_fails", simplest_sequence));
     trials.extend(histories::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {

@@ -143,7 +143,9 @@ impl Wrong {
                 lifetime.saturating_sub(milliseconds)
             }
             (Fault::GoesEarly, _) => lifetime.saturating_sub(Duration::from_millis(1)),
-            (Fault::GoesFiveEarly, _) => lifetime.saturating_sub(Duration::from_millis(5)),
+            (Fault::GoesFiveEarly, _) if lifetime > Duration::from_millis(10) => {
+                lifetime.saturating_sub(Duration::from_millis(5))
+            }
             (Fault::ClockCutToMilliseconds, _) => {
                 let now = self.inner.now();
                 (cut_to_milliseconds(now) + cut_to_milliseconds(lifetime)).saturating_sub(now)
