@@ -7,6 +7,7 @@ use kv_core::{Capabilities, Capability, Error, KeyValueStore, KeyValueStoreExt, 
 
 use crate::failure::{NotPassed, Outcome, show_error};
 use crate::fixture::Fixture;
+use crate::property::Seed;
 use crate::suite::Suite;
 use crate::time::{End, Known, Time};
 
@@ -16,12 +17,12 @@ pub struct Context<'a> {
     fixture: &'a Fixture,
     /// Grows when a check in real time has to be repeated with longer lifetimes.
     patience: u32,
-    pub(crate) seed: u64,
+    pub(crate) seed: Seed,
     pub(crate) time: Time<'a>,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(suite: &'a Suite, fixture: &'a Fixture, patience: u32, seed: u64) -> Self {
+    pub(crate) fn new(suite: &'a Suite, fixture: &'a Fixture, patience: u32, seed: Seed) -> Self {
         Self { suite, fixture, patience, seed, time: Time::new(fixture.advance.as_ref()) }
     }
 
@@ -71,8 +72,13 @@ impl<'a> Context<'a> {
         if self.time.is_advanced_by_hand() {
             Duration::from_secs(10)
         } else {
-            Duration::from_millis(400) * 4_u32.pow(self.patience)
+            self.patiently(Duration::from_millis(400))
         }
+    }
+
+    /// Something short, on a machine that is quick; longer when a check has to be repeated.
+    pub(crate) fn patiently(&self, short: Duration) -> Duration {
+        short * 4_u32.pow(self.patience)
     }
 
     /// A lifetime that does not end within the check.

@@ -121,7 +121,44 @@ pub(crate) fn expect_error<T: Debug>(
 /// What was done, what was expected, and what came.
 #[track_caller]
 pub(crate) fn mismatch(what: impl Display, want: &str, got: &str) -> NotPassed {
+    let what = shorten(&what.to_string(), QUOTED);
     NotPassed::failed(format_args!("{what}\nexpected: {want}\ngot:      {got}"))
+}
+
+/// How long a key may be in what is said to have been done.
+const QUOTED: usize = 60;
+
+/// A text with each quoted string in it, as `Debug` shows it, that is longer than this shortened in its middle. Its length is told
+/// beside it.
+pub(crate) fn shorten(text: &str, longest: usize) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some((before, quoted)) = rest.split_once('"') {
+        let mut escaped = false;
+        let end = quoted.find(|c| {
+            let is_end = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            is_end
+        });
+        let Some((inner, after)) = end.and_then(|end| Some((quoted.get(..end)?, quoted.get(end + 1..)?))) else {
+            break;
+        };
+        // An escape stands for one character, and is neither counted nor cut as more.
+        let mut characters = Vec::new();
+        let mut at = inner.chars();
+        while let Some(c) = at.next() {
+            characters.push(if c == '\\' { format!("{c}{}", at.next().unwrap_or_default()) } else { c.to_string() });
+        }
+        let half = longest / 2;
+        shown.push_str(before);
+        shown.push_str(&match (characters.get(..half), characters.get(characters.len().saturating_sub(half)..)) {
+            (Some(begin), Some(end)) if characters.len() > longest => {
+                format!("\"{}…{}\" ({} bytes)", begin.concat(), end.concat(), characters.len())
+            }
+            _ => format!("\"{inner}\""),
+        });
+        rest = after;
+    }
+    shown + rest
 }
 
 /// An error with its kind and its chain of causes.
@@ -183,5 +220,18 @@ impl Display for NotPassed {
             Self::Ignored(reason) => write!(f, "ignored: {reason}"),
             Self::TooSlow => f.write_str("the machine was too slow to tell early from late"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_is_shortened_in_its_middle() {
+        let key = format!("a{}z", "\"".repeat(248));
+        let shown = shorten(&format!("copy({key:?}, {:?}), and \"no more", "b\\"), 4);
+        assert_eq!(shown, r#"copy("a\"…\"z" (250 bytes), "b\\"), and "no more"#);
+        assert_eq!(shorten(&format!("get({:?})", "k".repeat(60)), 60), format!("get({:?})", "k".repeat(60)));
     }
 }

@@ -2,6 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -12,14 +15,46 @@ use crate::failure::{NotPassed, Outcome, show};
 /// How many cases a property is tried with unless `KV_CONFORMANCE_CASES` says otherwise.
 const CASES: u32 = 64;
 
+/// The seed of a check, which remembers whether it was used: who wants to see a failure again needs it then.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed {
+    number: u64,
+    is_used: Arc<AtomicBool>,
+}
+
+impl Seed {
+    pub(crate) fn new(number: u64) -> Self {
+        Self { number, is_used: Arc::default() }
+    }
+
+    /// Another one for a part of the check that runs beside others.
+    pub(crate) fn of_part(&self, part: usize) -> Self {
+        Self { number: self.number.wrapping_add(part as u64), is_used: Arc::clone(&self.is_used) }
+    }
+
+    /// The number, to make random input of.
+    pub(crate) fn used(&self) -> u64 {
+        self.is_used.store(true, Ordering::Relaxed);
+        self.number
+    }
+
+    /// Whether random input was made of it, or of one of its parts.
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+}
+
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     /// The number of inputs to try.
     pub(crate) cases: u32,
-    /// The number of simpler inputs to try when one has failed.
+    /// The number of simpler inputs to try when one has failed. If that takes long, [fewer](SHRINKING) will do.
     pub(crate) shrinking: u32,
 }
+
+/// How long simpler inputs are tried, and how many of them at least.
+const SHRINKING: (Duration, u32) = (Duration::from_secs(10), 10);
 
 /// Tries a property with random inputs, and if it does not hold shows the simplest input for which it does not.
 pub(crate) fn check<S>(context: &Context<'_>, inputs: &S, holds: impl Fn(&S::Value) -> Outcome) -> Outcome
@@ -42,8 +77,9 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    let mut runner = runner(context.seed, effort.cases);
+    let mut runner = runner(context.seed.used(), effort.cases);
     let tried = Cell::new(0);
+    let first_failed = Cell::new(None::<Instant>);
     // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
     // when it did fail is kept here. The last input that fails is the simplest.
     let failed = RefCell::new(None);
@@ -53,14 +89,19 @@ where
             return Err(TestCaseError::fail("was too slow"));
         }
         // proptest would tell on the standard error that it gives up.
-        if failed.borrow().is_some() && tried.replace(tried.get() + 1) >= effort.shrinking {
-            return Ok(());
+        if let Some(since) = first_failed.get() {
+            let (longest, least) = SHRINKING;
+            let tried = tried.replace(tried.get() + 1);
+            if tried >= effort.shrinking || tried >= least && since.elapsed() >= longest {
+                return Ok(());
+            }
         }
         match holds(&input) {
             Ok(()) => Ok(()),
             // A simpler input for which the machine was too slow must not hide the one that failed.
             Err(outcome) if !matches!(outcome, NotPassed::Failed(_)) && failed.borrow().is_some() => Ok(()),
             Err(outcome) => {
+                first_failed.set(first_failed.get().or_else(|| Some(Instant::now())));
                 *failed.borrow_mut() = Some((outcome, shown(&input)));
                 Err(TestCaseError::fail("does not hold"))
             }
@@ -69,8 +110,7 @@ where
     match (result, failed.into_inner()) {
         (Ok(()), _) => Ok(()),
         (Err(_), Some((NotPassed::Failed(message), input))) => {
-            let seed = context.seed;
-            Err(NotPassed::Failed(format!("{message}\nsimplest: {input}\nseed:     KV_CONFORMANCE_SEED={seed}")))
+            Err(NotPassed::Failed(format!("{message}\nsimplest: {input}")))
         }
         (Err(_), Some((outcome, _))) => Err(outcome),
         (Err(error), None) => Err(NotPassed::Failed(format!("{error:?}"))),
@@ -101,7 +141,7 @@ pub(crate) struct Inputs(TestRunner);
 
 impl Inputs {
     pub(crate) fn of(context: &Context<'_>) -> Self {
-        Self(TestRunner::new_with_rng(Config::default(), rng(context.seed)))
+        Self(TestRunner::new_with_rng(Config::default(), rng(context.seed.used())))
     }
 
     pub(crate) fn next<S: Strategy>(&mut self, of: &S) -> Outcome<S::Value> {
@@ -119,6 +159,8 @@ fn rng(seed: u64) -> TestRng {
 
 /// Random keys.
 pub(crate) mod keys {
+    use std::ops::Range;
+
     use proptest::collection::vec;
     use proptest::strategy::{Strategy, Union};
 
@@ -126,6 +168,7 @@ pub(crate) mod keys {
     pub(crate) fn any_key() -> impl Strategy<Value = String> {
         Union::new([
             text(vec(few_characters(), 1..6)).boxed(),
+            parts(1..5).boxed(),
             text(vec(0x21..=0x7E_u8, 1..20)).boxed(),
             text(vec(0x21..=0x7E_u8, 1..=250)).boxed(),
         ])
@@ -133,7 +176,17 @@ pub(crate) mod keys {
 
     /// Any prefix: the empty one, and beginnings of keys.
     pub(crate) fn any_prefix() -> impl Strategy<Value = String> {
-        Union::new([text(vec(few_characters(), 0..4)).boxed(), text(vec(0x21..=0x7E_u8, 0..4)).boxed()])
+        Union::new([
+            text(vec(few_characters(), 0..4)).boxed(),
+            parts(0..3).boxed(),
+            text(vec(0x21..=0x7E_u8, 0..4)).boxed(),
+        ])
+    }
+
+    /// What is decoded, resolved or escaped somewhere on the way, and what it would become.
+    fn parts(count: Range<usize>) -> impl Strategy<Value = String> {
+        const PARTS: &[&str] = &["a", "b", "/", "%2F", "%2f", "%61", "%25", "%", "&amp;", "&", "../", "./", "+", "\\"];
+        vec(proptest::sample::select(PARTS), count).prop_map(|parts| parts.concat())
     }
 
     /// Characters that mean something in patterns, paths and names, and a few that do not.

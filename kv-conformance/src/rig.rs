@@ -250,10 +250,10 @@ pub(crate) fn in_fixtures_of_their_own<T: Sync>(
     items: &[T],
     run: impl Fn(&Context<'_>, &Rig<'_>, &T) -> Outcome + Sync,
 ) -> Outcome {
-    let (suite, seed) = (context.suite, context.seed);
+    let (suite, seed) = (context.suite, &context.seed);
     in_lanes(&(0..FIXTURES.min(items.len())).collect::<Vec<_>>(), |&first| {
         let fixture = suite.open_with_faults()?;
-        let context = Context::new(suite, &fixture, 0, seed.wrapping_add(first as u64));
+        let context = Context::new(suite, &fixture, 0, seed.of_part(first));
         let rig = Rig::new(&fixture)?;
         items.iter().skip(first).step_by(FIXTURES).try_for_each(|item| run(&context, &rig, item))
     })

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::failure::{NotPassed, Outcome};
 use crate::fixture::{BoxError, Fixture};
 use crate::history::Weakness;
+use crate::property::Seed;
 use crate::report::{self, CheckResult, Package, Report, StoreInfo, Verdict};
 use crate::trace;
 
@@ -203,11 +204,12 @@ impl Suite {
     fn try_check(&self, check: &Check, seed: u64) -> Verdict {
         let mut last =
             "the machine was too slow to tell early from late, although the lifetimes were made longer".to_owned();
+        let seed = Seed::new(seed);
         for patience in 0..=REPEATS {
             trace::forget();
             let run = || {
                 let fixture = if check.has_faults { self.open_with_faults()? } else { self.open()? };
-                let outcome = (check.run)(&Context::new(self, &fixture, patience, seed));
+                let outcome = (check.run)(&Context::new(self, &fixture, patience, seed.clone()));
                 if !check.has_faults {
                     self.remember(&fixture);
                 }
@@ -220,12 +222,12 @@ impl Suite {
             match outcome {
                 Ok(()) => return Verdict::Passed,
                 Err(NotPassed::Ignored(reason)) => return Verdict::Ignored(reason),
-                Err(NotPassed::Failed(message)) => return Verdict::Failed(self.explain(check, &message)),
+                Err(NotPassed::Failed(message)) => return Verdict::Failed(self.explain(check, &message, &seed)),
                 Err(NotPassed::TooSlow) => {}
                 Err(NotPassed::TimedOut(message)) => last = message,
             }
         }
-        Verdict::Failed(self.explain(check, &last))
+        Verdict::Failed(self.explain(check, &last, &seed))
     }
 
     /// Keeps for the report what the first store says of itself. That it panics there is for the checks to find.
@@ -262,7 +264,7 @@ impl Suite {
     }
 
     /// A finding, with the clauses that it breaks and how to see it again.
-    fn explain(&self, check: &Check, message: &str) -> String {
+    fn explain(&self, check: &Check, message: &str, seed: &Seed) -> String {
         // The property of all operations names the clauses itself.
         let clauses = if message.contains("\nclauses: ") { &[] } else { check.clauses };
         let (in_full, in_short) = clauses.split_at(if clauses.len() > FEW { 1 } else { clauses.len() });
@@ -273,7 +275,9 @@ impl Suite {
         let traced = !check.has_faults && !message.contains("\nsimplest: ");
         let sequence = if traced { trace::sequence() } else { String::new() };
         let (what, suite, name) = (check.what(), &self.name, check.name());
-        format!("{what}{quoted}{others}\n{message}{sequence}\nagain:    {} -- --exact {suite}::{name}", command())
+        let random = if seed.is_used() { random_input(seed) } else { String::new() };
+        let again = format!("again:    {random}{} -- --exact {suite}::{name}", command());
+        format!("{what}{quoted}{others}\n{message}{sequence}\n{again}")
     }
 
     /// The checks as tests, whose results are kept in `found` too.
@@ -329,6 +333,13 @@ fn seed() -> u64 {
         Ok(given) => given.parse().unwrap_or_else(|_| BuildHasherDefault::<DefaultHasher>::default().hash_one(given)),
         Err(_) => RandomState::new().hash_one(Instant::now()),
     }
+}
+
+/// The variables that give the same random input again.
+fn random_input(seed: &Seed) -> String {
+    let cases = std::env::var("KV_CONFORMANCE_CASES").ok().filter(|cases| cases.parse::<u32>().is_ok());
+    let cases = cases.map(|cases| format!("KV_CONFORMANCE_CASES={cases} ")).unwrap_or_default();
+    format!("KV_CONFORMANCE_SEED={} {cases}", seed.used())
 }
 
 /// The command that runs this test target.

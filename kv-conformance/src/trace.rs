@@ -13,7 +13,7 @@ use kv_core::{
     Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
 };
 
-use crate::failure::kind_of;
+use crate::failure::{kind_of, shorten};
 use crate::fixture::Fixture;
 
 /// How many operations are remembered, and how many of them are shown.
@@ -31,6 +31,8 @@ thread_local! {
 struct Done {
     keys: Vec<String>,
     text: String,
+    /// How often in a row: a check that waits for something to happen would push out what led to it.
+    times: usize,
 }
 
 /// A store whose operations are noted.
@@ -59,9 +61,10 @@ pub(crate) fn sequence() -> String {
     let done = LAST.with_borrow_mut(mem::take);
     let mut keys = done.back().map(|last| last.keys.clone()).unwrap_or_default();
     let mut shown = Vec::new();
-    for Done { keys: of, text } in done.into_iter().rev() {
+    for Done { keys: of, text, times } in done.into_iter().rev() {
         if keys.is_empty() || of.is_empty() || of.iter().any(|key| keys.contains(key)) {
-            shown.push(format!("\n  {text}"));
+            let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+            shown.push(format!("\n  {text}{times}"));
             if !keys.is_empty() && of.len() == 2 {
                 keys.extend(of);
             }
@@ -75,16 +78,26 @@ pub(crate) fn sequence() -> String {
     format!("\nthe last of what was done:{}", shown.concat())
 }
 
-fn cut(shown: &str) -> String {
-    match shown.char_indices().nth(CUT) {
-        Some((end, _)) => format!("{}… ({} bytes)", shown.get(..end).unwrap_or_default(), shown.len()),
-        None => shown.to_owned(),
-    }
+/// A key or a prefix, shortened where it is long.
+fn quoted(key: &str) -> String {
+    shorten(&format!("{key:?}"), CUT)
+}
+
+/// The first few, and how many there are.
+fn few<T>(of: &[T], what: &str, shown: impl Fn(&T) -> String) -> String {
+    let rest = if of.len() > 4 { format!(", … {} {what}", of.len()) } else { String::new() };
+    format!("{}{rest}", of.iter().take(4).map(shown).collect::<Vec<_>>().join(", "))
 }
 
 fn keys(keys: &[Key<'_>]) -> String {
-    let shown = keys.iter().take(4).map(|key| cut(&format!("{:?}", key.as_str()))).collect::<Vec<_>>().join(", ");
-    if keys.len() > 4 { format!("{shown}, … {} keys", keys.len()) } else { shown }
+    few(keys, "keys", |key| quoted(key))
+}
+
+/// The entries of a batch, each with its lifetime.
+fn entries(entries: &[Entry<'_>]) -> String {
+    few(entries, "entries", |Entry { key, value: new, ttl, .. }| {
+        format!("({}, {}, {ttl:?})", quoted(key), value(new.as_bytes()))
+    })
 }
 
 fn value(value: &[u8]) -> String {
@@ -109,10 +122,14 @@ impl Traced {
         let text = format!("{}{} -> {came}", self.name, operation());
         let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
         LAST.with_borrow_mut(|last| {
+            if let Some(again) = last.back_mut().filter(|last| last.text == text) {
+                again.times += 1;
+                return;
+            }
             if last.len() == REMEMBERED {
                 last.pop_front();
             }
-            last.push_back(Done { keys, text });
+            last.push_back(Done { keys, text, times: 1 });
         });
         result
     }
@@ -178,11 +195,11 @@ impl KeyValueStore for Traced {
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-        self.note(&[], || format!("keys({:?})", cut(&prefix)), self.inner.list(prefix), |_| "…".into())
+        self.note(&[], || format!("keys({})", quoted(&prefix)), self.inner.list(prefix), |_| "…".into())
     }
 
     fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-        let operation = || format!("prefixes({}, {:?})", keys(&[delimiter]), cut(&prefix));
+        let operation = || format!("prefixes({}, {})", keys(&[delimiter]), quoted(&prefix));
         self.note(&[], operation, self.inner.list_prefixes(delimiter, prefix), |_| "…".into())
     }
 
@@ -197,7 +214,8 @@ impl KeyValueStore for Traced {
 
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let of = entries.iter().map(|entry| entry.key).collect::<Vec<_>>();
-        self.note(&of, || format!("put_many([{}], …)", keys(&of)), self.inner.write_many(entries), done)
+        let operation = format!("put_many([{}])", self::entries(&entries));
+        self.note(&of, || operation, self.inner.write_many(entries), done)
     }
 
     fn remove_many(&self, of: &[Key<'_>]) -> Result<Vec<bool>> {
@@ -220,7 +238,8 @@ impl KeyValueStore for Traced {
     }
 
     fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
-        let came = |got: &Option<ValueReader>| if got.is_some() { "a stream" } else { "None" }.to_owned();
+        // To callers, `open` and `get_into` of an absent key are an error.
+        let came = |got: &Option<ValueReader>| if got.is_some() { "a stream" } else { "Err(NotFound)" }.to_owned();
         self.note(&[key], || format!("open({})", keys(&[key])), self.inner.read_stream(key), came)
     }
 
@@ -258,10 +277,35 @@ mod tests {
         let shown = sequence();
         let lines = shown.lines().skip(2).collect::<Vec<_>>();
         assert_eq!(lines.len(), 4, "{shown}");
+        assert!(!shown.contains("absent"), "{shown}");
         assert!(lines[0].starts_with("  put(\"a\", \"\\x00\\x00") && lines[0].contains("(100 bytes)"), "{shown}");
         assert_eq!(lines[1], "  copy(\"a\", \"c\") -> done");
         assert!(lines[2].ends_with(", … 5 in all]"), "{shown}");
         assert_eq!(lines[3], "  delete(\"c\") -> true");
         assert_eq!(sequence(), "");
+    }
+
+    #[test]
+    fn the_sequence_is_that_of_the_callers_layer() {
+        forget();
+        let fixture = follow(Fixture::new(MemoryStore::new()));
+        let store = &*fixture.store;
+        let long = "k".repeat(250);
+        let second = std::time::Duration::from_secs(1);
+        store.put_many_with_ttl([(&*long, "1", Ttl::After(second)), ("b", "2", Ttl::Forever)]).unwrap();
+        store.open("b").unwrap();
+        store.delete("b").unwrap();
+        store.open("b").unwrap_err();
+        store.get("b").unwrap();
+        store.get("b").unwrap();
+        let shown = sequence();
+        let lines = shown.lines().skip(2).collect::<Vec<_>>();
+        let key = format!("\"{}…{}\" (250 bytes)", "k".repeat(20), "k".repeat(20));
+        assert_eq!(lines[0], format!("  put_many([({key}, \"1\", After(1s)), (\"b\", \"2\", Forever)]) -> done"));
+        assert_eq!(
+            lines[1..4],
+            ["  open(\"b\") -> a stream", "  delete(\"b\") -> true", "  open(\"b\") -> Err(NotFound)"]
+        );
+        assert_eq!(lines[4..], ["  get(\"b\") -> None (2 times)"]);
     }
 }

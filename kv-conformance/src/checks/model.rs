@@ -1,5 +1,7 @@
 //! All of it together: random sequences of operations against a plain model.
 
+use std::cell::RefCell;
+
 use proptest::collection::vec;
 
 use super::checks;
@@ -19,26 +21,44 @@ checks! {
 pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> Outcome {
     let pace = Pace::of(context);
     let cases = property::cases()?;
-    let effort = if context.time.is_advanced_by_hand() {
-        Effort { cases, shrinking: 4000 }
+    let cases = if context.time.is_advanced_by_hand() {
+        cases
     } else if pace.resolution.as_millis() < 100 {
-        Effort { cases: cases / 4 + 1, shrinking: 100 }
+        cases / 4 + 1
     } else {
-        Effort { cases: cases / 16 + 1, shrinking: 10 }
+        cases / 16 + 1
     };
     let sequences = vec(operations(context), 1..50);
+    // The steps up to the one that failed last, and what was said of it.
+    let failed = RefCell::new(None::<(Vec<String>, String)>);
     property::check_with(
         context,
-        effort,
+        Effort { cases, shrinking: 4000 },
         &sequences,
-        |steps| shown(steps),
         |steps| {
+            // What would have come after the step that failed was not done.
+            let failed = failed.borrow();
+            let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
+            let lines = shown(steps).into_iter().take(done).enumerate();
+            lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect()
+        },
+        |steps| {
+            // A sequence that begins with one that has failed, as those do that are shorter at their end, need not be run.
+            if let Some((done, message)) = &*failed.borrow()
+                && shown(steps).starts_with(done)
+            {
+                return Err(NotPassed::Failed(message.clone()));
+            }
             let fixture = context.suite.open()?;
-            let context = Context::new(context.suite, &fixture, 0, context.seed);
+            let context = Context::new(context.suite, &fixture, 0, context.seed.clone());
             let mut model = Model::new(&context, pace);
             for (at, step) in steps.iter().enumerate() {
                 model.step(step).map_err(|outcome| match outcome {
-                    NotPassed::Failed(message) => NotPassed::Failed(format!("step {}: {message}", at + 1)),
+                    NotPassed::Failed(message) => {
+                        let message = format!("step {}: {message}", at + 1);
+                        *failed.borrow_mut() = Some((shown(steps).into_iter().take(at + 1).collect(), message.clone()));
+                        NotPassed::Failed(message)
+                    }
                     other => other,
                 })?;
             }
@@ -47,7 +67,7 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
     )
 }
 
-fn shown(steps: &[Operation]) -> String {
-    let lines = steps.iter().enumerate().map(|(at, step)| format!("\n  {:>2}  {}", at + 1, show(step)));
-    lines.collect()
+/// The steps as they are shown.
+fn shown(steps: &[Operation]) -> Vec<String> {
+    steps.iter().map(|step| show(step)).collect()
 }

@@ -171,7 +171,7 @@ fn under_load(context: &Context<'_>, rig: &Rig<'_>, outages: &[(Outage, bool)], 
     let deeds = Deed::all(context);
     let actors = Actor::several(context, rig, &rig.fresh_prefix(), THREADS);
     let actors = actors.into_iter().map(Mutex::new).collect::<Vec<_>>();
-    let (load, seed) = (Load::default(), context.seed);
+    let (load, seed) = (Load::default(), context.seed.used());
     load.set_healthy(Some(Instant::now()));
     in_lanes(&(0..=THREADS).collect::<Vec<_>>(), |&number| {
         let _over = Over(&load);

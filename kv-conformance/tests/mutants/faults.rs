@@ -24,6 +24,8 @@ faults! {
     KeysCutAt64,
     /// `a//b` and `a/./b` are `a/b`: keys are paths.
     KeysNormalised,
+    /// `x/../y` is `y`: keys are paths, and resolved.
+    KeysResolved,
     /// Keys of more than 240 bytes are refused: the name space took ten of the server's 250.
     LongKeysRefused,
     /// Keys are told apart by a hash of 8 bits alone: a hash table without comparing.
@@ -212,6 +214,10 @@ faults! {
     HugeTtlPanics,
     /// An entry goes a millisecond early.
     GoesEarly,
+    /// An entry of more than ten milliseconds goes five early, by a clock that runs: an allowance for the way to the server.
+    GoesFiveEarly,
+    /// Lifetimes and the clock are cut to milliseconds, and the clock runs: `SystemTime` as a number of milliseconds.
+    ClockCutToMilliseconds,
     /// An entry goes a second late: it is gone when the sweeper comes.
     GoesLate,
     /// An expired entry is back five seconds later: restored from a replica.
@@ -343,6 +349,18 @@ faults! {
     PrefixIsLike,
     /// A prefix matches in any case.
     PrefixIgnoresCase,
+    /// A prefix and a key are compared with `%2F` as `/`: names of files that were decoded.
+    PrefixSlashDecoded,
+    /// A prefix and a key are compared with all their percent escapes decoded: a listing that comes in a URL.
+    PrefixDecoded,
+    /// A prefix is compared with a key whose percent escapes are decoded, and is not decoded itself.
+    PrefixOfDecodedKey,
+    /// A prefix and a key are compared with `&amp;` as `&`: a listing that comes as XML.
+    PrefixUnescaped,
+    /// A listing yields keys with their percent escapes decoded.
+    ListedDecoded,
+    /// A listing yields keys with `%2F` as `/`.
+    ListedSlashDecoded,
     /// A prefix matches anywhere in a key.
     PrefixAnywhere,
     /// A prefix is a range that ends with `prefix~`, as if nothing came after it.
@@ -568,6 +586,11 @@ impl Fault {
             self,
             Self::OptedOutWorks | Self::OptedOutHasEffect | Self::OptedOutFailsOtherwise | Self::OptedOutPromised
         )
+    }
+
+    /// Whether its clock runs: what is wrong with it does not show by one that is advanced by hand.
+    pub(crate) fn is_in_real_time(self) -> bool {
+        matches!(self, Self::GoesFiveEarly | Self::ClockCutToMilliseconds)
     }
 
     /// Whether it is about batches of more than any other check writes.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kv_core::{Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Result};
 
 use super::Wrong;
+use super::mangling::percent_decoded;
 use crate::faults::Fault;
 use crate::right::{NAME, OWN, PAGE, own, part};
 
@@ -24,6 +25,12 @@ impl Wrong {
         let mut all = self.all(Prefix::EMPTY)?;
         all.retain(|key| holds(key));
         Ok(keys(all))
+    }
+
+    /// All keys of a prefix, shown as something else, if that is a key.
+    fn all_as(&self, prefix: Prefix<'_>, shown: impl Fn(&str) -> String) -> Result<Keys<'_>> {
+        let all = self.all(prefix)?.into_iter();
+        Ok(keys(all.map(|key| KeyBuf::new(shown(&key)).unwrap_or(key)).collect::<Vec<_>>()))
     }
 
     pub(super) fn list_wrongly(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
@@ -47,6 +54,14 @@ impl Wrong {
                 let last = format!("{pattern}~");
                 self.all_that(|key| pattern <= key && key <= last.as_str())
             }
+            Fault::PrefixSlashDecoded => self.all_that(|key| slashes(key).starts_with(&slashes(pattern))),
+            Fault::PrefixDecoded => self.all_that(|key| percent_decoded(key).starts_with(&percent_decoded(pattern))),
+            Fault::PrefixOfDecodedKey => self.all_that(|key| percent_decoded(key).starts_with(pattern)),
+            Fault::PrefixUnescaped => {
+                self.all_that(|key| key.replace("&amp;", "&").starts_with(&pattern.replace("&amp;", "&")))
+            }
+            Fault::ListedDecoded => self.all_as(prefix, percent_decoded),
+            Fault::ListedSlashDecoded => self.all_as(prefix, slashes),
             Fault::PrefixAnywhere => self.all_that(|key| key.contains(pattern)),
             Fault::LongPrefixFails if prefix.len() > 250 => {
                 Err(Error::Backend(Failure::new(NAME, "the server refused the prefix")))
@@ -225,6 +240,11 @@ impl Wrong {
         let names = map.keys().filter(|name| name.starts_with(&prefix));
         names.filter_map(|name| KeyBuf::new(name.strip_prefix(OWN)?).ok()).collect()
     }
+}
+
+/// A key with its `%2F` as `/`.
+fn slashes(key: &str) -> String {
+    key.replace("%2F", "/")
 }
 
 /// Whether a name matches a pattern of a shell, as redis does it: `*`, `?`, `[a-c]`, `[^a]`, `\`.

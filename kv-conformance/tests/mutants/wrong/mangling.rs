@@ -20,6 +20,7 @@ impl Wrong {
             Fault::KeysPercentDecoded => percent_decoded(&key),
             Fault::KeysCutAt64 => key.chars().take(64).collect(),
             Fault::KeysNormalised => key.replace("/./", "/").replace("//", "/"),
+            Fault::KeysResolved => resolved(&key),
             Fault::KeysHashed => {
                 format!("{:02x}", key.bytes().fold(7_u8, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte)))
             }
@@ -142,6 +143,13 @@ impl Wrong {
                 lifetime.saturating_sub(milliseconds)
             }
             (Fault::GoesEarly, _) => lifetime.saturating_sub(Duration::from_millis(1)),
+            (Fault::GoesFiveEarly, _) if lifetime > Duration::from_millis(10) => {
+                lifetime.saturating_sub(Duration::from_millis(5))
+            }
+            (Fault::ClockCutToMilliseconds, _) => {
+                let now = self.inner.now();
+                (cut_to_milliseconds(now) + cut_to_milliseconds(lifetime)).saturating_sub(now)
+            }
             (Fault::GoesLate, _) if !lifetime.is_zero() => lifetime + Duration::from_secs(1),
             (Fault::ManyIgnoresTtl, Way::Many)
             | (Fault::StreamIgnoresTtl, Way::Stream)
@@ -167,7 +175,25 @@ impl Wrong {
     }
 }
 
-fn percent_decoded(key: &str) -> String {
+fn cut_to_milliseconds(time: Duration) -> Duration {
+    Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000)
+}
+
+/// A path without its `..`, each of which takes the part before it away.
+fn resolved(key: &str) -> String {
+    let mut parts = Vec::new();
+    for part in key.split('/') {
+        match part {
+            ".." if parts.last().is_some_and(|last: &&str| !last.is_empty() && *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+pub(super) fn percent_decoded(key: &str) -> String {
     let mut pieces = key.split('%');
     let mut decoded = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
