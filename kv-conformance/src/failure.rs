@@ -150,12 +150,14 @@ pub(crate) fn shorten(text: &str, longest: usize) -> String {
         }
         let half = longest / 2;
         shown.push_str(before);
-        shown.push_str(&match (characters.get(..half), characters.get(characters.len().saturating_sub(half)..)) {
+        let ends = (characters.get(..half), characters.get(characters.len().saturating_sub(half)..));
+        let quoted = match ends {
             (Some(begin), Some(end)) if characters.len() > longest => {
                 format!("\"{}…{}\" ({} bytes)", begin.concat(), end.concat(), characters.len())
             }
             _ => format!("\"{inner}\""),
-        });
+        };
+        shown.push_str(&quoted);
         rest = after;
     }
     shown + rest

@@ -40,7 +40,8 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
             let failed = failed.borrow();
             let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
             let lines = shown(steps).into_iter().take(done).enumerate();
-            lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect()
+            let lines = lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1));
+            lines.collect::<Vec<_>>().concat()
         },
         |steps| {
             // A sequence that begins with one that has failed, as those do that are shorter at their end, need not be run.
