@@ -186,12 +186,11 @@ fn needs_order(context: &Context<'_>) -> Outcome {
 fn explain(context: &Context<'_>, contradiction: &Contradiction) -> NotPassed {
     // What this thread did says nothing of it.
     trace::forget();
-    let clauses = contradiction.clauses().iter().map(|clause| format!("clause {}\n", super::clause_text(clause)));
     NotPassed::failed(format_args!(
-        "{contradiction}\n{}seed:     KV_CONFORMANCE_SEED={} (the same operations; whether it fails again is chance)",
-        clauses.collect::<String>(),
+        "{contradiction}\nseed:     KV_CONFORMANCE_SEED={} (the same operations; whether it fails again is chance)",
         context.seed
     ))
+    .breaking(contradiction.clauses().iter().copied())
 }
 
 /// Lets 8 threads increment a counter under a lock, as often as they get it: taken with create, given back with delete. At the

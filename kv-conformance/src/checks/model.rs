@@ -4,7 +4,7 @@ use proptest::collection::vec;
 
 use super::checks;
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, show};
+use crate::failure::{Outcome, show};
 use crate::model::Model;
 use crate::operation::{Operation, Pace, operations};
 use crate::property::{self, Effort};
@@ -37,10 +37,7 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
             let context = Context::new(context.suite, &fixture, 0, context.seed);
             let mut model = Model::new(&context, pace);
             for (at, step) in steps.iter().enumerate() {
-                model.step(step).map_err(|outcome| match outcome {
-                    NotPassed::Failed(message) => NotPassed::Failed(format!("step {}: {message}", at + 1)),
-                    other => other,
-                })?;
+                model.step(step).map_err(|outcome| outcome.map_text(|text| format!("step {}: {text}", at + 1)))?;
             }
             Ok(())
         },

@@ -12,7 +12,7 @@ use proptest::strategy::{Strategy, Union};
 use super::checks;
 use crate::actor::{Actor, Deed};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, show};
+use crate::failure::{Outcome, show};
 use crate::fault::{Fault, faults};
 use crate::property::{self, Effort};
 use crate::rig::{Rig, expect_undisturbed, in_fixtures_of_their_own};
@@ -54,12 +54,9 @@ pub fn n2_whatever_the_network_does_nobody_gets_another_one_s_reply(context: &Co
         };
         let outcome = property::check_with(context, effort, &steps(context), shown, |steps| run(context, rig, steps));
         // Each of them has a seed of its own, which comes from that of the run.
-        outcome.map_err(|outcome| match outcome {
-            NotPassed::Failed(message) => {
-                let own = format!("KV_CONFORMANCE_SEED={}", context.seed);
-                NotPassed::Failed(message.replace(&own, &format!("KV_CONFORMANCE_SEED={seed}")))
-            }
-            other => other,
+        outcome.map_err(|outcome| {
+            let own = format!("KV_CONFORMANCE_SEED={}", context.seed);
+            outcome.map_text(|text| text.replace(&own, &format!("KV_CONFORMANCE_SEED={seed}")))
         })
     })
 }
@@ -76,10 +73,7 @@ fn run(context: &Context<'_>, rig: &Rig<'_>, steps: &[Step]) -> Outcome {
                 Step::Do(deed, at, random) => actor.act(*deed, *at, *random).map(drop),
                 Step::Fault(fault) => fault.begin(rig),
             };
-            outcome.map_err(|outcome| match outcome {
-                NotPassed::Failed(message) => NotPassed::Failed(format!("step {}: {message}", at + 1)),
-                other => other,
-            })?;
+            outcome.map_err(|outcome| outcome.map_text(|text| format!("step {}: {text}", at + 1)))?;
         }
         rig.heal_without_what_was_held()?;
         rig.works_again("after the last step")?;
