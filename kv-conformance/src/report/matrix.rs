@@ -10,6 +10,9 @@ use super::result::opted_out;
 use super::{CheckResult, Report, StoreInfo, Verdict};
 use crate::BoxError;
 
+/// The title of the section that is not of the contract.
+const CAPABILITIES: &str = "Capabilities";
+
 /// The lines between which the matrix stands in a file.
 const BEGIN: &str = "<!-- kv-conformance matrix -->";
 const END: &str = "<!-- end of kv-conformance matrix -->";
@@ -98,6 +101,22 @@ impl Matrix {
         Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.to_markdown()))
     }
 
+    /// What the clauses are for one report, a row of a table for each: section, clause, cell and note.
+    pub(super) fn clauses_of(report: &Report) -> Vec<String> {
+        let Ok(matrix) = Self::new([("", report.clone())]) else { return Vec::new() };
+        let (mut lines, mut last) = (Vec::new(), String::new());
+        for row in matrix.rows().into_iter().filter(|row| row.section != CAPABILITIES) {
+            let [Cell { text, note }] = &*row.cells else { continue };
+            let note = cell(note.as_deref().unwrap_or_default());
+            for of in row.of {
+                let section = if row.section == last { "" } else { &row.section };
+                lines.push(format!("| {section} | {of} | {text} | {note} |"));
+                last.clone_from(&row.section);
+            }
+        }
+        lines
+    }
+
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::<Row>::new();
         let mut add = |section: &str, of: &str, fill: &dyn Fn(&Column) -> Cell| {
@@ -109,9 +128,9 @@ impl Matrix {
         };
         for capability in Capability::ALL {
             let capability = capability.to_string();
-            add("Capabilities", &capability, &|column| column.capability(&capability));
+            add(CAPABILITIES, &capability, &|column| column.capability(&capability));
         }
-        add("Capabilities", "resolution of lifetimes", &|column| Cell { text: column.store.resolution(), note: None });
+        add(CAPABILITIES, "resolution of lifetimes", &|column| Cell { text: column.store.resolution(), note: None });
         let mut section = "";
         for line in kv_core::contract::TEXT.lines() {
             if let Some(title) = line.strip_prefix("# ") {

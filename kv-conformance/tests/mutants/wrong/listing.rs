@@ -1,12 +1,16 @@
 //! Listing wrongly: `keys`, `prefixes`.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use kv_core::{Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Result};
 
 use super::Wrong;
 use crate::faults::Fault;
 use crate::right::{NAME, OWN, PAGE, own, part};
+
+/// The short keys that any store was asked for.
+pub(super) static NEIGHBOURS: Mutex<BTreeSet<KeyBuf>> = Mutex::new(BTreeSet::new());
 
 /// Shows a listing as what a backend returns.
 fn keys<'a>(keys: impl IntoIterator<Item = KeyBuf, IntoIter: Send + 'a>) -> Keys<'a> {
@@ -46,6 +50,11 @@ impl Wrong {
             Fault::PrefixUpToTilde => {
                 let last = format!("{pattern}~");
                 self.all_that(|key| pattern <= key && key <= last.as_str())
+            }
+            Fault::ListsNeighbours => {
+                let mut listed = self.all(prefix)?.into_iter().collect::<BTreeSet<_>>();
+                listed.extend(NEIGHBOURS.lock().unwrap().iter().filter(|key| key.starts_with(pattern)).cloned());
+                Ok(keys(listed))
             }
             Fault::PrefixAnywhere => self.all_that(|key| key.contains(pattern)),
             Fault::LongPrefixFails if prefix.len() > 250 => {
