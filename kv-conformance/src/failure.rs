@@ -121,7 +121,7 @@ impl Finding {
         let expected = ours.split_once(EXPECTED).map(|(_, expected)| expected.to_owned());
         let (got, named) = match got.and_then(|got| got.split_once(CLAUSES)) {
             Some((got, line)) => (Some(got), clauses_in(line.lines().next().unwrap_or_default())),
-            None => (got, ours.split('(').skip(1).flat_map(|part| clauses_alone(part)).collect()),
+            None => (got, ours.split('(').skip(1).flat_map(clauses_alone).collect()),
         };
         let blame = if named.is_empty() { Blame::Check } else { Blame::Clauses(named) };
         let got = got.map(str::to_owned);
@@ -161,7 +161,7 @@ impl From<Panic> for NotPassed {
         };
         let mut finding = Finding::new(format!("{who}{EXPECTED}{want}{GOT}{message}"));
         if let Some(place) = &place {
-            finding.text.push_str(&format!("\n(panicked at {place})"));
+            finding.text = format!("{}\n(panicked at {place})", finding.text);
         }
         finding.panicked_at = place;
         finding.blame = if fixture.is_some() { Blame::Nothing } else { Blame::Clauses(vec!["E4".into()]) };

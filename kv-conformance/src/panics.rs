@@ -102,15 +102,15 @@ mod tests {
     #[test]
     fn a_panic_of_the_fixture_says_so_and_what_follows_does_not() {
         let panic = catch(|| in_fixture("was made", || panic!("no")));
-        assert_eq!(panic.map(|()| ()).unwrap_err().fixture, Some("was made"));
+        assert_eq!(panic.unwrap_err().fixture, Some("was made"));
         let panic = catch(|| panic!("store"));
-        assert_eq!(panic.map(|()| ()).unwrap_err().fixture, None);
+        assert_eq!(panic.unwrap_err().fixture, None);
     }
 
     #[test]
     fn what_a_check_catches_itself_is_not_taken_for_its_own_end() {
         let caught = catch(|| catch_unwind(|| panic!("on purpose")).is_err());
         assert_eq!(caught.ok(), Some(true));
-        assert_eq!(catch(|| panic!("the store")).map(|()| ()).unwrap_err().message, "the store");
+        assert_eq!(catch(|| panic!("the store")).unwrap_err().message, "the store");
     }
 }

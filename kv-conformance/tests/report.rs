@@ -136,13 +136,14 @@ struct WrongStore(MemoryStore, Wrong);
 
 impl KeyValueStore for WrongStore {
     fn name(&self) -> &'static str {
-        "wrong"
+        "memory"
     }
 
     fn capabilities(&self) -> Capabilities {
         let lacking = [Capability::Listing, Capability::Create, Capability::Copy, Capability::TtlReading];
         let lacking = lacking.into_iter().chain((self.1 == Wrong::LacksTouch).then_some(Capability::Touch));
-        lacking.fold(Capabilities::builder(), kv_core::CapabilitiesBuilder::without).build()
+        let all = Capabilities::builder().longest_ttl(self.0.capabilities().longest_ttl());
+        lacking.fold(all, kv_core::CapabilitiesBuilder::without).build()
     }
 
     fn read(&self, key: Key<'_>) -> kv_core::Result<Option<Bytes>> {
@@ -162,7 +163,7 @@ impl KeyValueStore for WrongStore {
         if self.1 == Wrong::Panics {
             return self.0.set_expiry(key, ttl);
         }
-        Err(kv_core::Error::unsupported("wrong", Capability::Touch))
+        Err(kv_core::Error::unsupported("memory", Capability::Touch))
     }
 }
 

@@ -174,7 +174,7 @@ impl Column {
         let is_opted_out = self.report.opt_outs.iter().any(|(of, reason)| reasons.contains(&opted_out(of, reason)));
         let ran = |result: &&CheckResult| !matches!(result.verdict, Verdict::Ignored(_));
         let broken = self.failed(|result| self.is_broken_in(clause, result));
-        if !broken.is_empty() && !(is_opted_out && !about.iter().any(ran)) {
+        if !broken.is_empty() && (!is_opted_out || about.iter().any(ran)) {
             return Cell { text: "✗".into(), note: Some(format!("failed: {}", broken.join(", "))) };
         }
         let has_passed = |results: &[&CheckResult]| results.iter().any(|result| result.verdict == Verdict::Passed);

@@ -16,7 +16,7 @@ fn right(clock: Clock) -> Right {
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name: &str, open: fn() -> Result<Fixture, BoxError>, says: &'static str| {
-        Trial::test(format!("fixture/{name}"), move || one_failure(Suite::new("fixture", open), says))
+        Trial::test(format!("fixture/{name}"), move || one_failure(&Suite::new("fixture", open), says))
     };
     vec![
         trial("fails", || Err("no server at port 7".into()), "\nthe fixture failed: no server at port 7\n"),
@@ -24,14 +24,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("fixture/shares_its_store", || {
             let shared = right(Clock::manual());
             let suite = Suite::new("fixture", move || Ok(Fixture::new(shared.clone())));
-            one_failure(suite, "get, from the store of one fixture, of what was put into that of another\n")
+            one_failure(&suite, "get, from the store of one fixture, of what was put into that of another\n")
         }),
         Trial::test("fixture/is_left_over", || {
             let store = Arc::new(right(Clock::manual()));
             let first = Arc::clone(&store);
             Suite::new("first", move || Ok(Fixture::new(first.as_ref().clone()))).run_matching(CHECK);
             let suite = Suite::new("fixture", move || Ok(Fixture::new(store.as_ref().clone())));
-            one_failure(suite, "get of a key from the store of a fresh fixture\nexpected: None: it is empty\n")
+            one_failure(&suite, "get of a key from the store of a fresh fixture\nexpected: None: it is empty\n")
         }),
         trial(
             "is_not_empty",
@@ -67,7 +67,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// That the fixture does not hold is the one failure, and everything else is ignored.
-fn one_failure(suite: Suite, says: &str) -> Result<(), Failed> {
+fn one_failure(suite: &Suite, says: &str) -> Result<(), Failed> {
     let report = suite.run();
     let failures = report.failures().map(|result| (&*result.name, &result.verdict)).collect::<Vec<_>>();
     let told = matches!(&*failures, [(CHECK, Verdict::Failed(message))] if message.contains(says));
