@@ -16,9 +16,12 @@ mod cache {
     use std::sync::{Mutex, PoisonError};
     use std::time::{Duration, Instant};
 
+    /// A value and its end, if it has one.
+    type Entry = (Vec<u8>, Option<Instant>);
+
     #[derive(Default)]
     pub(crate) struct Cache {
-        entries: Mutex<HashMap<String, (Vec<u8>, Option<Instant>)>>,
+        entries: Mutex<HashMap<String, Entry>>,
     }
 
     impl Cache {
