@@ -278,10 +278,8 @@ impl<'a> Actor<'a> {
     pub(crate) fn settle(&mut self, when: &str) -> Outcome {
         let found = self.rig.direct.get_many(self.keys.iter().map(|(key, _)| key))?;
         for ((key, known), found) in self.keys.iter().zip(&found) {
-            self.check_value(key, known, found.as_deref()).map_err(|outcome| match outcome {
-                NotPassed::Failed(message) => NotPassed::Failed(format!("{when}: {message}")),
-                other => other,
-            })?;
+            self.check_value(key, known, found.as_deref())
+                .map_err(|outcome| outcome.map_text(|text| format!("{when}: {text}")))?;
         }
         for ((_, known), found) in self.keys.iter_mut().zip(found) {
             known.doubtful.retain(|(_, since)| *since >= self.epoch);

@@ -7,6 +7,7 @@ use kv_core::{Capabilities, Capability, Error, KeyValueStore, KeyValueStoreExt, 
 
 use crate::failure::{NotPassed, Outcome, show_error};
 use crate::fixture::Fixture;
+use crate::panics;
 use crate::property::Seed;
 use crate::suite::Suite;
 use crate::time::{End, Known, Time};
@@ -45,8 +46,11 @@ impl<'a> Context<'a> {
     /// Puts data that is not the store's beside it.
     pub(crate) fn plant_foreign_data(&self) -> Outcome {
         match &self.fixture.plant {
-            Some(plant) => plant().map_err(|error| {
-                NotPassed::failed(format_args!("the fixture's foreign_data failed: {}", show_error(&*error)))
+            Some(plant) => panics::in_fixture("`foreign_data` ran", plant).map_err(|error| {
+                NotPassed::failed_beside_the_store(format_args!(
+                    "the fixture's foreign_data failed: {}",
+                    show_error(&*error)
+                ))
             }),
             None => Err(NotPassed::Ignored("the fixture has no foreign data to put beside the store's own".into())),
         }
@@ -56,9 +60,10 @@ impl<'a> Context<'a> {
         self.store().capabilities()
     }
 
-    /// Whether the suite has to check this: it was not opted out of.
+    /// Whether the suite has to check this: it was not opted out of. If it is lacking all the same, a check of O1 says so, and no
+    /// other.
     pub(crate) fn has(&self, capability: Capability) -> bool {
-        !self.suite.is_opted_out(capability)
+        !self.suite.is_opted_out(capability) && !self.suite.is_lacking(capability)
     }
 
     /// This size, or the largest that the store takes.

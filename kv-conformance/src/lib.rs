@@ -14,6 +14,7 @@ pub mod history;
 mod lane;
 mod model;
 mod operation;
+mod panics;
 mod port;
 mod property;
 pub mod proxy;
@@ -26,8 +27,8 @@ mod time;
 mod trace;
 
 pub use context::Context;
-pub use failure::{NotPassed, Outcome};
+pub use failure::{Finding, NotPassed, Outcome};
 pub use fixture::{BoxError, Durability, Fixture, ServerControl};
 pub use history::Weakness;
-pub use report::{CheckResult, Matrix, Package, Report, StoreInfo, Verdict};
+pub use report::{CheckResult, FailureDetails, Matrix, Package, Report, StoreInfo, Verdict};
 pub use suite::{Suite, main};

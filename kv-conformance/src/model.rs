@@ -35,7 +35,7 @@ struct During {
 
 fn wrong<T>(step: &Operation, want: &str, got: &dyn Debug) -> Outcome<T> {
     let clauses = step.clauses();
-    Err(NotPassed::Failed(format!("{}\nexpected: {want}\ngot:      {}\nclauses:  {clauses}", show(step), show(got))))
+    Err(NotPassed::found(format!("{}\nexpected: {want}\ngot:      {}\nclauses:  {clauses}", show(step), show(got))))
 }
 
 impl<'a> Model<'a> {
@@ -195,7 +195,9 @@ impl<'a> Model<'a> {
         match result {
             Ok(got) => Ok((got, During { before, after })),
             Err(error) => {
-                Err(NotPassed::Failed(format!("{}\nexpected: it works\ngot:      {}", show(step), show_error(&error))))
+                let (step, got, clauses) = (show(step), show_error(&error), step.clauses());
+                let text = format!("{step}\nexpected: it works\ngot:      {got}\nclauses:  {clauses}");
+                Err(NotPassed::found(text).because_of(&error))
             }
         }
     }

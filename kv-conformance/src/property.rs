@@ -109,11 +109,11 @@ where
     });
     match (result, failed.into_inner()) {
         (Ok(()), _) => Ok(()),
-        (Err(_), Some((NotPassed::Failed(message), input))) => {
-            Err(NotPassed::Failed(format!("{message}\nsimplest: {input}")))
+        (Err(_), Some((outcome @ NotPassed::Failed(_), input))) => {
+            Err(outcome.map_text(|message| format!("{message}\nsimplest: {input}")))
         }
         (Err(_), Some((outcome, _))) => Err(outcome),
-        (Err(error), None) => Err(NotPassed::Failed(format!("{error:?}"))),
+        (Err(error), None) => Err(NotPassed::found(format!("{error:?}"))),
     }
 }
 
@@ -130,7 +130,9 @@ pub(crate) fn cases() -> Outcome<u32> {
     match std::env::var("KV_CONFORMANCE_CASES") {
         Err(_) => Ok(CASES),
         Ok(given) => given.parse().ok().filter(|cases| *cases > 0).ok_or_else(|| {
-            NotPassed::failed(format_args!("KV_CONFORMANCE_CASES is {given:?}, and has to be a number above zero"))
+            NotPassed::failed_beside_the_store(format_args!(
+                "KV_CONFORMANCE_CASES is {given:?}, and has to be a number above zero"
+            ))
         }),
     }
 }

@@ -13,6 +13,7 @@ use crate::Durability;
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, kind_of, show_error};
 use crate::fixture::{Fixture, ServerControl};
+use crate::panics;
 use crate::proxy::{Cut, Proxy};
 
 /// What an operation may take longer than its limit on a machine that does much else.
@@ -226,16 +227,12 @@ pub(crate) fn check_transient(what: &str, error: &Error, store: &str, keys: &[&s
 pub(crate) fn in_lanes<T: Sync>(items: &[T], run: impl Fn(&T) -> Outcome + Sync) -> Outcome {
     let run = &run;
     let outcomes = thread::scope(|scope| {
-        let lanes = items.iter().map(|item| scope.spawn(move || run(item))).collect::<Vec<_>>();
+        let lanes = items.iter().map(|item| scope.spawn(move || panics::catch(|| run(item)))).collect::<Vec<_>>();
         lanes.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
-    let failures = outcomes.into_iter().filter_map(|outcome| {
-        let outcome = outcome.unwrap_or_else(|panic| {
-            let panic = crate::suite::panic_message(&*panic);
-            Err(NotPassed::failed(format_args!("the store, or the fixture, panicked (E4): {panic}")))
-        });
-        outcome.err()
-    });
+    let failures = outcomes
+        .into_iter()
+        .filter_map(|outcome| panics::joined(outcome).map_err(NotPassed::from).and_then(|found| found).err());
     // What one lane has found for certain is not to be hidden by a time-out in another.
     failures.min_by_key(|failure| !matches!(failure, NotPassed::Failed(_))).map_or(Ok(()), Err)
 }

@@ -1,11 +1,11 @@
 //! The checks that a store has to pass, and how they are run.
 
-use std::any::Any;
+mod ground;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,21 +15,22 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::checks::{self, Check};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome};
+use crate::failure::{Blame, Finding, NotPassed, Outcome};
 use crate::fixture::{BoxError, Fixture};
 use crate::history::Weakness;
+use crate::panics;
 use crate::property::Seed;
-use crate::report::{self, CheckResult, Package, Report, StoreInfo, Verdict};
+use crate::report::{self, CheckResult, FailureDetails, Package, Report, StoreInfo, Verdict};
 use crate::trace;
 
 /// How often a check in real time is repeated, with longer lifetimes, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
 
-/// How many clauses are quoted in full in the message of a failure; of more, only the first is.
-const FEW: usize = 3;
-
 /// How many checks run at a time unless `--test-threads` says otherwise: they mostly wait for lifetimes to end.
 const THREADS: usize = 24;
+
+/// What a fixture is doing when it panics.
+const MADE: &str = "it was made";
 
 type Open = Box<dyn Fn() -> Result<Fixture, BoxError> + Send + Sync>;
 type OpenWithTtl = Box<dyn Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync>;
@@ -47,6 +48,8 @@ pub struct Suite {
     /// What the first store says of itself that a check got.
     store: OnceLock<StoreInfo>,
     weaknesses: BTreeMap<Weakness, String>,
+    /// What the check of the fixture has found.
+    ground: OnceLock<CheckResult>,
 }
 
 impl Suite {
@@ -61,6 +64,7 @@ impl Suite {
             server: None,
             store: OnceLock::new(),
             weaknesses: BTreeMap::new(),
+            ground: OnceLock::new(),
         }
     }
 
@@ -143,7 +147,8 @@ impl Suite {
         let seed = seed();
         let checks = self.checks();
         let matching = checks.iter().filter(|check| check.name().contains(filter));
-        let results = matching.map(|check| self.run_check(check, seed)).collect();
+        let mut results = matching.map(|check| self.run_check(check, seed)).collect::<Vec<_>>();
+        results.extend(self.unseen_failure_of_fixture(&results));
         self.report(seed, results)
     }
 
@@ -162,78 +167,82 @@ impl Suite {
     }
 
     pub(crate) fn open(&self) -> Outcome<Fixture> {
-        Ok(trace::follow((self.open)()?))
+        Ok(trace::follow(panics::in_fixture(MADE, &self.open)?))
     }
 
     pub(crate) fn open_with_default_ttl(&self, ttl: Duration) -> Outcome<Fixture> {
         match &self.open_with_default_ttl {
-            Some(open) => Ok(trace::follow(open(ttl)?)),
+            Some(open) => Ok(trace::follow(panics::in_fixture(MADE, || open(ttl))?)),
             None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
         }
     }
 
     pub(crate) fn open_with_faults(&self) -> Outcome<Fixture> {
         match &self.open_with_faults {
-            Some(open) => Ok(open()?),
+            Some(open) => Ok(panics::in_fixture(MADE, open)?),
             None => Err(NotPassed::Ignored("the suite has no store behind a proxy (`with_faults`)".into())),
         }
     }
 
-    /// The checks of the contract and those of the opt-outs.
+    /// The check of the fixture, those of the contract, and those of the opt-outs.
     fn checks(&self) -> Vec<Check> {
         let opt_outs = self.opt_outs.keys().map(|&capability| checks::opt_out_of(capability));
-        checks::all().copied().chain(opt_outs).collect()
-    }
-
-    /// Why a check is not to be run, if it needs something that was opted out of.
-    fn ignored_because(&self, check: &Check) -> Option<String> {
-        let (capability, reason) = self.opt_outs.iter().find(|(capability, _)| check.needs.contains(capability))?;
-        Some(report::opted_out(&capability.to_string(), reason))
+        [ground::CHECK].into_iter().chain(checks::all().copied()).chain(opt_outs).collect()
     }
 
     fn run_check(&self, check: &Check, seed: u64) -> CheckResult {
-        let started = Instant::now();
-        let verdict = match self.ignored_because(check) {
-            Some(reason) => Verdict::Ignored(reason),
-            None => self.try_check(check, seed),
+        if check.name() == ground::CHECK.name() {
+            return self.ground(seed).clone();
+        }
+        let (started, of_check) = (Instant::now(), Seed::new(seed));
+        let outcome = match self.ignored_because(check, seed) {
+            Some(reason) => Err(NotPassed::Ignored(reason)),
+            None => self.try_check(check, &of_check),
         };
-        let clauses = check.clauses.iter().map(|&clause| clause.to_owned()).collect();
-        CheckResult { name: check.name().to_owned(), clauses, verdict, took: started.elapsed() }
+        self.result_of(check, started, &of_check, outcome)
     }
 
-    fn try_check(&self, check: &Check, seed: u64) -> Verdict {
-        let mut last =
-            "the machine was too slow to tell early from late, although the lifetimes were made longer".to_owned();
-        let seed = Seed::new(seed);
+    fn result_of(&self, check: &Check, started: Instant, seed: &Seed, outcome: Outcome) -> CheckResult {
+        let (verdict, failure) = match outcome {
+            Ok(()) => (Verdict::Passed, None),
+            Err(NotPassed::Ignored(reason)) => (Verdict::Ignored(reason), None),
+            Err(NotPassed::TooSlow) => (Verdict::Failed(NotPassed::TooSlow.to_string()), None),
+            Err(NotPassed::Failed(finding) | NotPassed::TimedOut(finding)) => {
+                let (message, details) = self.explain(check, *finding, seed);
+                (Verdict::Failed(message), Some(details))
+            }
+        };
+        let clauses = check.clauses.iter().map(|&clause| clause.to_owned()).collect();
+        CheckResult { name: check.name().to_owned(), clauses, verdict, failure, took: started.elapsed() }
+    }
+
+    fn try_check(&self, check: &Check, seed: &Seed) -> Outcome {
+        // Whether the clause is broken could not be told.
+        let mut last = NotPassed::failed_beside_the_store(
+            "the machine was too slow to tell early from late, although the lifetimes were made longer",
+        );
         for patience in 0..=REPEATS {
             trace::forget();
             let run = || {
                 let fixture = if check.has_faults { self.open_with_faults()? } else { self.open()? };
-                let outcome = (check.run)(&Context::new(self, &fixture, patience, seed.clone()));
                 if !check.has_faults {
                     self.remember(&fixture);
                 }
-                outcome
+                (check.run)(&Context::new(self, &fixture, patience, seed.clone()))
             };
-            let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-                let panic = panic_message(&*panic);
-                Err(NotPassed::failed_in_a_panic(panic))
-            });
-            match outcome {
-                Ok(()) => return Verdict::Passed,
-                Err(NotPassed::Ignored(reason)) => return Verdict::Ignored(reason),
-                Err(NotPassed::Failed(message)) => return Verdict::Failed(self.explain(check, &message, &seed)),
+            match panics::catch(run).unwrap_or_else(|panic| Err(panic.into())) {
                 Err(NotPassed::TooSlow) => {}
-                Err(NotPassed::TimedOut(message)) => last = message,
+                Err(timed_out @ NotPassed::TimedOut(_)) => last = timed_out,
+                outcome => return outcome,
             }
         }
-        Verdict::Failed(self.explain(check, &last, &seed))
+        Err(last)
     }
 
     /// Keeps for the report what the first store says of itself. That it panics there is for the checks to find.
     fn remember(&self, fixture: &Fixture) {
         if self.store.get().is_none() {
-            let store = catch_unwind(AssertUnwindSafe(|| StoreInfo::of(&*fixture.store)));
+            let store = panics::catch(|| StoreInfo::of(&*fixture.store));
             let _ = store.map(|store| self.store.set(store));
         }
     }
@@ -264,20 +273,38 @@ impl Suite {
     }
 
     /// A finding, with the clauses that it breaks and how to see it again.
-    fn explain(&self, check: &Check, message: &str, seed: &Seed) -> String {
+    fn explain(&self, check: &Check, finding: Finding, seed: &Seed) -> (String, FailureDetails) {
+        let broken = self.broken(check, finding.blame);
+        let message = finding.text;
         // The property of all operations names the clauses itself.
-        let clauses = if message.contains("\nclauses: ") { &[] } else { check.clauses };
-        let (in_full, in_short) = clauses.split_at(if clauses.len() > FEW { 1 } else { clauses.len() });
-        let quoted = in_full.iter().map(|clause| format!("\nclause {}", checks::clause_text(clause)));
-        let quoted = quoted.collect::<Vec<_>>().concat();
-        let others = if in_short.is_empty() { String::new() } else { format!("\nand clauses {}", in_short.join(", ")) };
+        let quoted = if message.contains("\nclauses: ") && broken.len() > 1 { &[][..] } else { &broken };
+        let quoted = quoted.iter().map(|clause| format!("clause {}", checks::clause_text(clause)));
+        let quoted = quoted.collect::<Vec<_>>().join("\nor ");
+        let quoted = if quoted.is_empty() { quoted } else { format!("\n{quoted}") };
         // What properties found is a sequence or an input already, and the last operations are those of a simpler one.
         let traced = !check.has_faults && !message.contains("\nsimplest: ");
         let sequence = if traced { trace::sequence() } else { String::new() };
         let (what, suite, name) = (check.what(), &self.name, check.name());
         let random = if seed.is_used() { random_input(seed) } else { String::new() };
-        let again = format!("again:    {random}{} -- --exact {suite}::{name}", command());
-        format!("{what}{quoted}{others}\n{message}{sequence}\n{again}")
+        let again = format!("{random}{} -- --exact {suite}::{name}", command());
+        let message = format!("{what}{quoted}\n{message}{sequence}\nagain:    {again}");
+        let Finding { expected, got, panicked_at, .. } = finding;
+        (message, FailureDetails { broken, expected, got, again, panicked_at })
+    }
+
+    /// The clauses of which a failure breaks one at least.
+    fn broken(&self, check: &Check, blame: Blame) -> Vec<String> {
+        match blame {
+            Blame::Clauses(clauses) => clauses,
+            Blame::Nothing => Vec::new(),
+            // Either it said that it can, or nobody said that it cannot.
+            Blame::Unsupported(capability) if !self.is_opted_out(capability) => {
+                vec![if self.is_lacking(capability) { "O3" } else { "O1" }.into()]
+            }
+            Blame::Check | Blame::Unsupported(_) => {
+                check.clauses.first().map(|&first| first.into()).into_iter().collect()
+            }
+        }
     }
 
     /// The checks as tests, whose results are kept in `found` too.
@@ -314,17 +341,24 @@ pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
     let runs = suites.into_iter().map(|suite| (Arc::new(suite), Arc::default())).collect::<Vec<_>>();
     let trials = runs.iter().flat_map(|(suite, found)| suite.trials(seed, found)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if let Some(folder) = report::folder() {
-        for (suite, found) in runs {
-            let results = mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-            let written = if results.is_empty() { Ok(()) } else { suite.report(seed, results).write_to(&folder) };
+    let (folder, mut unseen) = (report::folder(), false);
+    for (suite, found) in runs {
+        let mut results = mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(failure) = suite.unseen_failure_of_fixture(&results) {
+            if let Verdict::Failed(message) = &failure.verdict {
+                eprintln!("{}::{}, which the arguments left out:\n{message}", suite.name, failure.name);
+            }
+            (unseen, results) = (true, results.into_iter().chain([failure]).collect());
+        }
+        if let Some(folder) = &folder {
+            let written = if results.is_empty() { Ok(()) } else { suite.report(seed, results).write_to(folder) };
             if let Err(error) = written {
                 eprintln!("error: {error}");
                 return ExitCode::FAILURE;
             }
         }
     }
-    conclusion.exit_code()
+    if unseen { ExitCode::FAILURE } else { conclusion.exit_code() }
 }
 
 /// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one. What is no number is as good a seed as any.
@@ -349,11 +383,6 @@ fn command() -> String {
     let target = program.as_ref().and_then(|path| path.file_stem()?.to_str()?.rsplit_once('-'));
     let target = target.map(|(target, _hash)| format!(" --test {target}")).unwrap_or_default();
     format!("cargo test{package}{target}")
-}
-
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 impl fmt::Debug for Suite {

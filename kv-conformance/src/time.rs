@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fixture::Advance;
+use crate::panics;
 
 /// The time of one store.
 pub(crate) struct Time<'a> {
@@ -46,7 +47,7 @@ impl<'a> Time<'a> {
     pub(crate) fn wait(&self, duration: Duration) {
         match self.advance {
             Some(advance) => {
-                advance(duration);
+                panics::in_fixture("its clock was advanced", || advance(duration));
                 self.advanced.set(self.advanced.get() + duration);
             }
             None => thread::sleep(duration),

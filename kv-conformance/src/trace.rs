@@ -3,14 +3,14 @@
 //! Each thread notes what it does itself, so that no thread waits for another and races stay as they are.
 #![deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would hide the store's own")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::io::Read;
 use std::mem;
 
 use kv_core::{
-    Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
 };
 
 use crate::failure::{kind_of, shorten};
@@ -25,14 +25,26 @@ const CUT: usize = 40;
 
 thread_local! {
     static LAST: RefCell<VecDeque<Done>> = const { RefCell::new(VecDeque::new()) };
+    /// How many operations there were.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// An operation. One without keys concerns all of them.
 struct Done {
     keys: Vec<String>,
     text: String,
+    /// What came of it. If nothing has, it has not returned.
+    came: Option<String>,
+    number: usize,
     /// How often in a row: a check that waits for something to happen would push out what led to it.
     times: usize,
+}
+
+impl Done {
+    fn shown(&self) -> String {
+        let times = if self.times > 1 { format!(" ({} times)", self.times) } else { String::new() };
+        format!("{} -> {}{times}", self.text, self.came.as_deref().unwrap_or("panicked"))
+    }
 }
 
 /// A store whose operations are noted.
@@ -45,6 +57,11 @@ struct Traced {
 /// Forgets what this thread has done.
 pub(crate) fn forget() {
     LAST.with_borrow_mut(VecDeque::clear);
+}
+
+/// The operation of this thread that was the last to begin, if it has not returned.
+pub(crate) fn unfinished() -> Option<String> {
+    LAST.with_borrow(|last| last.back().filter(|last| last.came.is_none()).map(|last| last.text.clone()))
 }
 
 /// From now on notes what is done with the stores of a fixture.
@@ -61,12 +78,12 @@ pub(crate) fn sequence() -> String {
     let done = LAST.with_borrow_mut(mem::take);
     let mut keys = done.back().map(|last| last.keys.clone()).unwrap_or_default();
     let mut shown = Vec::new();
-    for Done { keys: of, text, times } in done.into_iter().rev() {
+    for done in done.into_iter().rev() {
+        let of = &done.keys;
         if keys.is_empty() || of.is_empty() || of.iter().any(|key| keys.contains(key)) {
-            let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
-            shown.push(format!("\n  {text}{times}"));
+            shown.push(format!("\n  {}", done.shown()));
             if !keys.is_empty() && of.len() == 2 {
-                keys.extend(of);
+                keys.extend(of.iter().cloned());
             }
         }
     }
@@ -107,29 +124,39 @@ fn value(value: &[u8]) -> String {
 }
 
 impl Traced {
-    /// Notes an operation and what came of it, and hands that back.
+    /// Notes an operation, does it, and notes what came of it. In this order, so that one is noted that panics.
     fn note<T>(
         &self,
         of: &[Key<'_>],
         operation: impl FnOnce() -> String,
-        result: Result<T>,
+        act: impl FnOnce() -> Result<T>,
         came: impl FnOnce(&T) -> String,
     ) -> Result<T> {
+        let text = format!("{}{}", self.name, operation());
+        let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
+        let number = COUNT.replace(COUNT.get() + 1);
+        LAST.with_borrow_mut(|last| {
+            if last.len() == REMEMBERED {
+                last.pop_front();
+            }
+            last.push_back(Done { keys, text, came: None, number, times: 1 });
+        });
+        let result = act();
         let came = match &result {
             Ok(got) => came(got),
             Err(error) => format!("Err({})", kind_of(error)),
         };
-        let text = format!("{}{} -> {came}", self.name, operation());
-        let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
+        // A reader that the store reads from may have used the store meanwhile.
         LAST.with_borrow_mut(|last| {
-            if let Some(again) = last.back_mut().filter(|last| last.text == text) {
-                again.times += 1;
-                return;
+            if let Some(done) = last.iter_mut().rev().find(|done| done.number == number) {
+                done.came = Some(came);
             }
-            if last.len() == REMEMBERED {
-                last.pop_front();
+            if let [.., before, done] = last.make_contiguous()
+                && (&before.text, &before.came) == (&done.text, &done.came)
+            {
+                before.times += done.times;
+                last.pop_back();
             }
-            last.push_back(Done { keys, text, times: 1 });
         });
         result
     }
@@ -164,50 +191,55 @@ impl KeyValueStore for Traced {
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-        self.note(&[key], || format!("get({})", keys(&[key])), self.inner.read(key), |got| found(got.as_ref()))
+        self.note(&[key], || format!("get({})", keys(&[key])), || self.inner.read(key), |got| found(got.as_ref()))
     }
 
     fn write(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<()> {
         let shown = value(new.as_bytes());
-        self.note(&[key], || format!("put({}, {shown}, {ttl:?})", keys(&[key])), self.inner.write(key, new, ttl), done)
+        self.note(
+            &[key],
+            || format!("put({}, {shown}, {ttl:?})", keys(&[key])),
+            || self.inner.write(key, new, ttl),
+            done,
+        )
     }
 
     fn write_if_absent(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<bool> {
         let operation = format!("create({}, {}, {ttl:?})", keys(&[key]), value(new.as_bytes()));
-        self.note(&[key], || operation, self.inner.write_if_absent(key, new, ttl), debug)
+        self.note(&[key], || operation, || self.inner.write_if_absent(key, new, ttl), debug)
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
-        self.note(&[key], || format!("delete({})", keys(&[key])), self.inner.remove(key), debug)
+        self.note(&[key], || format!("delete({})", keys(&[key])), || self.inner.remove(key), debug)
     }
 
     fn exists(&self, key: Key<'_>) -> Result<bool> {
-        self.note(&[key], || format!("contains({})", keys(&[key])), self.inner.exists(key), debug)
+        self.note(&[key], || format!("contains({})", keys(&[key])), || self.inner.exists(key), debug)
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
-        self.note(&[key], || format!("ttl({})", keys(&[key])), self.inner.expiry(key), debug)
+        self.note(&[key], || format!("ttl({})", keys(&[key])), || self.inner.expiry(key), debug)
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-        let result = self.inner.set_expiry(key, ttl);
-        self.note(&[key], || format!("touch({}, {ttl:?})", keys(&[key])), result, debug)
+        let act = || self.inner.set_expiry(key, ttl);
+        self.note(&[key], || format!("touch({}, {ttl:?})", keys(&[key])), act, debug)
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-        self.note(&[], || format!("keys({})", quoted(&prefix)), self.inner.list(prefix), |_| "…".into())
+        self.note(&[], || format!("keys({})", quoted(&prefix)), || self.inner.list(prefix), |_| "…".into())
     }
 
     fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         let operation = || format!("prefixes({}, {})", keys(&[delimiter]), quoted(&prefix));
-        self.note(&[], operation, self.inner.list_prefixes(delimiter, prefix), |_| "…".into())
+        self.note(&[], operation, || self.inner.list_prefixes(delimiter, prefix), |_| "…".into())
     }
 
     fn read_many(&self, of: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         self.note(
             of,
             || format!("get_many([{}])", keys(of)),
-            self.inner.read_many(of),
+            || self.inner.read_many(of),
             |got| several(got, |got| found(got.as_ref())),
         )
     }
@@ -215,37 +247,37 @@ impl KeyValueStore for Traced {
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let of = entries.iter().map(|entry| entry.key).collect::<Vec<_>>();
         let operation = format!("put_many([{}])", self::entries(&entries));
-        self.note(&of, || operation, self.inner.write_many(entries), done)
+        self.note(&of, || operation, || self.inner.write_many(entries), done)
     }
 
     fn remove_many(&self, of: &[Key<'_>]) -> Result<Vec<bool>> {
         self.note(
             of,
             || format!("delete_many([{}])", keys(of)),
-            self.inner.remove_many(of),
+            || self.inner.remove_many(of),
             |got| several(got, bool::to_string),
         )
     }
 
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let of = [from, to];
-        self.note(&of, || format!("copy({})", keys(&of)), self.inner.copy_entry(from, to), done)
+        self.note(&of, || format!("copy({})", keys(&of)), || self.inner.copy_entry(from, to), done)
     }
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let of = [from, to];
-        self.note(&of, || format!("rename({})", keys(&of)), self.inner.rename_entry(from, to), done)
+        self.note(&of, || format!("rename({})", keys(&of)), || self.inner.rename_entry(from, to), done)
     }
 
     fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
         // To callers, `open` and `get_into` of an absent key are an error.
         let came = |got: &Option<ValueReader>| if got.is_some() { "a stream" } else { "Err(NotFound)" }.to_owned();
-        self.note(&[key], || format!("open({})", keys(&[key])), self.inner.read_stream(key), came)
+        self.note(&[key], || format!("open({})", keys(&[key])), || self.inner.read_stream(key), came)
     }
 
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
-        let result: Result<(), Error> = self.inner.write_stream(key, reader, ttl);
-        self.note(&[key], || format!("put_from({}, a stream, {ttl:?})", keys(&[key])), result, done)
+        let act = || self.inner.write_stream(key, reader, ttl);
+        self.note(&[key], || format!("put_from({}, a stream, {ttl:?})", keys(&[key])), act, done)
     }
 }
 
@@ -307,5 +339,38 @@ mod tests {
             ["  open(\"b\") -> a stream", "  delete(\"b\") -> true", "  open(\"b\") -> Err(NotFound)"]
         );
         assert_eq!(lines[4..], ["  get(\"b\") -> None (2 times)"]);
+    }
+
+    #[test]
+    fn an_operation_that_panics_is_in_the_sequence() {
+        #[derive(Debug)]
+        struct Panics;
+        #[allow(clippy::missing_trait_methods, reason = "only one is used")]
+        impl KeyValueStore for Panics {
+            fn name(&self) -> &'static str {
+                "panics"
+            }
+            fn capabilities(&self) -> Capabilities {
+                Capabilities::builder().build()
+            }
+            fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> {
+                Ok(None)
+            }
+            fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> {
+                panic!("at the disco")
+            }
+            fn remove(&self, _: Key<'_>) -> Result<bool> {
+                Ok(false)
+            }
+        }
+        forget();
+        let fixture = follow(Fixture::new(Panics));
+        let panic = crate::panics::catch(|| {
+            let _ = fixture.store.get("k");
+            let _ = fixture.store.put("k", "v");
+        });
+        assert_eq!(panic.unwrap_err().operation.as_deref(), Some("put(\"k\", \"v\", Default)"));
+        let shown = sequence();
+        assert!(shown.ends_with("\n  get(\"k\") -> None\n  put(\"k\", \"v\", Default) -> panicked"), "{shown}");
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 use std::sync::LazyLock;
 
-use kv_conformance::{Fixture, Report, Suite, Verdict};
+use kv_conformance::{CheckResult, FailureDetails, Fixture, Report, Suite, Verdict};
 use kv_core::{Bytes, Capabilities, Capability, Key, KeyValueStore, Ttl, Value};
 use kv_memory::MemoryStore;
 use libtest_mimic::{Arguments, Trial};
@@ -60,7 +60,7 @@ fn memory() -> Suite {
 }
 
 fn target() -> ExitCode {
-    kv_conformance::main([memory(), wrong()])
+    kv_conformance::main([memory(), wrong(), suite_of(Wrong::Panics)])
 }
 
 /// Runs the target with reports to a folder.
@@ -118,6 +118,113 @@ fn a_report_says_what_was_checked() {
     assert_eq!(report.contract, kv_core::contract::VERSION);
     assert_eq!(report.opt_outs["create"], "too hard");
     assert_eq!(report.opt_outs["touch"], "too hard");
+}
+
+/// What the store of a test does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// It panics when it removes something.
+    Panics,
+    /// It says that it can touch, and cannot.
+    ClaimsTouch,
+    /// It says that it cannot touch, and the suite does not know.
+    LacksTouch,
+}
+
+#[derive(Debug)]
+struct WrongStore(MemoryStore, Wrong);
+
+impl KeyValueStore for WrongStore {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let lacking = [Capability::Listing, Capability::Create, Capability::Copy, Capability::TtlReading];
+        let lacking = lacking.into_iter().chain((self.1 == Wrong::LacksTouch).then_some(Capability::Touch));
+        let all = Capabilities::builder().longest_ttl(self.0.capabilities().longest_ttl());
+        lacking.fold(all, kv_core::CapabilitiesBuilder::without).build()
+    }
+
+    fn read(&self, key: Key<'_>) -> kv_core::Result<Option<Bytes>> {
+        self.0.read(key)
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> kv_core::Result<()> {
+        self.0.write(key, value, ttl)
+    }
+
+    fn remove(&self, key: Key<'_>) -> kv_core::Result<bool> {
+        assert!(self.1 != Wrong::Panics, "on removal");
+        self.0.remove(key)
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> kv_core::Result<bool> {
+        if self.1 == Wrong::Panics {
+            return self.0.set_expiry(key, ttl);
+        }
+        Err(kv_core::Error::unsupported("memory", Capability::Touch))
+    }
+}
+
+fn suite_of(wrong: Wrong) -> Suite {
+    [Capability::Listing, Capability::Create, Capability::Copy, Capability::TtlReading]
+        .into_iter()
+        .fold(Suite::new("of", move || Ok(Fixture::new(WrongStore(MemoryStore::new(), wrong)))), |suite, of| {
+            suite.opt_out(of, "too hard")
+        })
+}
+
+/// What comes of the checks of one clause or module.
+fn failure_of(wrong: Wrong, check: &str) -> (String, FailureDetails) {
+    let result = suite_of(wrong).run_matching(check).results.into_iter().find(|result| result.name == check).unwrap();
+    let Verdict::Failed(message) = result.verdict else { panic!("{result:?}") };
+    (message, result.failure.unwrap())
+}
+
+fn a_panic_of_the_store_breaks_e4_and_can_be_traced() {
+    let (message, details) = failure_of(Wrong::Panics, "d1_deleting_touches_nothing_else");
+    assert_eq!(details.broken, ["E4"]);
+    assert_eq!(details.got.as_deref(), Some("on removal"));
+    let place = details.panicked_at.unwrap();
+    assert!(place.starts_with(file!()) && message.contains(&format!("\n(panicked at {place})\n")), "{message}");
+    assert!(message.starts_with("deleting touches nothing else\nclause E4: "), "{message}");
+    assert!(
+        message.contains("\nthe store panicked in delete(") && message.contains(") -> panicked\nagain: "),
+        "{message}"
+    );
+    // In the threads of a race, too.
+    let (message, details) = failure_of(Wrong::Panics, "d1_of_many_deleters_one_removes_the_entry");
+    assert_eq!((details.broken, details.panicked_at.is_some()), (vec!["E4".to_owned()], true), "{message}");
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["of::d1_"]);
+    let (printed, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(printed.contains("\n(panicked at ") && !error.contains("panicked"), "{printed}{error}");
+}
+
+fn what_is_not_supported_breaks_o1_and_nothing_else() {
+    let (message, details) = failure_of(Wrong::ClaimsTouch, "t6_touch_of_an_absent_key_does_nothing");
+    assert_eq!(details.broken, ["O1"]);
+    assert!(message.starts_with("touch of an absent key does nothing\nclause O1: "), "{message}");
+}
+
+fn what_is_lacking_and_not_opted_out_of_is_told_once() {
+    let report = suite_of(Wrong::LacksTouch).run();
+    let failures = report.failures().collect::<Vec<_>>();
+    let [failure] = &*failures else { panic!("{report}") };
+    assert_eq!(failure.name, "o1_capabilities_are_those_that_were_not_opted_out_of");
+    let Verdict::Failed(message) = &failure.verdict else { panic!("{failure:?}") };
+    assert!(message.contains("\n  touch: .opt_out(Capability::Touch, \"why\") in the suite\n"), "{message}");
+    let reason = format!("capabilities() lacks touch, which is not opted out of: see {}", failure.name);
+    assert!(report.results.iter().any(|result| result.verdict == Verdict::Ignored(reason.clone())), "{report}");
+}
+
+fn an_opt_out_of_what_works_says_what_to_do() {
+    let suite = Suite::new("of", || Ok(Fixture::new(MemoryStore::new()))).opt_out(Capability::Listing, "too hard");
+    let report = suite.run_matching("o3_opt_out_of_listing");
+    let [CheckResult { verdict: Verdict::Failed(message), .. }] = &*report.results else { panic!("{report}") };
+    let advice = "drop `.opt_out(Listing, …)`, or have `capabilities()` say `.without(Listing)`";
+    assert!(message.contains(advice), "{message}");
 }
 
 fn no_password_is_in_a_report() {
@@ -192,9 +299,13 @@ fn main() -> ExitCode {
     if env::var_os(AS_TARGET).is_some() {
         return target();
     }
-    let tests: [(_, fn()); 7] = [
+    let tests: [(_, fn()); 11] = [
         ("a_failing_store_has_its_failures_in_the_report", a_failing_store_has_its_failures_in_the_report),
         ("a_report_says_what_was_checked", a_report_says_what_was_checked),
+        ("a_panic_of_the_store_breaks_e4_and_can_be_traced", a_panic_of_the_store_breaks_e4_and_can_be_traced),
+        ("what_is_not_supported_breaks_o1_and_nothing_else", what_is_not_supported_breaks_o1_and_nothing_else),
+        ("what_is_lacking_and_not_opted_out_of_is_told_once", what_is_lacking_and_not_opted_out_of_is_told_once),
+        ("an_opt_out_of_what_works_says_what_to_do", an_opt_out_of_what_works_says_what_to_do),
         ("no_password_is_in_a_report", no_password_is_in_a_report),
         ("a_filter_makes_a_report_partial", a_filter_makes_a_report_partial),
         ("nothing_is_written_where_nothing_was_run", nothing_is_written_where_nothing_was_run),

@@ -6,7 +6,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
 use super::{BYSTANDER, Check, checks};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that, mismatch, show};
 
 checks! {
     o1_capabilities_are_those_that_were_not_opted_out_of [O1];
@@ -17,15 +17,34 @@ checks! {
 
 /// Compares `capabilities()` with the opt-outs: what was opted out of must not be promised, what was not has to be.
 pub fn o1_capabilities_are_those_that_were_not_opted_out_of(context: &Context<'_>) -> Outcome {
-    let capabilities = context.capabilities();
-    for &capability in Capability::ALL {
-        let what = format!(
-            "whether capabilities() says that the store supports {capability}, which {} opted out of",
-            if context.has(capability) { "was not" } else { "was" }
+    let (capabilities, suite) = (context.capabilities(), context.suite);
+    let differ = |opted_out: bool| {
+        let all = Capability::ALL.iter().copied();
+        let differ = all.filter(|&of| suite.is_opted_out(of) == opted_out && capabilities.supports(of) == opted_out);
+        differ.collect::<Vec<_>>()
+    };
+    let lines = |of: &[Capability], line: fn(Capability) -> String| of.iter().map(|&of| line(of)).collect::<String>();
+    let (lacking, promised) = (differ(false), differ(true));
+    if !lacking.is_empty() {
+        let remedy = lines(&lacking, |of| format!("\n  {of}: .opt_out(Capability::{of:?}, \"why\") in the suite"));
+        let found = mismatch(
+            "what capabilities() lacks, and was not opted out of",
+            &format!(
+                "nothing. If the store cannot do it, say why:{remedy}\n  If it can, drop .without(…) in capabilities()"
+            ),
+            &show(&lacking),
         );
-        expect_eq(what, capabilities.supports(capability), context.has(capability))?;
+        // It may well be the truth.
+        return Err(found.breaking(["O3"]));
     }
-    Ok(())
+    let remedy = lines(&promised, |of| format!("\n  {of}: {}", either_way(of)));
+    let want = format!("nothing{remedy}");
+    expect_that("what capabilities() has, and was opted out of", promised.is_empty(), &want, &promised)
+}
+
+/// What to do about an opt-out of something that is there.
+fn either_way(of: Capability) -> String {
+    format!("drop `.opt_out({of:?}, …)`, or have `capabilities()` say `.without({of:?})`")
 }
 
 /// Asks twice, with work in between.
@@ -86,7 +105,10 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     for (what, operation) in opted_out(context, capability) {
         let what = format!("{what}, after an opt-out of {capability}");
         let result = operation();
-        let error = expect_error(&what, result, "Unsupported", |error| matches!(error, Error::Unsupported { .. }))?;
+        let works = result.is_ok();
+        let error = expect_error(&what, result, "Unsupported", |error| matches!(error, Error::Unsupported { .. }));
+        let advice = if works { format!("\nit works:  {}", either_way(capability)) } else { String::new() };
+        let error = error.map_err(|outcome| outcome.map_text(|text| text + &advice))?;
         if let Error::Unsupported { operation, store: named, .. } = &error {
             expect_eq(format_args!("the operation in the error of {what}"), *operation, capability)?;
             expect_eq(format_args!("the store in the error of {what}"), &**named, store.name())?;

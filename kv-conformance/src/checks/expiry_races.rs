@@ -12,7 +12,8 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 use super::checks;
 use super::races::{ROUNDS, THREADS, at_once, keys_of};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that};
+use crate::failure::{Outcome, expect, expect_eq, expect_that};
+use crate::panics;
 
 checks! {
     t5_reading_an_expired_entry_does_not_remove_a_new_one [T5 P1] needs Lifetimes;
@@ -80,7 +81,7 @@ fn around_the_end(
                     }
                     told
                 };
-                keys.iter().map(act).collect::<Result<Vec<_>, _>>()
+                panics::catch(|| keys.iter().map(act).collect::<Result<Vec<_>, _>>())
             })
         });
         let threads = threads.collect::<Vec<_>>();
@@ -93,11 +94,7 @@ fn around_the_end(
         context.wait_for(end);
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
-    let joined = told.into_iter().map(|told| match told {
-        Ok(told) => Ok(told?),
-        Err(_) => Err(NotPassed::failed("a thread that used the store panicked")),
-    });
-    joined.collect()
+    told.into_iter().map(|told| Ok(panics::joined(told)??)).collect()
 }
 
 /// 500 keys.

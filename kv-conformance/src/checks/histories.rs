@@ -186,11 +186,10 @@ fn needs_order(context: &Context<'_>) -> Outcome {
 fn explain(contradiction: &Contradiction) -> NotPassed {
     // What this thread did says nothing of it.
     trace::forget();
-    let clauses = contradiction.clauses().iter().map(|clause| format!("clause {}\n", super::clause_text(clause)));
     NotPassed::failed(format_args!(
-        "{contradiction}\n{}chance:   the seed below gives the same operations; whether they fail again is chance",
-        clauses.collect::<String>()
+        "{contradiction}\nchance:   the seed below gives the same operations; whether they fail again is chance"
     ))
+    .breaking(contradiction.clauses().iter().copied())
 }
 
 /// Lets 8 threads increment a counter under a lock, as often as they get it: taken with create, given back with delete. At the

@@ -65,6 +65,19 @@ impl Check {
         self.name
     }
 
+    /// The check of the fixture, which is about no clause.
+    pub(crate) const fn of_fixture(name: &'static str, run: fn(&Context<'_>) -> Outcome) -> Self {
+        Self {
+            name,
+            #[cfg(test)]
+            module: "",
+            clauses: &[],
+            needs: &[],
+            has_faults: false,
+            run,
+        }
+    }
+
     /// The name as a sentence.
     pub(crate) fn what(&self) -> String {
         let name = self.name.split_once('_').map_or(self.name, |(_clause, name)| name);

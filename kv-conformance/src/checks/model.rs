@@ -6,7 +6,7 @@ use proptest::collection::vec;
 
 use super::checks;
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, show};
+use crate::failure::{Finding, NotPassed, Outcome, show};
 use crate::model::Model;
 use crate::operation::{Operation, Pace, operations};
 use crate::property::{self, Effort};
@@ -30,7 +30,7 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
     };
     let sequences = vec(operations(context), 1..50);
     // The steps up to the one that failed last, and what was said of it.
-    let failed = RefCell::new(None::<(Vec<String>, String)>);
+    let failed = RefCell::new(None::<(Vec<String>, Box<Finding>)>);
     property::check_with(
         context,
         Effort { cases, shrinking: 4000 },
@@ -54,13 +54,13 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
             let context = Context::new(context.suite, &fixture, 0, context.seed.clone());
             let mut model = Model::new(&context, pace);
             for (at, step) in steps.iter().enumerate() {
-                model.step(step).map_err(|outcome| match outcome {
-                    NotPassed::Failed(message) => {
-                        let message = format!("step {}: {message}", at + 1);
-                        *failed.borrow_mut() = Some((shown(steps).into_iter().take(at + 1).collect(), message.clone()));
-                        NotPassed::Failed(message)
+                model.step(step).map_err(|outcome| {
+                    let outcome = outcome.map_text(|text| format!("step {}: {text}", at + 1));
+                    if let NotPassed::Failed(finding) = &outcome {
+                        let done = shown(steps).into_iter().take(at + 1).collect();
+                        *failed.borrow_mut() = Some((done, finding.clone()));
                     }
-                    other => other,
+                    outcome
                 })?;
             }
             Ok(())

@@ -110,7 +110,9 @@ pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load(context: &Contex
     let soak = match std::env::var("KV_CONFORMANCE_SOAK") {
         Err(_) => SOAK,
         Ok(given) => given.parse().map(Duration::from_secs).map_err(|_| {
-            NotPassed::failed(format_args!("KV_CONFORMANCE_SOAK is {given:?}, and has to be a number of seconds"))
+            NotPassed::failed_beside_the_store(format_args!(
+                "KV_CONFORMANCE_SOAK is {given:?}, and has to be a number of seconds"
+            ))
         })?,
     };
     let outages = [Outage::Paused, Outage::Killed, Outage::Stopped].map(|outage| (outage, outage.loses(durability)));

@@ -13,7 +13,8 @@ use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 use super::checks;
 use super::visibility::{ways_of_writing, write};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, mismatch};
+use crate::failure::{Outcome, expect, expect_eq, expect_that, mismatch};
+use crate::panics;
 
 checks! {
     p1_threads_on_keys_of_their_own_do_not_disturb_each_other [P1 D1];
@@ -45,16 +46,12 @@ pub(super) fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, 
             let (act, barrier) = (&act, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                act(thread)
+                panics::catch(|| act(thread))
             })
         });
         threads.collect::<Vec<_>>().into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
-    let joined = results.into_iter().map(|result| match result {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(NotPassed::failed("a thread that used the store panicked")),
-    });
-    joined.collect()
+    results.into_iter().map(|result| Ok(panics::joined(result)??)).collect()
 }
 
 /// No thread may have found something wrong.

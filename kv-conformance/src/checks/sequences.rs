@@ -12,7 +12,7 @@ use proptest::strategy::{Strategy, Union};
 use super::checks;
 use crate::actor::{Actor, Deed};
 use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, show};
+use crate::failure::{Outcome, show};
 use crate::fault::{Fault, faults};
 use crate::property::{self, Effort};
 use crate::rig::{Rig, expect_undisturbed, in_fixtures_of_their_own};
@@ -67,10 +67,7 @@ fn run(context: &Context<'_>, rig: &Rig<'_>, steps: &[Step]) -> Outcome {
                 Step::Do(deed, at, random) => actor.act(*deed, *at, *random).map(drop),
                 Step::Fault(fault) => fault.begin(rig),
             };
-            outcome.map_err(|outcome| match outcome {
-                NotPassed::Failed(message) => NotPassed::Failed(format!("step {}: {message}", at + 1)),
-                other => other,
-            })?;
+            outcome.map_err(|outcome| outcome.map_text(|text| format!("step {}: {text}", at + 1)))?;
         }
         rig.heal_without_what_was_held()?;
         rig.works_again("after the last step")?;

@@ -10,7 +10,7 @@ const REASON: &str = "the protocol | has no way";
 
 fn result(name: &str, clauses: &[&str], verdict: Verdict) -> CheckResult {
     let clauses = clauses.iter().map(|&clause| clause.to_owned()).collect();
-    CheckResult { name: name.into(), clauses, verdict, took: Duration::from_micros(12_345) }
+    CheckResult { name: name.into(), clauses, verdict, failure: None, took: Duration::from_micros(12_345) }
 }
 
 /// A store that can do everything. Its server is in its process.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Report, StoreInfo, Verdict};
+use super::{Matrix, Report, StoreInfo, Verdict};
 
 impl Report {
-    /// The report as Markdown, for people: what was checked, the failures, every check.
+    /// The report as Markdown, for people: the clauses as in a [matrix](super::Matrix), unless it is partial; what was checked; the
+    /// failures, in the order of the clauses that they break; every check.
     pub fn to_markdown(&self) -> String {
         let [passed, failed, ignored] = self.counts();
         let mut lines = vec![format!("# {}", cell(&self.suite)), String::new()];
@@ -16,7 +17,16 @@ impl Report {
             lines.push(String::new());
         }
         lines.push(format!("{passed} passed; {failed} failed; {ignored} ignored."));
-        lines.extend(["", "| | |", "|---|---|"].map(str::to_owned));
+        let clauses = Matrix::clauses_of(self);
+        if !clauses.is_empty() {
+            lines.extend(
+                ["", "## Clauses", "", "✓ checked and kept, – opted out, · not checked or not decided, ✗ broken"]
+                    .map(str::to_owned),
+            );
+            lines.extend(["", "| | clause | | |", "|---|---|:---:|---|"].map(str::to_owned));
+            lines.extend(clauses);
+        }
+        lines.extend(["", "## What was checked", "", "| | |", "|---|---|"].map(str::to_owned));
         lines.extend(self.facts().into_iter().map(|(what, value)| format!("| {} | {} |", cell(&what), cell(&value))));
         if !self.opt_outs.is_empty() {
             lines.extend(["", "## Opted out", ""].map(str::to_owned));
@@ -29,7 +39,9 @@ impl Report {
         if failed > 0 {
             lines.extend(["", "## Failures"].map(str::to_owned));
         }
-        for result in &self.results {
+        let mut failures = self.failures().collect::<Vec<_>>();
+        failures.sort_by_key(|failure| failure.broken().first().map(|clause| place(clause)));
+        for result in failures {
             if let Verdict::Failed(message) = &result.verdict {
                 lines.extend([String::new(), format!("### `{}`", result.name), String::new(), block(message)]);
             }
@@ -88,6 +100,11 @@ impl StoreInfo {
     }
 }
 
+/// Where a clause stands in the contract.
+fn place(clause: &str) -> Option<usize> {
+    kv_core::contract::TEXT.find(&format!("- **{clause}** "))
+}
+
 /// A text in one line that ends no cell of a table and begins no tag.
 pub(super) fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "\\<")
@@ -100,15 +117,33 @@ fn block(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::report::example;
+    use crate::report::{FailureDetails, example};
 
     #[test]
     fn everything_is_in_it() {
         let markdown = example::cannot_list().to_markdown();
-        let expected = "\
+        let begin = "\
 # cannot_list
 
 1 passed; 0 failed; 2 ignored.
+
+## Clauses
+
+✓ checked and kept, – opted out, · not checked or not decided, ✗ broken
+
+| | clause | | |
+|---|---|:---:|---|
+| 1 Keys | K1 | · | no check of this run is about it |
+|  | K2 | · | no check of this run is about it |
+";
+        assert!(markdown.starts_with(begin), "{markdown}");
+        for row in [
+            "| 3 Read, write, delete | G1 | ✓ |  |",
+            "|  | L5 | – | opted out of listing: the protocol \\| has no way |",
+        ] {
+            assert!(markdown.contains(&format!("\n{row}\n")), "{markdown}");
+        }
+        let end = "\n## What was checked
 
 | | |
 |---|---|
@@ -136,7 +171,7 @@ mod tests {
 | `l5_foreign` | L5 | ignored: opted out of listing: the protocol \\| has no way | 0.012 |
 | `n1_limits` | N1 | ignored: the fixture has no proxy | 0.012 |
 ";
-        assert_eq!(markdown, expected);
+        assert!(markdown.ends_with(end), "{markdown}");
     }
 
     #[test]
@@ -151,9 +186,24 @@ mod tests {
     }
 
     #[test]
+    fn failures_are_in_the_order_of_the_contract() {
+        let mut report = example::broken();
+        let [first, second, _] = &mut *report.results else { panic!("it has three results") };
+        second.verdict = first.verdict.clone();
+        first.failure = Some(FailureDetails { broken: vec!["N1".into()], ..FailureDetails::default() });
+        let markdown = report.to_markdown();
+        let place = |name: &str| markdown.find(&format!("\n### `{name}`\n")).unwrap();
+        assert!(place("l5_foreign") < place("g1_absent"), "{markdown}");
+    }
+
+    #[test]
     fn a_run_with_a_filter_says_that_it_is_partial() {
         let partial = example::partial().to_markdown();
-        assert!(partial.contains("\n**Partial: 1 of 3 checks were run, 2 were left out by a filter.**\n"), "{partial}");
+        assert!(
+            !partial.contains("## Clauses")
+                && partial.contains("\n**Partial: 1 of 3 checks were run, 2 were left out by a filter.**\n"),
+            "{partial}"
+        );
         assert!(!example::memory().to_markdown().contains("Partial"));
     }
 }

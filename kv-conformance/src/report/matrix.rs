@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use kv_core::Capability;
 
+use super::cell::Cell;
 use super::markdown::cell;
 use super::result::opted_out;
 use super::{CheckResult, Report, StoreInfo, Verdict};
 use crate::BoxError;
+
+/// The title of the section that is not of the contract.
+const CAPABILITIES: &str = "Capabilities";
 
 /// The lines between which the matrix stands in a file.
 const BEGIN: &str = "<!-- kv-conformance matrix -->";
@@ -20,10 +24,13 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 ///
 /// | | |
 /// |---|---|
-/// | ✓ | a check of the clause has passed, and none has failed |
+/// | ✓ | a check of the clause has passed, and no failure breaks it |
 /// | – | opted out, for the reason in the note |
-/// | · | not checked, for the reason in the note |
-/// | ✗ | the checks in the note have failed |
+/// | · | not checked, or not decided, for the reason in the note |
+/// | ✗ | broken, as the checks in the note have found |
+///
+/// A failure breaks the clauses that it [says](crate::FailureDetails::broken), not all that its check would have seen. Of what was opted
+/// out of alone, no failure is told.
 ///
 /// A check is about the first of its clauses. If those that are about a clause were not run because of an opt-out, it is opted out
 /// of: a check that sees something of it by the way does not make up for them.
@@ -47,12 +54,6 @@ struct Row {
     section: String,
     of: Vec<String>,
     cells: Vec<Cell>,
-}
-
-#[derive(PartialEq, Eq)]
-struct Cell {
-    text: String,
-    note: Option<String>,
 }
 
 impl Matrix {
@@ -100,6 +101,22 @@ impl Matrix {
         Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.to_markdown()))
     }
 
+    /// What the clauses are for one report, a row of a table for each: section, clause, cell and note.
+    pub(super) fn clauses_of(report: &Report) -> Vec<String> {
+        let Ok(matrix) = Self::new([("", report.clone())]) else { return Vec::new() };
+        let (mut lines, mut last) = (Vec::new(), String::new());
+        for row in matrix.rows().into_iter().filter(|row| row.section != CAPABILITIES) {
+            let [Cell { text, note }] = &*row.cells else { continue };
+            let note = cell(note.as_deref().unwrap_or_default());
+            for of in row.of {
+                let section = if row.section == last { "" } else { &row.section };
+                lines.push(format!("| {section} | {of} | {text} | {note} |"));
+                last.clone_from(&row.section);
+            }
+        }
+        lines
+    }
+
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::<Row>::new();
         let mut add = |section: &str, of: &str, fill: &dyn Fn(&Column) -> Cell| {
@@ -111,9 +128,9 @@ impl Matrix {
         };
         for capability in Capability::ALL {
             let capability = capability.to_string();
-            add("Capabilities", &capability, &|column| column.capability(&capability));
+            add(CAPABILITIES, &capability, &|column| column.capability(&capability));
         }
-        add("Capabilities", "resolution of lifetimes", &|column| Cell { text: column.store.resolution(), note: None });
+        add(CAPABILITIES, "resolution of lifetimes", &|column| Cell { text: column.store.resolution(), note: None });
         let mut section = "";
         for line in kv_core::contract::TEXT.lines() {
             if let Some(title) = line.strip_prefix("# ") {
@@ -152,26 +169,46 @@ impl Column {
 
     fn clause(&self, clause: &str) -> Cell {
         let of = self.report.results.iter().filter(|result| result.clauses.iter().any(|of| of == clause));
-        let of = of.collect::<Vec<_>>();
-        let failed = of.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_)));
-        let failed = failed.map(|result| format!("`{}`", result.name)).collect::<Vec<_>>();
-        if !failed.is_empty() {
-            return Cell { text: "✗".into(), note: Some(format!("failed: {}", failed.join(", "))) };
-        }
-        let (about, others) = of.into_iter().partition::<Vec<_>, _>(|result| result.is_about(clause));
+        let (about, others) = of.partition::<Vec<_>, _>(|result| result.is_about(clause));
         let reasons = reasons(if about.is_empty() { &others } else { &about });
         let is_opted_out = self.report.opt_outs.iter().any(|(of, reason)| reasons.contains(&opted_out(of, reason)));
+        let ran = |result: &&CheckResult| !matches!(result.verdict, Verdict::Ignored(_));
+        let broken = self.failed(|result| self.is_broken_in(clause, result));
+        if !broken.is_empty() && (!is_opted_out || about.iter().any(ran)) {
+            return Cell { text: "✗".into(), note: Some(format!("failed: {}", broken.join(", "))) };
+        }
         let has_passed = |results: &[&CheckResult]| results.iter().any(|result| result.verdict == Verdict::Passed);
-        if has_passed(&about) || !is_opted_out && has_passed(&others) {
+        let by_the_way = !is_opted_out && !about.iter().any(|result| result.has_failed()) && has_passed(&others);
+        if has_passed(&about) || by_the_way {
             return Cell { note: self.weaknesses_in(&about, &others), ..Cell::kept() };
         }
+        let undecided = self.failed(|result| result.clauses.iter().any(|of| of == clause));
         let note = match (reasons.is_empty(), clause) {
+            _ if !is_opted_out && !undecided.is_empty() => format!("not decided: {} failed", undecided.join(", ")),
             (false, _) => reasons.into_iter().collect::<Vec<_>>().join("; "),
             // Each opt-out has a check of its own.
             (true, "O3") if self.report.opt_outs.is_empty() => "nothing is opted out of".into(),
             (true, _) => "no check of this run is about it".into(),
         };
         Cell { text: if is_opted_out { "–" } else { "·" }.into(), note: Some(note) }
+    }
+
+    /// The names of the checks that have failed, of these.
+    fn failed(&self, which: impl Fn(&CheckResult) -> bool) -> Vec<String> {
+        let failed = self.report.failures().filter(|result| which(result));
+        failed.map(|result| format!("`{}`", result.name)).collect()
+    }
+
+    /// Whether a failure breaks a clause. One that breaks one of several is explained by one that others break for certain.
+    fn is_broken_in(&self, clause: &str, failure: &CheckResult) -> bool {
+        let for_certain = |broken: &String| self.report.failures().any(|other| other.broken() == [broken.as_str()]);
+        match failure.broken() {
+            [broken] => broken == clause,
+            several => {
+                several.iter().any(|broken| broken == clause)
+                    && (for_certain(&clause.to_owned()) || !several.iter().any(for_certain))
+            }
+        }
     }
 
     /// What the store promises less, if the histories have to do with it.
@@ -192,32 +229,10 @@ fn reasons(results: &[&CheckResult]) -> BTreeSet<String> {
     results.iter().filter_map(reason).collect()
 }
 
-impl Cell {
-    fn kept() -> Self {
-        Self { text: "✓".into(), note: None }
-    }
-
-    /// The cell with the number of its note, which is added to the others if it is new.
-    fn numbered(self, notes: &mut Vec<String>) -> String {
-        let Some(note) = self.note else { return self.text };
-        let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
-            notes.push(note);
-            notes.len() - 1
-        });
-        format!("{}{}", self.text, superscript(at + 1))
-    }
-}
-
-fn superscript(number: usize) -> String {
-    let digits = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-    let digit = |digit: char| digits.chars().nth(digit.to_digit(10)? as usize);
-    number.to_string().chars().filter_map(digit).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::example;
+    use crate::report::{FailureDetails, example};
 
     fn all() -> Matrix {
         let reports =
@@ -247,16 +262,18 @@ mod tests {
         assert!(markdown.starts_with("| | | memory | no list | broken |\n|---|---|:---:|:---:|:---:|\n"), "{markdown}");
         assert_eq!(row(&markdown, "| Capabilities | listing "), "| Capabilities | listing | ✓ | –¹ | ✓ |");
         assert_eq!(row(&markdown, "|  | resolution of"), "|  | resolution of lifetimes | exact | 1ms | exact |");
-        assert_eq!(row(&markdown, "| 3 Read, write, delete | G1"), "| 3 Read, write, delete | G1, P1 | ✓ | ✓ | ✗⁴ |");
+        assert_eq!(row(&markdown, "| 3 Read, write, delete | G1"), "| 3 Read, write, delete | G1 | ✓ | ✓ | ✗⁴ |");
+        assert_eq!(row(&markdown, "|  | P1 |"), "|  | P1 | ✓ | ✓ | ·⁵ |");
         assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | ✓ | –¹ | ✓ |");
-        assert_eq!(row(&markdown, "| 10 Connections | N1 "), "| 10 Connections | N1 | ·⁵ | ·⁵ | ·⁵ |");
+        assert_eq!(row(&markdown, "| 10 Connections | N1 "), "| 10 Connections | N1 | ·⁶ | ·⁶ | ·⁶ |");
         let notes = "
 1. opted out of listing: the protocol \\| has no way
 2. not in `capabilities()`, and not opted out of
 3. no check of this run is about it
 4. failed: `g1_absent`
-5. the fixture has no proxy
-6. nothing is opted out of
+5. not decided: `g1_absent` failed
+6. the fixture has no proxy
+7. nothing is opted out of
 ";
         assert!(markdown.ends_with(notes), "{markdown}");
     }
@@ -283,10 +300,54 @@ mod tests {
         report.results[0].clauses.push("L5".into());
         let markdown = Matrix::new([("store", report.clone())]).unwrap().to_markdown();
         assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | –¹ |");
-        // But a failure counts, whichever check it is of.
-        report.results[0].verdict = Verdict::Failed("a listed key that is not there".into());
+        // Nor does its failure count.
+        report.results[0] = failed(report.results[0].clone(), &["L5"]);
         let markdown = Matrix::new([("store", report)]).unwrap().to_markdown();
-        assert!(row(&markdown, "|  | L5 ").starts_with("|  | L5 | ✗"), "{markdown}");
+        assert!(row(&markdown, "|  | L5 ").starts_with("|  | L5 | –"), "{markdown}");
+    }
+
+    fn failed(result: CheckResult, broken: &[&str]) -> CheckResult {
+        let broken = broken.iter().map(|&clause| clause.into()).collect();
+        let failure = Some(FailureDetails { broken, ..FailureDetails::default() });
+        CheckResult { verdict: Verdict::Failed("in some way".into()), failure, ..result }
+    }
+
+    /// The matrix of a report whose failures, of checks with these clauses, break these.
+    fn with_failures(failures: &[(&[&str], &[&str])]) -> String {
+        let mut report = example::memory();
+        for (number, (clauses, broken)) in failures.iter().enumerate() {
+            let clauses = clauses.iter().map(|&clause| clause.into()).collect();
+            let result = CheckResult { name: format!("fails_{number}"), clauses, ..report.results[0].clone() };
+            report.results.push(failed(result, broken));
+        }
+        Matrix::new([("store", report)]).unwrap().to_markdown()
+    }
+
+    #[test]
+    fn a_failure_breaks_what_it_says_and_leaves_the_rest_undecided() {
+        let markdown = with_failures(&[(&["K1", "P1", "V1"], &["K1"])]);
+        assert!(row(&markdown, "| 1 Keys | K1 ").contains('✗'), "{markdown}");
+        // Another check has seen that P1 is kept, and none has of V1.
+        assert!(row(&markdown, "| 3 Read, write, delete | G1, P1 ").ends_with("| ✓ |"), "{markdown}");
+        assert!(row(&markdown, "| 2 Values | V1 ").contains('·'), "{markdown}");
+        assert!(markdown.contains(". not decided: `fails_0` failed\n"), "{markdown}");
+        // It need not be one that the check is about, and can be none.
+        let markdown = with_failures(&[(&["K1"], &["E4"]), (&["K2"], &[])]);
+        assert!(row(&markdown, "|  | E4 ").contains('✗'), "{markdown}");
+        assert!(
+            row(&markdown, "| 1 Keys | K1 ").contains('·') && row(&markdown, "|  | K2 ").contains('·'),
+            "{markdown}"
+        );
+    }
+
+    #[test]
+    fn of_several_that_may_be_broken_those_are_not_that_another_failure_explains() {
+        let markdown = with_failures(&[(&["P1"], &["K1", "V1"])]);
+        assert!(row(&markdown, "| 1 Keys | K1 ").contains('✗'), "{markdown}");
+        assert!(row(&markdown, "| 2 Values | V1 ").contains('✗'), "{markdown}");
+        let markdown = with_failures(&[(&["P1", "K1", "V1"], &["K1", "V1"]), (&["V1"], &["V1"])]);
+        assert!(row(&markdown, "| 1 Keys | K1 ").contains('·'), "{markdown}");
+        assert!(row(&markdown, "| 2 Values | V1 ").contains('✗'), "{markdown}");
     }
 
     #[test]
@@ -300,8 +361,8 @@ mod tests {
     #[test]
     fn where_nothing_is_opted_out_of_that_is_what_o3_says() {
         let markdown = all().to_markdown();
-        assert_eq!(row(&markdown, "|  | O3 "), "|  | O3 | ·⁶ | ·³ | ·⁶ |");
-        assert!(markdown.contains("\n6. nothing is opted out of\n"), "{markdown}");
+        assert_eq!(row(&markdown, "|  | O3 "), "|  | O3 | ·⁷ | ·³ | ·⁷ |");
+        assert!(markdown.contains("\n7. nothing is opted out of\n"), "{markdown}");
     }
 
     #[test]
@@ -326,11 +387,5 @@ mod tests {
             let error = matrix.insert_into(missing).unwrap_err();
             assert!(error.to_string().starts_with("there is no line <!-- "), "{error}");
         }
-    }
-
-    #[test]
-    fn numbers_of_notes_have_all_their_digits() {
-        assert_eq!(superscript(1), "¹");
-        assert_eq!(superscript(1023), "¹⁰²³");
     }
 }

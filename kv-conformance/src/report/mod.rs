@@ -1,5 +1,6 @@
 //! What a run of the suite has found, and how it is written down.
 
+mod cell;
 #[cfg(test)]
 mod example;
 mod markdown;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use matrix::Matrix;
 pub(crate) use result::opted_out;
-pub use result::{CheckResult, Verdict};
+pub use result::{CheckResult, FailureDetails, Verdict};
 pub(crate) use writing::folder;
 
 /// What [`Suite::run`](crate::Suite::run) has found.

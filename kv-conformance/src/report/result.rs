@@ -18,8 +18,28 @@ pub struct CheckResult {
     /// What it found.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// What is known of a failure beside its message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureDetails>,
     /// How long it took.
     pub took: Duration,
+}
+
+/// What is known of a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailureDetails {
+    /// The clauses of the contract that it breaks: if there are several, one of them at least. They need not be among those that
+    /// the check is about: a store that panics breaks E4. If there are none, it is not the store that failed.
+    pub broken: Vec<String>,
+    /// What was expected, if the message says so.
+    pub expected: Option<String>,
+    /// What came in its place.
+    pub got: Option<String>,
+    /// The command that runs this check again.
+    pub again: String,
+    /// File, line and column of the panic, if it was one.
+    pub panicked_at: Option<String>,
 }
 
 impl CheckResult {
@@ -33,7 +53,24 @@ impl CheckResult {
         if let Verdict::Failed(text) | Verdict::Ignored(text) = &mut self.verdict {
             *text = without_passwords(text);
         }
+        if let Some(FailureDetails { expected, got, .. }) = &mut self.failure {
+            [expected, got].into_iter().flatten().for_each(|text| *text = without_passwords(text));
+        }
         self
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.verdict, Verdict::Failed(_))
+    }
+
+    /// The clauses of which a failure breaks one at least. A report of an earlier version says of a failure only what the check is
+    /// about.
+    pub(crate) fn broken(&self) -> &[String] {
+        match &self.failure {
+            Some(failure) => &failure.broken,
+            None if self.has_failed() => self.clauses.get(..1).unwrap_or_default(),
+            None => &[],
+        }
     }
 }
 

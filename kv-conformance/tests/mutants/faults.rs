@@ -559,6 +559,8 @@ faults! {
     CapabilitiesChange,
     /// A second handle can do other things.
     CapabilitiesOfHandle,
+    /// A listing shows the short keys of other stores too: the name space is not in its pattern.
+    ListsNeighbours,
     /// Every fixture has the same data.
     SharedData,
     /// A store that has no lifetimes refuses `Forever`.

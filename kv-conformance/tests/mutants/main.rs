@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
 
 mod faults;
+mod fixtures;
 mod histories;
 mod right;
 mod wrong;
@@ -367,6 +368,7 @@ fn main() -> ExitCode {
     trials.push(Trial::test("every_check_rejects_a_wrong_store", || prove_every_check(mutants)));
     trials.push(Trial::test("the_simplest_sequence_ends_where_it_fails", simplest_sequence));
     trials.extend(histories::trials());
+    trials.extend(fixtures::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print(mutants);

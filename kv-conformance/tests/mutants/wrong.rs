@@ -171,6 +171,9 @@ impl Wrong {
     /// The key that is used in place of another.
     fn key(&self, key: Key<'_>) -> Result<KeyBuf> {
         self.pass()?;
+        if self.is(Fault::ListsNeighbours) && key.len() < 9 {
+            listing::NEIGHBOURS.lock().unwrap().insert(KeyBuf::from(key));
+        }
         if self.is(Fault::EvictsAtRandom) {
             let mut state = self.state();
             state.reads += 1;

@@ -1,6 +1,7 @@
 //! Listing wrongly: `keys`, `prefixes`.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use kv_core::{Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Result};
 
@@ -8,6 +9,9 @@ use super::Wrong;
 use super::mangling::percent_decoded;
 use crate::faults::Fault;
 use crate::right::{NAME, OWN, PAGE, own, part};
+
+/// The short keys that any store was asked for.
+pub(super) static NEIGHBOURS: Mutex<BTreeSet<KeyBuf>> = Mutex::new(BTreeSet::new());
 
 /// Shows a listing as what a backend returns.
 fn keys<'a>(keys: impl IntoIterator<Item = KeyBuf, IntoIter: Send + 'a>) -> Keys<'a> {
@@ -62,6 +66,11 @@ impl Wrong {
             }
             Fault::ListedDecoded => self.all_as(prefix, percent_decoded),
             Fault::ListedSlashDecoded => self.all_as(prefix, slashes),
+            Fault::ListsNeighbours => {
+                let mut listed = self.all(prefix)?.into_iter().collect::<BTreeSet<_>>();
+                listed.extend(NEIGHBOURS.lock().unwrap().iter().filter(|key| key.starts_with(pattern)).cloned());
+                Ok(keys(listed))
+            }
             Fault::PrefixAnywhere => self.all_that(|key| key.contains(pattern)),
             Fault::LongPrefixFails if prefix.len() > 250 => {
                 Err(Error::Backend(Failure::new(NAME, "the server refused the prefix")))

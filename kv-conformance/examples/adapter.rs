@@ -1,0 +1,116 @@
+//! A store that was there before, made to run the suite: what its owner puts into `tests/conformance.rs`.
+//! `cargo run -p kv-conformance --example adapter` runs it.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::Cache;
+use kv_conformance::{Fixture, Suite};
+use kv_core::{Bytes, Capabilities, Capability, Error, Key, KeyValueStore, Result, Ttl, Value};
+
+/// The store as it is. It knows nothing of `kv-core`.
+mod cache {
+    use std::collections::HashMap;
+    use std::sync::{Mutex, PoisonError};
+    use std::time::{Duration, Instant};
+
+    /// A value and its end, if it has one.
+    type Entry = (Vec<u8>, Option<Instant>);
+
+    #[derive(Default)]
+    pub(crate) struct Cache {
+        entries: Mutex<HashMap<String, Entry>>,
+    }
+
+    impl Cache {
+        pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
+            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let (value, end) = entries.get(key)?;
+            end.is_none_or(|end| Instant::now() < end).then(|| value.clone())
+        }
+
+        /// The entry ends after so many seconds, or never.
+        pub(crate) fn set(&self, key: &str, value: Vec<u8>, seconds: Option<u32>) {
+            let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (value, end));
+        }
+
+        /// Whether there was an entry.
+        pub(crate) fn del(&self, key: &str) -> bool {
+            let removed = self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+            removed.is_some_and(|(_, end)| end.is_none_or(|end| Instant::now() < end))
+        }
+    }
+}
+
+/// What implements the trait. A type of one's own, as both the trait and the store may be of other crates.
+struct Adapter(Arc<Cache>);
+
+/// Not derived, as that would show the values of the cache.
+impl fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adapter").finish_non_exhaustive()
+    }
+}
+
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
+impl KeyValueStore for Adapter {
+    fn name(&self) -> &'static str {
+        "cache"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::builder()
+            // It counts whole seconds: an entry may be there for up to one more.
+            .ttl_resolution(Duration::from_secs(1))
+            .longest_ttl(LONGEST)
+            .without(Capability::Listing)
+            .without(Capability::Create)
+            .without(Capability::TtlReading)
+            .without(Capability::Touch)
+            // As its lifetimes cannot be told, they cannot be copied.
+            .without(Capability::Copy)
+            .build()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        Ok(self.0.get(&key).map(Bytes::from))
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        let seconds = match ttl.or_default(None) {
+            Some(ttl) if ttl > LONGEST => return Err(Error::invalid_ttl(self.name(), key, ttl, LONGEST)),
+            Some(Duration::ZERO) => {
+                self.0.del(&key);
+                return Ok(());
+            }
+            // Up, never down: an entry must not end early, and half a second must not become none.
+            Some(ttl) => u32::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).ok(),
+            None => None,
+        };
+        self.0.set(&key, value.into_bytes().into(), seconds);
+        Ok(())
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        Ok(self.0.del(&key))
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let suite = Suite::new("cache", || {
+        let cache = Arc::new(Cache::default());
+        // Another way to the same entries, as another process would have it.
+        Ok(Fixture::new(Adapter(Arc::clone(&cache))).second_handle(Adapter(cache)))
+    });
+    suite
+        .opt_out(Capability::Listing, "nobody has needed it yet")
+        .opt_out(Capability::Create, "the cache has get and set, and nothing that is both")
+        .opt_out(Capability::TtlReading, "the cache does not tell when an entry ends")
+        .opt_out(Capability::Touch, "a lifetime is given by set alone")
+        .opt_out(Capability::Copy, "a lifetime cannot be told, and so not copied")
+        .main()
+}

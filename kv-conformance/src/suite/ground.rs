@@ -1,0 +1,178 @@
+//! What the checks stand on: a fixture that is what [`Fixture`](crate::Fixture) says. It is looked at before all checks, which tell
+//! nothing of a store whose fixture does not hold.
+//!
+//! What can be the store's fault is left to the checks.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_core::{Bytes, Capability, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use crate::checks::Check;
+use crate::context::Context;
+use crate::failure::{NotPassed, Outcome, show_error};
+use crate::panics;
+use crate::property::Seed;
+use crate::report::{self, CheckResult, Verdict};
+use crate::suite::Suite;
+
+type Part = fn(&Context<'_>, &dyn KeyValueStore) -> Outcome;
+
+/// The check of the fixture. It is about no clause.
+pub(super) const CHECK: Check = Check::of_fixture("fixture_is_fresh_and_its_parts_belong_together", |context| {
+    let parts: [Part; 3] = [stores_are_separate, second_handle_is_of_the_same_store, clock_is_that_of_the_store];
+    parts.into_iter().try_for_each(|part| match panics::catch(|| part(context, context.store())) {
+        Ok(outcome) => outcome,
+        Err(panic) if panic.fixture.is_some() => Err(panic.into()),
+        // That the store panics is for the checks to find.
+        Err(_) => Ok(()),
+    })
+});
+
+impl Suite {
+    /// Whether `capabilities()` lacks this, as far as is known, and it was not opted out of.
+    pub(crate) fn is_lacking(&self, capability: Capability) -> bool {
+        let has = self.store.get().and_then(|store| store.capabilities.get(&capability.to_string()));
+        has == Some(&false) && !self.is_opted_out(capability)
+    }
+
+    /// What the check of the fixture has found, which runs before all others.
+    pub(super) fn ground(&self, seed: u64) -> &CheckResult {
+        self.ground.get_or_init(|| {
+            let (started, seed) = (Instant::now(), Seed::new(seed));
+            self.result_of(&CHECK, started, &seed, self.try_check(&CHECK, &seed))
+        })
+    }
+
+    /// The failure of the fixture, if it is not among these results: what was ignored because of it must not pass for a success.
+    pub(super) fn unseen_failure_of_fixture(&self, results: &[CheckResult]) -> Option<CheckResult> {
+        let failure = self.ground.get().filter(|ground| ground.has_failed())?;
+        let is_because = |result: &CheckResult| result.verdict == Verdict::Ignored(does_not_hold());
+        let is_seen = results.iter().any(|result| result.name == failure.name);
+        (!is_seen && results.iter().any(is_because)).then(|| failure.clone())
+    }
+
+    /// Why a check is not to be run, if it needs something that was opted out of or is lacking, or a fixture that holds.
+    pub(super) fn ignored_because(&self, check: &Check, seed: u64) -> Option<String> {
+        if let Some((capability, reason)) = self.opt_outs.iter().find(|(of, _)| check.needs.contains(of)) {
+            return Some(report::opted_out(&capability.to_string(), reason));
+        }
+        // The fixtures of checks of faults are others.
+        if self.ground(seed).has_failed() && !check.has_faults {
+            return Some(does_not_hold());
+        }
+        let lacking = check.needs.iter().find(|&&of| self.is_lacking(of))?;
+        let of_o1 = "o1_capabilities_are_those_that_were_not_opted_out_of";
+        Some(format!("capabilities() lacks {lacking}, which is not opted out of: see {of_o1}"))
+    }
+}
+
+/// Why checks are ignored whose fixture is not what they rely on.
+fn does_not_hold() -> String {
+    format!("the fixture does not hold: see {}", CHECK.name())
+}
+
+/// A key of this check alone, and how its values begin.
+const KEY: &str = "kv-conformance/fixture";
+const MARK: &str = "put by the check of the fixture: ";
+
+/// A lifetime in time that is advanced by hand, and one in real time.
+const BY_HAND: Duration = Duration::from_secs(10);
+const REAL: Duration = Duration::from_millis(20);
+
+fn wrong(what: &str, want: &str, got: &str) -> NotPassed {
+    NotPassed::failed_beside_the_store(format_args!("{what}\nexpected: {want}\ngot:      {got}"))
+}
+
+/// A value that no other run of this check has put.
+fn new_value() -> Bytes {
+    format!("{MARK}{:016x}", fastrand::u64(..)).into()
+}
+
+/// Two fixtures do not see each other's data, nor what one before them has left.
+fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let first_operation_failed = |error| {
+        let want = "it works: is there a server, may the store use it, is the folder there?";
+        wrong("the first operation with the store of a fresh fixture", want, &show_error(&error))
+    };
+    let left = store.get(KEY).map_err(first_operation_failed)?;
+    if left.is_some_and(|left| left.starts_with(MARK.as_bytes())) {
+        let got = "what this very check put there in another run of the suite, or in another suite";
+        return Err(wrong("get of a key from the store of a fresh fixture", "None: it is empty", got));
+    }
+    let mine = new_value();
+    store.put(KEY, &mine).map_err(first_operation_failed)?;
+    let other = context.suite.open()?;
+    if other.store.get(KEY).is_ok_and(|got| got.as_ref() == Some(&mine)) {
+        let want = "None: every fixture has data of its own (a folder, a database, a name space), since checks run at the same time";
+        return Err(wrong(
+            "get, from the store of one fixture, of what was put into that of another",
+            want,
+            "the value",
+        ));
+    }
+    if !context.has(Capability::Listing) {
+        return Ok(());
+    }
+    let Ok(keys) = other.store.keys("") else { return Ok(()) };
+    // A key that is listed and cannot be read is the store's.
+    let there = keys.take(3).filter_map(Result::ok).filter(|key| matches!(other.store.get(key), Ok(Some(_))));
+    let there = there.map(String::from).collect::<Vec<_>>();
+    if there.is_empty() {
+        return Ok(());
+    }
+    Err(wrong("what is in the store of a fresh fixture", "nothing: it is empty", &format!("{there:?}, perhaps more")))
+}
+
+/// What is put through one handle is seen through the other. In one direction at least: if not in the other, it is the store's.
+fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let Ok(second) = context.second_handle() else { return Ok(()) };
+    let sees = |one: &dyn KeyValueStore, other: &dyn KeyValueStore, key: String| {
+        let value = new_value();
+        let put = one.put(&key, &value).and_then(|()| one.get(&key));
+        // What does not work through one handle alone says nothing of two.
+        !put.is_ok_and(|got| got.as_ref() == Some(&value))
+            || other.get(&key).is_ok_and(|got| got.as_ref() == Some(&value))
+    };
+    if sees(store, second, format!("{KEY}/1")) || sees(second, store, format!("{KEY}/2")) {
+        return Ok(());
+    }
+    let want = "what was put: `second_handle` is given another handle on the same data, such as a clone or a second connection";
+    let got = "something else, or nothing, in both directions";
+    Err(wrong("get through one handle of what was put through the other", want, got))
+}
+
+/// If there is a clock to advance, it is the one by which the store's lifetimes end.
+fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    if !context.time.is_advanced_by_hand() || !context.has(Capability::Lifetimes) {
+        return Ok(());
+    }
+    let (key, capabilities) = (format!("{KEY}/ends"), context.capabilities());
+    let (ttl, resolution) = (BY_HAND.min(capabilities.longest_ttl()), capabilities.ttl_resolution());
+    let is_there = || matches!(store.get(&key), Ok(Some(_)));
+    if store.put_with_ttl(&key, "v", Ttl::After(ttl)).is_err() || !is_there() {
+        return Ok(());
+    }
+    context.time.wait(ttl + resolution);
+    if !is_there() {
+        return Ok(());
+    }
+    // Or the store does not end lifetimes, for which there are checks: not if it says that no time has passed, or if one ends in
+    // real time.
+    let has_passed = match store.ttl(&key) {
+        Ok(Some(Remaining::For(left))) => left < ttl / 2,
+        _ => true,
+    };
+    let ends_in_real_time = || {
+        let put = store.put_with_ttl(&key, "v", Ttl::After(REAL));
+        thread::sleep(REAL * 2 + resolution);
+        put.is_ok() && !is_there()
+    };
+    if has_passed && !ends_in_real_time() {
+        return Ok(());
+    }
+    let what =
+        format!("get of an entry that lives {ttl:?}, after `clock` was asked to advance by {:?}", ttl + resolution);
+    let want = "None: `clock` is given what advances the clock that the store was made with";
+    Err(wrong(&what, want, "the entry: for the store, no time has passed"))
+}
