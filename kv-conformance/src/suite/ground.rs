@@ -126,6 +126,10 @@ fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
 
 /// What is put through one handle is seen through the other. In one direction at least: if not in the other, it is the store's.
 fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    // A store that may evict, or whose reads may be stale, need not show what was just put.
+    if !context.suite.weaknesses().is_empty() {
+        return Ok(());
+    }
     let Ok(second) = context.second_handle() else { return Ok(()) };
     let sees = |one: &dyn KeyValueStore, other: &dyn KeyValueStore, key: String| {
         let value = new_value();

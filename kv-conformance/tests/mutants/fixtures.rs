@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kv_conformance::{BoxError, Fixture, Suite, Verdict};
+use kv_conformance::{BoxError, Fixture, Suite, Verdict, Weakness};
 use kv_core::{Key, KeyValueStore, Ttl, Value};
 use libtest_mimic::{Failed, Trial};
 
@@ -57,6 +57,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             || Ok(Fixture::new(right(Clock::real())).clock(|_| ())),
             "got:      the entry: for the store, no time has passed\n",
         ),
+        Trial::test("fixture/of_a_weaker_store_need_not_show_what_was_put", || {
+            let open = || Ok(Fixture::new(right(Clock::manual())).second_handle(right(Clock::manual())));
+            let report = Suite::new("fixture", open).weaker(Weakness::StaleReads, "a replica").run_matching(CHECK);
+            if report.passed() { Ok(()) } else { Err(report.to_string().into()) }
+        }),
         Trial::test("fixture/left_out_by_a_filter", || {
             let report = Suite::new("fixture", || Err("no server".into())).run_matching("g1_an_absent_key_reads");
             let names = report.results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>();

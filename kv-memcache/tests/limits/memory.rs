@@ -149,22 +149,24 @@ fn what_a_server_has_dropped_from_its_disk_is_absent() {
 /// be evicted it is right, and as one that keeps them it is not.
 #[test]
 fn the_histories_of_servers_that_lose_entries_are_those_of_a_store_that_may_evict() {
-    let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
-    let urls: Vec<_> = servers.iter().map(Memcached::url).collect();
+    let losing = Arc::new(Mutex::new(Vec::new()));
     let suite = || {
-        let urls = urls.clone();
-        let store = move || MemcacheStore::builder().servers(&urls).contains(true).response_timeout(PATIENCE).connect();
-        Suite::new("losing", move || Ok(Fixture::new(store()?).second_handle(store()?)))
+        let losing = Arc::clone(&losing);
+        Suite::new("losing", move || {
+            let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
+            let urls = servers.iter().map(Memcached::url);
+            let builder = MemcacheStore::builder().servers(urls).contains(true).response_timeout(PATIENCE);
+            losing.lock().unwrap().extend(servers.iter().map(Memcached::connection));
+            Ok(Fixture::new(builder.clone().connect()?).second_handle(builder.connect()?).guard(servers))
+        })
     };
     let is_over = AtomicBool::new(false);
     let [kept, may_evict] = thread::scope(|scope| {
         scope.spawn(|| {
-            let mut raw: Vec<_> = servers.iter().map(Memcached::connection).collect();
             while !is_over.load(Relaxed) {
                 thread::sleep(Duration::from_millis(2));
-                for server in &mut raw {
-                    assert_eq!(server.ask(b"flush_all\r\n").unwrap(), "OK");
-                }
+                // One that does not answer went with its fixture.
+                losing.lock().unwrap().retain_mut(|server| server.ask(b"flush_all\r\n").is_ok_and(|it| it == "OK"));
             }
         });
         let reason = "everything is flushed every 2 ms";
