@@ -68,7 +68,7 @@ impl fmt::Display for Capability {
 /// assert!(!capabilities.supports(Capability::Listing));
 /// assert!(capabilities.supports(Capability::Create));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
     lacking: u32,
@@ -113,6 +113,19 @@ impl Capabilities {
     /// Where the limit depends on the key, this is the limit for the longest key.
     pub const fn largest_value(&self) -> Option<u64> {
         self.largest_value
+    }
+}
+
+/// Names what is lacking.
+impl fmt::Debug for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lacking: Vec<_> = Capability::ALL.iter().filter(|&&capability| !self.supports(capability)).collect();
+        f.debug_struct("Capabilities")
+            .field("lacking", &lacking)
+            .field("ttl_resolution", &self.ttl_resolution)
+            .field("longest_ttl", &self.longest_ttl)
+            .field("largest_value", &self.largest_value)
+            .finish()
     }
 }
 
@@ -174,5 +187,11 @@ mod tests {
         assert!(!capabilities.supports(Capability::TtlReading));
         assert!(!capabilities.supports(Capability::Touch));
         assert!(capabilities.supports(Capability::Copy));
+    }
+
+    #[test]
+    fn debug_names_what_is_lacking() {
+        let capabilities = Capabilities::builder().without(Capability::Listing).build();
+        assert!(format!("{capabilities:?}").starts_with("Capabilities { lacking: [Listing], ttl_resolution: 0ns,"));
     }
 }

@@ -37,7 +37,7 @@ use crate::{
 /// Every method that takes a key can fail with [`Error::InvalidKey`], before anything is sent, and with what a backend
 /// has: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`]. A method's own section names what comes on top.
 pub trait KeyValueStoreExt: KeyValueStore {
-    /// The value at a key, `None` if there is none (G1, V1).
+    /// The value at a key, `None` if there is none ([G1](crate::contract#3-read-write-delete), [V1](crate::contract#2-values)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -55,7 +55,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.read(key.as_key()?)
     }
 
-    /// Stores a value with the store's default lifetime, in place of whatever was there (P1, P2, P3).
+    /// Stores a value with the store's default lifetime, in place of whatever was there ([P1, P2, P3](crate::contract#3-read-write-delete)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -68,12 +68,12 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ValueTooLarge`], after which the old entry is still there (V3).
+    /// [`Error::ValueTooLarge`], after which the old entry is still there ([V3](crate::contract#2-values)).
     fn put<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>) -> Result<()> {
         self.write(key.as_key()?, value.into(), Ttl::Default)
     }
 
-    /// Stores a value with a lifetime (T1 to T5). With a zero lifetime the key is absent afterwards.
+    /// Stores a value with a lifetime ([T1 to T5](crate::contract#4-lifetimes)). With a zero lifetime the key is absent afterwards.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -91,7 +91,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write(key.as_key()?, value.into(), ttl.into())
     }
 
-    /// Stores a value with the store's default lifetime if the key is absent, atomically; whether it did (P4).
+    /// Stores a value with the store's default lifetime if the key is absent, atomically; whether it did ([P4](crate::contract#3-read-write-delete)).
     ///
     /// Of several callers at once exactly one gets `true`; the others change nothing.
     ///
@@ -111,7 +111,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write_if_absent(key.as_key()?, value.into(), Ttl::Default)
     }
 
-    /// Stores a value with a lifetime if the key is absent, atomically; whether it did (P4): a lock that lets go by itself.
+    /// Stores a value with a lifetime if the key is absent, atomically; whether it did ([P4](crate::contract#3-read-write-delete)): a lock that lets go by itself.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -131,7 +131,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write_if_absent(key.as_key()?, value.into(), ttl.into())
     }
 
-    /// Deletes an entry; whether there was one (D1).
+    /// Deletes an entry; whether there was one ([D1](crate::contract#3-read-write-delete)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -149,7 +149,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.remove(key.as_key()?)
     }
 
-    /// Whether there is an entry (T5). Its lifetime stays as it is.
+    /// Whether there is an entry ([T5](crate::contract#4-lifetimes)). Its lifetime stays as it is.
     ///
     /// The answer may be out of date when it arrives: to act on it, use [`create`](Self::create) or [`get`](Self::get).
     ///
@@ -168,7 +168,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.exists(key.as_key()?)
     }
 
-    /// What remains of the lifetime of an entry, `None` if there is none (T6).
+    /// What remains of the lifetime of an entry, `None` if there is none ([T6](crate::contract#4-lifetimes)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -189,7 +189,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.expiry(key.as_key()?)
     }
 
-    /// Gives an entry a new lifetime, counted from this call; whether there was one (T6). A zero lifetime deletes it.
+    /// Gives an entry a new lifetime, counted from this call; whether there was one ([T6](crate::contract#4-lifetimes)). A zero lifetime deletes it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -208,7 +208,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.set_expiry(key.as_key()?, ttl.into())
     }
 
-    /// The keys that begin with `prefix`, lazily and in no particular order (L1 to L5). The empty prefix is that of all.
+    /// The keys that begin with `prefix`, lazily and in no particular order ([L1 to L5](crate::contract#5-listing)). The empty prefix is that of all.
     ///
     /// Every byte of the prefix is literal. The store may be used inside the loop. A key that is written anew, is removed or
     /// expires meanwhile may or may not come. The listing borrows the store.
@@ -230,7 +230,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// The distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it: what is
-    /// in a folder, if the delimiter is `/`. A key without one comes whole (L6).
+    /// in a folder, if the delimiter is `/`. A key without one comes whole ([L6](crate::contract#5-listing)).
     ///
     /// Memory grows with the number of parts. The delimiter is 1 to 250 characters of the alphabet of keys.
     ///
@@ -252,7 +252,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.list_prefixes(delimiter, prefix.as_prefix()?)
     }
 
-    /// The values of several keys: as many as asked for, in the same order, duplicates included (B1).
+    /// The values of several keys: as many as asked for, in the same order, duplicates included ([B1](crate::contract#6-many-at-once)).
     ///
     /// ```
     /// use kv_memory::{KeyValueStoreExt, MemoryStore};
@@ -274,9 +274,9 @@ pub trait KeyValueStoreExt: KeyValueStore {
         with_keys(keys, |keys| self.read_many(keys))
     }
 
-    /// Stores several pairs of key and value; of those with the same key the last one wins (B2).
+    /// Stores several pairs of key and value; of those with the same key the last one wins ([B2](crate::contract#6-many-at-once)).
     ///
-    /// Not atomic: after an error some may have been written (B5).
+    /// Not atomic: after an error some may have been written ([B5](crate::contract#6-many-at-once)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -328,9 +328,9 @@ pub trait KeyValueStoreExt: KeyValueStore {
         if entries.is_empty() { Ok(()) } else { self.write_many(entries) }
     }
 
-    /// Deletes several entries; for each key whether there was one (B3). Of a key named twice the first is `true`.
+    /// Deletes several entries; for each key whether there was one ([B3](crate::contract#6-many-at-once)). Of a key named twice the first is `true`.
     ///
-    /// Not atomic: after an error some may have been deleted (B5).
+    /// Not atomic: after an error some may have been deleted ([B5](crate::contract#6-many-at-once)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -351,9 +351,9 @@ pub trait KeyValueStoreExt: KeyValueStore {
         with_keys(keys, |keys| self.remove_many(keys))
     }
 
-    /// Copies value and remaining lifetime to another key, in place of whatever is there (C1).
+    /// Copies value and remaining lifetime to another key, in place of whatever is there ([C1](crate::contract#7-copy-and-rename)).
     ///
-    /// From a key to itself it changes nothing (C4).
+    /// From a key to itself it changes nothing ([C4](crate::contract#7-copy-and-rename)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -367,16 +367,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged (C3); [`Error::Unsupported`]
+    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged ([C3](crate::contract#7-copy-and-rename)); [`Error::Unsupported`]
     /// where the store lacks [`Copy`](crate::Capability::Copy).
     fn copy(&self, from: impl AsKey, to: impl AsKey) -> Result<()> {
         let (from, to) = (from.as_key()?, to.as_key()?);
         if from == to { has_entry(self, from) } else { self.copy_entry(from, to) }
     }
 
-    /// Moves an entry with its remaining lifetime to another key, in place of whatever is there (C2).
+    /// Moves an entry with its remaining lifetime to another key, in place of whatever is there ([C2](crate::contract#7-copy-and-rename)).
     ///
-    /// From a key to itself it changes nothing (C4).
+    /// From a key to itself it changes nothing ([C4](crate::contract#7-copy-and-rename)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -395,7 +395,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         if from == to { has_entry(self, from) } else { self.rename_entry(from, to) }
     }
 
-    /// Opens a value as a stream: `Read + Seek` (S1).
+    /// Opens a value as a stream: `Read + Seek` ([S1](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -416,7 +416,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         open(self, key.as_key()?)
     }
 
-    /// Stores all that a reader gives, with the store's default lifetime (S2). Returns when the reader has ended.
+    /// Stores all that a reader gives, with the store's default lifetime ([S2](crate::contract#8-streams-and-files)). Returns when the reader has ended.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -435,7 +435,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.put_from_with_ttl(key, reader, Ttl::Default)
     }
 
-    /// Stores all that a reader gives, with a lifetime (S2).
+    /// Stores all that a reader gives, with a lifetime ([S2](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -451,7 +451,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write_stream(key.as_key()?, &mut reader, ttl.into())
     }
 
-    /// Writes a value to a writer and flushes it; its length in bytes (S3).
+    /// Writes a value to a writer and flushes it; its length in bytes ([S3](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -474,7 +474,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         copied.map_err(|error| copy_error(self, key, error, || "writing the value that was read".into()))
     }
 
-    /// Stores the content of the file at `path`, with the store's default lifetime (S4).
+    /// Stores the content of the file at `path`, with the store's default lifetime ([S4](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -496,7 +496,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.put_file_with_ttl(key, path, Ttl::Default)
     }
 
-    /// Stores the content of the file at `path`, with a lifetime (S4).
+    /// Stores the content of the file at `path`, with a lifetime ([S4](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -521,7 +521,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         })
     }
 
-    /// Writes a value to the file at `path`; its length in bytes (S4).
+    /// Writes a value to the file at `path`; its length in bytes ([S4](crate::contract#8-streams-and-files)).
     ///
     /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; links
     /// are followed. What is no regular file, such as a pipe, and `/dev/stdout` and its like, is appended to; for the standard

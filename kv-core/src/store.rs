@@ -30,23 +30,23 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 ///
 /// You may rely on what the callers' layer has done already:
 ///
-/// - every [`Key`] and [`Prefix`] is valid (K2, K4): do not check it again;
-/// - a batch is never empty (B4);
-/// - the two keys of `copy_entry` and `rename_entry` differ (C4).
+/// - every [`Key`] and [`Prefix`] is valid ([K2, K4](crate::contract#1-keys)): do not check it again;
+/// - a batch is never empty ([B4](crate::contract#6-many-at-once));
+/// - the two keys of `copy_entry` and `rename_entry` differ ([C4](crate::contract#7-copy-and-rename)).
 ///
 /// In return:
 ///
-/// - expired entries are absent for every method, also where they still take up memory (T5);
-/// - `Ttl::Default` is what your builder was given, and for ever if it was given nothing (T1);
+/// - expired entries are absent for every method, also where they still take up memory ([T5](crate::contract#4-lifetimes));
+/// - `Ttl::Default` is what your builder was given, and for ever if it was given nothing ([T1](crate::contract#4-lifetimes));
 ///   [`Ttl::or_default`] puts the two together;
-/// - a write with a zero lifetime leaves the key absent (T3), and one with a lifetime that you cannot express is
-///   [`Error::InvalidTtl`] before anything is changed (T4), as a value that you cannot store is
-///   [`Error::ValueTooLarge`] (V3);
-/// - an error names the key and the store; nothing panics (E1 to E5). What goes wrong in your backend is
+/// - a write with a zero lifetime leaves the key absent ([T3](crate::contract#4-lifetimes)), and one with a lifetime that you cannot express is
+///   [`Error::InvalidTtl`] before anything is changed ([T4](crate::contract#4-lifetimes)), as a value that you cannot store is
+///   [`Error::ValueTooLarge`] ([V3](crate::contract#2-values));
+/// - an error names the key and the store; nothing panics ([E1 to E5](crate::contract#9-errors)). What goes wrong in your backend is
 ///   [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`], each with a [`Failure`](crate::Failure):
 ///   `Error::Backend(Failure::new(self.name(), "reading the file failed").at(key).caused_by(error))`.
 ///   [`Error::Io`] is for the caller's own readers, writers and files;
-/// - `Debug` shows neither values nor passwords (E3).
+/// - `Debug` shows neither values nor passwords ([E3](crate::contract#9-errors)).
 ///
 /// A whole backend, which the suite of `kv-conformance` accepts without an opt-out:
 ///
@@ -90,7 +90,7 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 /// }
 /// ```
 pub trait KeyValueStore: Debug + Send + Sync {
-    /// What error messages and reports call this store: its kind and, if it has one, its address. Never a password (E3).
+    /// What error messages and reports call this store: its kind and, if it has one, its address. Never a password ([E3](crate::contract#9-errors)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -100,7 +100,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     fn name(&self) -> &str;
 
-    /// What this store can do, and its limits (O1).
+    /// What this store can do, and its limits ([O1](crate::contract#11-capabilities-and-opt-outs)).
     ///
     /// Cheap: no I/O. Always the same for the same store, but for a [longest lifetime](Capabilities::longest_ttl) that ends at a
     /// fixed date.
@@ -114,7 +114,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     fn capabilities(&self) -> Capabilities;
 
-    /// The value of a live entry, `None` if there is none (V1, G1, P1, P3, T5).
+    /// The value of a live entry, `None` if there is none ([V1](crate::contract#2-values),
+    /// [G1, P1, P3](crate::contract#3-read-write-delete), [T5](crate::contract#4-lifetimes)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -128,7 +129,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Those of the backend: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`].
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>>;
 
-    /// Writes an entry, and replaces value and lifetime of the one that is there (V1 to V3, P1 to P3, T1 to T4).
+    /// Writes an entry, and replaces value and lifetime of the one that is there ([V1 to V3](crate::contract#2-values),
+    /// [P1 to P3](crate::contract#3-read-write-delete), [T1 to T4](crate::contract#4-lifetimes)).
     ///
     /// A concurrent reader sees the old value or the new one. With a zero lifetime the key is absent afterwards.
     ///
@@ -148,7 +150,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// [`Error::Unsupported`] for a lifetime where the store has none; those of the backend.
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()>;
 
-    /// Writes an entry if no live one is there, atomically; whether it did (P4).
+    /// Writes an entry if no live one is there, atomically; whether it did ([P4](crate::contract#3-read-write-delete)).
     ///
     /// Of several callers at once exactly one gets `true`. The others change neither value nor lifetime. With a zero
     /// lifetime the key is absent afterwards if it was before.
@@ -171,7 +173,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         Err(Error::unsupported(self.name(), Capability::Create))
     }
 
-    /// Removes an entry; whether there was a live one (D1).
+    /// Removes an entry; whether there was a live one ([D1](crate::contract#3-read-write-delete)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -186,7 +188,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Those of the backend.
     fn remove(&self, key: Key<'_>) -> Result<bool>;
 
-    /// Whether there is a live entry (T5). It does not change its lifetime.
+    /// Whether there is a live entry ([T5](crate::contract#4-lifetimes)). It does not change its lifetime.
     ///
     /// **Default:** reads the value. Implement it if the store can tell without sending the value.
     ///
@@ -207,7 +209,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         self.read(key).map(|value| value.is_some())
     }
 
-    /// What remains of the lifetime of a live entry, `None` if there is none (T6).
+    /// What remains of the lifetime of a live entry, `None` if there is none ([T6](crate::contract#4-lifetimes)).
     ///
     /// Never more than the lifetime it was given plus the resolution of the store.
     ///
@@ -232,7 +234,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         Err(Error::unsupported(self.name(), Capability::TtlReading))
     }
 
-    /// Sets a new lifetime, counted from this call, without touching the value; whether there was a live entry (T6).
+    /// Sets a new lifetime, counted from this call, without touching the value; whether there was a live entry ([T6](crate::contract#4-lifetimes)).
     ///
     /// A zero lifetime removes it.
     ///
@@ -254,7 +256,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         Err(Error::unsupported(self.name(), Capability::Touch))
     }
 
-    /// The keys of the live entries that begin with `prefix`, lazily and in any order (L1 to L5, K4).
+    /// The keys of the live entries that begin with `prefix`, lazily and in any order ([L1 to L5](crate::contract#5-listing), [K4](crate::contract#1-keys)).
     ///
     /// Every key that is live during the whole iteration comes exactly once; one that is written or removed meanwhile may
     /// or may not. No lock is held between two keys, and memory is bounded by a page and what removing duplicates
@@ -281,7 +283,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     }
 
     /// The distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it; a key
-    /// without one comes whole (L6).
+    /// without one comes whole ([L6](crate::contract#5-listing)).
     ///
     /// **Default:** goes through [`list`](Self::list) and remembers the parts that it has yielded. Implement it if the
     /// store can skip the keys that share a part.
@@ -318,7 +320,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         })))
     }
 
-    /// The values of several keys: as many as asked for, in the same order, duplicates included (B1, B6).
+    /// The values of several keys: as many as asked for, in the same order, duplicates included ([B1, B6](crate::contract#6-many-at-once)).
     ///
     /// **Default:** one [`read`](Self::read) each. Implement it if the store can answer several in one round trip, in
     /// chunks where there are many.
@@ -338,7 +340,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         keys.iter().map(|&key| self.read(key)).collect()
     }
 
-    /// Writes several entries; of those with the same key the last one wins (B2, B5, B6).
+    /// Writes several entries; of those with the same key the last one wins ([B2, B5, B6](crate::contract#6-many-at-once)).
     ///
     /// Not atomic: after an error some may have been written, in any order. What is not named is not touched.
     ///
@@ -362,7 +364,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         entries.into_iter().try_for_each(|entry| self.write(entry.key, entry.value, entry.ttl))
     }
 
-    /// Removes several entries; for each key whether there was a live one, `false` for one named before (B3, B5, B6).
+    /// Removes several entries; for each key whether there was a live one, `false` for one named before ([B3, B5, B6](crate::contract#6-many-at-once)).
     ///
     /// Not atomic: after an error some may have been removed.
     ///
@@ -384,7 +386,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         keys.iter().map(|&key| self.remove(key)).collect()
     }
 
-    /// Copies value and remaining lifetime of one entry to another key and replaces what is there (C1, C3).
+    /// Copies value and remaining lifetime of one entry to another key and replaces what is there ([C1, C3](crate::contract#7-copy-and-rename)).
     ///
     /// **Default:** reads the value and what remains of the lifetime, and writes both. Not atomic: if the entry is
     /// replaced meanwhile, the copy may have the value of one and the lifetime of the other. The copy may go earlier or later
@@ -419,7 +421,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         self.write(to, value.into(), ttl)
     }
 
-    /// Moves an entry with its remaining lifetime to another key and replaces what is there (C2, C3).
+    /// Moves an entry with its remaining lifetime to another key and replaces what is there ([C2, C3](crate::contract#7-copy-and-rename)).
     ///
     /// **Default:** [`copy_entry`](Self::copy_entry), then [`remove`](Self::remove). Not atomic: meanwhile the entry can
     /// be read at both keys, what is written to `from` is lost, and after an error it may still be there. Implement it if
@@ -442,7 +444,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         self.remove(from).map(drop)
     }
 
-    /// The value of a live entry as a stream, `None` if there is none (S1).
+    /// The value of a live entry as a stream, `None` if there is none ([S1](crate::contract#8-streams-and-files)).
     ///
     /// **Default:** reads the value. Implement it if the store can read a part without reading the whole.
     ///
@@ -460,7 +462,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         Ok(self.read(key)?.map(ValueReader::from))
     }
 
-    /// Writes all that `reader` gives, as [`write`](Self::write) does; nothing if the reader fails (S2).
+    /// Writes all that `reader` gives, as [`write`](Self::write) does; nothing if the reader fails ([S2](crate::contract#8-streams-and-files)).
     ///
     /// A reader that is [`Interrupted`](std::io::ErrorKind::Interrupted) has not failed: it is read again.
     ///
