@@ -22,6 +22,8 @@ struct Known {
     sure: Written,
     /// What writes may have left whose outcome is unknown, and when: those still under way may do so at any time.
     doubtful: Vec<(Written, usize)>,
+    /// Writes that have failed, with an error that said so for certain.
+    refused: Vec<Written>,
     /// Whether the server may have gone back to any older state, or to none.
     is_rolled_back: bool,
 }
@@ -42,7 +44,7 @@ impl Known {
                 self.is_rolled_back = false;
             }
             Err(error) if error.outcome_unknown() => self.doubtful.push((write, epoch)),
-            Err(_) => {}
+            Err(_) => self.refused.push(write),
         }
     }
 
@@ -163,6 +165,10 @@ impl<'a> Actor<'a> {
             return Ok(());
         }
         let got = write.map_or("absent".to_owned(), |write| format!("write {write}"));
+        if known.refused.contains(&write) {
+            let want = format!("{}: the error of another write said that nothing was written (E5)", known.shown());
+            return Err(wrong(key, &want, &got));
+        }
         Err(wrong(key, &known.shown(), &got))
     }
 
@@ -177,8 +183,8 @@ impl<'a> Actor<'a> {
         let outcome = rig.within(what.clone(), || {
             let Some((key, known)) = keys.get_mut(at) else { return Ok(Ok(())) };
             let key = key.as_str();
-            let told = |known: &Known, told: bool| {
-                let can_be = if told { known.may_be_there() } else { known.allows(None) };
+            let told = |known: &Known, is_there: bool, told: bool| {
+                let can_be = if is_there { known.may_be_there() } else { known.allows(None) };
                 if can_be { Ok(()) } else { Err(wrong(key, &known.shown(), &format!("{deed:?} says {told}"))) }
             };
             Ok(match deed {
@@ -215,7 +221,7 @@ impl<'a> Actor<'a> {
                 }
                 Deed::Create => {
                     let result = store.create(key, self.value(key, write, false));
-                    let can_be = result.as_ref().map_or(Ok(()), |created| told(known, !created));
+                    let can_be = result.as_ref().map_or(Ok(()), |created| told(known, !created, *created));
                     if !matches!(result, Ok(false)) {
                         known.wrote(&result, Some(write), epoch);
                     }
@@ -223,7 +229,7 @@ impl<'a> Actor<'a> {
                 }
                 Deed::Delete => {
                     let result = store.delete(key);
-                    let can_be = result.as_ref().map_or(Ok(()), |deleted| told(known, *deleted));
+                    let can_be = result.as_ref().map_or(Ok(()), |deleted| told(known, *deleted, *deleted));
                     known.wrote(&result, None, epoch);
                     result.map(|_| can_be)?
                 }
@@ -244,9 +250,9 @@ impl<'a> Actor<'a> {
                     }
                     result.map(|_| can_be)?
                 }
-                Deed::Contains => told(known, store.contains(key)?),
-                Deed::Ttl => told(known, store.ttl(key)?.is_some()),
-                Deed::Touch => told(known, store.touch(key, Ttl::Forever)?),
+                Deed::Contains => store.contains(key).map(|is_there| told(known, is_there, is_there))?,
+                Deed::Ttl => store.ttl(key).map(|ttl| told(known, ttl.is_some(), ttl.is_some()))?,
+                Deed::Touch => store.touch(key, Ttl::Forever).map(|touched| told(known, touched, touched))?,
             })
         });
         self.keys = keys;

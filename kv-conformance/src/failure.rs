@@ -7,8 +7,8 @@ use std::panic::Location;
 
 use kv_core::{Capability, Error, InvalidKey};
 
-use crate::BoxError;
 use crate::panics::Panic;
+use crate::{BoxError, trace};
 
 /// The outcome of a check: passed, or why not.
 pub type Outcome<T = ()> = Result<T, NotPassed>;
@@ -172,7 +172,8 @@ impl From<Panic> for NotPassed {
 impl From<Error> for NotPassed {
     #[track_caller]
     fn from(error: Error) -> Self {
-        let failed = Self::failed(format_args!("expected: the operation works\ngot:      {}", show_error(&error)));
+        let what = trace::failed_with(&error).unwrap_or_else(|| "an operation".into());
+        let failed = Self::failed(format_args!("{what}{EXPECTED}it works{GOT}{}", show_error(&error)));
         failed.because_of(&error).timed_out_if(matches!(error, Error::Timeout(_)))
     }
 }

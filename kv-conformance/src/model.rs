@@ -24,6 +24,8 @@ pub(crate) struct Model<'a> {
     store: &'a dyn KeyValueStore,
     pace: Pace,
     entries: BTreeMap<&'static str, Entry>,
+    /// The clauses of the steps so far that a later one may show to be broken.
+    left: BTreeSet<&'static str>,
 }
 
 /// When an operation was under way.
@@ -33,18 +35,19 @@ struct During {
     after: Duration,
 }
 
-fn wrong<T>(step: &Operation, want: &str, got: &dyn Debug) -> Outcome<T> {
-    let clauses = step.clauses();
-    Err(NotPassed::found(format!("{}\nexpected: {want}\ngot:      {}\nclauses:  {clauses}", show(step), show(got))))
-}
-
 impl<'a> Model<'a> {
     pub(crate) fn new(context: &'a Context<'a>, pace: Pace) -> Self {
-        Self { context, store: context.store(), pace, entries: BTreeMap::new() }
+        Self { context, store: context.store(), pace, entries: BTreeMap::new(), left: BTreeSet::new() }
     }
 
     /// Does one step with the store and with the model, and compares.
     pub(crate) fn step(&mut self, step: &Operation) -> Outcome {
+        let outcome = self.compare(step);
+        self.left.extend(step.leaves());
+        outcome
+    }
+
+    fn compare(&mut self, step: &Operation) -> Outcome {
         match step {
             Operation::Get(key) => self.get(step, key),
             Operation::GetInto(key) => self.get_into(step, key),
@@ -83,7 +86,7 @@ impl<'a> Model<'a> {
     fn get_many(&mut self, step: &Operation, keys: &[&str]) -> Outcome {
         let (got, during) = self.run(step, || self.store.get_many(keys))?;
         if got.len() != keys.len() {
-            return wrong(step, &format!("{} values", keys.len()), &got.len());
+            return self.wrong(step, &format!("{} values", keys.len()), &got.len());
         }
         keys.iter().zip(got).try_for_each(|(key, got)| self.see_value(step, key, got, during))
     }
@@ -132,7 +135,7 @@ impl<'a> Model<'a> {
     fn delete_many(&mut self, step: &Operation, keys: &[&str]) -> Outcome {
         let (deleted, during) = self.run(step, || self.store.delete_many(keys))?;
         if deleted.len() != keys.len() {
-            return wrong(step, &format!("{} answers", keys.len()), &deleted.len());
+            return self.wrong(step, &format!("{} answers", keys.len()), &deleted.len());
         }
         for (key, was_there) in keys.iter().zip(&deleted) {
             self.see(step, key, *was_there, &deleted, during)?;
@@ -189,15 +192,26 @@ impl<'a> Model<'a> {
         })
     }
 
+    fn wrong<T>(&self, step: &Operation, want: &str, got: &dyn Debug) -> Outcome<T> {
+        Err(self.found(step, want, &show(got)))
+    }
+
+    fn found(&self, step: &Operation, want: &str, got: &str) -> NotPassed {
+        let own = step.clauses();
+        let others = self.left.iter().filter(|clause| !own.contains(*clause)).copied().collect::<Vec<_>>();
+        let others =
+            if others.is_empty() { String::new() } else { format!(", or of a step before: {}", others.join(", ")) };
+        NotPassed::found(format!("{}\nexpected: {want}\ngot:      {got}\nclauses:  {own}{others}", show(step)))
+    }
+
     /// Runs an operation that has to work.
     fn run<T>(&self, step: &Operation, operation: impl FnOnce() -> Result<T, Error>) -> Outcome<(T, During)> {
         let (result, before, after) = self.context.time.span(operation);
         match result {
             Ok(got) => Ok((got, During { before, after })),
             Err(error) => {
-                let (step, got, clauses) = (show(step), show_error(&error), step.clauses());
-                let text = format!("{step}\nexpected: it works\ngot:      {got}\nclauses:  {clauses}");
-                Err(NotPassed::found(text).because_of(&error))
+                let found = self.found(step, "it works", &show_error(&error));
+                Err(found.because_of(&error))
             }
         }
     }
@@ -226,8 +240,8 @@ impl<'a> Model<'a> {
     /// The store has said whether an entry is there. Where it could have been either, the model takes its word.
     fn see(&mut self, step: &Operation, key: &str, live: bool, got: &dyn Debug, during: During) -> Outcome {
         match (self.known(key, during), live) {
-            (Known::Live, false) => wrong(step, &format!("there is a live entry at {key:?}"), got),
-            (Known::Gone, true) => wrong(step, &format!("there is no entry at {key:?}, or it has expired"), got),
+            (Known::Live, false) => self.wrong(step, &format!("there is a live entry at {key:?}"), got),
+            (Known::Gone, true) => self.wrong(step, &format!("there is no entry at {key:?}, or it has expired"), got),
             (_, false) => {
                 self.entries.remove(key);
                 Ok(())
@@ -239,7 +253,7 @@ impl<'a> Model<'a> {
     fn see_value(&mut self, step: &Operation, key: &str, got: Option<Bytes>, during: During) -> Outcome {
         self.see(step, key, got.is_some(), &got, during)?;
         match (self.entries.get(key), got) {
-            (Some(entry), Some(got)) if entry.value != got => wrong(step, &show(&entry.value), &got),
+            (Some(entry), Some(got)) if entry.value != got => self.wrong(step, &show(&entry.value), &got),
             _ => Ok(()),
         }
     }
@@ -252,9 +266,9 @@ impl<'a> Model<'a> {
                 let least = end.earliest.saturating_sub(during.after + self.pace.resolution);
                 let most = end.latest.saturating_sub(during.before) + self.pace.resolution;
                 let holds = least <= left && left <= most;
-                if holds { Ok(()) } else { wrong(step, &format!("{least:?} to {most:?}"), &left) }
+                if holds { Ok(()) } else { self.wrong(step, &format!("{least:?} to {most:?}"), &left) }
             }
-            (end, got) => wrong(step, if end.is_some() { "a lifetime that ends" } else { "Forever" }, &got),
+            (end, got) => self.wrong(step, if end.is_some() { "a lifetime that ends" } else { "Forever" }, &got),
         }
     }
 
@@ -298,7 +312,7 @@ impl<'a> Model<'a> {
             let perhaps = may.difference(&must).collect::<Vec<_>>();
             let perhaps = if perhaps.is_empty() { String::new() } else { format!(", and perhaps {perhaps:?}") };
             let got = got.iter().map(KeyBuf::as_str).collect::<Vec<_>>();
-            return wrong(step, &format!("{must:?}, each once{perhaps}"), &got);
+            return self.wrong(step, &format!("{must:?}, each once{perhaps}"), &got);
         }
         Ok(())
     }

@@ -38,25 +38,40 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The clauses that a wrong answer breaks: of this step, or of an earlier one that this step has brought to light.
+    /// The clauses that a wrong answer may break, but for those of [earlier steps](Self::leaves).
     pub(crate) fn clauses(&self) -> &'static str {
         match self {
-            Self::Get(_) => "P1, P2, T2, T5 or V1",
-            Self::GetInto(_) => "S3, or P1, P2, T2, T5 or V1",
-            Self::GetMany(_) => "B1, or P1, P2, T2, T5 or V1",
+            Self::Get(_) => "P1, P2, T2, T5, V1 or K3",
+            Self::GetInto(_) => "S3, or P1, P2, T2, T5, V1 or K3",
+            Self::GetMany(_) => "B1, or P1, P2, T2, T5, V1 or K3",
             Self::Put(..) => "P1 or T1",
             Self::PutFrom(..) => "S2",
             Self::PutMany(_) => "B2",
-            Self::Create(..) => "P4 or T5",
-            Self::Delete(_) => "D1 or T5",
-            Self::DeleteMany(_) => "B3 or T5",
-            Self::Contains(_) => "T5 or P1",
-            Self::Ttl(_) | Self::Touch(..) => "T6, T5 or P2",
-            Self::Copy(..) => "C1, C3, C4 or T5",
-            Self::Rename(..) => "C2, C3, C4 or T5",
-            Self::Keys(_) => "L1, K4 or T5",
+            Self::Create(..) => "P4, T5 or K3",
+            Self::Delete(_) => "D1, T5 or K3",
+            Self::DeleteMany(_) => "B3, T5 or K3",
+            Self::Contains(_) => "T5, P1 or K3",
+            Self::Ttl(_) | Self::Touch(..) => "T6, T5, P2 or K3",
+            Self::Copy(..) => "C1, C3, C4, T5 or K3",
+            Self::Rename(..) => "C2, C3, C4, T5 or K3",
+            Self::Keys(_) => "L1, K4, T5 or K3",
             Self::Prefixes(_) => "L6, L1 or T5",
             Self::Wait(_) => "T2",
+        }
+    }
+
+    /// The clause of which a later step may show that this one has broken it.
+    pub(crate) fn leaves(&self) -> Option<&'static str> {
+        match self {
+            Self::PutFrom(..) => Some("S2"),
+            Self::PutMany(_) => Some("B2"),
+            Self::Create(..) => Some("P4"),
+            Self::Delete(_) => Some("D1"),
+            Self::DeleteMany(_) => Some("B3"),
+            Self::Touch(..) => Some("T6"),
+            Self::Copy(..) => Some("C1"),
+            Self::Rename(..) => Some("C2"),
+            _ => None,
         }
     }
 }

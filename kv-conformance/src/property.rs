@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, show};
+use crate::panics;
 
 /// How many cases a property is tried with unless `KV_CONFORMANCE_CASES` says otherwise.
 const CASES: u32 = 64;
@@ -96,7 +97,8 @@ where
                 return Ok(());
             }
         }
-        match holds(&input) {
+        // Here rather than by proptest, which knows no place of it.
+        match panics::catch(|| holds(&input)).unwrap_or_else(|panic| Err(panic.into())) {
             Ok(()) => Ok(()),
             // A simpler input for which the machine was too slow must not hide the one that failed.
             Err(outcome) if !matches!(outcome, NotPassed::Failed(_)) && failed.borrow().is_some() => Ok(()),

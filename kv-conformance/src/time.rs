@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::Advance;
 use crate::panics;
+use crate::trace;
 
 /// The time of one store.
 pub(crate) struct Time<'a> {
@@ -45,6 +46,7 @@ impl<'a> Time<'a> {
     }
 
     pub(crate) fn wait(&self, duration: Duration) {
+        trace::waited(duration);
         match self.advance {
             Some(advance) => {
                 panics::in_fixture("its clock was advanced", || advance(duration));

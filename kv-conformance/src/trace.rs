@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::io::Read;
 use std::mem;
+use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
 };
 
 use crate::failure::{kind_of, shorten};
@@ -36,12 +37,17 @@ struct Done {
     /// What came of it. If nothing has, it has not returned.
     came: Option<String>,
     number: usize,
+    /// Whether it is no operation, and time passed.
+    is_wait: bool,
     /// How often in a row: a check that waits for something to happen would push out what led to it.
     times: usize,
 }
 
 impl Done {
     fn shown(&self) -> String {
+        if self.is_wait {
+            return self.text.clone();
+        }
         let times = if self.times > 1 { format!(" ({} times)", self.times) } else { String::new() };
         format!("{} -> {}{times}", self.text, self.came.as_deref().unwrap_or("panicked"))
     }
@@ -64,6 +70,31 @@ pub(crate) fn unfinished() -> Option<String> {
     LAST.with_borrow(|last| last.back().filter(|last| last.came.is_none()).map(|last| last.text.clone()))
 }
 
+/// The last operation of this thread, if it has failed with this error.
+pub(crate) fn failed_with(error: &Error) -> Option<String> {
+    let came = failed(error);
+    LAST.with_borrow(|last| last.back().filter(|last| last.came.as_ref() == Some(&came)).map(|last| last.text.clone()))
+}
+
+/// Notes that time has passed for the store.
+pub(crate) fn waited(time: Duration) {
+    let text = format!("({time:?} pass)");
+    add(Done { keys: Vec::new(), text, came: Some(String::new()), number: 0, is_wait: true, times: 1 });
+}
+
+fn add(done: Done) {
+    LAST.with_borrow_mut(|last| {
+        if last.len() == REMEMBERED {
+            last.pop_front();
+        }
+        last.push_back(done);
+    });
+}
+
+fn failed(error: &Error) -> String {
+    format!("Err({})", kind_of(error))
+}
+
 /// From now on notes what is done with the stores of a fixture.
 pub(crate) fn follow(mut fixture: Fixture) -> Fixture {
     fixture.store = Box::new(Traced { inner: fixture.store, name: "" });
@@ -76,7 +107,8 @@ pub(crate) fn follow(mut fixture: Fixture) -> Fixture {
 /// The last operations of this thread, a line each, of those that concern the keys of the last one, or what was copied there.
 pub(crate) fn sequence() -> String {
     let done = LAST.with_borrow_mut(mem::take);
-    let mut keys = done.back().map(|last| last.keys.clone()).unwrap_or_default();
+    let last = done.iter().rev().find(|done| !done.is_wait);
+    let mut keys = last.map(|last| last.keys.clone()).unwrap_or_default();
     let mut shown = Vec::new();
     for done in done.into_iter().rev() {
         let of = &done.keys;
@@ -135,16 +167,11 @@ impl Traced {
         let text = format!("{}{}", self.name, operation());
         let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
         let number = COUNT.replace(COUNT.get() + 1);
-        LAST.with_borrow_mut(|last| {
-            if last.len() == REMEMBERED {
-                last.pop_front();
-            }
-            last.push_back(Done { keys, text, came: None, number, times: 1 });
-        });
+        add(Done { keys, text, came: None, number, is_wait: false, times: 1 });
         let result = act();
         let came = match &result {
             Ok(got) => came(got),
-            Err(error) => format!("Err({})", kind_of(error)),
+            Err(error) => failed(error),
         };
         // A reader that the store reads from may have used the store meanwhile.
         LAST.with_borrow_mut(|last| {

@@ -196,6 +196,13 @@ fn a_panic_of_the_store_breaks_e4_and_can_be_traced() {
     // In the threads of a race, too.
     let (message, details) = failure_of(Wrong::Panics, "d1_of_many_deleters_one_removes_the_entry");
     assert_eq!((details.broken, details.panicked_at.is_some()), (vec!["E4".to_owned()], true), "{message}");
+    // Where it is random input, too.
+    let (message, details) = failure_of(Wrong::Panics, "p1_random_operations_do_what_a_plain_map_does");
+    assert_eq!((details.broken, details.panicked_at.is_some()), (vec!["E4".to_owned()], true), "{message}");
+    assert!(
+        message.contains("\nstep 1: the store panicked in ") && message.contains("\nsimplest: \n   1  "),
+        "{message}"
+    );
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["of::d1_"]);
     let (printed, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());

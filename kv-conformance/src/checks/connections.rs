@@ -62,7 +62,7 @@ pub fn n1_a_request_that_nobody_reads_ends_within_the_limit(context: &Context<'_
         Ok(()) => return Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      success"))),
         Err(error) => {
             check_transient(&what, &error, rig.store.name(), &[])?;
-            let unknown = format!("outcome_unknown() of the error of {what}: {}", show_error(&error));
+            let unknown = format!("outcome_unknown() of the error (E5) of {what}: {}", show_error(&error));
             expect_eq(unknown, error.outcome_unknown(), true)?;
         }
     }
@@ -81,8 +81,15 @@ pub fn n1_waiting_for_the_pool_ends_within_the_limit(context: &Context<'_>) -> O
     rig.proxy.set(Behaviour::Hold);
     in_lanes(&[(); THREADS], |()| {
         let what = format!("get, by one of {THREADS} threads, while the server is silent");
-        match rig.within(&what, || rig.store.get("k"))? {
-            Ok(value) => Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {value:?}"))),
+        let (result, took) = rig.timed(|| rig.store.get("k"));
+        rig.expect_in_time(&what, &result, took)?;
+        match result {
+            // The server was silent until an operation had taken too long.
+            Ok(value) => Err(NotPassed::failed(format_args!(
+                "{what}\nexpected: an error within the limit, {:?} (N1), for all of them\n\
+                 got:      {value:?} after {took:?}, as one had waited much longer than that, and the silence was ended",
+                rig.limit
+            ))),
             Err(error) => {
                 check_transient(&what, &error, rig.store.name(), &["k"])?;
                 let kind = matches!(error, Error::Timeout(_) | Error::Unavailable(_));

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::failure::{Finding, NotPassed, Outcome, show};
 use crate::model::Model;
 use crate::operation::{Operation, Pace, operations};
+use crate::panics;
 use crate::property::{self, Effort};
 
 checks! {
@@ -54,7 +55,8 @@ pub fn p1_random_operations_do_what_a_plain_map_does(context: &Context<'_>) -> O
             let context = Context::new(context.suite, &fixture, 0, context.seed.clone());
             let mut model = Model::new(&context, pace);
             for (at, step) in steps.iter().enumerate() {
-                model.step(step).map_err(|outcome| {
+                let outcome = panics::catch(|| model.step(step)).unwrap_or_else(|panic| Err(panic.into()));
+                outcome.map_err(|outcome| {
                     let outcome = outcome.map_text(|text| format!("step {}: {text}", at + 1));
                     if let NotPassed::Failed(finding) = &outcome {
                         let done = shown(steps).into_iter().take(at + 1).collect();

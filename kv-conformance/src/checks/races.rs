@@ -13,7 +13,7 @@ use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 use super::checks;
 use super::visibility::{ways_of_writing, write};
 use crate::context::Context;
-use crate::failure::{Outcome, expect, expect_eq, expect_that, mismatch};
+use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, mismatch};
 use crate::panics;
 
 checks! {
@@ -46,7 +46,8 @@ pub(super) fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, 
             let (act, barrier) = (&act, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                panics::catch(|| act(thread))
+                // Here, where it is known which operation it was.
+                panics::catch(|| act(thread).map_err(NotPassed::from))
             })
         });
         threads.collect::<Vec<_>>().into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
@@ -291,44 +292,51 @@ pub fn t6_a_touch_does_not_undo_a_write(context: &Context<'_>) -> Outcome {
 }
 
 /// Lists 500 keys that stay, several times, while two threads overwrite some of them, and create and delete others with the same
-/// prefix. Each that stays has to come exactly once, and nothing that was never written may come.
+/// prefix, before, between and behind them. Each that stays has to come exactly once, and nothing that was never written may come.
 pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go(context: &Context<'_>) -> Outcome {
     let store = context.store();
-    let stay = (0..500).map(|n| format!("k/stay/{n:03}")).collect::<Vec<_>>();
+    let stay = (0..STAY).map(|n| format!("k/{n:03}/stay")).collect::<Vec<_>>();
     store.put_many(stay.iter().map(|key| (key, "v")))?;
-    let (writes, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (written, deleted, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let wrong = at_once(3, |thread| {
         let _over = Over(&done);
         if thread == 0 {
-            // On until enough was written meanwhile.
-            let more = |n: &u32| *n < 10 || writes.load(Ordering::Relaxed) < 200 && !done.load(Ordering::Relaxed);
+            // On until enough has come and gone meanwhile. A store whose `delete` always says `false` is another check's.
+            let is_enough = || deleted.load(Ordering::Relaxed) >= 200 || written.load(Ordering::Relaxed) >= 2000;
+            let more = |n: &u32| *n < 10 || !is_enough() && !done.load(Ordering::Relaxed);
             let wrong = (0..).take_while(more).find_map(|_| match store.keys("k/").and_then(super::sorted) {
                 Ok(listed) => wrong_listing(&listed, &stay),
                 Err(error) => Some(format!("an error: {error}")),
             });
             return Ok(wrong);
         }
+        let comes = |n: usize| format!("k/{:03}/come{thread}", n * 7 % STAY);
         let mut n = 0;
         while !done.load(Ordering::Relaxed) {
-            n = (n + 1) % 1000;
-            store.put(format!("k/stay/{:03}", n % 500), "overwritten")?;
-            store.put(format!("k/come/{thread}/{n}"), "v")?;
-            store.delete(format!("k/come/{thread}/{}", (n + 500) % 1000))?;
-            writes.fetch_add(1, Ordering::Relaxed);
+            store.put(format!("k/{:03}/stay", n % STAY), "overwritten")?;
+            store.put(comes(n), "v")?;
+            written.fetch_add(1, Ordering::Relaxed);
+            if n >= 20 && store.delete(comes(n - 20))? {
+                deleted.fetch_add(1, Ordering::Relaxed);
+            }
+            n += 1;
         }
         Ok(None)
     })?;
     expect_nothing("a listing while other keys come and go", "each key that stays, once", wrong)
 }
 
+/// How many keys stay.
+const STAY: usize = 500;
+
 fn wrong_listing(listed: &[String], stay: &[String]) -> Option<String> {
-    let staying = listed.iter().filter(|key| key.starts_with("k/stay/")).collect::<Vec<_>>();
+    let staying = listed.iter().filter(|key| key.ends_with("/stay")).collect::<Vec<_>>();
     if let Some(missing) = stay.iter().find(|key| !staying.contains(key)) {
         return Some(format!("{missing:?} did not come"));
     }
     if staying.len() > stay.len() {
         return Some(format!("{} keys that stay came, and there are {}", staying.len(), stay.len()));
     }
-    let foreign = listed.iter().find(|key| !key.starts_with("k/stay/") && !key.starts_with("k/come/"));
+    let foreign = listed.iter().find(|key| !["/stay", "/come1", "/come2"].iter().any(|end| key.ends_with(end)));
     foreign.map(|key| format!("{key:?} came, which was never written"))
 }

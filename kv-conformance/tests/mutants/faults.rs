@@ -381,6 +381,8 @@ faults! {
     PagesByOffset,
     /// The next page begins after the last key of this one, and if that is gone there is none.
     ListEndsAtRemoved,
+    /// A key that is gone when the listing comes to it takes the one after it along. Removing and listing take their time.
+    ListSkipsAfterRemoved,
     /// A deleted key is listed: a stale index.
     DeletedListed,
     /// Removing with `delete_many` is forgotten by the index.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
+use std::{mem, thread};
 
 use kv_core::{Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Result};
 
@@ -105,6 +107,17 @@ impl Wrong {
                 Ok(keys(self.all(prefix)?.into_iter().enumerate().map_while(move |(n, key)| {
                     let gone = last.replace(key.clone()).is_some_and(|last| !self.inner.exists_whole(last.as_key()));
                     (n % PAGE != 0 || !gone).then_some(key)
+                })))
+            }
+            Fault::ListSkipsAfterRemoved => {
+                let mut is_skipped = false;
+                Ok(keys(self.all(prefix)?.into_iter().enumerate().filter_map(move |(n, key)| {
+                    if n % 16 == 0 {
+                        thread::sleep(Duration::from_micros(20));
+                    }
+                    let is_there = self.inner.exists_whole(key.as_key());
+                    let was_skipped = mem::replace(&mut is_skipped, !is_there);
+                    (is_there && !was_skipped).then_some(key)
                 })))
             }
             Fault::ListExtends => {
