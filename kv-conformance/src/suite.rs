@@ -50,6 +50,7 @@ pub struct Suite {
     weaknesses: BTreeMap<Weakness, String>,
     /// What the check of the fixture has found.
     ground: OnceLock<CheckResult>,
+    ground_of_faults: OnceLock<CheckResult>,
 }
 
 impl Suite {
@@ -65,6 +66,7 @@ impl Suite {
             store: OnceLock::new(),
             weaknesses: BTreeMap::new(),
             ground: OnceLock::new(),
+            ground_of_faults: OnceLock::new(),
         }
     }
 
@@ -148,7 +150,7 @@ impl Suite {
         let checks = self.checks();
         let matching = checks.iter().filter(|check| check.name().contains(filter));
         let mut results = matching.map(|check| self.run_check(check, seed)).collect::<Vec<_>>();
-        results.extend(self.unseen_failure_of_fixture(&results));
+        results.extend(self.unseen_failures_of_fixtures(&results));
         self.report(seed, results)
     }
 
@@ -187,12 +189,13 @@ impl Suite {
     /// The check of the fixture, those of the contract, and those of the opt-outs.
     fn checks(&self) -> Vec<Check> {
         let opt_outs = self.opt_outs.keys().map(|&capability| checks::opt_out_of(capability));
-        [ground::CHECK].into_iter().chain(checks::all().copied()).chain(opt_outs).collect()
+        let of_faults = self.open_with_faults.is_some().then_some(ground::CHECK_OF_FAULTS);
+        [ground::CHECK].into_iter().chain(of_faults).chain(checks::all().copied()).chain(opt_outs).collect()
     }
 
     fn run_check(&self, check: &Check, seed: u64) -> CheckResult {
-        if check.name() == ground::CHECK.name() {
-            return self.ground(seed).clone();
+        if [ground::CHECK, ground::CHECK_OF_FAULTS].iter().any(|of_fixture| of_fixture.name() == check.name()) {
+            return self.ground(check.has_faults, seed).clone();
         }
         let (started, of_check) = (Instant::now(), Seed::new(seed));
         let outcome = match self.ignored_because(check, seed) {
@@ -344,12 +347,14 @@ pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
     let (folder, mut unseen) = (report::folder(), false);
     for (suite, found) in runs {
         let mut results = mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(failure) = suite.unseen_failure_of_fixture(&results) {
+        let failures = suite.unseen_failures_of_fixtures(&results);
+        for failure in &failures {
             if let Verdict::Failed(message) = &failure.verdict {
                 eprintln!("{}::{}, which the arguments left out:\n{message}", suite.name, failure.name);
             }
-            (unseen, results) = (true, results.into_iter().chain([failure]).collect());
         }
+        unseen |= !failures.is_empty();
+        results.extend(failures);
         if let Some(folder) = &folder {
             let written = if results.is_empty() { Ok(()) } else { suite.report(seed, results).write_to(folder) };
             if let Err(error) = written {

@@ -323,7 +323,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// The values of several keys: as many as asked for, in the same order, duplicates included ([B1, B6](crate::contract#6-many-at-once)).
     ///
     /// **Default:** one [`read`](Self::read) each. Implement it if the store can answer several in one round trip, in
-    /// chunks where there are many.
+    /// chunks where there are many. How long their values are is not known before: the limit of time has to allow for it (N1).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -345,7 +345,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Not atomic: after an error some may have been written, in any order. What is not named is not touched.
     ///
     /// **Default:** one [`write`](Self::write) each, in order, up to the first that fails. Implement it if the store can
-    /// take several in one round trip, in chunks where there are many.
+    /// take several in one round trip, in chunks where there are many, by their number and by the bytes of their values.
     ///
     /// ```
     /// # use std::time::Duration;

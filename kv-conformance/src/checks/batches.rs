@@ -8,6 +8,7 @@ use kv_core::{Bytes, Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 use super::{BYSTANDER, checks, listed};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
+use crate::property::values::patterned;
 
 checks! {
     b1_get_many_keeps_length_and_order [B1];
@@ -21,6 +22,7 @@ checks! {
     b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named [B5 T4] needs Lifetimes;
     b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named [B5 V3];
     b6_a_hundred_thousand_keys_in_one_call_work [B6 B1 B3];
+    b6_large_values_in_one_call_work [B6 B1 V1];
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is what a get gives")]
@@ -208,7 +210,9 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work(context: &Context<'_>) -> Out
     let wrong = keys.iter().zip(&got).find(|(key, got)| got.as_deref() != Some(key.as_bytes()));
     expect_eq("the first wrong value of get_many of 100 000 keys", wrong, None)?;
     if context.has(Capability::Listing) {
-        expect_eq("the number of keys(\"\")", listed(context, "")?.len(), COUNT)?;
+        let listed = listed(context, "")?.len();
+        let whole = expect_eq("the number of keys(\"\")", listed, COUNT);
+        whole.map_err(|outcome| outcome.breaking(["L1"]))?;
     }
     let with_absent = keys.iter().map(String::as_str).chain(["absent"]);
     let deleted = store.delete_many(with_absent)?;
@@ -216,4 +220,24 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work(context: &Context<'_>) -> Out
     expect_eq("the number of answers of delete_many of 100 001 keys", deleted.len(), want.len())?;
     expect_eq("whether delete_many removed the 100 000 and not the one that is absent", deleted == want, true)?;
     expect("get after that", store.get("k99999"), None)
+}
+
+/// Writes, reads and deletes 32 values of a megabyte, or of the largest size if that is less, each in one call. They fit one by one, and
+/// a backend that makes chunks by the number of keys alone sends and receives more than a server or a limit of time may take.
+pub fn b6_large_values_in_one_call_work(context: &Context<'_>) -> Outcome {
+    const COUNT: usize = 32;
+    let (store, length) = (context.store(), context.size(1 << 20));
+    let patterned = patterned(length);
+    let value = |n: usize| {
+        let number = format!("{n:02}");
+        [number.as_bytes(), patterned.get(number.len()..).unwrap_or_default()].concat()
+    };
+    let keys = (0..COUNT).map(|n| format!("k{n:02}")).collect::<Vec<_>>();
+    store.put_many(keys.iter().enumerate().map(|(n, key)| (key, value(n))))?;
+    let got = store.get_many(&keys)?;
+    let what = format!("of get_many of {COUNT} values of {length} bytes");
+    expect_eq(format_args!("the number {what}"), got.len(), COUNT)?;
+    let wrong = (0..).zip(&got).find(|(n, got)| got.as_deref() != Some(&value(*n))).map(|(n, _)| n);
+    expect_eq(format_args!("the first wrong value {what}"), wrong, None)?;
+    expect(format_args!("delete_many of {COUNT} values of {length} bytes"), store.delete_many(&keys), vec![true; COUNT])
 }

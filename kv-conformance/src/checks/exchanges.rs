@@ -9,6 +9,7 @@ use std::time::Duration;
 use kv_core::KeyValueStoreExt;
 
 use super::checks;
+use crate::act::Answer;
 use crate::context::Context;
 use crate::failure::{Outcome, expect, expect_that};
 use crate::lane::{Kind, Point, Want, for_each_operation};
@@ -19,6 +20,7 @@ checks! { faults:
     n1_silence_at_any_point_of_an_exchange_is_a_time_out [N1 N2 N6 E1 E5];
     n1_a_reply_that_drips_has_to_end_within_the_limit [N1 E1 E5];
     n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s [N2 E1 E4 E5];
+    n2_a_reply_with_one_wrong_byte_is_not_another_answer [N2 N1 E5];
     n2_bytes_that_nobody_asked_for_are_nobody_s [N2 E4];
     n2_a_reply_that_is_late_is_nobody_s [N2];
     n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply [N2 N1];
@@ -110,6 +112,30 @@ pub fn n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s(context: &Co
         lane.judge(&case, "whose reply is garbled", Kind::Any, want)?;
         lane.rig.heal()?;
         lane.rig.works_again(format_args!("after the garbled reply of {}", lane.act.name))
+    })
+}
+
+/// How many bytes at the beginning of a reply are turned one by one.
+const TURNED: usize = 16;
+
+/// Turns the highest bit of a single byte of the reply to every operation that answers with nothing or with yes or no, for each of the first
+/// 16 bytes. What means nothing may be overlooked; but what is neither yes nor no must be an error, and not the other answer.
+pub fn n2_a_reply_with_one_wrong_byte_is_not_another_answer(context: &Context<'_>) -> Outcome {
+    for_each_operation(context, |lane| {
+        let answer = (lane.act.answer)(&lane.case()?);
+        if lane.act.is_large() || !matches!(answer, Answer::Done | Answer::Told(_)) {
+            return Ok(());
+        }
+        for at in 0..lane.exchange()?.reply.min(TURNED) {
+            let case = lane.case()?;
+            lane.rig
+                .proxy
+                .set(Behaviour::edit(move |piece| piece.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x80)));
+            lane.judge(&case, &format!("with byte {at} of the reply turned"), Kind::Any, Want::WorksOrFails)?;
+            lane.rig.heal()?;
+            lane.rig.works_again(format_args!("after byte {at} of the reply of {} was turned", lane.act.name))?;
+        }
+        Ok(())
     })
 }
 

@@ -65,15 +65,15 @@ impl Check {
         self.name
     }
 
-    /// The check of the fixture, which is about no clause.
-    pub(crate) const fn of_fixture(name: &'static str, run: fn(&Context<'_>) -> Outcome) -> Self {
+    /// A check of the fixture, or of that with faults, which is about no clause.
+    pub(crate) const fn of_fixture(name: &'static str, has_faults: bool, run: fn(&Context<'_>) -> Outcome) -> Self {
         Self {
             name,
             #[cfg(test)]
             module: "",
             clauses: &[],
             needs: &[],
-            has_faults: false,
+            has_faults,
             run,
         }
     }

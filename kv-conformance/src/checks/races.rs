@@ -52,7 +52,7 @@ pub(super) fn at_once<T: Send>(threads: usize, act: impl Fn(usize) -> Result<T, 
         });
         threads.collect::<Vec<_>>().into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
-    results.into_iter().map(|result| Ok(panics::joined(result)??)).collect()
+    results.into_iter().map(|result| panics::joined(result)?).collect()
 }
 
 /// No thread may have found something wrong.

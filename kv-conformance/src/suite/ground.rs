@@ -3,31 +3,47 @@
 //!
 //! What can be the store's fault is left to the checks.
 
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kv_core::{Bytes, Capability, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
 
 use crate::checks::Check;
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, show_error};
 use crate::panics;
 use crate::property::Seed;
+use crate::proxy::Direction;
 use crate::report::{self, CheckResult, Verdict};
+use crate::rig::{NOTICED, Rig};
 use crate::suite::Suite;
 
 type Part = fn(&Context<'_>, &dyn KeyValueStore) -> Outcome;
 
 /// The check of the fixture. It is about no clause.
-pub(super) const CHECK: Check = Check::of_fixture("fixture_is_fresh_and_its_parts_belong_together", |context| {
-    let parts: [Part; 3] = [stores_are_separate, second_handle_is_of_the_same_store, clock_is_that_of_the_store];
-    parts.into_iter().try_for_each(|part| match panics::catch(|| part(context, context.store())) {
+pub(super) const CHECK: Check = Check::of_fixture("fixture_is_fresh_and_its_parts_belong_together", false, |context| {
+    all_hold(context, &[stores_are_separate, second_handle_is_of_the_same_store, clock_is_that_of_the_store])
+});
+
+/// The same of the fixture of [`Suite::with_faults`].
+pub(super) const CHECK_OF_FAULTS: Check =
+    Check::of_fixture("fixture_with_faults_is_behind_its_proxy", true, |context| {
+        // What it lacks, the checks that need it say.
+        if Rig::new(context.fixture()).is_err() {
+            return Ok(());
+        }
+        all_hold(context, &[stores_are_separate, second_handle_is_of_the_same_store, proxy_is_in_between])
+    });
+
+fn all_hold(context: &Context<'_>, parts: &[Part]) -> Outcome {
+    parts.iter().try_for_each(|part| match panics::catch(|| part(context, context.store())) {
         Ok(outcome) => outcome,
         Err(panic) if panic.fixture.is_some() => Err(panic.into()),
         // That the store panics is for the checks to find.
         Err(_) => Ok(()),
     })
-});
+}
 
 impl Suite {
     /// Whether `capabilities()` lacks this, as far as is known, and it was not opted out of.
@@ -36,20 +52,25 @@ impl Suite {
         has == Some(&false) && !self.is_opted_out(capability)
     }
 
-    /// What the check of the fixture has found, which runs before all others.
-    pub(super) fn ground(&self, seed: u64) -> &CheckResult {
-        self.ground.get_or_init(|| {
+    /// What the check of the fixture has found, or that of the fixture with faults, which run before all others.
+    pub(super) fn ground(&self, has_faults: bool, seed: u64) -> &CheckResult {
+        let (ground, check) =
+            if has_faults { (&self.ground_of_faults, &CHECK_OF_FAULTS) } else { (&self.ground, &CHECK) };
+        ground.get_or_init(|| {
             let (started, seed) = (Instant::now(), Seed::new(seed));
-            self.result_of(&CHECK, started, &seed, self.try_check(&CHECK, &seed))
+            self.result_of(check, started, &seed, self.try_check(check, &seed))
         })
     }
 
-    /// The failure of the fixture, if it is not among these results: what was ignored because of it must not pass for a success.
-    pub(super) fn unseen_failure_of_fixture(&self, results: &[CheckResult]) -> Option<CheckResult> {
-        let failure = self.ground.get().filter(|ground| ground.has_failed())?;
-        let is_because = |result: &CheckResult| result.verdict == Verdict::Ignored(does_not_hold());
-        let is_seen = results.iter().any(|result| result.name == failure.name);
-        (!is_seen && results.iter().any(is_because)).then(|| failure.clone())
+    /// The failures of the fixtures that are not among these results: what was ignored because of them must not pass for a success.
+    pub(super) fn unseen_failures_of_fixtures(&self, results: &[CheckResult]) -> Vec<CheckResult> {
+        let failures = [&self.ground, &self.ground_of_faults].into_iter().filter_map(OnceLock::get);
+        let unseen = failures.filter(|failure| {
+            let because = Verdict::Ignored(does_not_hold(&failure.name));
+            let is_seen = results.iter().any(|result| result.name == failure.name);
+            failure.has_failed() && !is_seen && results.iter().any(|result| result.verdict == because)
+        });
+        unseen.cloned().collect()
     }
 
     /// Why a check is not to be run, if it needs something that was opted out of or is lacking, or a fixture that holds.
@@ -57,9 +78,9 @@ impl Suite {
         if let Some((capability, reason)) = self.opt_outs.iter().find(|(of, _)| check.needs.contains(of)) {
             return Some(report::opted_out(&capability.to_string(), reason));
         }
-        // The fixtures of checks of faults are others.
-        if self.ground(seed).has_failed() && !check.has_faults {
-            return Some(does_not_hold());
+        let ground = self.ground(check.has_faults, seed);
+        if ground.has_failed() {
+            return Some(does_not_hold(&ground.name));
         }
         let lacking = check.needs.iter().find(|&&of| self.is_lacking(of))?;
         let of_o1 = "o1_capabilities_are_those_that_were_not_opted_out_of";
@@ -68,8 +89,8 @@ impl Suite {
 }
 
 /// Why checks are ignored whose fixture is not what they rely on.
-fn does_not_hold() -> String {
-    format!("the fixture does not hold: see {}", CHECK.name())
+fn does_not_hold(check: &str) -> String {
+    format!("the fixture does not hold: see {check}")
 }
 
 /// A key of this check alone, and how its values begin.
@@ -94,6 +115,7 @@ fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
     let first_operation_failed = |error| {
         let want = "it works: is there a server, may the store use it, is the folder there?";
         wrong("the first operation with the store of a fresh fixture", want, &show_error(&error))
+            .timed_out_if(matches!(error, Error::Timeout(_)))
     };
     let left = store.get(KEY).map_err(first_operation_failed)?;
     if left.is_some_and(|left| left.starts_with(MARK.as_bytes())) {
@@ -102,7 +124,8 @@ fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
     }
     let mine = new_value();
     store.put(KEY, &mine).map_err(first_operation_failed)?;
-    let other = context.suite.open()?;
+    let has_proxy = context.fixture().proxy.is_some();
+    let other = if has_proxy { context.suite.open_with_faults()? } else { context.suite.open()? };
     if other.store.get(KEY).is_ok_and(|got| got.as_ref() == Some(&mine)) {
         let want = "None: every fixture has data of its own (a folder, a database, a name space), since checks run at the same time";
         return Err(wrong(
@@ -136,7 +159,9 @@ fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValu
         let put = one.put(&key, &value).and_then(|()| one.get(&key));
         // What does not work through one handle alone says nothing of two.
         !put.is_ok_and(|got| got.as_ref() == Some(&value))
-            || other.get(&key).is_ok_and(|got| got.as_ref() == Some(&value))
+            || other
+                .get(&key)
+                .map_or_else(|error| matches!(error, Error::Timeout(_)), |got| got.as_ref() == Some(&value))
     };
     if sees(store, second, format!("{KEY}/1")) || sees(second, store, format!("{KEY}/2")) {
         return Ok(());
@@ -179,4 +204,29 @@ fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) 
         format!("get of an entry that lives {ttl:?}, after `clock` was asked to advance by {:?}", ttl + resolution);
     let want = "None: `clock` is given what advances the clock that the store was made with";
     Err(wrong(&what, want, "the entry: for the store, no time has passed"))
+}
+
+/// What the store asks its server goes through the proxy, and what the second handle asks does not.
+fn proxy_is_in_between(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    let passes = |through: &dyn KeyValueStore| {
+        let bytes = || rig.proxy.bytes(Direction::Requests) + rig.proxy.bytes(Direction::Replies);
+        // What belongs to an operation before may still be under way.
+        thread::sleep(NOTICED);
+        let before = bytes();
+        through.get(KEY).is_ok().then(|| bytes() > before)
+    };
+    if passes(store) == Some(false) {
+        let want = "some: the store is given the proxy's port or path in place of its server's";
+        return Err(wrong("the bytes that came through the proxy while the store asked its server", want, "none"));
+    }
+    if passes(rig.direct) == Some(true) {
+        let want = "none: `second_handle` goes to the server itself, and sees what is there while the network fails";
+        return Err(wrong(
+            "the bytes that came through the proxy while the second handle asked the server",
+            want,
+            "some",
+        ));
+    }
+    Ok(())
 }

@@ -153,6 +153,8 @@ faults! {
     LatePutIsDone,
     /// A write that was answered with nonsense is told as done.
     GarbledPutIsDone,
+    /// A reply of which the server does not say what it is says no.
+    UnknownReplyIsNo,
     /// A write to a server that is down is told as done: fire and forget.
     RefusedPutIsDone,
     /// A `create` whose reply was lost says false.
@@ -211,6 +213,7 @@ impl Fault {
             | Self::GarbledPutIsDone
             | Self::NonsenseIsInvalidKey
             | Self::NonsenseIsAbsent => "n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s",
+            Self::UnknownReplyIsNo => "n2_a_reply_with_one_wrong_byte_is_not_another_answer",
             Self::ReusedWithStrayBytes => "n2_bytes_that_nobody_asked_for_are_nobody_s",
             Self::RefusedIsAbsent => "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
             Self::PingsFirst

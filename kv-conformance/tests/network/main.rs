@@ -5,6 +5,7 @@
 
 mod client;
 mod faults;
+mod fixtures;
 mod link;
 mod map;
 mod pool;
@@ -246,6 +247,7 @@ fn main() -> ExitCode {
             _ => Ok(()),
         })
     }));
+    trials.extend(fixtures::trials());
     trials.push(Trial::test("every_check_of_faults_rejects_a_wrong_store", || mutants.prove_every_check()));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {

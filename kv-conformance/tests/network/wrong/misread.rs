@@ -58,6 +58,14 @@ pub(super) fn with_limit_for_each_read(link: &Link, request: &Request, limit: Du
     exchange().map(|(_, fields)| fields).map_err(broken)
 }
 
+/// An exchange whose reply says no if it is none of those that are known.
+pub(super) fn of_any_kind(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
+    let mut stream = Within::new(&link.0, Instant::now() + limit);
+    stream.write_all(&request.bytes).map_err(broken)?;
+    let (kind, fields) = wire::receive(&mut stream, wire::REPLY).map_err(broken)?;
+    Ok(if kind == wire::DONE { fields } else { vec![None; fields.len()] })
+}
+
 /// An exchange whose request may take as long as it takes.
 pub(super) fn sent_without_limit(
     link: &Link,

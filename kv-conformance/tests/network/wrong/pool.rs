@@ -159,6 +159,7 @@ impl WrongPool {
             Fault::SendWithoutLimit => misread::sent_without_limit(link, request, NO_LIMIT, limit),
             Fault::ReplyInOneRead => misread::in_one_read(link, request, limit),
             Fault::ReusedAfterHalfReply => misread::telling_where(link, request, limit),
+            Fault::UnknownReplyIsNo => misread::of_any_kind(link, request, limit),
             Fault::HalfValueReturned if request.op == Op::Read => misread::half(link, request, limit),
             _ => link.exchange(request, Instant::now() + limit),
         }
