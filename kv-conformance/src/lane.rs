@@ -9,7 +9,8 @@ use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect_eq, expect_that, show, show_error};
 use crate::proxy::Direction;
 use crate::rig::{
-    NOTICED, Rig, WAITING, check_transient, expect_undisturbed, in_fixtures_of_their_own, judge_undisturbed,
+    NOTICED, Rig, WAITING, check_error, check_transient, expect_undisturbed, in_fixtures_of_their_own,
+    judge_undisturbed,
 };
 
 /// A place in an exchange.
@@ -78,6 +79,8 @@ pub(crate) enum Want {
 pub(crate) enum Kind {
     Timeout,
     Unavailable,
+    /// Any, if trying again may help.
+    Transient,
     Any,
 }
 
@@ -86,7 +89,7 @@ impl Kind {
         match self {
             Self::Timeout => matches!(error, Error::Timeout(_)),
             Self::Unavailable => matches!(error, Error::Unavailable(_)),
-            Self::Any => true,
+            Self::Transient | Self::Any => true,
         }
     }
 
@@ -94,7 +97,7 @@ impl Kind {
         match self {
             Self::Timeout => "Timeout",
             Self::Unavailable => "Unavailable",
-            Self::Any => "any",
+            Self::Transient | Self::Any => "any",
         }
     }
 }
@@ -182,7 +185,8 @@ impl Lane<'_> {
             (Err(error), _) => {
                 let keys = act.keys.iter().map(|key| case.key(key)).collect::<Vec<_>>();
                 let keys = keys.iter().map(String::as_str).collect::<Vec<_>>();
-                check_transient(&name, error, rig.store.name(), &keys)?;
+                let check = if matches!(kind, Kind::Any) { check_error } else { check_transient };
+                check(&name, error, rig.store.name(), &keys)?;
                 let what = format!("the kind of the error (E1): {name}");
                 // Where nothing is silent, a machine that does much else may be too slow to connect.
                 let waited = matches!(error, Error::Timeout(_)) && took >= WAITING;

@@ -277,6 +277,10 @@ impl Suite {
 
     /// A finding, with the clauses that it breaks and how to see it again.
     fn explain(&self, check: &Check, finding: Finding, seed: &Seed) -> (String, FailureDetails) {
+        let relies_on = match finding.blame {
+            Blame::Check if !BASICS.contains(&check.name()) => BASICS.iter().map(|&name| name.into()).collect(),
+            _ => Vec::new(),
+        };
         let broken = self.broken(check, finding.blame);
         let message = finding.text;
         // The property of all operations names the clauses itself.
@@ -292,7 +296,7 @@ impl Suite {
         let again = format!("{random}{} -- --exact {suite}::{name}", command());
         let message = format!("{what}{quoted}\n{message}{sequence}\nagain:    {again}");
         let Finding { expected, got, panicked_at, .. } = finding;
-        (message, FailureDetails { broken, expected, got, again, panicked_at })
+        (message, FailureDetails { broken, relies_on, expected, got, again, panicked_at })
     }
 
     /// The clauses of which a failure breaks one at least.
@@ -331,6 +335,15 @@ impl Suite {
         checks.into_iter().map(trial).collect()
     }
 }
+
+/// What all checks rely on: that what was written is read, what was deleted is gone, and an entry ends when it should.
+const BASICS: &[&str] = &[
+    "g1_an_absent_key_reads_as_none",
+    "p1_what_was_written_is_read",
+    "p1_many_entries_are_all_there",
+    "d1_delete_tells_whether_it_removed_an_entry",
+    "t2_an_entry_goes_neither_early_nor_late",
+];
 
 /// Runs the checks of several suites as one test target, as [`Suite::main`] does for one.
 ///

@@ -109,7 +109,7 @@ pub fn n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s(context: &Co
         lane.rig.proxy.set(Behaviour::Garble);
         let want =
             if lane.act.writes && exchange.is_one { Want::Fails { unknown: Some(true) } } else { Want::WorksOrFails };
-        lane.judge(&case, "whose reply is garbled", Kind::Any, want)?;
+        lane.judge(&case, "whose reply is garbled", Kind::Transient, want)?;
         lane.rig.heal()?;
         lane.rig.works_again(format_args!("after the garbled reply of {}", lane.act.name))
     })
@@ -157,7 +157,7 @@ pub fn n2_bytes_that_nobody_asked_for_are_nobody_s(context: &Context<'_>) -> Out
             let injected = rig.proxy.injected() + 1;
             rig.proxy.set(behaviour);
             let fault = format!("whose reply comes {when} one that nobody asked for");
-            lane.judge(&case, &fault, Kind::Any, Want::WorksOrFails)?;
+            lane.judge(&case, &fault, Kind::Transient, Want::WorksOrFails)?;
             // If the store has closed the connection before, nothing more comes.
             for _ in 0..20 {
                 if rig.proxy.injected() < injected {
@@ -207,7 +207,7 @@ pub fn n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply(context: &Context<'
             }
             let case = lane.case()?;
             lane.rig.proxy.set(behaviour);
-            lane.judge(&case, &format!("with a reply {fault}"), Kind::Any, Want::Works)?;
+            lane.judge(&case, &format!("with a reply {fault}"), Kind::Transient, Want::Works)?;
             lane.rig.heal()?;
         }
         Ok(())

@@ -29,8 +29,9 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 /// | · | not checked, or not decided, for the reason in the note |
 /// | ✗ | broken, as the checks in the note have found |
 ///
-/// A failure breaks the clauses that it [says](crate::FailureDetails::broken), not all that its check would have seen. Of what was opted
-/// out of alone, no failure is told.
+/// A failure breaks the clauses that it [says](crate::FailureDetails::broken), not all that its check would have seen. If one of the
+/// plain checks has failed that [others rely on](crate::FailureDetails::relies_on), as that what was written is read, the clauses of these are
+/// not decided. Of what was opted out of alone, no failure is told.
 ///
 /// A check is about the first of its clauses. If those that are about a clause were not run because of an opt-out, it is opted out
 /// of: a check that sees something of it by the way does not make up for them.
@@ -184,7 +185,7 @@ impl Column {
         }
         let undecided = self.failed(|result| result.clauses.iter().any(|of| of == clause));
         let note = match (reasons.is_empty(), clause) {
-            _ if !is_opted_out && !undecided.is_empty() => format!("not decided: {} failed", undecided.join(", ")),
+            _ if !is_opted_out && !undecided.is_empty() => self.not_decided(clause, &undecided),
             (false, _) => reasons.into_iter().collect::<Vec<_>>().join("; "),
             // Each opt-out has a check of its own.
             (true, "O3") if self.report.opt_outs.is_empty() => "nothing is opted out of".into(),
@@ -199,9 +200,30 @@ impl Column {
         failed.map(|result| format!("`{}`", result.name)).collect()
     }
 
+    /// Why nothing is known of a clause whose checks have failed.
+    fn not_decided(&self, clause: &str, failed: &[String]) -> String {
+        let failures = self.report.failures().filter(|result| result.clauses.iter().any(|of| of == clause));
+        let because = failures.flat_map(|failure| self.explained_by(failure)).map(|other| format!("`{}`", other.name));
+        let because = because.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+        let because =
+            if because.is_empty() { String::new() } else { format!(", perhaps because of {}", because.join(", ")) };
+        format!("not decided: {} failed{because}", failed.join(", "))
+    }
+
+    /// The failures of checks that this one relies on, which may be all that there is to it.
+    fn explained_by<'a>(&'a self, failure: &'a CheckResult) -> impl Iterator<Item = &'a CheckResult> {
+        self.report.failures().filter(|other| failure.relies_on().contains(&other.name))
+    }
+
     /// Whether a failure breaks a clause. One that breaks one of several is explained by one that others break for certain.
     fn is_broken_in(&self, clause: &str, failure: &CheckResult) -> bool {
-        let for_certain = |broken: &String| self.report.failures().any(|other| other.broken() == [broken.as_str()]);
+        let is_explained = |failure| self.explained_by(failure).next().is_some();
+        if is_explained(failure) {
+            return false;
+        }
+        let for_certain = |broken: &String| {
+            self.report.failures().any(|other| other.broken() == [broken.as_str()] && !is_explained(other))
+        };
         match failure.broken() {
             [broken] => broken == clause,
             several => {
@@ -338,6 +360,22 @@ mod tests {
             row(&markdown, "| 1 Keys | K1 ").contains('·') && row(&markdown, "|  | K2 ").contains('·'),
             "{markdown}"
         );
+    }
+
+    #[test]
+    fn what_a_check_relies_on_explains_its_failure() {
+        let mut report = example::memory();
+        let result = CheckResult { name: "k1_fails".into(), clauses: vec!["K1".into()], ..report.results[0].clone() };
+        let mut relying = failed(result, &["K1"]);
+        relying.failure.as_mut().unwrap().relies_on = vec!["g1_absent".into()];
+        report.results.push(relying);
+        let markdown = Matrix::new([("store", report.clone())]).unwrap().to_markdown();
+        assert!(row(&markdown, "| 1 Keys | K1 ").contains('✗'), "{markdown}");
+        report.results[0] = failed(report.results[0].clone(), &["G1"]);
+        let markdown = Matrix::new([("store", report)]).unwrap().to_markdown();
+        assert!(row(&markdown, "| 1 Keys | K1 ").contains('·'), "{markdown}");
+        assert!(markdown.contains(". not decided: `k1_fails` failed, perhaps because of `g1_absent`\n"), "{markdown}");
+        assert!(row(&markdown, "| 3 Read, write, delete | G1 ").contains('✗'), "{markdown}");
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct FailureDetails {
     /// The clauses of the contract that it breaks: if there are several, one of them at least. They need not be among those that
     /// the check is about: a store that panics breaks E4. If there are none, it is not the store that failed.
     pub broken: Vec<String>,
+    /// The checks of what this one relies on, where it has not seen itself which clause is broken and names the one that it is about. If
+    /// one of them has failed too, that may be all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relies_on: Vec<String>,
     /// What was expected, if the message says so.
     pub expected: Option<String>,
     /// What came in its place.
@@ -61,6 +65,11 @@ impl CheckResult {
 
     pub(crate) fn has_failed(&self) -> bool {
         matches!(self.verdict, Verdict::Failed(_))
+    }
+
+    /// The checks of what this one relies on, if that may be what has failed.
+    pub(crate) fn relies_on(&self) -> &[String] {
+        self.failure.as_ref().map_or(&[], |failure| &failure.relies_on)
     }
 
     /// The clauses of which a failure breaks one at least. A report of an earlier version says of a failure only what the check is
