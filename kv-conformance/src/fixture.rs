@@ -160,7 +160,7 @@ impl Fixture {
 
     /// The longest time that one operation of the store may take, as it is configured: for waiting for the pool,
     /// connecting and exchanging together (clause N1). Keep it short, some hundred milliseconds: the checks of faults wait
-    /// for it to pass some hundred times.
+    /// for it to pass some hundred times. An operation may take two seconds more, as the machine may be busy.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);

@@ -56,10 +56,14 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 ///
 /// # For authors of wrappers
 ///
-/// A store that wraps another (to count, to cache, to add a namespace) forwards **every** method: one that it leaves
+/// A store that wraps another (to count, to log, to cache) forwards **every** method: one that it leaves
 /// out gets the default, which is right and yet slower, and not atomic where the inner store is. Put
 /// `#![deny(clippy::missing_trait_methods)]` on the module; `kv-core` does so for its own impls for `&S`, `Box<S>` and
 /// `Arc<S>`. Forward `capabilities` too, less what the wrapper takes away.
+///
+/// A prefix before all keys is better put where keys are made, or left to the backend (`namespace` of `kv-redis`): a wrapper that adds one
+/// has no room for it before a key of 250 bytes (K1), has to take it off the keys of listings, and errors of the inner store name the
+/// key with it (E1).
 ///
 /// # Both layers in scope
 ///

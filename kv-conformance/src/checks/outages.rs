@@ -261,7 +261,13 @@ fn have_outages(
             }
             load.set_healthy(Some(Instant::now()));
             rest(AFTER);
-            let when = format!("after the outage {outage:?}");
+            let kept = match rig.server() {
+                Ok((_, durability)) if matches!(outage, Outage::Stopped | Outage::Killed) => {
+                    format!(", of a server that was declared as Durability::{durability:?}")
+                }
+                _ => String::new(),
+            };
+            let when = format!("after the outage {outage:?}{kept}");
             load.while_all_rest(actors, |actors| actors.iter_mut().try_for_each(|actor| actor.settle(&when)))?;
         }
         if begin.elapsed() >= soak && !short {

@@ -453,7 +453,7 @@ faults! {
     ManyCutAt1000,
     /// `put_many` writes 65 536 entries and forgets the rest: an index of 16 bits.
     ManyCutAt65536,
-    /// A batch of more than 8 MiB in all is refused: chunks are made by the number of keys alone.
+    /// A batch of more than 4 MiB in all is refused: chunks are made by the number of keys alone.
     ManyTooLargeTogether,
     /// `put_many` skips what is refused, and says that it worked.
     ManySkipsRefused,

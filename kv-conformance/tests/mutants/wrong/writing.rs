@@ -223,7 +223,7 @@ impl Wrong {
             Fault::ManyClearsOthers => self.inner.lock().retain(|name, _| !name.starts_with(OWN)),
             Fault::ManyCutAt1000 => entries.truncate(1000),
             Fault::ManyCutAt65536 => entries.truncate(1 << 16),
-            Fault::ManyTooLargeTogether if entries.iter().map(|entry| entry.value.len()).sum::<usize>() > 8 << 20 => {
+            Fault::ManyTooLargeTogether if entries.iter().map(|entry| entry.value.len()).sum::<usize>() > 4 << 20 => {
                 return Err(Error::Unavailable(Failure::new(NAME, "the request is too large")));
             }
             _ => {}
