@@ -277,10 +277,12 @@ impl Suite {
 
     /// A finding, with the clauses that it breaks and how to see it again.
     fn explain(&self, check: &Check, finding: Finding, seed: &Seed) -> (String, FailureDetails) {
-        let relies_on = match finding.blame {
-            Blame::Check if !BASICS.contains(&check.name()) => BASICS.iter().map(|&name| name.into()).collect(),
-            _ => Vec::new(),
+        let is_sure = match &finding.blame {
+            Blame::Check => BASICS.contains(&check.name()),
+            Blame::Clauses(several) => several.len() == 1,
+            Blame::Unsupported(_) | Blame::Nothing => true,
         };
+        let relies_on = if is_sure { Vec::new() } else { BASICS.iter().map(|&name| name.into()).collect() };
         let broken = self.broken(check, finding.blame);
         let message = finding.text;
         // The property of all operations names the clauses itself.

@@ -32,8 +32,8 @@ pub struct FailureDetails {
     /// The clauses of the contract that it breaks: if there are several, one of them at least. They need not be among those that
     /// the check is about: a store that panics breaks E4. If there are none, it is not the store that failed.
     pub broken: Vec<String>,
-    /// The checks of what this one relies on, where it has not seen itself which clause is broken and names the one that it is about. If
-    /// one of them has failed too, that may be all.
+    /// The checks of what this one relies on, where it has not seen itself which clause is broken: it names the one that it is about, or
+    /// several. If one of them has failed too, that may be all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relies_on: Vec<String>,
     /// What was expected, if the message says so.
