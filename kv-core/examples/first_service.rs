@@ -1,5 +1,6 @@
 //! Sessions that end half an hour after they were last used.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,13 @@ impl Sessions {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("{}", error.report());
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<()> {
     let store = RedisStore::connect("redis://127.0.0.1:6379")?;
     let sessions = Sessions { store: Arc::new(store) };
 

@@ -50,7 +50,7 @@ pub enum Error {
     },
 
     /// The value is larger than the store takes. The previous entry is still there (V3).
-    #[error("{store}: the value for key \"{key}\" has {size} bytes or more, and {limit} are the most")]
+    #[error("{store}: the value for key \"{key}\" is too large: {size} bytes were given, and {limit} are the most")]
     #[non_exhaustive]
     ValueTooLarge {
         /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
@@ -370,5 +370,8 @@ mod tests {
         }
         let error = Error::unsupported("s", Capability::Listing);
         assert_eq!(error.to_string(), "s does not support listing");
+        let error = Error::value_too_large("s", key, 2, 1);
+        let says = "s: the value for key \"k\" is too large: 2 bytes were given, and 1 are the most";
+        assert_eq!(error.to_string(), says);
     }
 }

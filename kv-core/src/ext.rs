@@ -120,7 +120,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// let minute = Duration::from_secs(60);
     /// assert!(store.create_with_ttl("lock:report", "me", minute)?);
     /// assert!(!store.create_with_ttl("lock:report", "you", minute)?);
-    /// store.delete("lock:report")?; // or wait for a minute
+    /// // Only within the minute: later it would take away what may be somebody else's. To wait for its end is always right.
+    /// store.delete("lock:report")?;
     /// assert!(store.create_with_ttl("lock:report", "you", minute)?);
     /// # Ok::<(), kv_memory::Error>(())
     /// ```

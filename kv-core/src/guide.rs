@@ -12,23 +12,35 @@
 //!
 //! Who writes a backend begins at [`KeyValueStore`](crate::KeyValueStore), and proves it with the crate `kv-conformance`.
 
-#[doc = include_str!("../guide/first_service.md")]
-pub mod first_service {}
+/// A page, and where its links lead here. Those at its end are for readers of the file: of several with one name the first counts.
+macro_rules! page {
+    ($name:ident, $text:expr) => {
+        /// [lifetimes]: crate::guide::lifetimes
+        /// [errors]: crate::guide::errors
+        /// [production]: crate::guide::production
+        /// [reasons]: crate::guide::reasons
+        /// [contract]: crate::contract
+        /// [KeyValueStore]: crate::KeyValueStore
+        /// [capabilities]: crate::KeyValueStore::capabilities
+        /// [ttl_resolution]: crate::Capabilities::ttl_resolution
+        /// [KeyValueStoreExt]: crate::KeyValueStoreExt
+        /// [create]: crate::KeyValueStoreExt::create
+        /// [create_with_ttl]: crate::KeyValueStoreExt::create_with_ttl
+        /// [touch]: crate::KeyValueStoreExt::touch
+        /// [Ttl]: crate::Ttl
+        /// [Error]: crate::Error
+        /// [report]: crate::Error::report
+        /// [is_transient]: crate::Error::is_transient
+        /// [outcome_unknown]: crate::Error::outcome_unknown
+        #[doc = $text]
+        pub mod $name {}
+    };
+}
 
-#[doc = include_str!("../guide/choosing.md")]
-pub mod choosing {}
-
-#[doc = include_str!("../guide/lifetimes.md")]
-pub mod lifetimes {}
-
-#[doc = include_str!("../guide/errors.md")]
-pub mod errors {}
-
-#[doc = include_str!("../guide/production.md")]
-pub mod production {}
-
-#[doc = include_str!("../guide/simplekv.md")]
-pub mod simplekv {}
-
-#[doc = include_str!("../guide/reasons.md")]
-pub mod reasons {}
+page!(first_service, include_str!("../guide/first_service.md"));
+page!(choosing, include_str!("../guide/choosing.md"));
+page!(lifetimes, include_str!("../guide/lifetimes.md"));
+page!(errors, include_str!("../guide/errors.md"));
+page!(production, include_str!("../guide/production.md"));
+page!(simplekv, include_str!("../guide/simplekv.md"));
+page!(reasons, include_str!("../guide/reasons.md"));

@@ -6,6 +6,7 @@
     reason = "clippy does not see that the helpers of tests are tests"
 )]
 
+use std::env::VarError;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -203,11 +204,27 @@ fn while_the_store_is_silent_nobody_waits_for_the_others() {
 
 #[test]
 fn a_url_that_nobody_knows_is_not_shown() {
-    for url in ["", "nothing", "http://:secret@host", "memcached://:secret@host", "secret"] {
+    for url in ["nothing", "http://:secret@host", "memcached://:secret@host", "secret"] {
         let error = open::with_causes(&*open::open(url).unwrap_err());
         assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
+    }
+    for (url, says) in [
+        ("", "is empty"),
+        (" redis://:secret@host", "begins or ends with a space"),
+        ("redis://:secret@host\n", "begins or ends with a space"),
+    ] {
+        let error = open::with_causes(&*open::open(url).unwrap_err());
+        assert!(error.contains(says) && !error.contains("secret"), "{error}");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("no such socket");
     assert!(open::open(&format!("redis+unix://{}", path.display())).is_err());
     assert!(open::open("memory:").is_ok());
+}
+
+#[test]
+fn a_variable_that_cannot_be_read_is_not_left_out() {
+    assert_eq!(open::variable("KV_URL", Ok("redis:".into()), "memory:"), Ok("redis:".into()));
+    assert_eq!(open::variable("KV_URL", Err(VarError::NotPresent), "memory:"), Ok("memory:".into()));
+    let unreadable = Err(VarError::NotUnicode("secret".into()));
+    assert_eq!(open::variable("KV_URL", unreadable, "memory:"), Err("KV_URL is not UTF-8".into()));
 }

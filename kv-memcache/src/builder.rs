@@ -10,6 +10,7 @@ use crate::MemcacheStore;
 use crate::Tls;
 use crate::address::{Address, Credentials};
 use crate::fault::Limits;
+use crate::lifetime;
 use crate::link;
 use crate::node::{self, Dialer, Node};
 use crate::servers::Servers;
@@ -116,27 +117,28 @@ impl MemcacheStoreBuilder {
         self
     }
 
-    /// How many connections there are at most, to each server. They are made when they are needed, and none is closed for
+    /// How many connections there are at most, to each server: 1 to 65 535. They are made when they are needed, and none is closed for
     /// being idle. Default: 10.
     pub const fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self
     }
 
-    /// How long an operation waits for a connection of the pool, while others use them all (N1). Default: a second.
+    /// How long an operation waits for a connection of the pool, while others use them all (N1): 10 ms or more. Default: a second.
     pub const fn pool_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.pool = limit;
         self
     }
 
-    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1). Default: a second.
+    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1): 10 ms or
+    /// more. Default: a second.
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.connect = limit;
         self
     }
 
     /// How long an exchange may take, from the first byte of the request to the last one of the reply, on top of 0.1 s for each
-    /// megabyte that is sent or received (N1). Of a batch, each chunk. Default: a second.
+    /// megabyte that is sent or received (N1). Of a batch, each chunk. 10 ms or more. Default: a second.
     pub const fn response_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.response = limit;
         self
@@ -145,8 +147,9 @@ impl MemcacheStoreBuilder {
     /// The lifetime of what is written without naming one, as `put` does (T1). Default: for ever, which is until the server
     /// needs the memory.
     ///
-    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3), and one that memcached
-    /// cannot express makes such a write fail with [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3). With one that memcached
+    /// cannot express [`build`](Self::build) fails (T4); as it can express a day less each day, until 2038, a long one may
+    /// make writes fail with [`InvalidTtl`](crate::Error::InvalidTtl) later.
     pub const fn default_ttl(mut self, ttl: Duration) -> Self {
         self.settings.default_ttl = Some(ttl);
         self
@@ -189,7 +192,7 @@ impl MemcacheStoreBuilder {
     /// Makes the store, and does not connect: the first operation will. So this does not fail if a server is away.
     ///
     /// # Errors
-    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit of zero, a feature that is not compiled in.
+    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<MemcacheStore> {
         let addresses = self.check()?;
         let threads = node::threads().map_err(|error| {
@@ -230,15 +233,26 @@ impl MemcacheStoreBuilder {
     /// Where the servers are, if the settings are of use.
     fn check(&self) -> Result<Vec<Address>> {
         let Limits { pool, connect, response } = self.settings.limits;
-        if [pool, connect, response].iter().any(|limit| *limit < SHORTEST_LIMIT) {
-            return Err(unfit(format!("each of the three limits has to be {SHORTEST_LIMIT:?} or more")));
+        for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
+            if limit < SHORTEST_LIMIT {
+                return Err(unfit(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
+            }
         }
-        if !(1..=LARGEST_POOL).contains(&self.pool_size) {
-            return Err(unfit(format!("the size of the pool has to be 1 to {LARGEST_POOL}")));
+        let longest = lifetime::longest();
+        if let Some(ttl) = self.settings.default_ttl.filter(|ttl| *ttl > longest) {
+            return Err(unfit(format!(
+                "`default_ttl` is {ttl:?}, and the longest that memcached takes is {longest:?}"
+            )));
         }
-        if self.largest_item.is_some_and(|bytes| !ITEM_SIZES.contains(&bytes)) {
+        let pool_size = self.pool_size;
+        if !(1..=LARGEST_POOL).contains(&pool_size) {
+            return Err(unfit(format!("`pool_size` is {pool_size}, and has to be 1 to {LARGEST_POOL}")));
+        }
+        if let Some(bytes) = self.largest_item.filter(|bytes| !ITEM_SIZES.contains(bytes)) {
             let (least, most) = ITEM_SIZES.into_inner();
-            return Err(unfit(format!("the largest item has to be {least} to {most} bytes, as with memcached's -I")));
+            return Err(unfit(format!(
+                "`largest_item` is {bytes}, and has to be {least} to {most} bytes, as with memcached's -I"
+            )));
         }
         let addresses = self.urls.iter().map(|url| self.address(url)).collect::<Result<Vec<_>>>()?;
         let Some(first) = addresses.first() else { return Err(unfit("there is no URL of a server")) };

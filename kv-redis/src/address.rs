@@ -66,12 +66,19 @@ impl Address {
         let Some(parsed) = redis::parse_redis_url(&plain) else {
             return Err(
                 "its host or port cannot be read (a port is a number of up to 65535, an IPv6 address stands in brackets), or \
-                special characters of user or password are not percent-encoded"
+                special characters of user or password are not percent-encoded; nodes of a cluster are given one by one, to \
+                `cluster` of the builder, and sentinels to `sentinels`"
                     .into(),
             );
         };
         if parsed.fragment().is_some() {
             return Err("what follows a # has no meaning here; certificates are always checked".into());
+        }
+        let secrets = [parsed.username(), parsed.password().unwrap_or_default(), parsed.query().unwrap_or_default()];
+        if !secrets.into_iter().all(is_encoded) {
+            return Err(
+                "there is a % in it that is not followed by two hexadecimal digits; a % itself is written %25".into()
+            );
         }
         let known: &[&str] =
             if parsed.scheme().ends_with("unix") { &["db", "user", "pass", "protocol"] } else { &["protocol"] };
@@ -79,8 +86,8 @@ impl Address {
         if let Some(place) = parsed.query_pairs().position(|(name, _)| !known.contains(&&*name)) {
             let number = place + 1;
             return Err(format!(
-                "of what follows the ?, parameter {number} is none of those that have a meaning here, {known:?}; in user and \
-                password special characters are percent-encoded"
+                "of what follows the ?, parameter {number} is none of those that have a meaning here, {known:?}; other settings \
+                are the builder's, and in user and password special characters are percent-encoded"
             ));
         }
         let info = parsed.into_connection_info().map_err(|error| text_of(&error))?;
@@ -104,6 +111,12 @@ impl Address {
         let database = u32::try_from(settings.db()).map_err(|_| "the database is not a number from 0 on")?;
         Ok(Self { place, tls, credentials, database })
     }
+}
+
+/// Whether each `%` begins a byte: `redis` takes another one for itself, and so a password for another than is meant.
+fn is_encoded(text: &str) -> bool {
+    let begins_byte = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    text.split('%').skip(1).all(begins_byte)
 }
 
 /// The message of an error of `redis`, without its detail, which may quote the URL: `message - Kind: detail`.
@@ -175,6 +188,12 @@ mod tests {
             let error = Address::parse(url).unwrap_err();
             assert!(error.contains("port") && error.contains("brackets"), "{url}: {error}");
         }
+        for url in ["redis://u:hush%2@h", "redis://u:%zz@h", "redis://u%:hush@h", "redis+unix:///socket?pass=hush%"] {
+            let error = Address::parse(url).unwrap_err();
+            assert!(error.contains("written %25") && !error.contains("hu"), "{url}: {error}");
+        }
+        assert!(Address::parse("redis://h1:6379,h2:6379").unwrap_err().contains("`cluster` of the builder"));
+        assert!(Address::parse("redis://h?timeout=1").unwrap_err().contains("other settings are the builder's"));
         for url in ["http://h", "memcache://h", "h:6379", ""] {
             let error = Address::parse(url).unwrap_err();
             assert!(error.starts_with("it does not begin with redis://"), "{url}: {error}");

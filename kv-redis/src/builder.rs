@@ -14,7 +14,7 @@ use crate::lent::Lent;
 use crate::link::{Login, Role};
 use crate::node::{Dialer, Node, Target};
 use crate::shared::Shared;
-use crate::store::Route;
+use crate::store::{LONGEST_TTL, Route};
 
 /// What redis takes unless its `proto-max-bulk-len` says otherwise.
 const LARGEST_VALUE: u64 = 512 << 20;
@@ -174,7 +174,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many connections there are at most, to each primary if there are several. Default: 10.
+    /// How many connections there are at most, to each primary if there are several: 1 to 65 535. Default: 10.
     pub const fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self
@@ -215,20 +215,21 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long an operation waits for a connection of the pool, while others use them all (N1). Default: a second.
+    /// How long an operation waits for a connection of the pool, while others use them all (N1): 10 ms or more. Default: a second.
     pub const fn pool_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.pool = limit;
         self
     }
 
-    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1). Default: a second.
+    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1): 10 ms or
+    /// more. Default: a second.
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.connect = limit;
         self
     }
 
     /// How long an exchange may take, from the first byte of the request to the last one of the reply, on top of 0.1 s for each
-    /// megabyte that is sent or received (N1). Of a batch, each chunk. Default: a second.
+    /// megabyte that is sent or received (N1). Of a batch, each chunk. 10 ms or more. Default: a second.
     pub const fn response_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.response = limit;
         self
@@ -236,15 +237,15 @@ impl RedisStoreBuilder {
 
     /// The lifetime of what is written without naming one, as `put` does (T1). Default: for ever.
     ///
-    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3), and one that redis
-    /// cannot express makes such a write fail with [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3). With one that redis cannot
+    /// express [`build`](Self::build) fails (T4).
     pub const fn default_ttl(mut self, ttl: Duration) -> Self {
         self.settings.default_ttl = Some(ttl);
         self
     }
 
     /// About how many keys of the database the server looks at for each page of a listing (`COUNT`). More means fewer round
-    /// trips, and longer pauses for others while the server looks. Default: 1000.
+    /// trips, and longer pauses for others while the server looks. 1 or more; default: 1000.
     pub const fn page_size(mut self, keys: u32) -> Self {
         self.settings.page_size = keys as u64;
         self
@@ -273,7 +274,7 @@ impl RedisStoreBuilder {
     /// Makes the store, and does not connect: the first operation will. So this does not fail if the server is away.
     ///
     /// # Errors
-    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit of zero, a feature that is not compiled in.
+    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<RedisStore> {
         self.check()?;
         match &self.whereabouts {
@@ -319,23 +320,32 @@ impl RedisStoreBuilder {
     }
 
     fn check(&self) -> Result<()> {
-        let Settings { namespace, page_size, limits, .. } = &self.settings;
+        let Settings { namespace, page_size, limits, default_ttl, .. } = &self.settings;
         if Prefix::new(namespace).is_err() || namespace.contains(':') {
             return Err(unfit("the namespace has to be made of visible ASCII characters without a colon"));
         }
-        if [limits.pool, limits.connect, limits.response].iter().any(|limit| *limit < SHORTEST_LIMIT) {
-            return Err(unfit(format!("each of the three limits has to be {SHORTEST_LIMIT:?} or more")));
+        let Limits { pool, connect, response } = *limits;
+        for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
+            if limit < SHORTEST_LIMIT {
+                return Err(unfit(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
+            }
         }
-        if !(1..=LARGEST_POOL).contains(&self.pool_size) || *page_size == 0 {
+        if let Some(ttl) = default_ttl.filter(|ttl| *ttl > LONGEST_TTL) {
             return Err(unfit(format!(
-                "the size of the pool has to be 1 to {LARGEST_POOL}, and that of pages 1 or more"
+                "`default_ttl` is {ttl:?}, and the longest that redis takes is {LONGEST_TTL:?}"
             )));
         }
-        if self.min_idle > self.pool_size {
-            return Err(unfit("min_idle is more than the pool_size"));
+        let Self { pool_size, min_idle, shared_connections, .. } = self;
+        if !(1..=LARGEST_POOL).contains(pool_size) {
+            return Err(unfit(format!("`pool_size` is {pool_size}, and has to be 1 to {LARGEST_POOL}")));
         }
-        if self.shared_connections > self.pool_size {
-            return Err(unfit("shared_connections is more than the pool_size"));
+        if *page_size == 0 {
+            return Err(unfit("`page_size` is 0, and has to be 1 or more"));
+        }
+        for (name, connections) in [("min_idle", min_idle), ("shared_connections", shared_connections)] {
+            if connections > pool_size {
+                return Err(unfit(format!("`{name}` is {connections}, more than the `pool_size` of {pool_size}")));
+            }
         }
         let none = |error| Error::Unavailable(Failure::new("redis", "there is no thread to be had").caused_by(error));
         crate::node::start_threads().map_err(none)
@@ -501,4 +511,36 @@ pub(crate) fn on_r2d2_redis_pool(
 
 fn unfit(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::Backend(Failure::new("redis", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refuses(builder: RedisStoreBuilder, says: &str) {
+        let error = builder.build().unwrap_err();
+        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{error}");
+        assert!(error.to_string().contains(says), "{says:?} is not in {error}");
+    }
+
+    #[test]
+    fn a_setting_that_is_of_no_use_is_named_with_its_value() {
+        let new = RedisStore::builder;
+        for size in [0, 70_000] {
+            refuses(new().pool_size(size), &format!("`pool_size` is {size}, and has to be 1 to 65535"));
+        }
+        refuses(new().page_size(0), "`page_size` is 0, and has to be 1 or more");
+        for (limit, shown) in [(Duration::ZERO, "0ns"), (Duration::from_millis(1), "1ms")] {
+            let says = |name| format!("`{name}` is {shown}, and has to be 10ms or more");
+            refuses(new().pool_timeout(limit), &says("pool_timeout"));
+            refuses(new().connect_timeout(limit), &says("connect_timeout"));
+            refuses(new().response_timeout(limit), &says("response_timeout"));
+        }
+        refuses(new().min_idle(11), "`min_idle` is 11, more than the `pool_size` of 10");
+        refuses(new().shared_connections(11), "`shared_connections` is 11, more than the `pool_size` of 10");
+        let long = Duration::MAX;
+        refuses(new().default_ttl(long), &format!("`default_ttl` is {long:?}, and the longest that redis takes is "));
+        new().default_ttl(LONGEST_TTL).build().unwrap();
+    }
 }

@@ -162,7 +162,9 @@ impl Fault {
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("connecting took longer than {:?} (`connect_timeout`)", limits.connect);
-                Error::Timeout(failure(message, None))
+                // If it says more than that the time was up.
+                let cause = cause.get_ref().is_some().then_some(cause);
+                Error::Timeout(failure(message, cause.map(Into::into)))
             }
             Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed".into(), Some(cause.into()))),
             Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {

@@ -146,8 +146,27 @@ impl Link {
             last_used: Instant::now(),
             run: None,
         };
-        link.log_in(login, deadline)?;
+        link.log_in(login, deadline).map_err(|fault| link.with_guess(fault, place))?;
         Ok(link)
+    }
+
+    /// Says what may be the matter with a new connection: that one side speaks TLS and the other does not. It may also be a slow
+    /// network, or a server that goes down.
+    fn with_guess(&self, fault: Fault, place: &Place) -> Fault {
+        let Fault::NotConnected(cause) = fault else { return fault };
+        let guess = match (&self.channel, cause.kind()) {
+            (Channel::Plain(_), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+                if matches!(place, Place::Tcp { .. }) =>
+            {
+                "the server closed the connection at once; perhaps it wants TLS (`rediss://`)"
+            }
+            #[cfg(feature = "tls")]
+            (Channel::Tls(stream), io::ErrorKind::TimedOut) if stream.conn.is_handshaking() => {
+                "the TLS handshake did not come to its end; perhaps the server does not speak TLS (`redis://`)"
+            }
+            _ => return Fault::NotConnected(cause),
+        };
+        Fault::NotConnected(io::Error::new(cause.kind(), guess))
     }
 
     fn log_in(&mut self, login: &Login, deadline: Instant) -> Result<(), Fault> {

@@ -24,7 +24,7 @@ use crate::shared::Shared;
 use crate::{RedisStoreBuilder, builder};
 
 /// The longest lifetime: half of what redis can count, in milliseconds, which leaves the other half for the time of day.
-const LONGEST_TTL: Duration = Duration::from_millis(i64::MAX as u64 / 2);
+pub(crate) const LONGEST_TTL: Duration = Duration::from_millis(i64::MAX as u64 / 2);
 
 /// What redis counts in.
 const MILLISECOND: Duration = Duration::from_millis(1);

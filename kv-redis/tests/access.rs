@@ -228,11 +228,14 @@ mod tls {
         let redis = Redis::start_tls(TlsClients::Anonymous, &[]);
         for _ in 0..5 {
             let (error, text) = refused(RedisStore::builder().url(format!("redis://localhost:{}", redis.tls_port())));
-            assert!(matches!(&error, Error::Unavailable(_)) && error.source().is_some(), "{text}");
+            assert!(matches!(&error, Error::Unavailable(_)), "{text}");
+            assert!(text.contains("perhaps it wants TLS (`rediss://`)"), "{text}");
             let url = format!("rediss://{}", redis.address());
             let (error, text) = refused(RedisStore::builder().url(url).tls(trusting(&redis)));
             // Redis waits for the end of what it takes for a line, and says nothing.
-            assert!(matches!(&error, Error::Unavailable(_) | Error::Timeout(_)), "{text}");
+            assert!(matches!(&error, Error::Timeout(_)) && error.is_transient(), "{text}");
+            assert!(text.contains("(`connect_timeout`): the TLS handshake did not"), "{text}");
+            assert!(text.contains("perhaps the server does not speak TLS (`redis://`)"), "{text}");
         }
         let url = |scheme| format!("{scheme}://localhost:{}", redis.tls_port());
         works(&RedisStore::builder().url(url("rediss")).tls(trusting(&redis)).connect().unwrap());

@@ -7,6 +7,7 @@
 //! ```
 
 use std::env;
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,14 +16,19 @@ use kv_core::{KeyValueStore, KeyValueStoreExt};
 mod open;
 
 fn main() -> ExitCode {
-    let url = env::var("KV_URL").unwrap_or_else(|_| "memory:".into());
-    match open::open(&url).and_then(|store| Ok(greet(&*store)?)) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", open::with_causes(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let url = open::variable("KV_URL", env::var("KV_URL"), "memory:")?;
+    let store = open::open(&url).map_err(|error| format!("KV_URL: {}", open::with_causes(&*error)))?;
+    Ok(greet(&*store)?)
 }
 
 /// What the program does with its store, whichever it is.

@@ -38,10 +38,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let url = env::var("KV_URL").unwrap_or_else(|_| "memory:".into());
-    let address = env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:8080".into());
+    let url = open::variable("KV_URL", env::var("KV_URL"), "memory:")?;
+    let address = open::variable("ADDRESS", env::var("ADDRESS"), "127.0.0.1:8080")?;
     // Before the runtime starts, as it waits for the server.
-    let store = open::open(&url)?;
+    let store = open::open(&url).map_err(|error| format!("KV_URL: {}", open::with_causes(&*error)))?;
     println!("sessions are in {}", store.name());
     let sessions = Sessions::new(store, LIFETIME);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -71,6 +71,7 @@ impl Shared {
     /// Waits for the store on a thread that may wait. On a thread of the runtime, all other requests of that thread would wait too.
     async fn ask<T: Send + 'static>(self, act: impl FnOnce(&Sessions) -> Result<T> + Send + 'static) -> Answer<T> {
         let Ok(Ok(turn)) = timeout(PATIENCE, self.turns.acquire_owned()).await else {
+            eprintln!("WARN no turn to ask the store came within {PATIENCE:?}, and a request was turned away");
             return Err(Failed(StatusCode::SERVICE_UNAVAILABLE));
         };
         let task = spawn_blocking(move || {

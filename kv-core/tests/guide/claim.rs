@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kv_core::{Bytes, Capabilities, Failure, Key, Value};
+use kv_core::{Bytes, Capabilities, Error, Failure, Key, Value};
 use kv_memory::MemoryStore;
 
 // What is on the page begins here.
-use kv_core::{Error, KeyValueStore, KeyValueStoreExt, Result, Ttl};
+use kv_memory::{KeyValueStore, KeyValueStoreExt, Result, Ttl};
 
 /// Whether the invoice is this attempt's to charge. To ask again as the same attempt gives the same answer.
 fn claim(store: &dyn KeyValueStore, invoice: &str, attempt: &str) -> Result<bool> {

@@ -17,16 +17,21 @@ fn unfit(builder: MemcacheStoreBuilder, says: &str) {
 fn settings_that_are_of_no_use_are_refused() {
     let new = MemcacheStore::builder;
     unfit(new().servers(Vec::<String>::new()), "there is no URL");
-    unfit(new().pool_size(0), "size of the pool");
-    unfit(new().pool_size(70_000), "size of the pool");
-    for limit in [Duration::ZERO, Duration::from_millis(1)] {
-        unfit(new().pool_timeout(limit), "limits");
-        unfit(new().connect_timeout(limit), "limits");
-        unfit(new().response_timeout(limit), "limits");
+    for size in [0, 70_000] {
+        unfit(new().pool_size(size), &format!("`pool_size` is {size}, and has to be 1 to 65535"));
+    }
+    for (limit, shown) in [(Duration::ZERO, "0ns"), (Duration::from_millis(1), "1ms")] {
+        let says = |name| format!("`{name}` is {shown}, and has to be 10ms or more");
+        unfit(new().pool_timeout(limit), &says("pool_timeout"));
+        unfit(new().connect_timeout(limit), &says("connect_timeout"));
+        unfit(new().response_timeout(limit), &says("response_timeout"));
     }
     for bytes in [0, 1, 1023, (1 << 30) + 1, u64::MAX] {
-        unfit(new().largest_item(bytes), "1024 to 1073741824 bytes");
+        unfit(new().largest_item(bytes), &format!("`largest_item` is {bytes}, and has to be 1024 to 1073741824 bytes"));
     }
+    let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let says = format!("`default_ttl` is {century:?}, and the longest that memcached takes is ");
+    unfit(new().default_ttl(century), &says);
     for bytes in [1024, 1 << 30] {
         new().largest_item(bytes).build().unwrap();
     }
