@@ -216,7 +216,9 @@ impl Lane<'_> {
         match error {
             None => expect_eq(format_args!("what is there after {name}, which worked"), now, after),
             Some(error) if !error.outcome_unknown() && !self.act.is_on_several_keys() => {
-                expect_eq(format_args!("what is there after {name}, which failed: {error}"), now, before)
+                let what =
+                    format!("what is there after {name}, which failed, with an outcome that is known (E5): {error}");
+                expect_eq(what, now, before)
             }
             Some(error) => now.iter().try_for_each(|(key, value)| {
                 let what = format!("what is at {key:?} after {name}, which failed: {error}");
