@@ -177,9 +177,15 @@ licences() {
         -D unnecessary-skip -D license-not-encountered licenses bans sources
 }
 
+# The fuzz targets are a workspace of their own, whose Cargo.lock follows our manifests.
+lock_of_fuzz() {
+    cargo metadata --locked --format-version 1 --manifest-path kv-conformance/fuzz/Cargo.toml >/dev/null
+}
+
 cargo +nightly --version >/dev/null 2>&1 || step rustup toolchain install nightly --profile minimal
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
+step lock_of_fuzz
 step package
 step try_unpacked
 step dry_run
