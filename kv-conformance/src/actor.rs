@@ -22,7 +22,7 @@ struct Known {
     sure: Written,
     /// What writes may have left whose outcome is unknown, and when: those still under way may do so at any time.
     doubtful: Vec<(Written, usize)>,
-    /// Writes that have failed, with an error that said so for certain.
+    /// Writes since then that have failed, with an error that said so for certain.
     refused: Vec<Written>,
     /// Whether the server may have gone back to any older state, or to none.
     is_rolled_back: bool,
@@ -41,6 +41,7 @@ impl Known {
         match result {
             Ok(_) => {
                 self.sure = write;
+                self.refused.clear();
                 self.is_rolled_back = false;
             }
             Err(error) if error.outcome_unknown() => self.doubtful.push((write, epoch)),
@@ -289,6 +290,7 @@ impl<'a> Actor<'a> {
         }
         for ((_, known), found) in self.keys.iter_mut().zip(found) {
             known.doubtful.retain(|(_, since)| *since >= self.epoch);
+            known.refused.clear();
             known.is_rolled_back = false;
             known.sure = found.as_deref().and_then(parse).map(|(_, write)| write);
         }
