@@ -30,5 +30,5 @@ pub use context::Context;
 pub use failure::{Finding, NotPassed, Outcome};
 pub use fixture::{BoxError, Durability, Fixture, ServerControl};
 pub use history::Weakness;
-pub use report::{CheckResult, FailureDetails, Matrix, Package, Report, StoreInfo, Verdict};
+pub use report::{CheckResult, FailureDetails, Matrix, Package, Report, ServerTable, StoreInfo, Verdict};
 pub use suite::{Suite, main};

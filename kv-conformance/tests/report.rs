@@ -302,11 +302,37 @@ fn the_matrix_is_written_and_compared() {
     assert_eq!(kv_matrix(&[readme]).status.code(), Some(2));
 }
 
+fn the_table_of_servers_is_written_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    WHOLE.write_to(folder.path()).unwrap();
+    let readme = folder.path().join("README.md");
+    let readme = readme.to_str().unwrap();
+    let report = folder.path().join("kv-conformance.wrong.json");
+    let report = report.to_str().unwrap();
+    let other = "| host 1.1 | wrong | the whole contract |\n";
+    let head = "| server | suites | result |\n|---|---|---|\n";
+    let text = format!("<!-- kv-conformance servers -->\n\n{head}{other}\n<!-- end of kv-conformance servers -->\n");
+    fs::write(readme, &text).unwrap();
+
+    let broken = kv_matrix(&["--servers", "--check", readme, report]);
+    assert_eq!(broken.status.code(), Some(1));
+    let shown = String::from_utf8(broken.stdout).unwrap();
+    assert!(shown.contains("host 1.2, wrong: breaks ") && shown.contains("G1"), "{shown}");
+    assert_eq!(fs::read_to_string(readme).unwrap(), text);
+
+    assert_eq!(kv_matrix(&["--servers", readme, report]).status.code(), Some(0));
+    let written = fs::read_to_string(readme).unwrap();
+    assert!(written.contains(&format!("{other}| host 1.2 | wrong | breaks ")), "{written}");
+    assert_eq!(kv_matrix(&["--servers", "--check", readme, report]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(readme).unwrap(), written);
+    assert_eq!(kv_matrix(&["--servers", readme]).status.code(), Some(2));
+}
+
 fn main() -> ExitCode {
     if env::var_os(AS_TARGET).is_some() {
         return target();
     }
-    let tests: [(_, fn()); 11] = [
+    let tests: [(_, fn()); 12] = [
         ("a_failing_store_has_its_failures_in_the_report", a_failing_store_has_its_failures_in_the_report),
         ("a_report_says_what_was_checked", a_report_says_what_was_checked),
         ("a_panic_of_the_store_breaks_e4_and_can_be_traced", a_panic_of_the_store_breaks_e4_and_can_be_traced),
@@ -318,6 +344,7 @@ fn main() -> ExitCode {
         ("nothing_is_written_where_nothing_was_run", nothing_is_written_where_nothing_was_run),
         ("a_report_that_cannot_be_written_fails_the_run", a_report_that_cannot_be_written_fails_the_run),
         ("the_matrix_is_written_and_compared", the_matrix_is_written_and_compared),
+        ("the_table_of_servers_is_written_and_compared", the_table_of_servers_is_written_and_compared),
     ];
     let trials = tests.map(|(name, test)| {
         Trial::test(name, move || {

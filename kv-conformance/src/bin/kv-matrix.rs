@@ -1,19 +1,28 @@
-//! Writes the feature matrix of several reports into a file, or compares it with what is there.
+//! Writes what several reports say into a file, or compares it with what is there: the feature matrix, or the table of servers.
 
 use std::env;
 use std::fs;
 use std::process::ExitCode;
 
-use kv_conformance::{BoxError, Matrix, Report};
+use kv_conformance::{BoxError, Matrix, Report, ServerTable};
 
 const USAGE: &str = "usage: kv-matrix [--check] FILE COLUMN=REPORT.json...
+       kv-matrix --servers [--check] FILE REPORT.json...
 
 Makes a table of reports that KV_CONFORMANCE_REPORT has had written, and puts it into FILE between the lines
 
     <!-- kv-conformance matrix -->
     <!-- end of kv-conformance matrix -->
 
-With --check FILE stays as it is: the exit code is 1, and the difference is shown, if it has another table.";
+or, with --servers, a table of servers and results between
+
+    <!-- kv-conformance servers -->
+    <!-- end of kv-conformance servers -->
+
+where the rows of other servers stay.
+
+With --check FILE stays as it is: the exit code is 1, and the difference is shown, if it has another table. A server that
+is not in the table is no difference, unless a clause is broken on it.";
 
 fn main() -> ExitCode {
     match run() {
@@ -28,9 +37,12 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, BoxError> {
     let arguments = env::args_os().skip(1).map(|argument| argument.into_string().map_err(|_| USAGE));
     let mut arguments = arguments.collect::<Result<Vec<_>, _>>()?;
-    let given = arguments.len();
-    arguments.retain(|argument| argument != "--check");
-    let only_check = arguments.len() < given;
+    let mut take = |option: &str| {
+        let given = arguments.len();
+        arguments.retain(|argument| argument != option);
+        arguments.len() < given
+    };
+    let (only_check, servers) = (take("--check"), take("--servers"));
     if let Some(option) = arguments.iter().find(|argument| argument.starts_with('-')) {
         if ["--help", "-h"].contains(&option.as_str()) {
             println!("{USAGE}");
@@ -38,19 +50,30 @@ fn run() -> Result<ExitCode, BoxError> {
         }
         return Err(format!("there is no option {option}\n{USAGE}").into());
     }
-    let [file, columns @ ..] = arguments.as_slice() else { return Err(USAGE.into()) };
-    if columns.is_empty() {
+    let [file, reports @ ..] = arguments.as_slice() else { return Err(USAGE.into()) };
+    if reports.is_empty() {
         return Err(format!("no report is named\n{USAGE}").into());
     }
-    let reports = columns.iter().map(|column| {
-        let named = || format!("{column:?} is no COLUMN=REPORT.json\n{USAGE}");
-        let (title, path) = column.split_once('=').ok_or_else(named)?;
-        let report = Report::from_json(&read(path)?).map_err(|error| format!("{path} is no report: {error}"))?;
-        Ok((title, report))
-    });
-    let matrix = Matrix::new(reports.collect::<Result<Vec<_>, BoxError>>()?)?;
     let old = read(file)?;
-    let new = matrix.insert_into(&old).map_err(|error| format!("{file}: {error}"))?;
+    let in_file = |error: BoxError| format!("{file}: {error}");
+    let new = if servers {
+        let table = ServerTable::new(reports.iter().map(|path| report(path)).collect::<Result<Vec<_>, _>>()?)?;
+        if only_check {
+            let contradictions = table.contradictions(&old).map_err(in_file)?;
+            for contradiction in &contradictions {
+                println!("{file}: {contradiction}");
+            }
+            return Ok(if contradictions.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        table.insert_into(&old).map_err(in_file)?
+    } else {
+        let columns = reports.iter().map(|column| {
+            let named = || format!("{column:?} is not COLUMN=REPORT.json\n{USAGE}");
+            let (title, path) = column.split_once('=').ok_or_else(named)?;
+            Ok((title, report(path)?))
+        });
+        Matrix::new(columns.collect::<Result<Vec<_>, BoxError>>()?)?.insert_into(&old).map_err(in_file)?
+    };
     if only_check && old != new {
         println!("The matrix in {file} (-) is not what the reports give (+):\n{}", difference(&old, &new));
         return Ok(ExitCode::FAILURE);
@@ -59,6 +82,10 @@ fn run() -> Result<ExitCode, BoxError> {
         fs::write(file, new).map_err(|error| format!("{file}: {error}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn report(path: &str) -> Result<Report, BoxError> {
+    Ok(Report::from_json(&read(path)?).map_err(|error| format!("{path} is not a report: {error}"))?)
 }
 
 fn read(path: &str) -> Result<String, BoxError> {

@@ -6,6 +6,7 @@ mod example;
 mod markdown;
 mod matrix;
 mod result;
+mod servers;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use matrix::Matrix;
 pub(crate) use result::opted_out;
 pub use result::{CheckResult, FailureDetails, Verdict};
+pub use servers::ServerTable;
 pub(crate) use writing::folder;
 
 /// What [`Suite::run`](crate::Suite::run) has found.
