@@ -40,7 +40,9 @@ for pair in kv-redis:redis kv-redis:r2d2_redis kv-memcache:memcache; do
     done
 done
 # Backends depend on kv-core alone, so that each has a copy of this. What is mended in one is mended in the other.
-cmp kv-redis/src/socket.rs kv-memcache/src/socket.rs || fail "the two copies of socket.rs differ"
+for file in socket.rs system.rs resolve.rs resolve/bound.rs resolve/tests.rs; do
+    cmp "kv-redis/src/$file" "kv-memcache/src/$file" || fail "the two copies of $file differ"
+done
 
 # The dependencies that manifests name, for whatever purpose, those of tools included, without our own crates.
 named() {

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
-use socket2::SockAddr;
 use url::{Host, ParseError, Url};
+
+use crate::system;
 
 /// The port of memcached, as [IANA](https://www.iana.org/assignments/service-names-port-numbers) has it.
 const PORT: u16 = 11211;
@@ -120,7 +121,7 @@ impl Address {
     /// Whether there can be a server at all.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match &self.place {
-            Place::Unix(path) if SockAddr::unix(path).is_err() => Err("the path is too long for a unix socket"),
+            Place::Unix(path) if system::unix_socket(path).is_err() => Err(system::NO_UNIX_SOCKET),
             #[cfg(feature = "tls")]
             Place::Tcp { host, .. } if self.tls && crate::tls::name(host).is_err() => {
                 Err("its host is no name that a certificate could have")

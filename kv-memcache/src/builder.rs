@@ -1,6 +1,7 @@
 //! How a store is configured.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{Error, Failure, Result};
@@ -13,6 +14,7 @@ use crate::fault::Limits;
 use crate::lifetime;
 use crate::link;
 use crate::node::{self, Dialer, Node};
+use crate::resolve::Names;
 use crate::servers::Servers;
 
 /// What memcached takes unless its option `-I` says otherwise.
@@ -216,9 +218,11 @@ impl MemcacheStoreBuilder {
             [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
             one => one.first().map(ToString::to_string).unwrap_or_default(),
         };
+        let names = Arc::new(Names::default());
         let node = |address: Address| {
             let dialer = Dialer {
                 place: address.place,
+                names: Arc::clone(&names),
                 credentials: address.credentials,
                 #[cfg(feature = "tls")]
                 tls: tls.clone(),

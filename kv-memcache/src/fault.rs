@@ -149,7 +149,9 @@ impl Fault {
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("connecting took longer than {connect:?} (`connect_timeout`)");
-                Error::Timeout(failure(&message, None))
+                // If it says more than that the time was up.
+                let cause = cause.get_ref().is_some().then_some(cause);
+                Error::Timeout(failure(&message, cause.map(Into::into)))
             }
             Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed", Some(cause.into()))),
             Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {

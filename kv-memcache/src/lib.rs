@@ -10,9 +10,11 @@ mod link;
 mod node;
 mod reply;
 mod request;
+mod resolve;
 mod servers;
 mod socket;
 mod store;
+mod system;
 #[cfg(feature = "tls")]
 mod tls;
 

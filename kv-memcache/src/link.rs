@@ -8,7 +8,8 @@ use crate::fault::{Fault, Refusal};
 use crate::lifetime::Clock;
 use crate::reply::{self, Reply};
 use crate::request::Request;
-use crate::socket::Socket;
+use crate::resolve::Names;
+use crate::socket::{Reach, Socket};
 #[cfg(feature = "tls")]
 use crate::tls;
 
@@ -69,11 +70,12 @@ impl Link {
     /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
     pub(crate) fn open(
         place: &Place,
+        names: &Names,
         #[cfg(feature = "tls")] tls: Option<&tls::Connector>,
         credentials: Option<&Credentials>,
         deadline: Instant,
     ) -> Result<Self, Fault> {
-        let socket = Socket::connect(place, deadline).map_err(Fault::NotConnected)?;
+        let socket = Socket::connect(place, names, Reach::TheServer, deadline).map_err(Fault::NotConnected)?;
         #[cfg(feature = "tls")]
         let channel = match (place, tls) {
             (Place::Tcp { host, .. }, Some(connector)) => {
@@ -185,10 +187,11 @@ impl Link {
         self.server.clock.is_fresh(now)
     }
 
-    /// Whether the connection may be used now: it was used just before, or it has neither been closed nor brought anything that
-    /// nobody asked for (N4). Nothing is sent.
+    /// Whether the connection may be used now: it leads to the server that its name stands for, and it was used just before, or has
+    /// neither been closed nor brought anything that nobody asked for (N4). Nothing is sent.
     pub(crate) fn is_trustworthy(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_used) < IDLE || self.reader.get_ref().socket().is_quiet()
+        let socket = self.reader.get_ref().socket();
+        socket.is_current() && (now.saturating_duration_since(self.last_used) < IDLE || socket.is_quiet())
     }
 
     /// Sends a request, now, and receives its replies: as many as it has commands, each of its shape or a server's error. After

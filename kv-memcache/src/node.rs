@@ -14,11 +14,13 @@ use crate::fault::{Fault, Limits};
 use crate::link::Link;
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::resolve::Names;
 
 /// How connections to a server are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     pub(crate) place: Place,
+    pub(crate) names: Arc<Names>,
     pub(crate) credentials: Option<Credentials>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Connector>,
@@ -31,6 +33,7 @@ impl Dialer {
         let deadline = Instant::now() + self.limits.connect;
         Link::open(
             &self.place,
+            &self.names,
             #[cfg(feature = "tls")]
             self.tls.as_ref(),
             self.credentials.as_ref(),

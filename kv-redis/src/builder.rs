@@ -1,6 +1,7 @@
 //! How a store is configured.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{Error, Failure, Prefix, Result};
@@ -8,13 +9,14 @@ use kv_core::{Error, Failure, Prefix, Result};
 use crate::RedisStore;
 #[cfg(feature = "tls")]
 use crate::Tls;
-use crate::address::{Address, Credentials};
+use crate::address::{Address, Credentials, Place};
 use crate::fault::Limits;
 use crate::lent::Lent;
 use crate::link::{Login, Role};
 use crate::node::{Dialer, Node, Target};
 use crate::shared::Shared;
 use crate::store::{LONGEST_TTL, Route};
+use crate::system;
 
 /// What redis takes unless its `proto-max-bulk-len` says otherwise.
 const LARGEST_VALUE: u64 = 512 << 20;
@@ -356,6 +358,9 @@ impl RedisStoreBuilder {
         if address.tls && cfg!(not(feature = "tls")) {
             return Err(unfit("the URL wants TLS: compile kv-redis with its feature `tls`"));
         }
+        if matches!(&address.place, Place::Unix(path) if system::unix_socket(path).is_err()) {
+            return Err(unfit(format!("the URL cannot be used: {}", system::NO_UNIX_SOCKET)));
+        }
         address.database = self.database.unwrap_or(address.database);
         let Credentials { user, password } = &mut address.credentials;
         *user = self.credentials.user.clone().or(user.take());
@@ -382,6 +387,7 @@ impl RedisStoreBuilder {
         Ok(Dialer {
             target,
             login,
+            names: Arc::default(),
             #[cfg(feature = "tls")]
             tls: if tls {
                 Some(crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?)

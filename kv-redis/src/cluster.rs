@@ -292,14 +292,21 @@ impl Cluster {
 
     /// Asks a node for the layout, on a connection for that alone: those of the pool may all be in use.
     fn ask_one(&self, place: &Place, deadline: Instant) -> Result<Layout, Fault> {
-        let mut link = self.dialer.dial_at(place, &self.dialer.login, deadline)?;
+        let mut link = self.dialer.dial_any_at(place, &self.dialer.login, deadline)?;
         let question = Request::reading().with(Shape::Any, ["CLUSTER".into(), "SLOTS".into()]);
         let answer = link.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
             Fault::Broken { cause, .. } => Fault::NotConnected(cause),
             other => other,
         })?;
         match answer.replies.into_iter().next() {
-            Some(Reply::Array(ranges)) => self.read_layout(&ranges, place).ok_or(Fault::OutOfStep),
+            Some(Reply::Array(ranges)) => {
+                // A node that leaves out its host is where this connection leads, and not all that its name may stand for.
+                let answered = match (place, link.one_of_several()) {
+                    (Place::Tcp { port, .. }, Some(ip)) => Place::Tcp { host: ip.to_string(), port: *port },
+                    _ => place.clone(),
+                };
+                self.read_layout(&ranges, &answered).ok_or(Fault::OutOfStep)
+            }
             Some(Reply::ServerError(error)) => Err(Fault::Refused(error.into())),
             _ => Err(Fault::OutOfStep),
         }

@@ -18,11 +18,13 @@ mod node;
 mod page;
 mod pattern;
 mod request;
+mod resolve;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod shared;
 mod socket;
 mod store;
+mod system;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
+#[cfg(feature = "cluster")]
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
@@ -11,7 +13,8 @@ use crate::address::{Credentials, Place};
 use crate::fault::{Fault, Refusal};
 use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
-use crate::socket::Socket;
+use crate::resolve::Names;
+use crate::socket::{Reach, Socket};
 #[cfg(feature = "tls")]
 use crate::tls;
 
@@ -125,11 +128,12 @@ impl Link {
     /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
     pub(crate) fn open(
         place: &Place,
+        (names, reach): (&Names, Reach),
         #[cfg(feature = "tls")] tls: Option<&tls::Connector>,
         login: &Login,
         deadline: Instant,
     ) -> Result<Self, Fault> {
-        let socket = Socket::connect(place, deadline).map_err(Fault::NotConnected)?;
+        let socket = Socket::connect(place, names, reach, deadline).map_err(Fault::NotConnected)?;
         let channel = match place {
             #[cfg(feature = "tls")]
             Place::Tcp { host, .. } if tls.is_some() => {
@@ -234,10 +238,17 @@ impl Link {
         Ok(())
     }
 
-    /// Whether the connection may be used now: it was used just before, or it has neither been closed nor brought anything that
-    /// nobody asked for (N4). Nothing is sent.
+    /// Whether the connection may be used now: it leads to the server that its name stands for, and it was used just before, or has
+    /// neither been closed nor brought anything that nobody asked for (N4). Nothing is sent.
     pub(crate) fn is_trustworthy(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_used) < IDLE || self.channel.socket().is_quiet()
+        let socket = self.channel.socket();
+        socket.is_current() && (now.saturating_duration_since(self.last_used) < IDLE || socket.is_quiet())
+    }
+
+    /// The address of the server, if it is one of several that its name has.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn one_of_several(&self) -> Option<IpAddr> {
+        self.channel.socket().one_of_several()
     }
 
     /// Sends a request, now, and receives its replies. After an error the connection must not be used any more.

@@ -12,6 +12,8 @@ use crate::address::Place;
 use crate::fault::{Fault, Limits};
 use crate::link::{Answer, Link, Login};
 use crate::request::Request;
+use crate::resolve::Names;
+use crate::socket::Reach;
 
 /// What takes requests: a server, or a pool of connections to one that the application made.
 pub(crate) trait Server: Send + Sync {
@@ -24,6 +26,7 @@ pub(crate) trait Server: Send + Sync {
 pub(crate) struct Dialer {
     pub(crate) target: Target,
     pub(crate) login: Login,
+    pub(crate) names: Arc<Names>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Connector>,
     pub(crate) limits: Limits,
@@ -50,8 +53,19 @@ impl Dialer {
     }
 
     pub(crate) fn dial_at(&self, place: &Place, login: &Login, deadline: Instant) -> Result<Link, Fault> {
+        self.open(place, Reach::TheServer, login, deadline)
+    }
+
+    /// The same where any of the addresses of a name will do.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    pub(crate) fn dial_any_at(&self, place: &Place, login: &Login, deadline: Instant) -> Result<Link, Fault> {
+        self.open(place, Reach::Any, login, deadline)
+    }
+
+    fn open(&self, place: &Place, reach: Reach, login: &Login, deadline: Instant) -> Result<Link, Fault> {
         Link::open(
             place,
+            (&self.names, reach),
             #[cfg(feature = "tls")]
             self.tls.as_ref(),
             login,

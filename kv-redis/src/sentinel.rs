@@ -51,7 +51,7 @@ impl Sentinels {
 
     fn dial_by(&self, sentinel: &Address, dialer: &Dialer, deadline: Instant) -> Result<Link, Fault> {
         let login = Login { credentials: sentinel.credentials.clone(), database: 0, role: Role::Sentinel };
-        let mut link = dialer.dial_at(&sentinel.place, &login, deadline)?;
+        let mut link = dialer.dial_any_at(&sentinel.place, &login, deadline)?;
         let question = Request::reading()
             .with(Shape::Any, ["SENTINEL".into(), "GET-MASTER-ADDR-BY-NAME".into(), self.service.as_str().into()]);
         let answer = link.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {

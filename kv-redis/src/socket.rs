@@ -4,32 +4,39 @@
 //! its reader for ever. Here an exchange as a whole has a deadline.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::mpsc;
-use std::thread;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 
 use crate::address::Place;
+use crate::resolve::{Name, Names};
+use crate::system;
 
 /// What each byte that is sent or received adds to a deadline: large values need not be fast, only get on, with 10 MB a
 /// second or more.
 const PER_BYTE: Duration = Duration::from_nanos(100);
 
-/// A peer that has closed the connection is an error, and no signal that ends the process.
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// There the socket is told so when it is made.
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: i32 = 0;
-
 /// A request of up to this many bytes is short.
 const SHORT: usize = 16 * 1024;
 
+/// Which of the addresses of a name may be connected to, where it has several.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reach {
+    /// Those of the server that the name stands for.
+    TheServer,
+    /// All of them, until one takes the connection.
+    #[allow(dead_code, reason = "for servers of which any will do: redis has such")]
+    Any,
+}
+
 pub(crate) struct Socket {
     raw: RawSocket,
+    /// The address of the peer, if it was one of several.
+    one_of_several: Option<IpAddr>,
+    /// The name that stands for the peer, and its generation then.
+    name: Option<(Arc<Name>, u64)>,
     deadline: Instant,
     /// The time, unless a system call may have waited since it was read. To read it costs as much as all that is done here
     /// besides.
@@ -41,14 +48,64 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connects to the first address of a place that answers, before the deadline.
-    pub(crate) fn connect(place: &Place, deadline: Instant) -> io::Result<Self> {
-        let raw = match place {
-            Place::Tcp { host, port } => connect_to_any(&resolve(host, *port, deadline)?, deadline)?,
-            Place::Unix(path) => connect_to_unix(&SockAddr::unix(path)?, left(deadline, Instant::now())?)?,
-        };
+    /// Connects to a place before the deadline.
+    pub(crate) fn connect(place: &Place, names: &Names, reach: Reach, deadline: Instant) -> io::Result<Self> {
+        match place {
+            Place::Unix(path) => {
+                let left = left(deadline, Instant::now())?;
+                Ok(Self::new(connect_to_unix(&system::unix_socket(path)?, left)?, deadline))
+            }
+            Place::Tcp { host, port } => match (names.host(host), reach) {
+                (Err(address), _) => {
+                    let (raw, _) = connect_to_any(&[(address, 0).into()], *port, deadline)?;
+                    Ok(Self::new(raw, deadline))
+                }
+                (Ok(name), Reach::Any) => {
+                    let addresses = name.addresses(deadline)?;
+                    let (raw, peer) = connect_to_any(&addresses, *port, deadline)?;
+                    let one_of_several = (addresses.len() > 1).then_some(peer.ip());
+                    Ok(Self { one_of_several, ..Self::new(raw, deadline) })
+                }
+                (Ok(name), Reach::TheServer) => {
+                    let server = name.server(deadline)?;
+                    let connected = connect_to_any(&server.addresses, *port, deadline);
+                    let (raw, _) = connected.map_err(|error| match server.addresses.as_slice() {
+                        [only] if server.of > 1 => {
+                            let (of, ip) = (server.of, only.ip());
+                            let text = format!("{host} has {of} addresses, of which {ip} is used: {error}");
+                            io::Error::new(error.kind(), text)
+                        }
+                        _ => error,
+                    })?;
+                    Ok(Self { name: Some((name, server.generation)), ..Self::new(raw, deadline) })
+                }
+            },
+        }
+    }
+
+    fn new(raw: RawSocket, deadline: Instant) -> Self {
         let none = Duration::ZERO;
-        Ok(Self { raw, deadline, now: None, read_timeout: none, write_timeout: none, sent: 0 })
+        Self {
+            raw,
+            one_of_several: None,
+            name: None,
+            deadline,
+            now: None,
+            read_timeout: none,
+            write_timeout: none,
+            sent: 0,
+        }
+    }
+
+    /// The address of the peer, if the place has several and this is any of them.
+    #[allow(dead_code, reason = "see `Reach::Any`")]
+    pub(crate) fn one_of_several(&self) -> Option<IpAddr> {
+        self.one_of_several
+    }
+
+    /// Whether the peer is still the server that its name stands for.
+    pub(crate) fn is_current(&self) -> bool {
+        self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }
 
     /// Begins an exchange, now, which has to end by the deadline.
@@ -65,8 +122,7 @@ impl Socket {
 
     /// Whether the peer has neither sent anything nor closed the connection, without waiting (N4).
     pub(crate) fn is_quiet(&self) -> bool {
-        let peeked = self.raw.recv_with_flags(&mut [MaybeUninit::uninit()], libc::MSG_PEEK | libc::MSG_DONTWAIT);
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        system::is_quiet(&self.raw)
     }
 
     /// Repeats a system call until it does something or the deadline has passed.
@@ -120,13 +176,13 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.until_deadline(|raw| raw.send_with_flags(bytes, NO_SIGNAL), true)?;
+        let sent = self.until_deadline(|raw| raw.send_with_flags(bytes, system::NO_SIGNAL), true)?;
         self.has_written(sent, bytes.len());
         Ok(sent)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let sent = self.until_deadline(|raw| raw.send_vectored_with_flags(pieces, NO_SIGNAL), true)?;
+        let sent = self.until_deadline(|raw| raw.send_vectored_with_flags(pieces, system::NO_SIGNAL), true)?;
         self.has_written(sent, pieces.iter().map(|piece| piece.len()).sum());
         Ok(sent)
     }
@@ -153,31 +209,18 @@ fn left(deadline: Instant, now: Instant) -> io::Result<Duration> {
     if left < Duration::from_micros(1) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// The addresses of a host. A name server that does not answer is not waited for any longer than the deadline.
-fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    let (sender, receiver) = mpsc::channel();
-    let host = host.to_owned();
-    thread::Builder::new().name("kv-resolve".into()).spawn(move || {
-        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // Nobody listens any more if it took too long.
-        let _ = sender.send(addresses);
-    })?;
-    receiver.recv_timeout(left(deadline, Instant::now())?).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// Tries one address after the other, and gives each its share of the time.
-fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<RawSocket> {
+/// Tries one address after the other, and gives each its share of the time. The one that took the connection.
+fn connect_to_any(addresses: &[SocketAddr], port: u16, deadline: Instant) -> io::Result<(RawSocket, SocketAddr)> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (&address, share) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share = left(deadline, Instant::now())? / u32::try_from(share).unwrap_or(u32::MAX);
-        match connect(Domain::for_address(address), &address.into(), share) {
+        let mut with_port = address;
+        with_port.set_port(port);
+        match connect(Domain::for_address(address), &with_port.into(), share) {
             Ok(raw) => {
                 // A request is written at once and waits for its reply: nothing is won by waiting for more (Nagle).
                 raw.set_tcp_nodelay(true)?;
-                return Ok(raw);
+                return Ok((raw, address));
             }
             Err(error) => last = error,
         }

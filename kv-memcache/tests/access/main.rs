@@ -14,6 +14,7 @@ mod authentication;
 mod builder;
 mod capabilities;
 mod impostors;
+mod names;
 mod reach;
 #[path = "../support/mod.rs"]
 mod support;

@@ -14,6 +14,8 @@
 // Those of kv-redis: nothing in them is redis's.
 #[path = "../../../kv-redis/tests/support/certificates.rs"]
 mod certificates;
+#[path = "../../../kv-redis/tests/support/hosts.rs"]
+pub(crate) mod hosts;
 
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -1,0 +1,76 @@
+//! What differs from one operating system to the next: all that a port has to look at is here, and in `Cargo.toml`.
+
+use std::io;
+use std::path::Path;
+
+use socket2::{SockAddr, Socket};
+
+/// The flags of `send`: that a peer has closed the connection is an error, and no signal that ends the process.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+/// On Apple's systems the socket is told so when it is made; others know no such signal.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+pub(crate) const NO_SIGNAL: i32 = 0;
+
+/// Whether the peer has neither sent anything nor closed the connection, without waiting. One system call.
+#[cfg(unix)]
+pub(crate) fn is_quiet(socket: &Socket) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    would_block(socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT))
+}
+
+/// The same where a single call cannot be told not to wait.
+#[cfg(any(not(unix), test))]
+#[cfg_attr(unix, allow(dead_code, reason = "for other systems; tests keep it working"))]
+pub(crate) fn is_quiet_by_three_calls(socket: &Socket) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    if socket.set_nonblocking(true).is_err() {
+        return false;
+    }
+    let quiet = would_block(socket.peek(&mut byte));
+    socket.set_nonblocking(false).is_ok() && quiet
+}
+
+#[cfg(not(unix))]
+pub(crate) use is_quiet_by_three_calls as is_quiet;
+
+fn would_block(peeked: io::Result<usize>) -> bool {
+    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Why a path may be no unix socket's.
+pub(crate) const NO_UNIX_SOCKET: &str =
+    if cfg!(unix) { "the path is too long for a unix socket" } else { "unix sockets are not supported on this system" };
+
+/// The address of a unix socket.
+#[cfg(unix)]
+pub(crate) fn unix_socket(path: &Path) -> io::Result<SockAddr> {
+    SockAddr::unix(path)
+}
+
+/// An error: there are none.
+#[cfg(not(unix))]
+pub(crate) fn unix_socket(_path: &Path) -> io::Result<SockAddr> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, NO_UNIX_SOCKET))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_is_quiet_until_something_comes_in_either_way_of_asking() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let (mut peer, _) = listener.accept().unwrap();
+        assert!(is_quiet(&ours) && is_quiet_by_three_calls(&ours));
+        peer.write_all(b"x").unwrap();
+        while is_quiet(&ours) {}
+        assert!(!is_quiet_by_three_calls(&ours));
+        drop(peer);
+        assert!(!is_quiet(&ours) && !is_quiet_by_three_calls(&ours));
+    }
+}
