@@ -81,22 +81,25 @@ impl MemcacheStore {
     fn exchange_with(&self, node: &Node, mut left: &[Item<'_>]) -> Result<Vec<(usize, Reply)>> {
         let mut replies = Vec::with_capacity(left.len());
         while !left.is_empty() {
-            let mut request = Request::new(self.tags(CHUNK));
-            let mut count = 0;
-            for &(index, key, command) in left.iter().take(CHUNK) {
-                request.add(key, command).map_err(|fault| self.error(node, fault, &[(index, key, command)]))?;
-                count += 1;
-                if request.len() >= if request.writes() { FULL_OF_WRITES } else { FULL_OF_READS } {
-                    break;
-                }
-            }
-            let (chunk, rest) = left.split_at(count);
+            let (chunk, rest) = left.split_at(length_of_chunk(left));
             left = rest;
-            let answer = node.exchange(&mut request).map_err(|fault| self.error(node, fault, chunk))?;
+            let request = Request::new(chunk, self.tags(CHUNK));
+            let answer = node.exchange(request).map_err(|fault| self.error(node, fault, chunk))?;
             for (item, reply) in chunk.iter().zip(answer) {
                 replies.push((item.0, self.no_refusal(node, reply, *item)?));
             }
         }
         Ok(replies)
     }
+}
+
+/// How many of these commands go into the next chunk.
+fn length_of_chunk(items: &[Item<'_>]) -> usize {
+    let (mut bytes, mut writes) = (0, false);
+    let is_last = |(_, key, command): &Item<'_>| {
+        bytes += command.len(*key);
+        writes |= command.writes();
+        bytes >= if writes { FULL_OF_WRITES } else { FULL_OF_READS }
+    };
+    items.iter().take(CHUNK).position(is_last).map_or(CHUNK, |last| last + 1).min(items.len())
 }

@@ -11,17 +11,17 @@ use crate::MemcacheStore;
 use crate::Tls;
 use crate::address::{Address, Credentials};
 use crate::fault::Limits;
+use crate::greeting::LARGEST_OF_ALL;
 use crate::lifetime;
-use crate::link;
 use crate::node::{self, Dialer, Node};
 use crate::resolve::Names;
 use crate::servers::Servers;
 
 /// What memcached takes unless its option `-I` says otherwise.
-const USUAL_ITEM: u64 = 1 << 20;
+pub(crate) const USUAL_ITEM: u64 = 1 << 20;
 
 /// The least and the most that memcached's option `-I` takes.
-const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=link::LARGEST_OF_ALL;
+const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=LARGEST_OF_ALL;
 
 /// In less than this no thread can be relied upon to do anything.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
@@ -36,9 +36,11 @@ const LARGEST_POOL: u32 = u16::MAX as u32;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) default_ttl: Option<Duration>,
-    /// In bytes, with all that belongs to an item.
-    pub(crate) largest_item: u64,
+    /// In bytes, with all that belongs to an item. `None` is what the servers say.
+    pub(crate) largest_item: Option<u64>,
     pub(crate) contains: bool,
+    /// Whether the classic commands are used, and not the meta commands.
+    pub(crate) classic: bool,
     pub(crate) limits: Limits,
 }
 
@@ -65,7 +67,6 @@ pub struct MemcacheStoreBuilder {
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
     pool_size: u32,
-    largest_item: Option<u64>,
     settings: Settings,
 }
 
@@ -78,11 +79,11 @@ impl Default for MemcacheStoreBuilder {
             #[cfg(feature = "tls")]
             tls: None,
             pool_size: 10,
-            largest_item: None,
             settings: Settings {
                 default_ttl: None,
-                largest_item: USUAL_ITEM,
+                largest_item: None,
                 contains: false,
+                classic: false,
                 limits: Limits { pool: second, connect: second, response: second },
             },
         }
@@ -160,11 +161,11 @@ impl MemcacheStoreBuilder {
     /// The largest item in bytes, as memcached's option `-I` means it: value, key, and about 60 bytes that the server adds. A
     /// value that would make a larger one is [`ValueTooLarge`](crate::Error::ValueTooLarge) at once (V3).
     ///
-    /// Default: what the servers say when [`connect`](Self::connect) asks them, the least of it; with [`build`](Self::build),
-    /// which asks nobody, memcached's own default of 1 MiB. A server that takes less than this is heeded, too: each new
-    /// connection asks for it.
+    /// Default: what the servers say, the least of it; each new connection asks. 1 MiB, which is memcached's own default, for a server that
+    /// was not asked yet, as none is by [`build`](Self::build), and for one that does not tell, as a proxy or a managed service.
+    /// A server that takes less than this is heeded, too.
     pub const fn largest_item(mut self, bytes: u64) -> Self {
-        self.largest_item = Some(bytes);
+        self.settings.largest_item = Some(bytes);
         self
     }
 
@@ -178,16 +179,35 @@ impl MemcacheStoreBuilder {
         self
     }
 
+    /// Whether the store uses the classic commands of memcached (`get`, `set`, `add`, `touch`, `delete`) and not its meta commands: for
+    /// memcached 1.4.25 to 1.5.22, and for proxies such as twemproxy and mcrouter. Default: no, which is for memcached 1.6.0 and newer.
+    ///
+    /// Such servers do not tell what is left of a TTL. So `ttl`, `copy` and `rename` are
+    /// [`Unsupported`](crate::Error::Unsupported), and the capabilities say so; `contains` has the server send the value. Everything else
+    /// is as without this setting. A proxy that does not say how large an item may be is taken to accept 1 MiB: see
+    /// [`largest_item`](Self::largest_item). One that does not tell its time takes TTLs of less than 30 days alone.
+    ///
+    /// ```no_run
+    /// use kv_memcache::{KeyValueStoreExt, MemcacheStore};
+    ///
+    /// let store = MemcacheStore::builder().url("memcache://twemproxy.example:22121").classic(true).connect()?;
+    /// store.put("greeting", "hello")?;
+    /// # Ok::<(), kv_memcache::Error>(())
+    /// ```
+    pub const fn classic(mut self, on: bool) -> Self {
+        self.settings.classic = on;
+        self
+    }
+
     /// Makes the store and a first connection to each server, so that all are known to answer, and to be such as will do:
-    /// memcached 1.6.13 or newer.
+    /// memcached 1.6.0 or newer, or with [`classic`](Self::classic) any.
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had to one of
     /// them, [`Error::Backend`] if one does not accept user and password, or will not do.
     pub fn connect(self) -> Result<MemcacheStore> {
-        let given = self.largest_item;
-        let mut store = self.build()?;
-        store.warm_up(given)?;
+        let store = self.build()?;
+        store.warm_up()?;
         Ok(store)
     }
 
@@ -208,7 +228,6 @@ impl MemcacheStoreBuilder {
             _ => None,
         };
         let mut settings = self.settings;
-        settings.largest_item = self.largest_item.unwrap_or(settings.largest_item);
         // Limits that can be added to any moment.
         let Limits { pool, connect, response } = &mut settings.limits;
         for limit in [pool, connect, response] {
@@ -226,6 +245,7 @@ impl MemcacheStoreBuilder {
                 credentials: address.credentials,
                 #[cfg(feature = "tls")]
                 tls: tls.clone(),
+                classic: settings.classic,
                 limits: settings.limits,
             };
             Node::new(dialer, self.pool_size, threads)
@@ -252,7 +272,7 @@ impl MemcacheStoreBuilder {
         if !(1..=LARGEST_POOL).contains(&pool_size) {
             return Err(unfit(format!("`pool_size` is {pool_size}, and has to be 1 to {LARGEST_POOL}")));
         }
-        if let Some(bytes) = self.largest_item.filter(|bytes| !ITEM_SIZES.contains(bytes)) {
+        if let Some(bytes) = self.settings.largest_item.filter(|bytes| !ITEM_SIZES.contains(bytes)) {
             let (least, most) = ITEM_SIZES.into_inner();
             return Err(unfit(format!(
                 "`largest_item` is {bytes}, and has to be {least} to {most} bytes, as with memcached's -I"
@@ -297,9 +317,10 @@ impl fmt::Debug for MemcacheStoreBuilder {
             .field("servers", &self.urls.iter().map(shown).collect::<Vec<_>>())
             .field("credentials", &self.credentials.as_ref().map(|_| "hidden"))
             .field("pool_size", &self.pool_size)
-            .field("largest_item", &self.largest_item)
+            .field("largest_item", &self.settings.largest_item)
             .field("default_ttl", &self.settings.default_ttl)
             .field("contains", &self.settings.contains)
+            .field("classic", &self.settings.classic)
             .field("limits", &self.settings.limits)
             .finish_non_exhaustive()
     }

@@ -44,6 +44,11 @@ impl Refusal {
         is_error.then(|| Self(text.unwrap_or("an error that is not one of memcached's").to_owned()))
     }
 
+    /// Whether it means that the server does not have the command, and nothing else.
+    pub(crate) fn is_of_command(&self) -> bool {
+        self.0 == "ERROR" || (self.0.starts_with("CLIENT_ERROR") && !self.0.contains("authenticat"))
+    }
+
     #[cfg(feature = "tls")]
     pub(crate) fn is_of_too_many(&self) -> bool {
         self.0.contains("Too many open connections")
@@ -62,6 +67,12 @@ impl Refusal {
             ["CLIENT_ERROR authentication failure", "CLIENT_ERROR unauthenticated"].contains(&&*self.0);
         let hides = self.0.contains(password) && !is_memcached_s;
         if hides { Self("an error that has the password in it".into()) } else { self }
+    }
+
+    /// Whether a write that was answered like this may have been done all the same: a proxy may have sent it on.
+    fn is_doubtful(&self) -> bool {
+        let is_certain = ["too large", "out of memory", "Too many open"].iter().any(|text| self.0.contains(text));
+        self.0.starts_with("SERVER_ERROR") && !is_certain
     }
 
     /// How it is explained, and whether trying again may help.
@@ -84,6 +95,11 @@ impl Refusal {
                 "the server does not accept user and password; in a URL their special characters are percent-encoded",
                 false,
             ),
+            "ERROR" => (
+                "the server lacks this command; if it is a proxy, or a memcached before 1.6.0, tell the builder `classic(true)`",
+                false,
+            ),
+            text if text.starts_with("SERVER_ERROR") => ("the server failed, or one behind it that it asked", true),
             _ => ("the server refused", false),
         }
     }
@@ -118,6 +134,20 @@ impl Fault {
         Self::Unfit { advice: advice.into(), cause: None }
     }
 
+    /// That a server lacks the meta commands; its version, if it tells that.
+    pub(crate) fn without_meta(version: Option<String>) -> Self {
+        let server = match version {
+            Some(version) if version.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                format!("the server is memcached {version}")
+            }
+            Some(version) => format!("the server says that it is {version}"),
+            None => "the server is a proxy, or a memcached before 1.6.0".to_owned(),
+        };
+        Self::unfit(format!(
+            "{server}: it lacks the meta commands of memcached 1.6.0 and newer; tell the builder `classic(true)`"
+        ))
+    }
+
     /// Whether the request may be sent once more (N5): the connection ended, and not for lack of time, so that it was dead before,
     /// as far as can be told; and the request changes nothing, or the server has got none of it.
     pub(crate) fn may_be_repeated(&self, writes: bool) -> bool {
@@ -137,7 +167,12 @@ impl Fault {
             let failure = if let Some(key) = scene.key { failure.at(key) } else { failure };
             if let Some(cause) = cause { failure.caused_by(cause) } else { failure }
         };
-        let doubtful = scene.writes && matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep);
+        let doubtful = scene.writes
+            && match &self {
+                Self::Broken { sent, .. } => *sent,
+                Self::Refused(refusal) => refusal.is_doubtful(),
+                fault => matches!(fault, Self::OutOfStep),
+            };
         let in_doubt = |failure: Failure| if doubtful { failure.with_unknown_outcome() } else { failure };
         let Limits { pool, connect, response } = scene.limits;
         match self {

@@ -4,7 +4,9 @@
 mod address;
 mod batch;
 mod builder;
+mod dialect;
 mod fault;
+mod greeting;
 mod lifetime;
 mod link;
 mod node;

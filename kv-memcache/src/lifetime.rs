@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kv_core::Remaining;
 
+use crate::request::Expiry;
+
 /// How many seconds are added to a lifetime that was rounded up.
 const ADDED: u32 = 2;
 
@@ -24,12 +26,15 @@ pub(crate) const RESOLUTION: Duration = Duration::from_millis(ADDED as u64 * 100
 /// The most seconds that the server takes for a number of seconds.
 const LONGEST_COUNT: u32 = 60 * 60 * 24 * 30;
 
+/// The longest lifetime on a server that does not tell its time: one that is counted.
+pub(crate) const LONGEST_WITHOUT_CLOCK: Duration = Duration::from_secs((LONGEST_COUNT - ADDED) as u64);
+
 /// The last second of a signed 32-bit Unix time: 2038-01-19 03:14:07 UTC.
-const LAST_SECOND: u64 = i32::MAX as u64;
+const LAST_SECOND: u32 = i32::MAX as u32;
 
 const DAY: u64 = 60 * 60 * 24;
 
-/// A lifetime as it is sent.
+/// A lifetime as a server is told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     Forever,
@@ -62,6 +67,18 @@ impl Lifetime {
             Ok(count) => Self::UntilOriginal(count),
         }
     }
+
+    /// How it is sent to a server with this clock, if it tells it. If that cannot be expressed, the longest one that can.
+    pub(crate) fn expiry(self, clock: Option<&Clock>, now: Instant) -> Result<Expiry, Duration> {
+        match (self, clock) {
+            (Self::Forever, _) => Ok(Expiry::Seconds(0)),
+            (Self::Zero, _) => Ok(Expiry::Past),
+            (Self::Count(seconds), _) => Ok(Expiry::Seconds(seconds)),
+            (Self::Until(_) | Self::UntilOriginal(_), None) => Err(LONGEST_WITHOUT_CLOCK),
+            (Self::Until(ttl), Some(clock)) => clock.end_of(ttl, now).map(Expiry::Seconds),
+            (Self::UntilOriginal(seconds), Some(clock)) => Ok(Expiry::Seconds(clock.end_of_original(seconds, now))),
+        }
+    }
 }
 
 /// In seconds, rounded up.
@@ -86,13 +103,13 @@ fn longest_at(now: SystemTime) -> Duration {
     // A second for that which has begun.
     let left = longest_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_add(1));
     let days = Duration::from_secs(left.as_secs() / DAY * DAY);
-    days.max(longest_from(LAST_SECOND))
+    days.max(LONGEST_WITHOUT_CLOCK)
 }
 
 /// The longest lifetime from this Unix time on.
 fn longest_from(now: u64) -> Duration {
-    let left = LAST_SECOND.saturating_sub(now.saturating_add(ADDED.into()));
-    Duration::from_secs(left.max(u64::from(LONGEST_COUNT - ADDED)))
+    let left = u64::from(LAST_SECOND).saturating_sub(now.saturating_add(ADDED.into()));
+    Duration::from_secs(left).max(LONGEST_WITHOUT_CLOCK)
 }
 
 /// The time of a server, as it told it once.
@@ -121,19 +138,24 @@ impl Clock {
         age <= LONG && age_by_time.is_ok_and(|age_by_time| age_by_time.abs_diff(age) <= APART)
     }
 
-    /// The Unix time at which an entry with such a lifetime has to go. If that cannot be expressed, the longest one that can.
-    pub(crate) fn end_of(&self, lifetime: Lifetime, now: Instant) -> Result<u64, Duration> {
-        let age = now.saturating_duration_since(self.asked_at);
-        let end = |lifetime: Duration| self.told.saturating_add(whole_seconds(age.saturating_add(lifetime)));
-        match lifetime {
-            Lifetime::UntilOriginal(seconds) => Ok(end(Duration::from_secs(seconds.into())).min(LAST_SECOND)),
-            Lifetime::Until(ttl) => {
-                let end = end(ttl).saturating_add(ADDED.into());
-                let now = self.told.saturating_add(whole_seconds(age));
-                if end <= LAST_SECOND { Ok(end) } else { Err(longest_from(now)) }
-            }
-            Lifetime::Forever | Lifetime::Zero | Lifetime::Count(_) => Ok(0),
+    /// The Unix time at which an entry that is to live this long has to go. If that cannot be expressed, the longest lifetime that can.
+    fn end_of(&self, ttl: Duration, now: Instant) -> Result<u32, Duration> {
+        let end = self.after(ttl, now).saturating_add(ADDED.into());
+        match u32::try_from(end) {
+            Ok(end @ ..=LAST_SECOND) => Ok(end),
+            _ => Err(longest_from(self.after(Duration::ZERO, now))),
         }
+    }
+
+    /// The Unix time at which a copy goes whose original has so many seconds left; at the latest, the last one.
+    fn end_of_original(&self, seconds: u32, now: Instant) -> u32 {
+        u32::try_from(self.after(Duration::from_secs(seconds.into()), now)).unwrap_or(LAST_SECOND).min(LAST_SECOND)
+    }
+
+    /// The time so long from now, rounded up.
+    fn after(&self, duration: Duration, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.asked_at);
+        self.told.saturating_add(whole_seconds(age.saturating_add(duration)))
     }
 }
 
@@ -172,15 +194,15 @@ mod tests {
         assert_eq!(Lifetime::of_copy(7), Lifetime::Count(7));
         let asked = Instant::now();
         let clock = Clock::new(2_000_000_000, asked);
-        assert_eq!(clock.end_of(Lifetime::of_copy(3_000_000), asked), Ok(2_003_000_000));
-        assert_eq!(clock.end_of(Lifetime::of_copy(200_000_000), asked), Ok(LAST_SECOND));
+        assert_eq!(Lifetime::of_copy(3_000_000).expiry(Some(&clock), asked), Ok(Expiry::Seconds(2_003_000_000)));
+        assert_eq!(Lifetime::of_copy(200_000_000).expiry(Some(&clock), asked), Ok(Expiry::Seconds(LAST_SECOND)));
     }
 
     #[test]
     fn the_end_is_by_the_servers_clock_and_not_beyond_2038() {
         let asked = Instant::now();
         let clock = Clock::new(2_100_000_000, asked);
-        let end = |ttl, now| clock.end_of(Lifetime::Until(ttl), now);
+        let end = |ttl, now| clock.end_of(ttl, now);
         let longest = Duration::from_secs(47_483_645);
         assert_eq!(end(longest, asked), Ok(2_147_483_647));
         assert_eq!(end(longest + SECOND, asked), Err(longest));
@@ -188,8 +210,17 @@ mod tests {
         assert_eq!(end(Duration::MAX, asked), Err(longest));
         assert_eq!(end(SECOND * 3 / 2, asked + SECOND / 2), Ok(2_100_000_004));
         assert_eq!(end(SECOND * 3 / 2, asked + SECOND), Ok(2_100_000_005));
-        let late = Clock::new(LAST_SECOND, asked);
-        assert_eq!(late.end_of(Lifetime::Until(MONTH), asked), Err(LONGEST_COUNTED));
+        let late = Clock::new(LAST_SECOND.into(), asked);
+        assert_eq!(late.end_of(MONTH, asked), Err(LONGEST_COUNTED));
+    }
+
+    #[test]
+    fn without_a_clock_a_month_is_the_longest() {
+        let now = Instant::now();
+        let expiry = |ttl| Lifetime::new(Some(ttl)).expiry(None, now);
+        assert_eq!(expiry(LONGEST_COUNTED), Ok(Expiry::Seconds(LONGEST_COUNT)));
+        assert_eq!(expiry(LONGEST_COUNTED + SECOND), Err(LONGEST_COUNTED));
+        assert_eq!(Lifetime::of_copy(3_000_000).expiry(None, now), Err(LONGEST_COUNTED));
     }
 
     #[test]
@@ -207,10 +238,11 @@ mod tests {
 
     #[test]
     fn the_longest_is_in_whole_days_and_never_less_than_a_month() {
+        let last = u64::from(LAST_SECOND);
         let at = |seconds| longest_at(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(LAST_SECOND - 100 * DAY - 3), Duration::from_secs(100 * DAY));
-        assert_eq!(at(LAST_SECOND - 100 * DAY - 2), Duration::from_secs(99 * DAY));
-        for late in [LAST_SECOND - 5, LAST_SECOND, LAST_SECOND + DAY] {
+        assert_eq!(at(last - 100 * DAY - 3), Duration::from_secs(100 * DAY));
+        assert_eq!(at(last - 100 * DAY - 2), Duration::from_secs(99 * DAY));
+        for late in [last - 5, last, last + DAY] {
             assert_eq!(at(late), LONGEST_COUNTED);
         }
     }

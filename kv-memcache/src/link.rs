@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::address::{Credentials, Place};
 use crate::fault::{Fault, Refusal};
-use crate::lifetime::Clock;
+use crate::greeting::{self, About, Greeting};
 use crate::reply::{self, Reply};
-use crate::request::Request;
+use crate::request::{Encoded, Request};
 use crate::resolve::Names;
 use crate::socket::{Reach, Socket};
 #[cfg(feature = "tls")]
@@ -19,25 +19,6 @@ const IDLE: Duration = Duration::from_micros(50);
 
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
-
-/// The most that memcached's option `-I` takes.
-pub(crate) const LARGEST_OF_ALL: u64 = 1 << 30;
-
-/// More lines than this are no reply to `stats`: 1.6.18 sends 93.
-const MOST_STATS: usize = 1000;
-
-/// The oldest server that will do: before it the meta commands were other ones (1.6.10), and told wrong versions of entries.
-const OLDEST: [u32; 3] = [1, 6, 13];
-
-/// No version is longer: `1.5.22_5_g1234`.
-const LONGEST_VERSION: usize = 40;
-
-/// The first server whose misses say which command they belong to.
-const TAGS_MISSES: [u32; 3] = [1, 6, 18];
-
-/// The key of the `set` by which user and password are given. To a server that wants them it does not matter; one that wants none
-/// takes it for a write. So it is no key of any store, and what is written is gone at once.
-const NOBODYS_KEY: &str = "\u{b7}";
 
 enum Channel {
     Plain(Socket),
@@ -57,27 +38,27 @@ pub(crate) struct Link {
     server: About,
 }
 
-/// What a server tells of itself when the connection is made.
-#[derive(Clone, Copy, Debug)]
-struct About {
-    /// The largest item, in bytes.
-    largest_item: u64,
-    clock: Clock,
-    tags_misses: bool,
+/// How a connection is made.
+pub(crate) struct Opening<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) names: &'a Names,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<&'a tls::Connector>,
+    pub(crate) credentials: Option<&'a Credentials>,
+    /// Whether the classic commands are to be used.
+    pub(crate) classic: bool,
+    /// Whether the server closes connections when it is asked what it is.
+    pub(crate) is_taciturn: bool,
+    pub(crate) deadline: Instant,
 }
 
-impl Link {
-    /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
-    pub(crate) fn open(
-        place: &Place,
-        names: &Names,
-        #[cfg(feature = "tls")] tls: Option<&tls::Connector>,
-        credentials: Option<&Credentials>,
-        deadline: Instant,
-    ) -> Result<Self, Fault> {
-        let socket = Socket::connect(place, names, Reach::TheServer, deadline).map_err(Fault::NotConnected)?;
+impl Opening<'_> {
+    /// Connects.
+    fn connect(&self) -> Result<Link, Fault> {
+        let socket =
+            Socket::connect(self.place, self.names, Reach::TheServer, self.deadline).map_err(Fault::NotConnected)?;
         #[cfg(feature = "tls")]
-        let channel = match (place, tls) {
+        let channel = match (self.place, self.tls) {
             (Place::Tcp { host, .. }, Some(connector)) => {
                 Channel::Tls(Box::new(connector.wrap(host, socket).map_err(not_connected)?))
             }
@@ -85,106 +66,131 @@ impl Link {
         };
         #[cfg(not(feature = "tls"))]
         let channel = Channel::Plain(socket);
-        let now = Instant::now();
-        let server = About { largest_item: 0, clock: Clock::new(0, now), tags_misses: true };
         let reader = BufReader::with_capacity(BUFFER, channel);
-        let mut link = Self { reader, line: Vec::new(), last_used: now, server };
-        link.greet(credentials, now, deadline).map_err(|fault| match fault {
+        let now = Instant::now();
+        Ok(Link { reader, line: Vec::new(), last_used: now, server: About::TACITURN })
+    }
+
+    /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
+    pub(crate) fn open(&self) -> Result<Link, Fault> {
+        let mut link = self.connect()?;
+        if self.is_taciturn {
+            if let Ok(()) = link.greet_shortly(self.deadline) {
+                return Ok(link);
+            }
+            link = self.connect()?;
+        }
+        let mut heard = false;
+        match link.greet(self.credentials, self.classic, self.deadline, &mut heard) {
+            Ok(()) => Ok(link),
+            Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => self.ask_again(cause),
+            Err(fault) => Err(self.not_greeted(fault)),
+        }
+    }
+
+    /// Finds out what a server is that closes the connection when it is greeted.
+    fn ask_again(&self, cause: io::Error) -> Result<Link, Fault> {
+        let mut link = self.connect()?;
+        match link.greet_shortly(self.deadline) {
+            Ok(()) if self.credentials.is_some() => Err(Fault::unfit(
+                "the server closes the connection when it is given user and password; a proxy wants none",
+            )),
+            Ok(()) if self.classic => Ok(link),
+            // A memcached that was going down, and is back.
+            Ok(()) if link.has_meta(self.deadline) => Err(not_connected(cause)),
+            Ok(()) => Err(Fault::without_meta(None)),
+            Err(_) if self.connect()?.speaks_binary(self.deadline) => Err(Fault::unfit(
+                "the server speaks the binary protocol alone: start memcached without `-B binary` and `-S`; for user and \
+                password it has `-Y`",
+            )),
+            Err(_) => Err(not_connected(cause)),
+        }
+    }
+
+    fn not_greeted(&self, fault: Fault) -> Fault {
+        match fault {
             Fault::Broken { cause, .. } => not_connected(cause),
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of memcached"),
-            Fault::Refused(refusal) => Fault::Unusable(match credentials {
+            Fault::Refused(refusal) => Fault::Unusable(match self.credentials {
                 // memcached goes on to the next command, and for that it says that nobody is known yet.
                 Some(Credentials { password, .. }) => refusal.hiding(password).to_credentials(),
                 None => refusal,
             }),
             other => other,
-        })?;
-        Ok(link)
+        }
     }
+}
 
-    /// Says who we are, and asks the server who it is.
-    fn greet(&mut self, credentials: Option<&Credentials>, now: Instant, deadline: Instant) -> Result<(), Fault> {
-        let mut greeting = Vec::new();
-        if let Some(Credentials { user, password }) = credentials {
-            let length = user.len() + " ".len() + password.len();
-            greeting.extend_from_slice(format!("set {NOBODYS_KEY} 0 -1 {length}\r\n{user} {password}\r\n").as_bytes());
-        }
-        greeting.extend_from_slice(b"stats\r\nstats settings\r\n");
-        self.channel_mut().begin(now, deadline);
-        if let Err(cause) = self.channel_mut().write_all(&greeting).and_then(|()| self.channel_mut().flush()) {
-            return Err(self.why_not_sent(cause, 1));
-        }
-        if credentials.is_some() {
-            reply::receive_line(&mut self.reader, &mut self.line)?;
-            match self.line.as_slice() {
-                b"STORED" => {}
-                line => return Err(Refusal::parse(line).map_or(Fault::OutOfStep, Fault::Refused)),
+impl Link {
+    /// Says who we are, and asks the server what it is. `heard` becomes true when anything comes.
+    fn greet(
+        &mut self,
+        credentials: Option<&Credentials>,
+        classic: bool,
+        deadline: Instant,
+        heard: &mut bool,
+    ) -> Result<(), Fault> {
+        let now = Instant::now();
+        self.say(&greeting::encode(credentials, classic), now, deadline)?;
+        let mut greeting = Greeting::new(credentials, classic);
+        loop {
+            let received = reply::receive_line(&mut self.reader, &mut self.line);
+            *heard |= !self.line.is_empty();
+            received?;
+            if greeting.take(&self.line)? {
+                break;
             }
         }
-        let (mut version, mut time, mut item_size_max, mut wants_password) = (None, None, None, true);
-        for _ in ["stats", "stats settings"] {
-            self.receive_stats(|name, value| match name {
-                "version" => version = Some(value.to_owned()),
-                "time" => time = reply::number(value.as_bytes()),
-                "item_size_max" => item_size_max = reply::number(value.as_bytes()),
-                "auth_enabled_ascii" => wants_password = value != "no",
-                _ => {}
-            })?;
-        }
-        let version = version.ok_or(Fault::OutOfStep)?;
-        let numbers = numbers_of(&version);
-        if numbers < OLDEST {
-            let [in_numbers, oldest] =
-                [numbers, OLDEST].map(|[major, minor, patch]| format!("{major}.{minor}.{patch}"));
-            // Whatever else comes from there is not to be shown, a password that is repeated least of all.
-            let is_one = version.len() <= LONGEST_VERSION && !version.contains(char::is_control);
-            let repeats = credentials.is_some_and(|credentials| version.contains(&credentials.password));
-            let version = if is_one && !repeats { version } else { in_numbers };
-            let advice = format!("the server is memcached {version}, and {oldest} is the oldest that will do");
-            return Err(Fault::unfit(advice));
-        }
-        if credentials.is_some() && !wants_password {
-            return Err(Fault::unfit(
-                "the server lets in everybody (it has no option -Y), and user and password were given",
-            ));
-        }
-        self.server = About {
-            largest_item: item_size_max.map(|size: u64| size.min(LARGEST_OF_ALL)).ok_or(Fault::OutOfStep)?,
-            clock: Clock::new(time.ok_or(Fault::OutOfStep)?, now),
-            tags_misses: numbers >= TAGS_MISSES,
-        };
+        self.server = greeting.finish(now)?;
         self.end_exchange()
     }
 
-    /// Receives the reply to a `stats`, and shows each name and value.
-    fn receive_stats(&mut self, mut show: impl FnMut(&str, &str)) -> Result<(), Fault> {
-        for _ in 0..MOST_STATS {
+    /// Makes sure that the server answers when it is asked for a key. One that is behind it may be away.
+    fn greet_shortly(&mut self, deadline: Instant) -> Result<(), Fault> {
+        self.say(greeting::SHORT, Instant::now(), deadline)?;
+        for _ in 0..greeting::SHORT_REPLIES {
             reply::receive_line(&mut self.reader, &mut self.line)?;
-            if self.line == b"END" {
-                return Ok(());
+            if self.line != b"END" && Refusal::parse(&self.line).is_none() {
+                return Err(Fault::OutOfStep);
             }
-            if let Some(refusal) = Refusal::parse(&self.line) {
-                return Err(Fault::Refused(refusal));
-            }
-            let line = str::from_utf8(&self.line).map_err(|_| Fault::OutOfStep)?;
-            let (name, value) = line.strip_prefix("STAT ").ok_or(Fault::OutOfStep)?.split_once(' ').unwrap_or_default();
-            show(name, value);
         }
-        Err(Fault::OutOfStep)
+        self.end_exchange()
     }
 
-    /// The largest item that the server takes, in bytes.
-    pub(crate) fn largest_item(&self) -> u64 {
-        self.server.largest_item
+    /// Whether the server has meta commands.
+    fn has_meta(&mut self, deadline: Instant) -> bool {
+        let answered = self
+            .say(greeting::META_QUESTION, Instant::now(), deadline)
+            .and_then(|()| reply::receive_line(&mut self.reader, &mut self.line));
+        answered.is_ok() && self.line == b"MN"
+    }
+
+    /// Whether the server answers a question of the binary protocol.
+    fn speaks_binary(&mut self, deadline: Instant) -> bool {
+        let mut answer = [0];
+        let answered = self.say(&greeting::BINARY_QUESTION, Instant::now(), deadline);
+        answered.is_ok() && self.reader.read_exact(&mut answer).is_ok() && answer == [greeting::BINARY_ANSWER]
+    }
+
+    /// Begins an exchange with these bytes.
+    fn say(&mut self, bytes: &[u8], now: Instant, deadline: Instant) -> Result<(), Fault> {
+        let channel = self.channel_mut();
+        channel.begin(now, deadline);
+        channel.write_all(bytes).and_then(|()| channel.flush()).map_err(|cause| self.why_not_sent(cause, 1))
+    }
+
+    /// What the server told of itself.
+    pub(crate) fn server(&self) -> &About {
+        &self.server
     }
 
     pub(crate) fn last_used(&self) -> Instant {
         self.last_used
     }
 
-    /// Whether it can be told what time it is for the server.
+    /// Whether it can be told what time it is for the server, unless the server does not tell.
     pub(crate) fn knows_the_time(&self, now: Instant) -> bool {
-        self.server.clock.is_fresh(now)
+        self.server.clock.is_none_or(|clock| clock.is_fresh(now))
     }
 
     /// Whether the connection may be used now: it leads to the server that its name stands for, and it was used just before, or has
@@ -198,23 +204,25 @@ impl Link {
     /// an error the connection must not be used any more.
     pub(crate) fn exchange(
         &mut self,
-        request: &mut Request<'_>,
+        request: Request<'_>,
         now: Instant,
         deadline: Instant,
     ) -> Result<Vec<Reply>, Fault> {
-        let ((index, size), limit) = (request.largest(), self.server.largest_item);
-        if size > limit {
+        let About { dialect, largest_item, clock, .. } = &self.server;
+        if let Some(limit) = *largest_item
+            && let Some(index) = request.larger_than(limit)
+        {
             return Err(Fault::ItemTooLarge { index, limit });
         }
-        request.set_clock(&self.server.clock, now)?;
+        let (dialect, largest_item) = (*dialect, largest_item.unwrap_or(greeting::LARGEST_OF_ALL));
+        let encoded = request.encode(dialect, clock.as_ref(), now)?;
         self.channel_mut().begin(now, deadline);
-        if let Err(cause) = self.reader.get_mut().send(request) {
-            return Err(self.why_not_sent(cause, request.shapes().len()));
+        if let Err(cause) = self.reader.get_mut().send(&encoded) {
+            return Err(self.why_not_sent(cause, request.count()));
         }
-        let mut replies = Vec::with_capacity(request.shapes().len());
-        for shape in request.shapes() {
-            let About { tags_misses, largest_item, .. } = self.server;
-            replies.push(reply::receive(&mut self.reader, &mut self.line, shape, tags_misses, largest_item)?);
+        let mut replies = Vec::with_capacity(request.count());
+        for command in request.commands() {
+            replies.push(reply::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?);
         }
         self.end_exchange()?;
         Ok(replies)
@@ -261,22 +269,17 @@ fn not_connected(cause: io::Error) -> Fault {
     if let Some(advice) = tls::advice(&cause) {
         return Fault::Unfit { advice: advice.into(), cause: Some(cause) };
     }
-    if matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
-        let hint = "the server closed the connection at once; does it want TLS (`memcache+tls://`), or what is it?";
+    if is_end(&cause) {
+        let hint = "the server closed the connection at once: it may be going down, want TLS (`memcache+tls://`), or be no memcached";
         return Fault::NotConnected(io::Error::new(cause.kind(), hint));
     }
     Fault::NotConnected(cause)
 }
 
-/// The numbers of a version such as `1.6.18` or `1.6.9-rc1`. One that is not made of numbers is newer than any.
-fn numbers_of(version: &str) -> [u32; 3] {
-    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
-    match numbers.next() {
-        Some(Ok(major)) => {
-            [major, numbers.next().and_then(Result::ok).unwrap_or(0), numbers.next().and_then(Result::ok).unwrap_or(0)]
-        }
-        _ => [u32::MAX; 3],
-    }
+/// Whether the server ended the connection.
+fn is_end(cause: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(cause.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 impl Channel {
@@ -288,7 +291,7 @@ impl Channel {
         self.socket().has_sent()
     }
 
-    fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
+    fn send(&mut self, request: &Encoded<'_>) -> io::Result<()> {
         match self {
             Self::Plain(socket) => match request.in_one_piece() {
                 Some(bytes) => socket.write_all(bytes),
@@ -366,20 +369,5 @@ impl Write for Channel {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream().flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        for older in ["1.4.39", "1.6.12", "1.6.9-rc1", "1.6", "1", "0.9.20", "1.5.22_5_gabc"] {
-            assert!(numbers_of(older) < OLDEST, "{older}");
-        }
-        for newer in ["1.6.13", "1.6.18", "1.6.100", "1.7", "2.0.0-beta", "10", "unknown", ""] {
-            assert!(numbers_of(newer) >= OLDEST, "{newer}");
-        }
     }
 }

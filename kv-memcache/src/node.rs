@@ -1,7 +1,7 @@
 //! One server, and the pool of connections to it.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use std::{fmt, io, thread};
@@ -11,7 +11,8 @@ use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::address::{Credentials, Place};
 use crate::fault::{Fault, Limits};
-use crate::link::Link;
+use crate::greeting::About;
+use crate::link::{Link, Opening};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::resolve::Names;
@@ -24,23 +25,55 @@ pub(crate) struct Dialer {
     pub(crate) credentials: Option<Credentials>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Connector>,
+    pub(crate) classic: bool,
     pub(crate) limits: Limits,
 }
 
 impl Dialer {
     /// Makes a connection, within the limit for that.
-    fn dial(&self) -> Result<Link, Fault> {
-        let deadline = Instant::now() + self.limits.connect;
-        Link::open(
-            &self.place,
-            &self.names,
+    fn dial(&self, is_taciturn: bool) -> Result<Link, Fault> {
+        let opening = Opening {
+            place: &self.place,
+            names: &self.names,
             #[cfg(feature = "tls")]
-            self.tls.as_ref(),
-            self.credentials.as_ref(),
-            deadline,
-        )
+            tls: self.tls.as_ref(),
+            credentials: self.credentials.as_ref(),
+            classic: self.classic,
+            is_taciturn,
+            deadline: Instant::now() + self.limits.connect,
+        };
+        opening.open()
     }
 }
+
+/// What is known of a server, by the connection that was made last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The largest item that it takes, in bytes.
+    pub(crate) largest_item: Option<u64>,
+    /// Whether it does not tell its time.
+    pub(crate) lacks_clock: bool,
+}
+
+impl Known {
+    const LACKS_CLOCK: u64 = 1 << 63;
+
+    fn of(about: &About) -> Self {
+        Self { largest_item: about.largest_item, lacks_clock: about.clock.is_none() }
+    }
+
+    fn pack(self) -> u64 {
+        self.largest_item.unwrap_or(0) | if self.lacks_clock { Self::LACKS_CLOCK } else { 0 }
+    }
+
+    fn unpack(packed: u64) -> Self {
+        let largest_item = Some(packed & !Self::LACKS_CLOCK).filter(|&size| size > 0);
+        Self { largest_item, lacks_clock: packed & Self::LACKS_CLOCK != 0 }
+    }
+}
+
+/// After so many connections in a row that a proxy closed when it was asked what it is, it is not asked any more.
+const TACITURN_FROM: u8 = 2;
 
 /// A place in the pool, with a connection or without.
 ///
@@ -77,6 +110,10 @@ pub(crate) struct Node {
     made_at: Instant,
     /// Connections that were used last before this, in nanoseconds since the node was made, are not trusted any more.
     distrusted: AtomicU64,
+    /// A [`Known`], packed.
+    known: AtomicU64,
+    /// How many connections in a row it has closed when it was asked what it is.
+    closed_when_asked: AtomicU8,
 }
 
 /// r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools. An error if there is no
@@ -105,29 +142,59 @@ impl Node {
             .error_handler(Box::new(NopErrorHandler))
             .thread_pool(Arc::clone(threads))
             .build_unchecked(Slots);
-        Self { name: dialer.place.to_string(), dialer, pool, made_at: Instant::now(), distrusted: AtomicU64::new(0) }
+        Self {
+            name: dialer.place.to_string(),
+            dialer,
+            pool,
+            made_at: Instant::now(),
+            distrusted: AtomicU64::new(0),
+            known: AtomicU64::new(Known::default().pack()),
+            closed_when_asked: AtomicU8::new(0),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Makes a connection unless there is one, so that the server is known to answer. The largest item that it takes, in bytes.
-    pub(crate) fn warm_up(&self) -> Result<u64, Fault> {
+    /// What is known of the server.
+    pub(crate) fn known(&self) -> Known {
+        Known::unpack(self.known.load(Ordering::Relaxed))
+    }
+
+    /// Makes a connection unless there is one to be trusted, so that the server is known to answer, and what is known of it is right.
+    pub(crate) fn warm_up(&self) -> Result<Known, Fault> {
         let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
-        let link = match slot.0.take() {
+        let now = Instant::now();
+        let link = match slot.0.take().filter(|link| link.is_trustworthy(now)) {
             Some(link) => link,
-            None => self.dialer.dial()?,
+            None => self.dial()?,
         };
-        let largest_item = link.largest_item();
+        let known = Known::of(link.server());
+        self.learn(known);
         slot.0 = Some(link);
-        Ok(largest_item)
+        Ok(known)
+    }
+
+    fn learn(&self, known: Known) {
+        self.known.store(known.pack(), Ordering::Relaxed);
+    }
+
+    /// Makes a connection, and learns from it.
+    fn dial(&self) -> Result<Link, Fault> {
+        let closed = self.closed_when_asked.load(Ordering::Relaxed);
+        let link = self.dialer.dial(closed >= TACITURN_FROM)?;
+        let about = link.server();
+        let closed = if about.is_taciturn { closed.saturating_add(1) } else { 0 };
+        self.closed_when_asked.store(closed, Ordering::Relaxed);
+        self.learn(Known::of(about));
+        Ok(link)
     }
 
     /// Sends a request and receives its replies, on an idle connection, if there is one to be trusted, or else on a new one. If
     /// the idle one proves dead the request is sent once more on a new one, provided that it changes nothing or that none of
     /// it was sent (N5).
-    pub(crate) fn exchange(&self, request: &mut Request<'_>) -> Result<Vec<Reply>, Fault> {
+    pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
         let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
         if let Some(mut link) = slot.0.take().filter(|link| self.trusts(link, request, now)) {
@@ -140,7 +207,7 @@ impl Node {
                 return result;
             }
         }
-        let mut link = self.dialer.dial()?;
+        let mut link = self.dial()?;
         let now = Instant::now();
         let result = link.exchange(request, now, now + limit);
         slot.0 = Some(link).filter(|_| is_usable_after(&result));
@@ -149,7 +216,7 @@ impl Node {
 
     /// Whether an idle connection may be used for this request. Where one was silent, the path may have forgotten all that were
     /// made before.
-    fn trusts(&self, link: &Link, request: &Request<'_>, now: Instant) -> bool {
+    fn trusts(&self, link: &Link, request: Request<'_>, now: Instant) -> bool {
         self.stamp(link.last_used()) >= self.distrusted.load(Ordering::Relaxed)
             && (!request.needs_clock() || link.knows_the_time(now))
             && link.is_trustworthy(now)

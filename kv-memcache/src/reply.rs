@@ -3,16 +3,19 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::str::FromStr;
 
-use kv_core::Bytes;
-use memcache::exp::{MetaResponse, ReturnCode};
+use kv_core::{Bytes, Key};
 
+use crate::dialect::{Dialect, Head};
 use crate::fault::{Fault, Refusal};
-use crate::request::Shape;
+use crate::request::Command;
 
 /// No line of a server is longer than this.
 const LONGEST_LINE: u64 = 2048;
 
 const END_OF_LINE: &[u8; 2] = b"\r\n";
+
+/// What comes after a value is not longer than this.
+const LONGEST_END: usize = 8;
 
 /// What came back for one command.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct Hit {
     /// How many seconds are left of its lifetime, -1 if it does not expire.
     pub(crate) seconds_left: i64,
     pub(crate) version: u64,
+    /// What another client has noted about the value.
+    pub(crate) client_flags: u64,
 }
 
 /// Receives a line, without its end.
@@ -55,63 +60,26 @@ pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>
     Ok(())
 }
 
-/// Receives the reply to a command. Misses have tags where `tags_misses`, and no value is as large as the largest item.
+/// Receives the reply to a command. No value is as large as the largest item.
 pub(crate) fn receive(
     reader: &mut BufReader<impl Read>,
     line: &mut Vec<u8>,
-    shape: &Shape,
-    tags_misses: bool,
+    dialect: Dialect,
+    (key, command, tag): (Key<'_>, &Command<'_>, u64),
     largest_item: u64,
 ) -> Result<Reply, Fault> {
     receive_line(reader, line)?;
-    // The parser would overlook it.
-    if line.starts_with(b" ") {
-        return Err(Fault::OutOfStep);
-    }
     if let Some(refusal) = Refusal::parse(line) {
         return Ok(Reply::Refused(refusal));
     }
-    // Not the parser's own words: they quote what came.
-    let head = MetaResponse::parse_header(line).map_err(|_| Fault::OutOfStep)?;
-    let is_hit = head.rc() == shape.hit;
-    if !is_hit && !shape.misses.contains(&head.rc()) {
-        return Err(Fault::OutOfStep);
-    }
-    let flag = |kind: u8| head.flags().find_map(|flag| flag.split_first().filter(|(first, _)| **first == kind));
-    let tag = flag(b'O').and_then(|(_, tag)| number(tag));
-    // With extstore the server does not know that a value is gone before it looks for it, and then has forgotten the tag.
-    let may_lack_tag = !is_hit && (!tags_misses || shape.hit == ReturnCode::Va);
-    let untagged = may_lack_tag && head.flags().next().is_none();
-    if tag != Some(shape.tag) && !untagged {
-        return Err(Fault::OutOfStep);
-    }
-    if !is_hit {
-        return Ok(Reply::Miss);
-    }
-    let mut hit = Hit::default();
-    for kind in shape.flags.bytes() {
-        let (_, told) = flag(kind).ok_or(Fault::OutOfStep)?;
-        match (kind, told) {
-            (b't', b"-1") => hit.seconds_left = -1,
-            // Anything else that is less, or more, would be taken for ever.
-            (b't', _) => hit.seconds_left = number::<u32>(told).ok_or(Fault::OutOfStep)?.into(),
-            _ => hit.version = number(told).ok_or(Fault::OutOfStep)?,
+    match dialect.read_head(line, key, command, tag)? {
+        Head::Whole(reply) => Ok(reply),
+        Head::Value { length, .. } if length as u64 >= largest_item => Err(Fault::OutOfStep),
+        Head::Value { length, mut hit } => {
+            hit.value = receive_value(reader, length, dialect.end_of_value())?;
+            Ok(Reply::Hit(hit))
         }
     }
-    if head.rc() == ReturnCode::Va {
-        let length = value_length(line)?;
-        if length as u64 >= largest_item {
-            return Err(Fault::OutOfStep);
-        }
-        hit.value = receive_value(reader, length)?;
-    }
-    Ok(Reply::Hit(hit))
-}
-
-/// The length that comes after `VA`. The parser has looked at it, and does not tell it.
-fn value_length(line: &[u8]) -> Result<usize, Fault> {
-    let mut words = line.split(|&byte| byte == b' ').skip(1);
-    words.next().and_then(number).ok_or(Fault::OutOfStep)
 }
 
 /// A number as the protocol has it: digits, and no sign.
@@ -122,19 +90,20 @@ pub(crate) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Receives a value and the end of its line.
-fn receive_value(reader: &mut BufReader<impl Read>, length: usize) -> Result<Bytes, Fault> {
+/// Receives a value and what comes after it.
+fn receive_value(reader: &mut BufReader<impl Read>, length: usize, end: &[u8]) -> Result<Bytes, Fault> {
     // A large value is received past the buffer, and then its end would take a system call of its own: it comes with
     // the value, at the price of a small allocation for what is cut off.
     let is_large = length >= reader.capacity();
-    let mut value = vec![0; if is_large { length + END_OF_LINE.len() } else { length }];
+    let mut value = vec![0; if is_large { length + end.len() } else { length }];
     reader.read_exact(&mut value).map_err(broken)?;
     let ends_well = if is_large {
-        value.ends_with(END_OF_LINE)
+        value.ends_with(end)
     } else {
-        let mut end = [0; END_OF_LINE.len()];
-        reader.read_exact(&mut end).map_err(broken)?;
-        end == *END_OF_LINE
+        let mut came = [0; LONGEST_END];
+        let came = came.get_mut(..end.len()).ok_or(Fault::OutOfStep)?;
+        reader.read_exact(came).map_err(broken)?;
+        came == end
     };
     value.truncate(length);
     if ends_well { Ok(value.into()) } else { Err(Fault::OutOfStep) }
@@ -146,15 +115,22 @@ fn broken(cause: io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use kv_core::key;
+
     use super::*;
+    use crate::lifetime::Lifetime;
 
-    const VALUE: Shape = Shape { hit: ReturnCode::Va, misses: &[ReturnCode::En], flags: "", tag: 7 };
-    const ALL: Shape = Shape { flags: "tc", ..VALUE };
-    const FOUND: Shape = Shape { hit: ReturnCode::Hd, ..VALUE };
-    const DONE: Shape = Shape { hit: ReturnCode::Hd, misses: &[ReturnCode::Ns], flags: "", tag: 7 };
+    const VALUE: Command<'_> = Command::Get;
+    const ALL: Command<'_> = Command::GetAll;
+    const FOUND: Command<'_> = Command::Contains;
+    const DONE: Command<'_> = Command::Create(b"", Lifetime::Forever);
 
-    fn receive_from(text: &str, shape: &Shape, tags_misses: bool) -> Result<Reply, Fault> {
-        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), shape, tags_misses, 1 << 20)
+    fn receive_in(text: &str, command: &Command<'_>, dialect: Dialect) -> Result<Reply, Fault> {
+        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), dialect, (key!("k"), command, 7), 1 << 20)
+    }
+
+    fn receive_from(text: &str, command: &Command<'_>, tags_misses: bool) -> Result<Reply, Fault> {
+        receive_in(text, command, Dialect::meta([1, 6, if tags_misses { 18 } else { 17 }]))
     }
 
     #[test]
@@ -169,10 +145,10 @@ mod tests {
         assert_eq!(hit.value, large.as_bytes());
         let reply = receive_from(&format!("VA 100000 O7\r\n{large}vv"), &VALUE, true);
         assert!(matches!(reply, Err(Fault::OutOfStep)), "{reply:?}");
-        let hit = receive_from("VA 1 t-1 c18 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
+        let hit = receive_from("VA 1 t-1 c18 f0 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
         assert_eq!((hit.seconds_left, hit.version), (-1, 18));
-        let hit = receive_from("VA 1 t5 c18446744073709551615 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
-        assert_eq!((hit.seconds_left, hit.version), (5, u64::MAX));
+        let hit = receive_from("VA 1 t5 c18446744073709551615 f16 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
+        assert_eq!((hit.seconds_left, hit.version, hit.client_flags), (5, u64::MAX, 16));
     }
 
     #[test]
@@ -219,9 +195,14 @@ mod tests {
             let reply = receive_from(text, &VALUE, true);
             assert!(matches!(reply, Err(Fault::OutOfStep)), "{text:?}: {reply:?}");
         }
-        for text in ["VA 1 O7\r\nv\r\n", "VA 1 t5 O7\r\nv\r\n", "VA 1 tx c1 O7\r\nv\r\n", "VA 1 t5 c-1 O7\r\nv\r\n"]
-            .into_iter()
-            .chain(["VA 1 t-2 c1 O7\r\nv\r\n", "VA 1 t+5 c1 O7\r\nv\r\n", "VA 1 t4294967296 c1 O7\r\nv\r\n"])
+        for text in
+            ["VA 1 O7\r\nv\r\n", "VA 1 t5 O7\r\nv\r\n", "VA 1 tx c1 f0 O7\r\nv\r\n", "VA 1 t5 c-1 f0 O7\r\nv\r\n"]
+                .into_iter()
+                .chain([
+                    "VA 1 t-2 c1 f0 O7\r\nv\r\n",
+                    "VA 1 t+5 c1 f-1 O7\r\nv\r\n",
+                    "VA 1 t4294967296 c1 f0 O7\r\nv\r\n",
+                ])
         {
             assert!(matches!(receive_from(text, &ALL, true), Err(Fault::OutOfStep)), "{text:?}");
         }
@@ -229,6 +210,21 @@ mod tests {
         assert!(matches!(receive_from("EN\r\n", &FOUND, true), Err(Fault::OutOfStep)));
         let endless = "x".repeat(5000);
         assert!(matches!(receive_from(&endless, &VALUE, true), Err(Fault::OutOfStep)));
+    }
+
+    #[test]
+    fn a_value_of_the_classic_commands_ends_with_a_line_of_its_own() {
+        let receive = |text: &str| receive_in(text, &VALUE, Dialect::Classic);
+        for value in ["", "v", "END\r\n", &"v".repeat(100_000)] {
+            let text = format!("VALUE k 0 {}\r\n{value}\r\nEND\r\n", value.len());
+            assert_eq!(receive(&text).unwrap().hit().unwrap().value, value.as_bytes());
+            let text = format!("VALUE k 0 {}\r\n{value}\r\nVALUE", value.len());
+            assert!(matches!(receive(&text), Err(Fault::OutOfStep | Fault::Broken { .. })));
+        }
+        assert!(matches!(receive("END\r\n"), Ok(Reply::Miss)));
+        assert!(matches!(receive("SERVER_ERROR Connection refused\r\n"), Ok(Reply::Refused(_))));
+        let two = "VALUE k 0 1\r\nv\r\nVALUE k 0 1\r\nw\r\nEND\r\n";
+        assert!(matches!(receive(two), Err(Fault::OutOfStep)));
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use kv_core::{Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl, Value};
 
 use crate::MemcacheStoreBuilder;
 use crate::batch::Item;
-use crate::builder::Settings;
+use crate::builder::{Settings, USUAL_ITEM};
+use crate::dialect::CLASSIC_EXTRA;
 use crate::fault::{Fault, Scene};
 use crate::lifetime::{self, Lifetime};
 use crate::node::Node;
@@ -62,13 +64,11 @@ impl MemcacheStore {
         Self { label, settings, servers, next_tag: AtomicU64::new(1) }
     }
 
-    /// Makes a connection to each server, so that all are known to answer, and asks for the largest item unless it is given.
-    pub(crate) fn warm_up(&mut self, given: Option<u64>) -> Result<()> {
-        let mut least = given.unwrap_or(u64::MAX);
+    /// Makes a connection to each server, so that all are known to answer, and what they take is known.
+    pub(crate) fn warm_up(&self) -> Result<()> {
         for node in self.servers.all() {
-            least = least.min(node.warm_up().map_err(|fault| self.error(node, fault, &[]))?);
+            node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
         }
-        self.settings.largest_item = least;
         Ok(())
     }
 
@@ -92,8 +92,7 @@ impl MemcacheStore {
     /// Sends a command; its reply, which is no error of the server.
     fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
         let (node, item) = (self.node(key)?, (0, key, command));
-        let mut request = Request::new(self.tags(1));
-        let answer = request.add(key, command).and_then(|()| node.exchange(&mut request));
+        let answer = node.exchange(Request::new(&[item], self.tags(1)));
         let reply = answer.map_err(|fault| self.error(node, fault, &[item]))?.pop();
         self.no_refusal(node, reply.unwrap_or(Reply::Miss), item)
     }
@@ -132,22 +131,66 @@ impl MemcacheStore {
     fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Lifetime> {
         let lifetime = Lifetime::new(ttl.or_default(self.settings.default_ttl));
         match lifetime {
-            Lifetime::Until(ttl) if ttl > lifetime::longest() => {
-                Err(Error::invalid_ttl(&self.label, key, ttl, lifetime::longest()))
+            Lifetime::Until(ttl) if ttl > self.longest_ttl() => {
+                Err(Error::invalid_ttl(&self.label, key, ttl, self.longest_ttl()))
             }
             lifetime => Ok(lifetime),
         }
     }
 
-    fn check_size(&self, key: Key<'_>, value: &Value<'_>) -> Result<()> {
-        let (size, limit) = (value.len() as u64, largest_value(key.len(), self.settings.largest_item));
-        if size > limit { Err(Error::value_too_large(&self.label, key, size, limit)) } else { Ok(()) }
+    /// The longest lifetime that can be expressed now: on a server that does not tell its time, one that it counts.
+    fn longest_ttl(&self) -> Duration {
+        if self.servers.all().iter().any(|node| node.known().lacks_clock) {
+            lifetime::LONGEST_WITHOUT_CLOCK
+        } else {
+            lifetime::longest()
+        }
+    }
+
+    /// The largest item that a server takes which has told this.
+    fn largest_item(&self, told: Option<u64>) -> u64 {
+        let given = self.settings.largest_item;
+        match told {
+            Some(told) => told.min(given.unwrap_or(told)),
+            None if self.settings.classic => given.unwrap_or(USUAL_ITEM).saturating_sub(CLASSIC_EXTRA),
+            None => given.unwrap_or(USUAL_ITEM),
+        }
+    }
+
+    /// The length of the largest value that there may be with this key, if it is less than `length` (V3).
+    ///
+    /// Before a value is refused, an idle connection confirms what the server told, or a new one asks: it may not have been asked yet, or
+    /// have been started again with another `-I`.
+    fn less_than(&self, key: Key<'_>, length: u64, client_flags: u64) -> Result<Option<u64>> {
+        let (node, size) = (self.node(key)?, item_size(key.len(), length, client_flags));
+        let mut told = node.known().largest_item;
+        if size <= self.largest_item(told) {
+            return Ok(None);
+        }
+        if self.settings.largest_item.is_none_or(|given| size <= given) {
+            told = match (node.warm_up(), told) {
+                (Ok(known), _) => known.largest_item,
+                // By what it told last.
+                (Err(_), Some(told)) => Some(told),
+                (Err(fault), None) => return Err(self.error(node, fault, &[])),
+            };
+        }
+        let limit = self.largest_item(told);
+        Ok((size > limit).then(|| largest_value(key.len(), limit)))
+    }
+
+    fn check_size(&self, key: Key<'_>, length: usize) -> Result<()> {
+        let length = length as u64;
+        match self.less_than(key, length, 0)? {
+            Some(limit) => Err(Error::value_too_large(&self.label, key, length, limit)),
+            None => Ok(()),
+        }
     }
 }
 
 /// The length of the largest value that makes an item of at most this size with a key of this length.
 fn largest_value(key_length: usize, largest_item: u64) -> u64 {
-    largest_item.saturating_sub(item_size(key_length, 0))
+    largest_item.saturating_sub(item_size(key_length, 0, 0))
 }
 
 /// Shows where it is and how it is configured: no password (E3).
@@ -175,12 +218,19 @@ impl KeyValueStore for MemcacheStore {
     /// a tick of the server's clock that is late; for longer ones see [the crate](crate). The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and
     /// at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
+        let least = self.servers.all().iter().filter_map(|node| node.known().largest_item).min();
         let capabilities = Capabilities::builder()
             .without(Capability::Listing)
             .ttl_resolution(lifetime::RESOLUTION)
-            .longest_ttl(lifetime::longest())
-            .largest_value(largest_value(LONGEST_KEY, self.settings.largest_item));
-        if self.settings.contains { capabilities.build() } else { capabilities.without(Capability::Contains).build() }
+            .longest_ttl(self.longest_ttl())
+            .largest_value(largest_value(LONGEST_KEY, self.largest_item(least)));
+        let capabilities =
+            if self.settings.contains { capabilities } else { capabilities.without(Capability::Contains) };
+        if self.settings.classic {
+            capabilities.without(Capability::TtlReading).without(Capability::Copy).build()
+        } else {
+            capabilities.build()
+        }
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
@@ -188,13 +238,13 @@ impl KeyValueStore for MemcacheStore {
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-        self.check_size(key, &value)?;
+        self.check_size(key, value.len())?;
         let lifetime = self.lifetime(key, ttl)?;
         self.ask(key, Command::put(value.as_bytes(), lifetime)).map(drop)
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        self.check_size(key, &value)?;
+        self.check_size(key, value.len())?;
         let lifetime = self.lifetime(key, ttl)?;
         self.ask(key, Command::Create(value.as_bytes(), lifetime)).map(|reply| reply.is_hit())
     }
@@ -211,6 +261,7 @@ impl KeyValueStore for MemcacheStore {
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        self.not_classic(Capability::TtlReading)?;
         Ok(self.ask(key, Command::TtlOf)?.hit().map(|hit| lifetime::remaining(hit.seconds_left)))
     }
 
@@ -228,7 +279,7 @@ impl KeyValueStore for MemcacheStore {
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let mut commands = Vec::with_capacity(entries.len());
         for Entry { key, value, ttl, .. } in &entries {
-            self.check_size(*key, value)?;
+            self.check_size(*key, value.len())?;
             commands.push((*key, Command::put(value.as_bytes(), self.lifetime(*key, *ttl)?)));
         }
         self.pipeline(commands).map(drop)
@@ -254,22 +305,40 @@ impl KeyValueStore for MemcacheStore {
 
     /// As [`write`](Self::write), with as much of it as this key allows held in memory.
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
-        let (limit, mut value) = (largest_value(key.len(), self.settings.largest_item), Vec::new());
-        // One byte more than the limit is enough to know that there is too much.
-        let read = reader.take(limit.saturating_add(1)).read_to_end(&mut value);
-        read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
-        self.write(key, Value::from(value.as_slice()), ttl)
+        let mut value = Vec::new();
+        loop {
+            let limit = largest_value(key.len(), self.largest_item(self.node(key)?.known().largest_item));
+            // One byte more than the limit is enough to know that there is too much.
+            let left = limit.saturating_add(1).saturating_sub(value.len() as u64);
+            let read = Read::take(&mut *reader, left).read_to_end(&mut value);
+            read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+            if value.len() as u64 <= limit {
+                return self.write(key, Value::from(value.as_slice()), ttl);
+            }
+            self.check_size(key, value.len())?;
+        }
     }
 }
 
 impl MemcacheStore {
+    /// An error if the classic commands are used, which cannot do this.
+    fn not_classic(&self, capability: Capability) -> Result<()> {
+        if self.settings.classic { Err(Error::unsupported(&self.label, capability)) } else { Ok(()) }
+    }
+
     /// Copies an entry; the version of it that was copied.
     fn copy_version(&self, from: Key<'_>, to: Key<'_>) -> Result<u64> {
+        self.not_classic(Capability::Copy)?;
         let Some(original) = self.ask(from, Command::GetAll)?.hit() else {
             return Err(Error::not_found(&self.label, from));
         };
-        self.check_size(to, &Value::from(&original.value))?;
-        self.ask(to, Command::put(&original.value, Lifetime::of_copy(original.seconds_left)))?;
+        let (value, client_flags) = (&original.value, original.client_flags);
+        let length = value.len() as u64;
+        if let Some(limit) = self.less_than(to, length, client_flags)? {
+            return Err(Error::value_too_large(&self.label, to, length, limit));
+        }
+        let lifetime = Lifetime::of_copy(original.seconds_left);
+        self.ask(to, Command::Put { value, lifetime, client_flags })?;
         Ok(original.version)
     }
 }

@@ -13,7 +13,7 @@ use kv_conformance::{BoxError, Durability, Fixture, Suite};
 use kv_memcache::{Capability, KeyValueStore, MemcacheStore, MemcacheStoreBuilder, Tls};
 
 mod support;
-use support::{Kind, Memcached, PATIENCE, version};
+use support::{Kind, Memcached, Need, PATIENCE, Twemproxy, can, skip, version};
 
 fn settings(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
@@ -27,7 +27,7 @@ fn suite<S: KeyValueStore + 'static>(
     open: impl Fn(MemcacheStoreBuilder) -> Result<S, BoxError> + Clone + Send + Sync + 'static,
 ) -> Suite {
     let fixture = move |builder: MemcacheStoreBuilder| {
-        let servers: Vec<_> = (0..servers).map(|_| Memcached::start_as(kind, &["--memory-limit=256"])).collect();
+        let servers: Vec<_> = (0..servers).map(|_| Memcached::start_as(kind, &["-m256"])).collect();
         let builder = settings(builder).servers(servers.iter().map(Memcached::url));
         let builder = match servers.first() {
             Some(server) if matches!(kind, Kind::Tls { .. }) => {
@@ -44,19 +44,27 @@ fn suite<S: KeyValueStore + 'static>(
         .with_default_ttl(move |ttl| with_ttl(MemcacheStore::builder().default_ttl(ttl)))
         .opt_out(Capability::Listing, "the protocol of memcached has no way to enumerate keys");
     // Of several servers, all would have to be behind the proxy.
-    if servers == 1 && FAULTY.contains(&name) { suite.with_faults(move || behind_a_proxy(kind)) } else { suite }
+    let classic = name == "classic";
+    if servers == 1 && FAULTY.contains(&name) {
+        suite.with_faults(move || behind_a_proxy(kind, classic))
+    } else {
+        suite
+    }
 }
 
 /// The suites whose stores get behind a proxy, too: one for each kind of connection.
-const FAULTY: &[&str] = &["tcp", "unix_socket", "tls"];
+const FAULTY: &[&str] = &["tcp", "unix_socket", "tls", "classic"];
 
 /// Each of the three limits where there are faults.
 const FAULT_LIMIT: Duration = Duration::from_millis(500);
 
 /// A store behind a proxy in front of a server of this kind, which keeps nothing when it ends.
-fn behind_a_proxy(kind: Kind) -> Result<Fixture, BoxError> {
-    let server = Memcached::start_as(kind, &["--memory-limit=256"]);
-    let builder = |limit| MemcacheStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
+fn behind_a_proxy(kind: Kind, classic: bool) -> Result<Fixture, BoxError> {
+    let server = Memcached::start_as(kind, &["-m256"]);
+    let builder = |limit| {
+        let builder = MemcacheStore::builder().classic(classic);
+        builder.pool_timeout(limit).connect_timeout(limit).response_timeout(limit)
+    };
     let (mut store, mut direct) = (builder(FAULT_LIMIT).pool_size(4), builder(PATIENCE).url(server.url()));
     let proxy = if kind == Kind::Unix { Proxy::unix(server.socket())? } else { support::proxy(server.url_port()) };
     store = match proxy.path() {
@@ -81,20 +89,57 @@ fn without_contains(suite: Suite) -> Suite {
     )
 }
 
+/// As stores are that use the classic commands.
+fn without_ttl_reading(suite: Suite) -> Suite {
+    let reason = "the classic commands do not tell what is left of a TTL";
+    suite.opt_out(Capability::TtlReading, reason).opt_out(Capability::Copy, reason)
+}
+
+/// Stores on twemproxy, which has three servers behind it.
+fn through_twemproxy() -> Option<Suite> {
+    let Some(said) = Twemproxy::version() else {
+        skip("the suite `twemproxy`", "there is no nutcracker (Debian's package nutcracker)");
+        return None;
+    };
+    let fixture = |builder: MemcacheStoreBuilder| {
+        let servers = (0..3).map(|_| Memcached::start(&["-m256"])).collect();
+        let proxy = Twemproxy::start(servers);
+        let builder = settings(builder).url(proxy.url()).classic(true);
+        Ok(Fixture::new(builder.clone().connect()?).second_handle(builder.connect()?).guard(proxy))
+    };
+    let suite = Suite::new("twemproxy", move || fixture(MemcacheStore::builder()))
+        .with_default_ttl(move |ttl| fixture(MemcacheStore::builder().default_ttl(ttl)))
+        .opt_out(Capability::Listing, "the protocol of memcached has no way to enumerate keys");
+    Some(without_contains(without_ttl_reading(suite)).server(format!("{said} before {}", version())))
+}
+
 fn main() -> ExitCode {
     let connect = |builder: MemcacheStoreBuilder| Ok(builder.connect()?);
-    let suites = [
-        without_contains(suite("tcp", Kind::Tcp, 1, connect)),
-        suite("contains", Kind::Tcp, 1, |builder| Ok(builder.contains(true).connect()?)),
-        without_contains(suite("unix_socket", Kind::Unix, 1, connect)),
-        without_contains(suite("tls", Kind::Tls { with_certificate: true }, 1, connect)),
-        without_contains(suite("authentication", Kind::WithPassword, 1, connect)),
-        without_contains(suite("three_servers", Kind::Tcp, 3, connect)),
-        without_contains(suite("pool_of_one", Kind::Tcp, 1, |builder| Ok(builder.pool_size(1).connect()?))),
-        without_contains(suite("arc_dyn", Kind::Tcp, 1, |builder| -> Result<Arc<dyn KeyValueStore>, _> {
-            Ok(Arc::new(builder.connect()?))
-        })),
-        without_contains(suite("built_without_connecting", Kind::Tcp, 1, |builder| Ok(builder.build()?))),
+    let classic = |builder: MemcacheStoreBuilder| Ok(builder.classic(true).connect()?);
+    let classic_built = |builder: MemcacheStoreBuilder| Ok(builder.classic(true).contains(true).build()?);
+    let mut suites = vec![
+        without_contains(without_ttl_reading(suite("classic", Kind::Tcp, 1, classic))),
+        without_ttl_reading(suite("classic_built", Kind::Unix, 1, classic_built)),
     ];
-    kv_conformance::main(suites.map(|suite| suite.server(version())))
+    if can("all suites but `classic`", Need::Meta) {
+        let tcp = |name, servers| without_contains(suite(name, Kind::Tcp, servers, connect));
+        suites.extend([
+            tcp("tcp", 1),
+            suite("contains", Kind::Tcp, 1, |builder| Ok(builder.contains(true).connect()?)),
+            without_contains(suite("unix_socket", Kind::Unix, 1, connect)),
+            without_contains(suite("authentication", Kind::WithPassword, 1, connect)),
+            tcp("three_servers", 3),
+            without_contains(suite("pool_of_one", Kind::Tcp, 1, |builder| Ok(builder.pool_size(1).connect()?))),
+            without_contains(suite("arc_dyn", Kind::Tcp, 1, |builder| -> Result<Arc<dyn KeyValueStore>, _> {
+                Ok(Arc::new(builder.connect()?))
+            })),
+            without_contains(suite("built_without_connecting", Kind::Tcp, 1, |builder| Ok(builder.build()?))),
+        ]);
+        if can("the suite `tls`", Need::Tls) {
+            suites.push(without_contains(suite("tls", Kind::Tls { with_certificate: true }, 1, connect)));
+        }
+    }
+    let mut suites: Vec<_> = suites.into_iter().map(|suite| suite.server(version())).collect();
+    suites.extend(through_twemproxy());
+    kv_conformance::main(suites)
 }

@@ -198,7 +198,7 @@ fn after_it_worked() {
     // The one of the support, which looks whether the server answers, and one with the secret.
     std::fs::write(&file, format!("{USER}:{PASSWORD}\nother:{SECRET}\n")).unwrap();
     // The last of two such arguments counts.
-    let server = Memcached::start_as(Kind::WithPassword, &[&format!("--auth-file={}", file.display())]);
+    let server = Memcached::start_as(Kind::WithPassword, &[&format!("-Y{}", file.display())]);
     let limit = Duration::from_millis(200);
     let url = |port: u16| format!("memcache://other:{SECRET}@127.0.0.1:{port}");
     let store = on(url(server.port())).response_timeout(limit).connect_timeout(limit).connect().unwrap();

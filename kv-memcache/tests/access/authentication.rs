@@ -135,7 +135,7 @@ fn user_and_password_may_have_any_characters() {
         [(USER, PASSWORD)].iter().chain(&all).map(|(user, password)| format!("{user}:{password}\n")).collect();
     fs::write(&file, lines.concat()).unwrap();
     // The last of them counts.
-    let server = Memcached::start_as(Kind::WithPassword, &[&format!("--auth-file={}", file.display())]);
+    let server = Memcached::start_as(Kind::WithPassword, &[&format!("-Y{}", file.display())]);
     for (user, password) in all {
         let [in_user, in_password] = [user, password].map(|text| percent_encoded(text).replace('/', "%2F"));
         let builders = [

@@ -168,7 +168,7 @@ fn instead_of(old: &'static str, new: &'static str) -> Behaviour {
 /// all that it gets.
 #[test]
 fn no_secret_is_shown() {
-    let server = Memcached::start_as(Kind::WithPassword, &["--memory-limit=8", "--disable-evictions"]);
+    let server = Memcached::start_as(Kind::WithPassword, &["-m8", "-M"]);
     let store = connected(patient().url(server.url()));
     let value = "v-hush".repeat(1000);
     let large = "v-hush".repeat(100_000);

@@ -66,7 +66,7 @@ fn one_thread_makes_one_connection() {
 #[test]
 fn a_server_that_takes_no_more_connections_says_so() {
     // It keeps a dozen or so for itself.
-    let server = Memcached::start(&["--conn-limit=40"]);
+    let server = Memcached::start(&["-c40"]);
     let builder = || MemcacheStore::builder().url(server.url());
     let store = builder().pool_size(50).build().unwrap();
     let mut taken = Vec::new();
@@ -99,7 +99,7 @@ fn a_server_that_takes_no_more_connections_says_so() {
 /// It says so in clear, to those who want TLS, too. This is not a wrong port.
 #[test]
 fn a_server_with_tls_that_takes_no_more_connections_is_worth_another_try() {
-    let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &["--conn-limit=40"]);
+    let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &["-c40"]);
     let tls = Tls::new().certificate_authority(server.certificates().ca.clone());
     let mut taken = Vec::new();
     // Connections that asked whether it is there, when it started, may still count, and leave room only later.

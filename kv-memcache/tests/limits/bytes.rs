@@ -103,7 +103,7 @@ fn values_that_look_like_the_protocol_come_back() {
 /// Where the store begins to send values from where they are, the server to split items, and the buffers end.
 #[test]
 fn values_of_all_sizes_come_back() {
-    let (_server, store, _raw) = start(&["--memory-limit=256"]);
+    let (_server, store, _raw) = start(&["-m256"]);
     let around = |size: usize| [size - 1, size, size + 1];
     let sizes = [1_usize, 2, 3, 100, 1000].into_iter().chain((9..20).map(|power| 1 << power).flat_map(around));
     let entries: Vec<_> = sizes.map(|size| (format!("size{size}"), some_bytes(size))).collect();

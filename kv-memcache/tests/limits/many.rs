@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_hundred_thousand_keys_go_in_one_call() {
     const KEYS: usize = 100_000;
-    let (server, store, _raw) = start(&["--memory-limit=512"]);
+    let (server, store, _raw) = start(&["-m512"]);
     let value = |number: usize| number.to_string().repeat(number % 7);
     let key = |number: usize| format!("k{number}");
     let before = server.stat("total_connections");
@@ -27,7 +27,7 @@ fn a_hundred_thousand_keys_go_in_one_call() {
 #[test]
 fn values_of_all_sizes_go_together() {
     const KEYS: usize = 3000;
-    let (_server, store, _raw) = start(&["--memory-limit=512"]);
+    let (_server, store, _raw) = start(&["-m512"]);
     // From 0 to 40 KiB, in no order.
     let size = |number: usize| number * 7919 % (40 * 1024 + 1);
     let bytes = some_bytes(40 * 1024 + KEYS);
@@ -44,7 +44,7 @@ fn values_of_all_sizes_go_together() {
 /// A batch of the largest values.
 #[test]
 fn a_chunk_of_large_values_goes() {
-    let (_server, store, _raw) = start(&["--memory-limit=256"]);
+    let (_server, store, _raw) = start(&["-m256"]);
     let value = some_bytes((1 << 20) - OVERHEAD - 3);
     store.put_many((0..40).map(|number| (format!("k{number:02}"), &value))).unwrap();
     let values = store.get_many((0..40).map(|number| format!("k{number:02}"))).unwrap();

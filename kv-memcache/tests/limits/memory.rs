@@ -36,11 +36,11 @@ fn overfill(server: &Memcached, store: &MemcacheStore, size: usize, entries: usi
 fn a_server_that_is_full_drops_what_was_used_longest_ago() {
     // A server of its own for each: memory that has gone to values of one size is slow to come to those of another one.
     for (size, entries) in [(1_000, 70_000), (100_000, 2_000), ((1 << 20) - OVERHEAD - 250, 200)] {
-        let (server, store, _raw) = start(&["--memory-limit=64"]);
+        let (server, store, _raw) = start(&["-m64"]);
         overfill(&server, &store, size, entries);
     }
     // Where it is so, it goes on all the same: what was written last is there.
-    let (server, store, _raw) = start(&["--memory-limit=64"]);
+    let (server, store, _raw) = start(&["-m64"]);
     for size in [100_000, 1_000_000, 30_000, 500_000] {
         let value = some_bytes(size);
         for number in 0..200 {
@@ -55,7 +55,7 @@ fn a_server_that_is_full_drops_what_was_used_longest_ago() {
 /// Several writers at once may find no room, which is not a broken store.
 #[test]
 fn writers_of_the_largest_values_do_not_get_into_each_others_way() {
-    let (server, store, _raw) = start(&["--memory-limit=64"]);
+    let (server, store, _raw) = start(&["-m64"]);
     let value = some_bytes((1 << 20) - OVERHEAD - 250);
     thread::scope(|scope| {
         for writer in 0..8 {
@@ -90,7 +90,7 @@ fn is_out_of_memory(error: &Error, key: &str) {
 /// A server may be told to refuse rather than to drop (`-M`). Then it removes the old value, and the error says so.
 #[test]
 fn a_server_that_drops_nothing_says_that_it_is_full() {
-    let (server, store, mut raw) = start(&["--memory-limit=64", "--disable-evictions"]);
+    let (server, store, mut raw) = start(&["-m64", "-M"]);
     let value = some_bytes(500_000);
     store.put_with_ttl("k", "old", 1000 * SECOND).unwrap();
     store.put_with_ttl("batch", "old", 1000 * SECOND).unwrap();
@@ -124,7 +124,7 @@ fn a_server_that_drops_nothing_says_that_it_is_full() {
 #[test]
 fn what_a_server_has_dropped_from_its_disk_is_absent() {
     let on_disk = "ext_page_size=2,ext_wbuf_size=2,ext_path=values:16m,ext_item_size=512,ext_item_age=0,ext_low_ttl=0";
-    let (server, store, _raw) = start(&["--memory-limit=64", "--extended", on_disk]);
+    let (server, store, _raw) = start(&["-m64", "-o", on_disk]);
     let value = some_bytes(8000);
     let keys = (0..8000).map(|number| format!("k{number}")).collect::<Vec<_>>();
     for some in keys.chunks(200) {

@@ -16,6 +16,7 @@
 mod certificates;
 #[path = "../../../kv-redis/tests/support/hosts.rs"]
 pub(crate) mod hosts;
+mod twemproxy;
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -33,6 +35,8 @@ use kv_conformance::server::{Place, Server};
 
 #[allow(unused_imports, reason = "each test target uses a part")]
 pub(crate) use certificates::{Certificates, Identity};
+#[allow(unused_imports, reason = "each test target uses a part")]
+pub(crate) use twemproxy::Twemproxy;
 
 /// How long one answer to a command of the tests may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -50,8 +54,57 @@ fn program() -> OsString {
 
 /// What the server's program says that it is, such as `memcached 1.6.18`.
 pub(crate) fn version() -> String {
-    let said = Command::new(program()).arg("--version").output().unwrap().stdout;
+    let said = Command::new(program()).arg("-V").output().unwrap().stdout;
     String::from_utf8(said).unwrap().trim().to_owned()
+}
+
+/// Whether the server's program is of this version or newer.
+pub(crate) fn is_from(version_of: [u32; 3]) -> bool {
+    static NUMBERS: OnceLock<Vec<u32>> = OnceLock::new();
+    let numbers = NUMBERS.get_or_init(|| {
+        let said = version();
+        said.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok()).take(3).collect()
+    });
+    numbers.as_slice() >= version_of.as_slice()
+}
+
+/// Whether the server's program has TLS.
+pub(crate) fn has_tls() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let said = Command::new(program()).arg("-h").output().unwrap().stdout;
+        String::from_utf8_lossy(&said).contains("--enable-ssl")
+    })
+}
+
+/// Says why a test does less than its name has it, past the capture of the test's output.
+pub(crate) fn skip(what: &str, reason: &str) {
+    // Whoever closed it does not want to know.
+    let _ = writeln!(io::stderr(), "SKIPPED: {what}: {reason}");
+}
+
+/// Whether the server has this; if not, it is said.
+pub(crate) fn can(what: &str, need: Need) -> bool {
+    let (has, reason) = match need {
+        Need::Meta => (is_from([1, 6, 0]), "the meta commands came with 1.6.0"),
+        Need::MetaOfToday => (is_from([1, 6, 10]), "the meta commands are another dialect before 1.6.10"),
+        Need::Tls => (has_tls(), "it is compiled without TLS"),
+        Need::Password => (is_from([1, 5, 15]), "`-Y` came with 1.5.15"),
+    };
+    if !has {
+        skip(what, &format!("{} cannot do that: {reason}", version()));
+    }
+    has
+}
+
+/// What a test may need of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Meta,
+    /// Those whose replies are the bytes that a test has in it.
+    MetaOfToday,
+    Tls,
+    Password,
 }
 
 /// User and password that a server with [`Kind::WithPassword`] wants.
@@ -115,24 +168,28 @@ impl Memcached {
         };
         let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
         let arguments = move |place: &Place| {
-            // It does not run as root unless it is told to.
-            let mut arguments = vec!["--user=root".to_owned(), "--threads=2".to_owned()];
+            // It does not run as root unless it is told to. Long options came with 1.5.5.
+            let mut arguments = ["-u", "root", "-t", "2"].map(str::to_owned).to_vec();
             match kind {
-                Kind::Unix => arguments.push(format!("--unix-socket={SOCKET}")),
-                Kind::Tcp | Kind::WithPassword => arguments.push(format!("--listen=127.0.0.1:{}", place.port())),
+                Kind::Unix => arguments.extend(["-s".to_owned(), SOCKET.to_owned()]),
+                Kind::Tcp | Kind::WithPassword => {
+                    // That of the option `-p` would be used, too, if it were not the same; there is no UDP.
+                    let port = place.port().to_string();
+                    arguments.extend(["-l", "127.0.0.1", "-U", "0", "-p", &port].map(str::to_owned));
+                }
                 Kind::Tls { .. } | Kind::TlsWithPassword => {
                     // 1: a certificate is asked for; 2: and insisted on.
                     let mode = if kind == (Kind::Tls { with_certificate: true }) { 2 } else { 0 };
                     let (plain, tls) = (place.port(), place.ports()[1]);
-                    arguments.push(format!("--listen=127.0.0.1:{tls},notls:127.0.0.1:{plain}"));
-                    arguments.push("--enable-ssl".to_owned());
+                    arguments.push(format!("-l127.0.0.1:{tls},notls:127.0.0.1:{plain}"));
+                    arguments.push("-Z".to_owned());
                     arguments.push(format!(
-                        "--extended=ssl_chain_cert=server.pem,ssl_key=server.key,ssl_ca_cert=ca.pem,ssl_verify_mode={mode}"
+                        "-ossl_chain_cert=server.pem,ssl_key=server.key,ssl_ca_cert=ca.pem,ssl_verify_mode={mode}"
                     ));
                 }
             }
             if kind.has_password() {
-                arguments.push("--auth-file=passwords".to_owned());
+                arguments.extend(["-Y", "passwords"].map(str::to_owned));
             }
             arguments.extend(extra.iter().cloned());
             arguments

@@ -1,0 +1,150 @@
+//! The classic commands, which every memcached and every proxy has: `get`, `set`, `add`, `touch` and `delete`, one key each.
+//!
+//! Replies carry no number. A value repeats its key; everything else is counted, one reply for each command, and after anything
+//! that is not the reply to its command the connection is closed.
+
+use std::io::Write as _;
+
+use kv_core::Key;
+
+use super::Head;
+use crate::fault::Fault;
+use crate::reply::{Hit, Reply, number};
+use crate::request::{Command, Expiry};
+
+/// What an item of a server before 1.6.0 has more than one of today: flags and length as text, ` 0 1048000\r\n`.
+pub(crate) const CLASSIC_EXTRA: u64 = 12;
+
+/// An entry that has expired has a Unix time of January 1970. twemproxy closes the connection when it sees a negative number.
+const LONG_AGO: u32 = 60 * 60 * 24 * 30 + 1;
+
+pub(super) fn write_line(line: &mut Vec<u8>, key: Key<'_>, command: &Command<'_>, expiry: Expiry) -> Result<(), Fault> {
+    let expiry = match expiry {
+        Expiry::Past => LONG_AGO,
+        Expiry::Seconds(number) => number,
+    };
+    let written = match *command {
+        Command::Get | Command::Contains => write!(line, "get {key}\r\n"),
+        Command::Touch(_) => write!(line, "touch {key} {expiry}\r\n"),
+        Command::Put { value, client_flags, .. } => {
+            write!(line, "set {key} {client_flags} {expiry} {}\r\n", value.len())
+        }
+        Command::Create(value, _) => write!(line, "add {key} 0 {expiry} {}\r\n", value.len()),
+        Command::Delete => write!(line, "delete {key}\r\n"),
+        // The store says that it lacks these before it comes to this.
+        Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => {
+            return Err(Fault::unfit("there is no classic command for this"));
+        }
+    };
+    written.map_err(|_| Fault::unfit("there is no memory for this command"))
+}
+
+pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>) -> Result<Head, Fault> {
+    let (hit, miss): (&[u8], &[u8]) = match command {
+        Command::Get | Command::Contains if line == b"END" => return Ok(Head::Whole(Reply::Miss)),
+        Command::Get | Command::Contains => return read_value_line(line, key),
+        Command::Touch(_) => (b"TOUCHED", b"NOT_FOUND"),
+        Command::Put { .. } => (b"STORED", b"STORED"),
+        Command::Create(..) => (b"STORED", b"NOT_STORED"),
+        Command::Delete => (b"DELETED", b"NOT_FOUND"),
+        Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::OutOfStep),
+    };
+    if line == hit {
+        Ok(Head::Whole(Reply::Hit(Hit::default())))
+    } else if line == miss {
+        Ok(Head::Whole(Reply::Miss))
+    } else {
+        Err(Fault::OutOfStep)
+    }
+}
+
+/// `VALUE key flags length`.
+fn read_value_line(line: &[u8], key: Key<'_>) -> Result<Head, Fault> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let [name, of, flags, length] = [words.next(), words.next(), words.next(), words.next()];
+    let is_that = name == Some(b"VALUE") && of == Some(key.as_str().as_bytes()) && words.next().is_none();
+    let client_flags = flags.and_then(number).filter(|_| is_that).ok_or(Fault::OutOfStep)?;
+    let length = length.and_then(number).ok_or(Fault::OutOfStep)?;
+    Ok(Head::Value { length, hit: Hit { client_flags, ..Hit::default() } })
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_core::key;
+
+    use super::*;
+    use crate::lifetime::Lifetime;
+
+    fn line(command: &Command<'_>) -> String {
+        let lifetime = command.lifetime().unwrap_or(Lifetime::Forever);
+        let (mut line, expiry) = (Vec::new(), lifetime.expiry(None, std::time::Instant::now()).unwrap());
+        write_line(&mut line, key!("k"), command, expiry).unwrap();
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn commands_are_classic_and_no_number_is_negative() {
+        let ttl = Lifetime::Count(3);
+        for (command, expected) in [
+            (Command::Get, "get k\r\n"),
+            (Command::Contains, "get k\r\n"),
+            (Command::touch(ttl), "touch k 3\r\n"),
+            (Command::touch(Lifetime::Forever), "touch k 0\r\n"),
+            (Command::touch(Lifetime::Zero), "delete k\r\n"),
+            (Command::put(b"v\r\n", ttl), "set k 0 3 3\r\n"),
+            (Command::put(b"", Lifetime::Forever), "set k 0 0 0\r\n"),
+            (Command::put(b"v", Lifetime::Zero), "delete k\r\n"),
+            (Command::Create(b"v", ttl), "add k 0 3 1\r\n"),
+            (Command::Create(b"v", Lifetime::Zero), "add k 0 2592001 1\r\n"),
+            (Command::Delete, "delete k\r\n"),
+        ] {
+            assert_eq!(line(&command), expected);
+        }
+    }
+
+    #[test]
+    fn a_reply_is_that_of_its_command_or_none() {
+        let (put, create) = (Command::put(b"v", Lifetime::Forever), Command::Create(b"v", Lifetime::Forever));
+        let touch = Command::touch(Lifetime::Forever);
+        let lines = ["STORED", "NOT_STORED", "DELETED", "NOT_FOUND", "TOUCHED", "END", "EXISTS", "", "stored", "OK"];
+        for (command, hit, miss) in [
+            (&put, "STORED", None),
+            (&create, "STORED", Some("NOT_STORED")),
+            (&Command::Delete, "DELETED", Some("NOT_FOUND")),
+            (&touch, "TOUCHED", Some("NOT_FOUND")),
+            (&Command::Get, "none", Some("END")),
+            (&Command::Contains, "none", Some("END")),
+        ] {
+            for line in lines {
+                match read_head(line.as_bytes(), key!("k"), command) {
+                    Ok(Head::Whole(Reply::Hit(_))) => assert_eq!(line, hit),
+                    Ok(Head::Whole(Reply::Miss)) => assert_eq!(Some(line), miss),
+                    head => assert!(matches!(head, Err(Fault::OutOfStep)) && line != hit && Some(line) != miss),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_that_of_its_key() {
+        let head = |line: &str| read_head(line.as_bytes(), key!("k"), &Command::Get);
+        let Ok(Head::Value { length: 5, hit }) = head("VALUE k 16 5") else { panic!("a value") };
+        assert_eq!(hit.client_flags, 16);
+        for line in [
+            "VALUE K 0 5",
+            "VALUE kk 0 5",
+            "VALUE k 0",
+            "VALUE k 0 5 1",
+            "VALUE k 0 -5",
+            "VALUE k 0 +5",
+            "VALUE k x 5",
+            "VALUE  k 0 5",
+            " VALUE k 0 5",
+            "VALUE k 0 5 ",
+            "VALUE",
+            "VA 5 O7",
+        ] {
+            assert!(matches!(head(line), Err(Fault::OutOfStep)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What is said when a connection is made, and what a server tells of itself. Nothing here does any I/O.
+//!
+//! All of it is sent at once: user and password, if they are given, and the questions. It has more than 24 bytes: a server that speaks
+//! the binary protocol alone waits for so many before it closes the connection.
+
+use std::time::Instant;
+
+use crate::address::Credentials;
+use crate::dialect::{CLASSIC_EXTRA, Dialect, Meta};
+use crate::fault::{Fault, Refusal};
+use crate::lifetime::Clock;
+use crate::reply;
+
+/// The most that memcached's option `-I` takes.
+pub(crate) const LARGEST_OF_ALL: u64 = 1 << 30;
+
+/// The key of the `set` by which user and password are given. To a server that wants them it does not matter; one that wants none
+/// takes it for a write. So it is no key of any store, and what is written is gone at once.
+const NOBODYS_KEY: &str = "\u{b7}";
+
+/// More lines than this are no reply to `stats`: 1.6.18 sends 93.
+const MOST_STATS: usize = 1000;
+
+/// No version is longer: `1.5.22_5_g1234`.
+const LONGEST_VERSION: usize = 40;
+
+/// What a proxy is asked that closes the connection at any question but those about keys; it has to end like a greeting.
+/// Three times, so that it has the 24 bytes.
+pub(crate) const SHORT: &[u8] = b"get \xc2\xb7\r\nget \xc2\xb7\r\nget \xc2\xb7\r\n";
+
+/// How many replies [`SHORT`] has.
+pub(crate) const SHORT_REPLIES: usize = 3;
+
+/// Whether a server has meta commands.
+pub(crate) const META_QUESTION: &[u8] = b"mn\r\n";
+
+/// A question of the binary protocol (`noop`), and how the answer begins.
+pub(crate) const BINARY_QUESTION: [u8; 24] =
+    [0x80, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(crate) const BINARY_ANSWER: u8 = 0x81;
+
+/// What a server is, as far as it told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(crate) dialect: Dialect,
+    /// The largest item, in bytes. `None` if the server does not tell.
+    pub(crate) largest_item: Option<u64>,
+    /// `None` if the server does not tell its time.
+    pub(crate) clock: Option<Clock>,
+    /// Whether it closes connections when it is asked what it is, as twemproxy does.
+    pub(crate) is_taciturn: bool,
+}
+
+impl About {
+    /// A proxy that tells nothing of itself.
+    pub(crate) const TACITURN: Self =
+        Self { dialect: Dialect::Classic, largest_item: None, clock: None, is_taciturn: true };
+}
+
+/// The bytes of the whole greeting.
+pub(crate) fn encode(credentials: Option<&Credentials>, classic: bool) -> Vec<u8> {
+    let mut greeting = Vec::new();
+    if let Some(Credentials { user, password }) = credentials {
+        let length = user.len() + " ".len() + password.len();
+        greeting.extend_from_slice(format!("set {NOBODYS_KEY} 0 -1 {length}\r\n{user} {password}\r\n").as_bytes());
+    }
+    greeting.extend_from_slice(b"version\r\n");
+    if !classic {
+        greeting.extend_from_slice(META_QUESTION);
+    }
+    greeting.extend_from_slice(b"stats\r\nstats settings\r\n");
+    greeting
+}
+
+/// Which reply comes next.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Login,
+    Version,
+    Meta,
+    /// How many lines it has had.
+    Stats(usize),
+    Settings(usize),
+}
+
+/// What has come so far in reply to a greeting.
+#[derive(Debug)]
+pub(crate) struct Greeting<'a> {
+    credentials: Option<&'a Credentials>,
+    classic: bool,
+    next: Next,
+    version: Option<String>,
+    time: Option<u64>,
+    item_size_max: Option<u64>,
+    wants_password: bool,
+    /// Whether flags and length are kept as text.
+    keeps_text: bool,
+}
+
+impl<'a> Greeting<'a> {
+    pub(crate) fn new(credentials: Option<&'a Credentials>, classic: bool) -> Self {
+        Self {
+            credentials,
+            classic,
+            next: if credentials.is_some() { Next::Login } else { Next::Version },
+            version: None,
+            time: None,
+            item_size_max: None,
+            wants_password: true,
+            keeps_text: true,
+        }
+    }
+
+    /// Takes the next line. Whether it was the last one.
+    pub(crate) fn take(&mut self, line: &[u8]) -> Result<bool, Fault> {
+        let refusal = Refusal::parse(line);
+        self.next = match (self.next, refusal) {
+            (Next::Login, None) if line == b"STORED" => Next::Version,
+            // What has no such command. It may have `stats`, which tells the version, too.
+            (Next::Version, Some(refusal)) if refusal.is_of_command() => self.after_version(),
+            (Next::Version, None) => {
+                let version = line.strip_prefix(b"VERSION ").ok_or(Fault::OutOfStep)?;
+                self.version = Some(str::from_utf8(version).map_err(|_| Fault::OutOfStep)?.to_owned());
+                self.after_version()
+            }
+            (Next::Meta, None) if line == b"MN" => Next::Stats(0),
+            (Next::Meta, Some(refusal)) if refusal.is_of_command() => return Err(self.without_meta()),
+            (Next::Stats(_), None) if line == b"END" => Next::Settings(0),
+            (Next::Settings(_), None) if line == b"END" => return Ok(true),
+            // A proxy, or a service that does not show this.
+            (Next::Stats(0), Some(refusal)) if refusal.is_of_command() => Next::Settings(0),
+            (Next::Settings(0), Some(refusal)) if refusal.is_of_command() => {
+                // Nor whether it wants a password.
+                self.keeps_text = true;
+                return Ok(true);
+            }
+            (_, Some(refusal)) => return Err(Fault::Refused(refusal)),
+            (Next::Stats(lines), None) if lines < MOST_STATS => {
+                self.take_stat(line)?;
+                Next::Stats(lines + 1)
+            }
+            (Next::Settings(lines), None) if lines < MOST_STATS => {
+                if lines == 0 {
+                    // It tells what it has.
+                    self.wants_password = false;
+                }
+                self.take_stat(line)?;
+                Next::Settings(lines + 1)
+            }
+            (_, None) => return Err(Fault::OutOfStep),
+        };
+        Ok(false)
+    }
+
+    fn after_version(&self) -> Next {
+        if self.classic { Next::Stats(0) } else { Next::Meta }
+    }
+
+    fn take_stat(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let line = str::from_utf8(line).map_err(|_| Fault::OutOfStep)?;
+        let (name, value) = line.strip_prefix("STAT ").ok_or(Fault::OutOfStep)?.split_once(' ').unwrap_or_default();
+        match name {
+            "version" if self.version.is_none() => self.version = Some(value.to_owned()),
+            "time" => self.time = Some(reply::number(value.as_bytes()).ok_or(Fault::OutOfStep)?),
+            "item_size_max" => self.item_size_max = Some(reply::number(value.as_bytes()).ok_or(Fault::OutOfStep)?),
+            "auth_enabled_ascii" => self.wants_password = value != "no",
+            "inline_ascii_response" => self.keeps_text = value != "no",
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the server is, by all of its replies to a question that was asked then.
+    pub(crate) fn finish(self, asked_at: Instant) -> Result<About, Fault> {
+        let Some(version) = &self.version else { return Err(Fault::OutOfStep) };
+        let numbers = numbers_of(version);
+        if !self.classic && numbers < Meta::OLDEST {
+            return Err(self.without_meta());
+        }
+        if self.credentials.is_some() && !self.wants_password {
+            return Err(Fault::unfit(
+                "the server lets in everybody (it has no option -Y), and user and password were given",
+            ));
+        }
+        let extra = if self.classic && self.keeps_text { CLASSIC_EXTRA } else { 0 };
+        // The time of a proxy is not that of the servers behind it.
+        let is_memcached = version.starts_with(|letter: char| letter.is_ascii_digit());
+        Ok(About {
+            dialect: if self.classic { Dialect::Classic } else { Dialect::meta(numbers) },
+            largest_item: self.item_size_max.map(|size| size.min(LARGEST_OF_ALL).saturating_sub(extra)),
+            clock: self.time.filter(|_| is_memcached).map(|time| Clock::new(time, asked_at)),
+            is_taciturn: false,
+        })
+    }
+
+    /// That the server has no meta commands, or too old ones, and which server it is.
+    fn without_meta(&self) -> Fault {
+        Fault::without_meta(self.version.as_deref().and_then(|version| self.shown(version)))
+    }
+
+    /// A version as it may be shown. Whatever else comes from there is not to be shown, a password that is repeated least of all.
+    fn shown(&self, version: &str) -> Option<String> {
+        let is_one = version.len() <= LONGEST_VERSION
+            && version.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ');
+        let repeats = self.credentials.is_some_and(|credentials| version.contains(&credentials.password));
+        if is_one && !repeats {
+            return Some(version.to_owned());
+        }
+        let [major, minor, patch] = numbers_of(version);
+        (major < u32::MAX).then(|| format!("{major}.{minor}.{patch}"))
+    }
+}
+
+/// The numbers of a version such as `1.6.18` or `1.6.9-rc1`. One that is not made of numbers is newer than any.
+fn numbers_of(version: &str) -> [u32; 3] {
+    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    match numbers.next() {
+        Some(Ok(major)) => {
+            [major, numbers.next().and_then(Result::ok).unwrap_or(0), numbers.next().and_then(Result::ok).unwrap_or(0)]
+        }
+        _ => [u32::MAX; 3],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for older in ["1.4.39", "1.5.22", "0.9.20", "1.5.22_5_gabc", "1"] {
+            assert!(numbers_of(older) < Meta::OLDEST, "{older}");
+        }
+        for newer in ["1.6.0", "1.6", "1.6.9-rc1", "1.6.18", "1.6.100", "1.7", "2.0.0-beta", "10", "unknown", ""] {
+            assert!(numbers_of(newer) >= Meta::OLDEST, "{newer}");
+        }
+    }
+
+    #[test]
+    fn a_greeting_is_longer_than_a_header_of_the_binary_protocol() {
+        for classic in [false, true] {
+            assert!(encode(None, classic).len() >= BINARY_QUESTION.len());
+        }
+        assert!(SHORT.len() >= BINARY_QUESTION.len());
+        assert_eq!(SHORT, format!("get {NOBODYS_KEY}\r\n").repeat(SHORT_REPLIES).as_bytes());
+    }
+}

@@ -1,0 +1,63 @@
+//! twemproxy (`nutcracker`) in front of memcached.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use kv_conformance::BoxError;
+use kv_conformance::server::{Place, Server};
+
+use super::{Connection, Kind, Memcached};
+
+const PROGRAM: &str = "nutcracker";
+
+/// A proxy in front of servers, killed when it is dropped, and the servers with it.
+#[derive(Debug)]
+pub(crate) struct Twemproxy {
+    server: Server,
+    /// Those behind it.
+    pub(crate) servers: Vec<Memcached>,
+}
+
+impl Twemproxy {
+    /// What the program says that it is, such as `nutcracker-0.5.0`; `None` if it is not there.
+    pub(crate) fn version() -> Option<String> {
+        let path = std::env::var_os("PATH")?;
+        // Debian has it in a folder that users may not have in their path.
+        let folders = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
+        let program = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file())?;
+        let said = Command::new(program).arg("-V").output().ok()?.stderr;
+        String::from_utf8(said).ok()?.lines().next()?.split(' ').next_back().map(|said| said.replacen('-', " ", 1))
+    }
+
+    pub(crate) fn start(servers: Vec<Memcached>) -> Self {
+        let behind: Vec<_> = servers.iter().map(|server| format!("   - 127.0.0.1:{}:1\n", server.port())).collect();
+        let prepare = move |place: &Place| -> Result<(), BoxError> {
+            let port = place.port();
+            let pool =
+                format!("pool:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  distribution: ketama\n  servers:\n");
+            Ok(fs::write(place.dir().join("pool.yml"), pool + &behind.concat())?)
+        };
+        let arguments = |place: &Place| {
+            let statistics = place.ports()[1].to_string();
+            ["-c", "pool.yml", "-a", "127.0.0.1", "-s", &statistics, "-v", "2"].map(str::to_owned)
+        };
+        let ready = |place: &Place, _pid| -> Result<(), BoxError> {
+            match Connection::open(place, Kind::Tcp)?.ask(b"get ready\r\n")?.as_str() {
+                "END" => Ok(()),
+                other => Err(other.into()),
+            }
+        };
+        let program = if Path::new("/usr/sbin").join(PROGRAM).is_file() { "/usr/sbin/nutcracker" } else { PROGRAM };
+        let builder = Server::builder(program).debian_package(PROGRAM).ports(2).prepare(prepare);
+        Self { server: builder.args(arguments).ready(ready).start().unwrap(), servers }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.server.place().port()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("memcache://127.0.0.1:{}", self.port())
+    }
+}
