@@ -261,7 +261,7 @@ impl RedisStoreBuilder {
     }
 
     /// Makes the store and a first connection (or [more](Self::min_idle)), so that the server is known to answer, and to be one
-    /// that will do: redis 6.2 or newer, or what says that it is (valkey).
+    /// that will do: redis 2.8.12 or newer, valkey, KeyDB, or another one that speaks their protocol.
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had,
@@ -293,13 +293,12 @@ impl RedisStoreBuilder {
     /// who we are, and how large the pool is, is the pool's; the other settings count.
     ///
     /// Make the pool with `test_on_check_out(false)`, or each operation costs two round trips; the store looks after idle
-    /// connections itself, with a `PING` after a second without use, and sets the time-outs of each connection. As the
+    /// connections itself, with a `PING` after a second without use, asks each new one for `INFO`, and sets its time-outs. As the
     /// connections are not its own, it is weaker than with a pool of its own in this:
     ///
     /// - a connection is made by the pool, without a limit of its own (N1);
     /// - the [`response_timeout`](Self::response_timeout) counts for each piece of a reply, not for the whole (N1);
-    /// - bytes that a server sends after a reply, and that nobody asked for, are taken for the next one (N2);
-    /// - whether the server was restarted in the middle of a listing is not noticed (L3).
+    /// - bytes that a server sends after a reply, and that nobody asked for, are taken for the next one (N2).
     ///
     /// # Errors
     /// As [`build`](Self::build).

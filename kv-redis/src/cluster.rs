@@ -151,6 +151,11 @@ impl Cluster {
         )))
     }
 
+    /// The node that has a slot, as far as is known without asking.
+    pub(crate) fn known_owner(&self, slot: u16) -> Option<Arc<Node>> {
+        self.known_layout()?.owner(slot).map(|(_, node)| Arc::clone(node))
+    }
+
     /// The node that has a slot. If none has, as far as is known, the cluster is asked again.
     fn owner(&self, slot: u16) -> Result<Arc<Node>, Fault> {
         let owner = |layout: &Layout| layout.owner(slot).map(|(_, node)| Arc::clone(node));

@@ -1,10 +1,13 @@
 //! What can go wrong between us and a server, and how a caller is told.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
 use kv_core::{Error, Failure, Key};
 use redis::ServerError;
+
+use crate::commands::Commands;
 
 /// Why a request has no reply, or none that can be used.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(crate) enum Fault {
     Unusable(Refusal),
     /// What answered is not what it was taken for, or is not to be trusted, and what to do about it. Nothing was sent.
     Unfit { advice: String, cause: Option<io::Error> },
+    /// The server lacks what the request needs, and this is what it has. Nothing was sent.
+    Lacks(Commands),
     /// The connection failed. Whether anything had been sent by then.
     Broken { cause: io::Error, sent: bool },
     /// What came is not the reply to this request.
@@ -63,8 +68,35 @@ impl From<ServerError> for Refusal {
 }
 
 /// How an error of the server is explained, and whether trying again may help.
-fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
-    match code.as_str() {
+fn explain(refusal: &Refusal) -> (Cow<'static, str>, bool) {
+    let Refusal { code, text } = refusal;
+    if let Some(command) = command_in(text) {
+        let text = match code.as_str() {
+            "ERR" => format!(
+                "the server does not know the command {command}: it is renamed or turned off, or the server lacks it"
+            ),
+            _ => {
+                format!("the user is not allowed to use the command {command}; add it to the rights (ACL) of the user")
+            }
+        };
+        return (text.into(), false);
+    }
+    let (text, is_transient) = explain_code(code, text);
+    (text.into(), is_transient)
+}
+
+/// The command of which a server says that it is not there or not for this user. Only a name of letters is taken for one, as
+/// what comes from there may be anything (E3).
+fn command_in(text: &str) -> Option<String> {
+    let rest = text.split_once("unknown command ").or_else(|| text.split_once("to run the "))?.1;
+    let name = rest.strip_prefix(['\'', '`'])?.split(['\'', '`']).next()?;
+    // `cluster|slots`
+    let is_name = (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'|');
+    is_name.then(|| name.to_ascii_uppercase().replace('|', " "))
+}
+
+fn explain_code(code: &str, text: &str) -> (&'static str, bool) {
+    match code {
         "ERR" if text.contains("invalid bulk length") => (
             "the server does not take a value of this size (proto-max-bulk-len); tell the builder, `largest_value`",
             false,
@@ -78,7 +110,15 @@ fn explain(Refusal { code, text }: &Refusal) -> (&'static str, bool) {
             "the server does not accept user and password; in a URL their special characters are percent-encoded",
             false,
         ),
-        "ERR" if text.contains("without any password configured") => {
+        // Before redis 6.
+        "ERR" if text.contains("invalid password") => {
+            ("the server does not accept the password; in a URL its special characters are percent-encoded", false)
+        }
+        "ERR" if text.contains("wrong number of arguments for 'auth' command") => (
+            "the server knows no users, as it is older than redis 6: leave out the user, and give the password alone",
+            false,
+        ),
+        "ERR" if text.contains("without any password configured") || text.contains("no password is set") => {
             ("the server has no password; leave it out of the URL, or of the builder", false)
         }
         "NOPERM" => ("the user is not allowed to do this", false),
@@ -123,6 +163,7 @@ impl Fault {
             Self::Unusable(refusal) => Self::Unusable(refusal.clone()),
             Self::Unfit { advice, cause } => Self::Unfit { advice: advice.clone(), cause: cause.as_ref().map(copy) },
             Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
+            Self::Lacks(commands) => Self::Lacks(*commands),
             Self::OutOfStep => Self::OutOfStep,
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
         }
@@ -179,10 +220,11 @@ impl Fault {
                 let message = "what came is not the reply to this request; the connection was closed";
                 Error::Backend(in_doubt(failure(message.into(), None)).transient())
             }
+            Self::Lacks(_) => Error::Backend(failure("the server lacks a command that this needs".into(), None)),
             Self::Unfit { advice, cause } => Error::Backend(failure(advice, cause.map(Into::into))),
             Self::Unusable(refusal) | Self::Refused(refusal) => {
                 let (message, transient) = explain(&refusal);
-                let refused = failure(message.into(), Some(refusal.into()));
+                let refused = failure(message.into_owned(), Some(refusal.into()));
                 Error::Backend(if transient { refused.transient() } else { refused })
             }
         }

@@ -14,8 +14,9 @@ use r2d2::{ManageConnection, Pool, PooledConnection};
 use redis::{RedisError, Value as Reply};
 
 use crate::fault::{Fault, Limits, Refusal};
-use crate::link::{Answer, has_shape};
-use crate::node::Server;
+use crate::info::Facts;
+use crate::link::{Answer, Role, has_shape};
+use crate::node::{Known, Server};
 use crate::request::{Request, Shape};
 
 /// From when on a connection that nobody used is checked before it is trusted (N4).
@@ -41,12 +42,14 @@ pub(crate) trait Failed: StdError + Send + Sync + 'static {
     fn refusal(&self) -> Option<Refusal>;
 }
 
-/// What is kept beside each connection of the pool.
-struct Used(Instant);
+/// What is kept beside each connection of the pool: when it was used, and what its server is.
+#[derive(Clone, Copy)]
+struct Used(Instant, Facts);
 
 pub(crate) struct Lent<M: ManageConnection> {
     pool: Pool<M>,
     limits: Limits,
+    known: Known,
 }
 
 impl<M> Lent<M>
@@ -55,7 +58,7 @@ where
     M::Connection: Connection,
 {
     pub(crate) fn new(pool: Pool<M>, limits: Limits) -> Self {
-        Self { pool, limits }
+        Self { pool, limits, known: Known::new() }
     }
 
     /// A connection that was used within the last second, or has answered just now.
@@ -64,20 +67,26 @@ where
         loop {
             let wait = self.limits.pool.saturating_sub(begin.elapsed());
             let mut lent = self.pool.get_timeout(wait).map_err(Fault::NotLent)?;
-            let used = PooledConnection::extensions(&lent).get::<Used>().map(|used| used.0);
-            match used {
-                Some(used) if used.elapsed() < IDLE => return Ok(lent),
-                Some(_) => {}
+            let used = PooledConnection::extensions(&lent).get::<Used>().copied();
+            // The first question to a connection tells what is at its other end, too.
+            let question = match used {
+                Some(Used(at, _)) if at.elapsed() < IDLE => return Ok(lent),
+                Some(_) => Request::reading().with(Shape::Any, ["PING".into()]),
                 None => {
                     if lent.set_timeouts(self.limits.response).is_err() {
                         close(lent);
                         continue;
                     }
+                    Request::reading().with(Shape::Any, ["INFO".into(), "server".into()])
                 }
-            }
-            let ping = Request::reading().with(Shape::Any, ["PING".into()]);
-            match self.try_exchange(&mut lent, &ping) {
-                Ok(_) => return Ok(lent),
+            };
+            match self.try_exchange(&mut lent, &question) {
+                Ok(replies) => {
+                    if used.is_none() {
+                        self.learn(&mut lent, replies.first())?;
+                    }
+                    return Ok(lent);
+                }
                 Err(fault) => {
                     close(lent);
                     if begin.elapsed() >= self.limits.pool {
@@ -90,6 +99,17 @@ where
                 }
             }
         }
+    }
+
+    /// Keeps what a server tells of itself. It may also refuse to.
+    fn learn(&self, lent: &mut PooledConnection<M>, info: Option<&Reply>) -> Result<(), Fault> {
+        let facts = match info {
+            Some(Reply::BulkString(info)) => Facts::read(&String::from_utf8_lossy(info), Role::Lent)?,
+            _ => Facts::untold(),
+        };
+        self.known.set(facts.commands);
+        PooledConnection::extensions_mut(lent).insert(Used(Instant::now(), facts));
+        Ok(())
     }
 
     fn try_exchange(&self, lent: &mut PooledConnection<M>, request: &Request<'_>) -> Result<Vec<Reply>, Fault> {
@@ -115,7 +135,9 @@ where
                 return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true });
             }
         }
-        PooledConnection::extensions_mut(lent).insert(Used(Instant::now()));
+        if let Some(Used(at, _)) = PooledConnection::extensions_mut(lent).get_mut::<Used>() {
+            *at = Instant::now();
+        }
         Ok(replies)
     }
 }
@@ -130,9 +152,15 @@ where
         loop {
             let mut guard = Guard(Some(self.check_out()?));
             let Some(lent) = &mut guard.0 else { return Err(Fault::PoolExhausted) };
+            let facts =
+                PooledConnection::extensions(lent).get::<Used>().map_or_else(Facts::untold, |Used(_, facts)| *facts);
+            if !facts.commands.has(request.needs()) {
+                drop(guard.0.take());
+                return Err(Fault::Lacks(facts.commands));
+            }
             match self.try_exchange(lent, request) {
                 Ok(replies) => {
-                    let answer = Answer { replies, page: None, run: None };
+                    let answer = Answer { replies, page: None, run: facts.run };
                     if answer.leaves_connection_usable() {
                         drop(guard.0.take());
                     }
@@ -142,6 +170,10 @@ where
                 Err(fault) => return Err(fault),
             }
         }
+    }
+
+    fn known(&self) -> &Known {
+        &self.known
     }
 }
 

@@ -8,9 +8,12 @@
 mod address;
 mod batch;
 mod builder;
+mod choose;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod commands;
 mod fault;
+mod info;
 mod lent;
 mod link;
 mod listing;
@@ -19,10 +22,12 @@ mod page;
 mod pattern;
 mod request;
 mod resolve;
+mod scan;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod shared;
 mod socket;
+mod steps;
 mod store;
 mod system;
 #[cfg(feature = "tls")]

@@ -1,6 +1,5 @@
 //! A connection to one server.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 #[cfg(feature = "cluster")]
@@ -10,7 +9,9 @@ use std::time::{Duration, Instant};
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 
 use crate::address::{Credentials, Place};
+use crate::commands::Commands;
 use crate::fault::{Fault, Refusal};
+use crate::info::Facts;
 use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
 use crate::resolve::Names;
@@ -32,9 +33,6 @@ const HEAD: usize = 16 * 1024;
 /// they are configured otherwise (`proto-max-bulk-len`).
 const LONGEST: usize = 512 << 20;
 
-/// The oldest server that has all that is needed: `COPY` came last.
-const OLDEST: (u32, u32) = (6, 2);
-
 /// Who a server has to take us for, and what it has to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
@@ -47,6 +45,8 @@ pub(crate) struct Login {
 pub(crate) enum Role {
     /// A server that holds data, all by itself.
     Data,
+    /// The same, of a pool of the application: what it is not is seen when something is asked for that it cannot do.
+    Lent,
     /// A node of a cluster.
     #[cfg(feature = "cluster")]
     Member,
@@ -57,18 +57,23 @@ pub(crate) enum Role {
     Sentinel,
 }
 
+/// What to do if a server of which one store was made has a part of the keys.
+pub(crate) const NODE_OF_A_CLUSTER: &str =
+    "the server is a node of a cluster; use `cluster(…)` of the builder (feature `cluster`)";
+
 impl Role {
     /// What to do if a server of this mode has been found in this role.
-    fn hint_against(self, mode: &str) -> Option<&'static str> {
+    pub(crate) fn hint_against(self, mode: &str) -> Option<&'static str> {
         match (self, mode) {
             #[cfg(feature = "sentinel")]
             (Self::Sentinel, "sentinel") => None,
             #[cfg(feature = "sentinel")]
             (Self::Sentinel, _) => Some("the server is no sentinel; use `url(…)` of the builder"),
             (_, "sentinel") => Some("the server is a sentinel; use `sentinels(…)` of the builder (feature `sentinel`)"),
-            (Self::Data, "cluster") => {
-                Some("the server is a node of a cluster; use `cluster(…)` of the builder (feature `cluster`)")
-            }
+            (Self::Lent, _) => None,
+            #[cfg(feature = "cluster")]
+            (Self::Member, _) => None,
+            (_, "cluster") => Some(NODE_OF_A_CLUSTER),
             _ => None,
         }
     }
@@ -121,7 +126,7 @@ pub(crate) struct Link {
     /// How many bytes came since the exchange began.
     received: usize,
     last_used: Instant,
-    run: Run,
+    facts: Facts,
 }
 
 impl Link {
@@ -148,7 +153,7 @@ impl Link {
             head: vec![0; HEAD].into(),
             received: 0,
             last_used: Instant::now(),
-            run: None,
+            facts: Facts::untold(),
         };
         link.log_in(login, deadline).map_err(|fault| link.with_guess(fault, place))?;
         Ok(link)
@@ -197,45 +202,55 @@ impl Link {
         let refused = |error: ServerError| Err(Fault::Unusable(Refusal::from(error).hiding(password.as_deref())));
         let mut replies = answer.replies;
         let info = replies.pop();
+        #[cfg(feature = "sentinel")]
+        let role = if login.role == Role::Primary { replies.pop() } else { None };
         for reply in replies {
-            match reply {
-                Reply::ServerError(error) => return refused(error),
-                #[cfg(feature = "sentinel")]
-                Reply::Array(role) if role.first() != Some(&Reply::BulkString(b"master".to_vec())) => {
-                    return Err(Fault::Unusable(Refusal::new(
-                        "READONLY",
-                        "the server says that it is not the primary",
-                    )));
-                }
-                _ => {}
+            if let Reply::ServerError(error) = reply {
+                return refused(error);
             }
         }
+        #[cfg(feature = "sentinel")]
+        match role {
+            Some(Reply::Array(role)) if role.first() == Some(&Reply::BulkString(b"master".to_vec())) => {}
+            Some(Reply::Array(_)) => return Err(not_primary()),
+            Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => {
+                self.ask_otherwise_for_role(error, deadline)?;
+            }
+            Some(Reply::ServerError(error)) => return refused(error),
+            _ => {}
+        }
         match info {
-            Some(Reply::BulkString(info)) => self.learn(&String::from_utf8_lossy(&info), login.role),
-            // A user may be allowed all that is needed and not this.
-            Some(Reply::ServerError(error)) if error.code() == "NOPERM" => Ok(()),
+            Some(Reply::BulkString(info)) => {
+                self.facts = Facts::read(&String::from_utf8_lossy(&info), login.role)?;
+                Ok(())
+            }
+            // All that is needed may be there and not this.
+            Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => Ok(()),
             Some(Reply::ServerError(error)) => refused(error),
             _ => Err(Fault::OutOfStep),
         }
     }
 
-    /// Looks at what a server tells of itself.
-    fn learn(&mut self, info: &str, role: Role) -> Result<(), Fault> {
-        let field =
-            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-        if let Some(version) = field("redis_version").filter(|version| is_older(version, OLDEST)) {
-            // As far as it is one: what else comes from there is not to be shown.
-            let version =
-                version.split(|letter: char| !letter.is_ascii_digit() && letter != '.').next().unwrap_or_default();
-            let (major, minor) = OLDEST;
-            let advice = format!("the server is redis {version}, and {major}.{minor} is the oldest that will do");
-            return Err(Fault::unfit(advice));
+    /// Makes sure that the server is the primary, where `ROLE` is renamed or forbidden.
+    #[cfg(feature = "sentinel")]
+    fn ask_otherwise_for_role(&mut self, refusal: ServerError, deadline: Instant) -> Result<(), Fault> {
+        let question = Request::reading().with(Shape::Value, ["INFO".into(), "replication".into()]);
+        let answer = self.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
+            Fault::Broken { cause, .. } => not_connected(cause),
+            other => other,
+        })?;
+        match answer.replies.first() {
+            Some(Reply::BulkString(info)) if info.split(|&byte| byte == b'\n').any(|line| line == b"role:master\r") => {
+                Ok(())
+            }
+            Some(Reply::BulkString(_)) => Err(not_primary()),
+            _ => Err(Fault::Unusable(refusal.into())),
         }
-        if let Some(hint) = field("redis_mode").and_then(|mode| role.hint_against(mode)) {
-            return Err(Fault::unfit(hint));
-        }
-        self.run = field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id));
-        Ok(())
+    }
+
+    /// What the server has, as far as it has told.
+    pub(crate) fn commands(&self) -> Commands {
+        self.facts.commands
     }
 
     /// Whether the connection may be used now: it leads to the server that its name stands for, and it was used just before, or has
@@ -262,7 +277,7 @@ impl Link {
         let (mut replies, mut page, mut length) = (Vec::with_capacity(request.shapes().len()), None, 0);
         for &shape in request.shapes() {
             let reply = match shape {
-                Shape::Page => match self.receive_page()? {
+                Shape::Page if request.shapes().len() == 1 => match self.receive_page()? {
                     Paged::Page(found) => {
                         page = Some(found);
                         length = self.received;
@@ -288,7 +303,7 @@ impl Link {
             self.parser = Parser::new();
         }
         self.last_used = Instant::now();
-        Ok(Answer { replies, page, run: self.run })
+        Ok(Answer { replies, page, run: self.facts.run })
     }
 
     fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
@@ -404,6 +419,11 @@ impl Link {
 enum Paged {
     Page(Page),
     Other(Reply),
+}
+
+#[cfg(feature = "sentinel")]
+fn not_primary() -> Fault {
+    Fault::Unusable(Refusal::new("READONLY", "the server says that it is not the primary"))
 }
 
 fn broken(cause: io::Error) -> Fault {
@@ -526,6 +546,16 @@ impl Channel {
     }
 }
 
+/// Whether a server says that a command is not there or not for this user, whatever its arguments.
+pub(crate) fn is_not_to_be_had(error: &ServerError) -> bool {
+    let text = error.details().unwrap_or_default();
+    match error.code() {
+        "NOPERM" => text.contains("to run the"),
+        "ERR" => text.contains("unknown command"),
+        _ => false,
+    }
+}
+
 /// Whether a node of a cluster says that the key is elsewhere, and in which way.
 pub(crate) fn redirection(reply: &Reply) -> Option<ServerErrorKind> {
     match reply {
@@ -577,12 +607,6 @@ fn encoded_length(reply: &Reply) -> Option<usize> {
     })
 }
 
-/// Whether a version, such as `6.0.16`, is older than another.
-fn is_older(version: &str, than: (u32, u32)) -> bool {
-    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
-    numbers.next().is_some_and(|major| (major, numbers.next().unwrap_or(0)) < than)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -631,16 +655,6 @@ mod tests {
             ["", "$", "$5", "$5\r", "$-1\r\n", "$536870913\r\n", "$9999999999999999\r\n", "$+5\r\n", "$\r\n", ":5\r\n"]
         {
             assert_eq!(length_of_value(other.as_bytes()), None, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        for older in ["6.0.16", "5.0.7", "6.1", "6", "2.8.24"] {
-            assert!(is_older(older, OLDEST), "{older}");
-        }
-        for newer in ["6.2.0", "7.0.15", "10.0", "6.10.1", "255.255.255", "unstable", ""] {
-            assert!(!is_older(newer, OLDEST), "{newer}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::cluster::Spread;
 use crate::link::Run;
 use crate::page::Page;
 use crate::pattern;
-use crate::request::{Arg, Request, Shape};
+use crate::scan::{BEGINNING, Fetched, Scan};
 use crate::store::{Part, RedisStore};
 
 /// An iterator over the keys with a prefix.
@@ -25,7 +25,12 @@ pub(crate) struct Listing<'a> {
     /// How the keys of a cluster were spread when the listing began, until that is compared at its end.
     #[cfg(feature = "cluster")]
     spread: Option<Spread>,
-    cursor: Vec<u8>,
+    /// Where the next page of this part begins; `None` if there is none.
+    cursor: Option<Vec<u8>>,
+    /// The page before it, if the server did not look at the types of its names: they are asked for next.
+    untyped: Option<Page>,
+    /// Whether what is listed is known to be all that there is, and not what one node of a cluster has.
+    is_whole: bool,
     /// The process that gave the cursor. To another one it means nothing.
     run: Option<Run>,
     /// A page that came, of which keys are made while the server is at work on the next one.
@@ -48,8 +53,10 @@ impl<'a> Listing<'a> {
             pattern,
             #[cfg(feature = "cluster")]
             spread: parts.spread,
+            cursor: Some(BEGINNING.to_vec()),
+            untyped: None,
+            is_whole: parts.parts.iter().all(Part::may_move),
             parts: parts.parts,
-            cursor: b"0".to_vec(),
             run: None,
             ahead: None,
             page: Vec::new().into_iter(),
@@ -79,31 +86,31 @@ impl<'a> Listing<'a> {
             self.page = page.into_iter();
             return Ok(true);
         };
-        let mut arguments = vec![Arg::from("SCAN"), Arg::Text(&self.cursor)];
-        if let Some(pattern) = &self.pattern {
-            arguments.extend(["MATCH".into(), Arg::Text(pattern)]);
-        }
-        let rest: [Arg<'_>; 4] = ["COUNT".into(), self.store.page_size().into(), "TYPE".into(), "string".into()];
-        arguments.extend(rest);
-        let mut request = Request::reading().meanwhile(make_keys);
-        request.add_all(Shape::Page, arguments.len(), arguments);
-        let fetched = self.store.scan(part, &request);
-        request.do_meanwhile();
-        drop(request);
+        let scan = Scan {
+            part,
+            cursor: self.cursor.as_deref(),
+            pattern: self.pattern.as_deref(),
+            count: self.store.page_size(),
+            untyped: self.untyped.take(),
+        };
+        let fetched = scan.fetch(self.store, &mut self.is_whole, Box::new(make_keys));
         self.page = page.into_iter();
         // The page before it is whole, and comes first.
-        self.failed = fetched.and_then(|(page, run)| self.take(page, run)).err();
+        self.failed = fetched.and_then(|fetched| self.take(fetched)).err();
         Ok(true)
     }
 
-    /// Takes the next page.
-    fn take(&mut self, page: Page, run: Run) -> Result<()> {
+    /// Takes what came.
+    fn take(&mut self, fetched: Fetched) -> Result<()> {
+        let Fetched { cursor, strings, untyped, run } = fetched;
         if *self.run.get_or_insert(run) != run {
             return Err(self.error("the server was restarted or replaced while it was listed; list again"));
         }
-        self.cursor = page.cursor().to_vec();
-        self.ahead = Some(page);
-        if self.cursor == b"0" {
+        self.ahead = Some(strings);
+        self.untyped = untyped;
+        self.cursor = cursor;
+        if self.cursor.is_none() && self.untyped.is_none() {
+            self.cursor = Some(BEGINNING.to_vec());
             self.run = None;
             self.parts.pop_front();
         }

@@ -1,6 +1,7 @@
 //! One server, and the pool of connections to it.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
@@ -9,6 +10,7 @@ use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::address::Place;
+use crate::commands::Commands;
 use crate::fault::{Fault, Limits};
 use crate::link::{Answer, Link, Login};
 use crate::request::Request;
@@ -18,7 +20,34 @@ use crate::socket::Reach;
 /// What takes requests: a server, or a pool of connections to one that the application made.
 pub(crate) trait Server: Send + Sync {
     /// Sends a request and receives its replies.
+    ///
+    /// If it lacks what the request needs, as far as is known of the connection, nothing is sent ([`Fault::Lacks`]).
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault>;
+
+    /// What the server has, as far as is known.
+    fn known(&self) -> &Known;
+}
+
+/// What a server has, as the last connection was told that was made, without what the server refused since.
+pub(crate) struct Known(AtomicU8);
+
+impl Known {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU8::new(Commands::ALL.bits()))
+    }
+
+    pub(crate) fn get(&self) -> Commands {
+        Commands::of_bits(self.0.load(Relaxed))
+    }
+
+    pub(crate) fn set(&self, commands: Commands) {
+        self.0.store(commands.bits(), Relaxed);
+    }
+
+    /// Notes that the server refused something.
+    pub(crate) fn remove(&self, refused: Commands) {
+        self.0.fetch_and(Commands::ALL.without(refused).bits(), Relaxed);
+    }
 }
 
 /// How connections to a server are made.
@@ -126,6 +155,7 @@ pub(crate) fn start_threads() -> io::Result<()> {
 pub(crate) struct Node {
     dialer: Dialer,
     pool: Pool<Slots>,
+    known: Known,
 }
 
 impl Node {
@@ -142,7 +172,7 @@ impl Node {
             .error_handler(Box::new(NopErrorHandler))
             .thread_pool(Arc::clone(THREADS.get_or_init(make_threads)))
             .build_unchecked(Slots);
-        Self { dialer, pool }
+        Self { dialer, pool, known: Known::new() }
     }
 
     /// Where it is, if that is known without asking.
@@ -155,13 +185,19 @@ impl Node {
         }
     }
 
+    fn dial(&self) -> Result<Link, Fault> {
+        let link = self.dialer.dial()?;
+        self.known.set(link.commands());
+        Ok(link)
+    }
+
     /// Makes that many connections, at least one, so that the server is known to answer.
     pub(crate) fn warm_up(&self, connections: u32) -> Result<(), Fault> {
         let mut slots = Vec::new();
         for _ in 0..connections.max(1) {
             let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
             if slot.0.is_none() {
-                slot.0 = Some(self.dialer.dial()?);
+                slot.0 = Some(self.dial()?);
             }
             slots.push(slot);
         }
@@ -193,6 +229,9 @@ impl Lanes for Node {
     fn exchange_from(&self, slot: &mut Self::Slot, request: &Request<'_>) -> Result<Answer, Fault> {
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
         if let Some(mut link) = slot.0.take().filter(|link| link.is_trustworthy(now)) {
+            if !link.commands().has(request.needs()) {
+                return Err(lacks(slot, link));
+            }
             match link.exchange(request, now, now + limit) {
                 Err(fault) if fault.is_dead_connection() && !(request.writes() && fault.was_sent()) => {}
                 Err(fault) => return Err(fault),
@@ -202,7 +241,10 @@ impl Lanes for Node {
                 }
             }
         }
-        let mut link = self.dialer.dial()?;
+        let mut link = self.dial()?;
+        if !link.commands().has(request.needs()) {
+            return Err(lacks(slot, link));
+        }
         let now = Instant::now();
         let answer = link.exchange(request, now, now + limit)?;
         slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
@@ -210,9 +252,20 @@ impl Lanes for Node {
     }
 }
 
+/// Keeps a connection on which a request was not sent.
+fn lacks(slot: &mut Slot, link: Link) -> Fault {
+    let commands = link.commands();
+    slot.0 = Some(link);
+    Fault::Lacks(commands)
+}
+
 impl Server for Node {
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
         self.exchange_from(&mut self.wait(self.dialer.limits.pool)?, request)
+    }
+
+    fn known(&self) -> &Known {
+        &self.known
     }
 }
 

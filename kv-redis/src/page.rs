@@ -23,6 +23,11 @@ impl Page {
         self.names.iter().map(|name| self.bytes.get(name.clone()).unwrap_or_default())
     }
 
+    /// Keeps the names of which this is true, in their order.
+    pub(crate) fn keep(&mut self, mut are_kept: impl Iterator<Item = bool>) {
+        self.names.retain(|_| are_kept.next() == Some(true));
+    }
+
     /// The same from a reply that was parsed; `None` if it is something else.
     pub(crate) fn of_reply(reply: Reply) -> Option<Self> {
         let Reply::Array(reply) = reply else { return None };

@@ -5,6 +5,8 @@
 use std::cell::Cell;
 use std::io::IoSlice;
 
+use crate::commands::Commands;
+
 /// Values from this length on are sent from where they are; shorter ones are copied into the request.
 const BORROWED_FROM: usize = 16 * 1024;
 
@@ -64,6 +66,7 @@ pub(crate) struct Request<'a> {
     long_bytes: usize,
     shapes: Vec<Shape>,
     writes: bool,
+    needs: Commands,
     meanwhile: Meanwhile<'a>,
 }
 
@@ -79,6 +82,7 @@ impl<'a> Request<'a> {
             long_bytes: 0,
             shapes: Vec::new(),
             writes: false,
+            needs: Commands::NONE,
             meanwhile: Cell::default(),
         }
     }
@@ -86,6 +90,16 @@ impl<'a> Request<'a> {
     /// A request that must not be sent twice.
     pub(crate) fn writing() -> Self {
         Self { writes: true, ..Self::reading() }
+    }
+
+    /// Says what a server has to have for this, so that it is not sent to another one.
+    pub(crate) fn needing(mut self, needs: Commands) -> Self {
+        self.needs = self.needs.with(needs);
+        self
+    }
+
+    pub(crate) fn needs(&self) -> Commands {
+        self.needs
     }
 
     /// Has this done while the server is at work, if the connection is one of ours.
@@ -109,6 +123,7 @@ impl<'a> Request<'a> {
             long_bytes: 0,
             shapes: Vec::new(),
             writes: false,
+            needs: Commands::NONE,
             meanwhile: Cell::new(None),
         }
     }
@@ -124,6 +139,7 @@ impl<'a> Request<'a> {
         self.encoded.extend_from_slice(other.encoded.get(begin..).unwrap_or_default());
         self.shapes.extend_from_slice(&other.shapes);
         self.writes |= other.writes;
+        self.needs = self.needs.with(other.needs);
     }
 
     /// Adds a command.
@@ -206,6 +222,7 @@ impl<'a> Request<'a> {
         request.encoded.extend_from_slice(&self.encoded);
         request.long.extend(self.long.iter().map(|&(at, long)| (at + before, long)));
         request.long_bytes = self.long_bytes;
+        request.needs = self.needs;
         request.shapes.extend_from_slice(&self.shapes);
         request
     }

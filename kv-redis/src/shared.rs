@@ -14,7 +14,7 @@ use redis::Value as Reply;
 
 use crate::fault::{Fault, Limits};
 use crate::link::{Answer, Run};
-use crate::node::{Lanes, Node, Server};
+use crate::node::{Known, Lanes, Node, Server};
 use crate::request::{Request, Shape};
 
 /// Requests of more bytes than this have a connection to themselves: nobody is to wait behind a large value.
@@ -170,8 +170,16 @@ impl<L: Lanes> Server for Shared<L> {
             {
                 self.node.exchange(request)
             }
+            // Another one's request was not for this server. Nothing was sent.
+            Err(Failed { fault: Fault::Lacks(commands), .. }) if commands.has(request.needs()) => {
+                self.node.exchange(request)
+            }
             Err(Failed { fault, .. }) => Err(fault),
         }
+    }
+
+    fn known(&self) -> &Known {
+        self.node.known()
     }
 }
 
@@ -312,6 +320,7 @@ mod tests {
         act: Act,
         is_free: (Mutex<bool>, Condvar),
         panics_while_waiting: AtomicBool,
+        known: Known,
         /// How many commands each exchange had that was shared.
         exchanges: Mutex<Vec<usize>>,
         /// The same of the others.
@@ -324,6 +333,7 @@ mod tests {
                 act: Box::new(act),
                 is_free: Default::default(),
                 panics_while_waiting: false.into(),
+                known: Known::new(),
                 exchanges: Mutex::default(),
                 alone: Mutex::default(),
             }
@@ -340,6 +350,10 @@ mod tests {
             let commands = commands(request);
             lock(&self.alone).push(commands.len());
             (self.act)(commands).map(|replies| Answer { replies, page: None, run: None })
+        }
+
+        fn known(&self) -> &Known {
+            &self.known
         }
     }
 

@@ -14,11 +14,11 @@ use redis::Value as Reply;
 use crate::builder::Settings;
 #[cfg(feature = "cluster")]
 use crate::cluster::{self, Cluster, Spread};
+use crate::commands::Commands;
 use crate::fault::Fault;
-use crate::link::{Answer, Run};
+use crate::link::Answer;
 use crate::listing::Listing;
 use crate::node::{Node, Server};
-use crate::page::Page;
 use crate::request::{Arg, Request, Shape};
 use crate::shared::Shared;
 use crate::{RedisStoreBuilder, builder};
@@ -147,12 +147,17 @@ impl RedisStore {
         &self.settings.namespace
     }
 
+    #[cfg(feature = "cluster")]
+    pub(crate) fn response_limit(&self) -> Duration {
+        self.settings.limits.response
+    }
+
     pub(crate) fn page_size(&self) -> u64 {
         self.settings.page_size
     }
 
     /// A key as an argument: with the namespace before it.
-    fn name<'a>(&'a self, key: Key<'a>) -> Arg<'a> {
+    pub(crate) fn name<'a>(&'a self, key: Key<'a>) -> Arg<'a> {
         Arg::Key(&self.settings.namespace, key.as_str())
     }
 
@@ -162,14 +167,20 @@ impl RedisStore {
     }
 
     /// Sends a request that concerns one key, or two of the same slot.
-    fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Vec<Reply>> {
-        let answer = match &self.route {
+    pub(crate) fn deliver(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer, Fault> {
+        let _ = key;
+        match &self.route {
             Route::Node(node) => node.exchange(request),
             Route::Shared(shared) => shared.exchange(request),
             Route::Lent(pool) => pool.exchange(request),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => cluster.exchange(self.slot(key), request),
-        };
+        }
+    }
+
+    /// As [`deliver`](Self::deliver); the replies.
+    pub(crate) fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Vec<Reply>> {
+        let answer = self.deliver(key, request);
         answer.map(|answer| answer.replies).map_err(|fault| self.error(fault, Some(key), request.writes()))
     }
 
@@ -203,12 +214,18 @@ impl RedisStore {
     }
 
     /// Adds the command that writes an entry.
-    fn add_write<'a>(&'a self, request: &mut Request<'a>, key: Key<'a>, value: &'a [u8], lifetime: Option<u64>) {
+    pub(crate) fn add_write<'a>(
+        &'a self,
+        request: &mut Request<'a>,
+        key: Key<'a>,
+        value: &'a [u8],
+        lifetime: Option<u64>,
+    ) {
         let key = self.name(key);
         match lifetime {
             None => request.add(Shape::Done, ["SET".into(), key, value.into()]),
             // Redis does not take a lifetime of zero. The entry is gone at once (T3).
-            Some(0) => request.add(Shape::Integer, ["UNLINK".into(), key]),
+            Some(0) => request.add(Shape::Integer, ["DEL".into(), key]),
             Some(millis) => request.add(Shape::Done, ["SET".into(), key, value.into(), "PX".into(), millis.into()]),
         }
     }
@@ -256,57 +273,10 @@ impl RedisStore {
         }
     }
 
-    /// Fetches a page of a listing, and tells which process it came from.
-    pub(crate) fn scan(&self, part: &Part, request: &Request<'_>) -> Result<(Page, Run)> {
-        let answer = self.send_to(part, request).map_err(|fault| self.error(fault, None, false))?;
-        let Answer { mut replies, page, run } = answer;
-        let page = match (page, replies.pop()) {
-            (None, Some(Reply::ServerError(error))) => {
-                return Err(self.error(Fault::Refused(error.into()), None, false));
-            }
-            (page, reply) => page.or_else(|| Page::of_reply(reply?)),
-        };
-        Ok((page.ok_or_else(|| self.error(Fault::OutOfStep, None, false))?, run))
-    }
-
     /// Whether the keys of the cluster are where they were.
     #[cfg(feature = "cluster")]
     pub(crate) fn is_unchanged(&self, spread: &Spread) -> Result<bool> {
         spread.is_unchanged().map_err(|fault| self.error(fault, None, false))
-    }
-
-    /// Copies an entry to a key that is on another node of a cluster, or can be: with a read and a write.
-    #[cfg(feature = "cluster")]
-    fn copy_across(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
-        // Value and lifetime of the same moment.
-        let request = Request::reading()
-            .with(Shape::Any, ["MULTI".into()])
-            .with(Shape::Any, ["GET".into(), self.name(from)])
-            .with(Shape::Any, ["PTTL".into(), self.name(from)])
-            .with(Shape::Any, ["EXEC".into()]);
-        let replies = self.send(from, &request)?;
-        let refusal = replies.iter().find_map(|reply| match reply {
-            Reply::ServerError(error) => Some(error.clone()),
-            Reply::Array(replies) => replies.iter().find_map(|reply| match reply {
-                Reply::ServerError(error) => Some(error.clone()),
-                _ => None,
-            }),
-            _ => None,
-        });
-        if let Some(error) = refusal {
-            return Err(self.error(Fault::Refused(error.into()), Some(from), false));
-        }
-        let Some(Reply::Array(result)) = replies.last() else { return Err(self.out_of_step(from)) };
-        let (value, lifetime) = match result.as_slice() {
-            [Reply::Nil, _] => return Err(Error::not_found(&self.label, from)),
-            [Reply::BulkString(value), Reply::Int(-1)] => (value, None),
-            // Redis may tell the last moment as zero, and it takes no lifetime of zero.
-            [Reply::BulkString(value), Reply::Int(millis)] => (value, Some(u64::try_from(*millis).unwrap_or(0).max(1))),
-            _ => return Err(self.out_of_step(from)),
-        };
-        let mut request = Request::writing();
-        self.add_write(&mut request, to, value, lifetime);
-        self.ask(to, &request).map(drop)
     }
 
     /// Whether no command can take both keys.
@@ -374,7 +344,7 @@ impl KeyValueStore for RedisStore {
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
-        let reply = self.ask(key, &Request::writing().with(Shape::Integer, ["UNLINK".into(), self.name(key)]))?;
+        let reply = self.ask(key, &Request::writing().with(Shape::Integer, ["DEL".into(), self.name(key)]))?;
         Ok(reply != Reply::Int(0))
     }
 
@@ -403,13 +373,8 @@ impl KeyValueStore for RedisStore {
                 Ok(self.ask(key, &request)? != Reply::Int(0))
             }
             None => {
-                // PERSIST alone does not tell an entry that lives for ever already from one that is not there.
-                let request = Request::writing()
-                    .with(Shape::Done, ["MULTI".into()])
-                    .with(Shape::Any, ["PERSIST".into(), name])
-                    .with(Shape::Any, ["EXISTS".into(), name])
-                    .with(Shape::Any, ["EXEC".into()]);
-                for reply in self.send(key, &request)? {
+                let persist = |commands: Commands| Some(commands.persist(name));
+                for reply in self.send_fitting(key, persist)?.unwrap_or_default() {
                     if let Reply::Array(results) = self.no_error(reply, key, true)? {
                         return Ok(results.last() != Some(&Reply::Int(0)));
                     }
@@ -496,38 +461,38 @@ impl KeyValueStore for RedisStore {
             |&key| key,
             Request::writing,
             |request, &key| {
-                request.add(Shape::Integer, ["UNLINK".into(), self.name(key)]);
+                request.add(Shape::Integer, ["DEL".into(), self.name(key)]);
             },
         )?;
         Ok(replies.into_iter().map(|reply| reply != Reply::Int(0)).collect())
     }
 
-    /// On a cluster, if the keys are of different slots or theirs is being moved, not atomic: a read of value and lifetime,
-    /// then a write.
+    /// One command, or a script where there is none for this. Not atomic, a read of value and lifetime and then a write, on a
+    /// cluster if the keys are of different slots or theirs is being moved, and below redis 6.2 where scripts are forbidden.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         #[cfg(feature = "cluster")]
         if self.are_apart(from, to) {
-            return self.copy_across(from, to);
+            return self.copy_in_steps(from, to);
         }
-        let arguments = ["COPY".into(), self.name(from), self.name(to), "REPLACE".into()];
-        let request = Request::writing().with(Shape::Integer, arguments);
-        match self.send(from, &request)?.pop() {
+        let copy = |commands: Commands| commands.copy(self.name(from), self.name(to));
+        let Some(mut replies) = self.send_fitting(from, copy)? else { return self.copy_in_steps(from, to) };
+        match replies.pop() {
             Some(Reply::Int(0)) => Err(Error::not_found(&self.label, from)),
             #[cfg(feature = "cluster")]
             Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
-                self.copy_across(from, to)
+                self.copy_in_steps(from, to)
             }
             reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
         }
     }
 
-    /// On a cluster, if the keys are of different slots or theirs is being moved, not atomic: a copy, then a removal. What is
-    /// written to `from` between them is lost.
+    /// On a cluster, if the keys are of different slots or theirs is being moved, not atomic: a copy, then a removal of what
+    /// was copied. What is written to `from` between them stays. For the removal the server has to have, and the user to be
+    /// allowed, one of `EVAL`, `DELIFEQ` and `DELEX`; otherwise this is an error, and nothing is changed.
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         #[cfg(feature = "cluster")]
         if self.are_apart(from, to) {
-            self.copy_across(from, to)?;
-            return self.remove(from).map(drop);
+            return self.rename_in_steps(from, to);
         }
         let request = Request::writing().with(Shape::Done, ["RENAME".into(), self.name(from), self.name(to)]);
         match self.send(from, &request)?.pop() {
@@ -536,8 +501,7 @@ impl KeyValueStore for RedisStore {
             }
             #[cfg(feature = "cluster")]
             Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
-                self.copy_across(from, to)?;
-                self.remove(from).map(drop)
+                self.rename_in_steps(from, to)
             }
             reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
         }

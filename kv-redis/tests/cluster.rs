@@ -112,7 +112,7 @@ fn a_batch_is_split_by_node_and_takes_a_round_trip_a_chunk() {
     let asked = keys.iter().map(String::as_str).chain(["absent", "key7", "key0"]);
     let removed = store.delete_many(asked).unwrap();
     assert!(reads().all(|reads| reads <= READS), "{:?}", reads().collect::<Vec<_>>());
-    assert_eq!(primaries.iter().map(|node| node.count_of_calls("unlink")).sum::<u64>(), KEYS as u64 + 3);
+    assert_eq!(primaries.iter().map(|node| node.count_of_calls("del")).sum::<u64>(), KEYS as u64 + 3);
     assert_eq!(removed, [vec![true; KEYS], vec![false; 3]].concat());
     assert_eq!((redirections(&cluster, "MOVED"), redirections(&cluster, "ASK")), (0, 0));
 }
@@ -128,7 +128,7 @@ fn keys_with_a_hash_tag_are_together_and_are_copied_and_renamed_by_one_command()
         store.copy("{tag}from", "{tag}to").unwrap();
         store.rename("{tag}from", "and{tag}").unwrap();
         let calls = |command| cluster.nodes().iter().map(|node| node.count_of_calls(command)).sum::<u64>();
-        let counts = ["copy", "rename", "get", "set", "unlink", "pttl", "exec", "pexpire"].map(calls);
+        let counts = ["copy", "rename", "get", "set", "del", "pttl", "exec", "pexpire"].map(calls);
         assert_eq!(counts, [1, 1, 0, 0, 0, 0, 0, 0]);
         for key in ["{tag}to", "and{tag}"] {
             assert_eq!(store.get(key).unwrap().as_deref(), Some(&b"v"[..]));

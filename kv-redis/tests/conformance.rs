@@ -143,24 +143,20 @@ fn namespaces(redis: Arc<Redis>) -> Suite {
     })
 }
 
-fn main() -> ExitCode {
-    let redis = Arc::new(Redis::start(&["--proto-max-bulk-len", LARGEST.0]));
-    let tls = Redis::start_tls(TlsClients::WithCertificate, &["--proto-max-bulk-len", LARGEST.0]);
-    let cluster = Arc::new(RedisCluster::start_with(3, 0, &["--proto-max-bulk-len", LARGEST.0]));
-    let sentinels = Arc::new(Sentinels::start_with(&["--databases", "1024", "--proto-max-bulk-len", LARGEST.0]));
+/// What a server is told to take, if it can be told: older ones take 512 MB.
+fn largest() -> &'static [&'static str] {
+    if support::is_since((4, 0, 0)) { &["--proto-max-bulk-len", LARGEST.0] } else { &[] }
+}
 
+fn main() -> ExitCode {
+    let redis = Arc::new(Redis::start(largest()));
     let url = {
         let redis = Arc::clone(&redis);
         move |number| redis.url_of_database(number)
     };
-    let certificates = {
-        let all = tls.certificates();
-        Tls::new()
-            .certificate_authority(all.ca.clone())
-            .client_certificate(all.client.certificate.clone(), all.client.key.clone())
-    };
+    let sentinels = Arc::new(Sentinels::start_with(&[&["--databases", "1024"], largest()].concat()));
 
-    let suites = [
+    let mut suites = vec![
         tcp(Arc::clone(&redis)),
         namespaces(Arc::clone(&redis)),
         suite("unix_socket", {
@@ -168,14 +164,6 @@ fn main() -> ExitCode {
             move |number, builder| Ok(builder.url(redis.unix_url_of_database(number)).connect()?)
         })
         .with_faults(|| behind_a_proxy(Over::Unix)),
-        suite("tls", {
-            let tls = Arc::new(tls);
-            move |number, builder| {
-                let builder = builder.url(tls.tls_url()).database(number.into()).tls(certificates.clone());
-                Ok(builder.connect()?)
-            }
-        })
-        .with_faults(|| behind_a_proxy(Over::Tls)),
         suite("pool_of_one", {
             let url = url.clone();
             move |number, builder| Ok(builder.url(url(number)).pool_size(1).connect()?)
@@ -207,9 +195,6 @@ fn main() -> ExitCode {
             let pool = pool.build(r2d2_redis::RedisConnectionManager::new(url(number))?)?;
             Ok(builder.build_on_r2d2_redis_pool(pool)?)
         }),
-        suite("cluster", move |number, builder| {
-            Ok(builder.cluster(cluster.urls()).namespace(number.to_string()).connect()?)
-        }),
         suite("sentinel", {
             // These servers have fewer databases.
             move |number, builder| {
@@ -218,5 +203,30 @@ fn main() -> ExitCode {
             }
         }),
     ];
-    kv_conformance::main(suites.map(|suite| suite.server(version())))
+    if support::has_tls() {
+        suites.push(over_tls());
+    }
+    if support::can_test("cluster", (3, 0, 0)) {
+        let cluster = Arc::new(RedisCluster::start_with(3, 0, largest()));
+        suites.push(suite("cluster", move |number, builder| {
+            Ok(builder.cluster(cluster.urls()).namespace(number.to_string()).connect()?)
+        }));
+    }
+    kv_conformance::main(suites.into_iter().map(|suite| suite.server(version())))
+}
+
+fn over_tls() -> Suite {
+    let tls = Redis::start_tls(TlsClients::WithCertificate, largest());
+    let certificates = {
+        let all = tls.certificates();
+        Tls::new()
+            .certificate_authority(all.ca.clone())
+            .client_certificate(all.client.certificate.clone(), all.client.key.clone())
+    };
+    let tls = Arc::new(tls);
+    suite("tls", move |number, builder| {
+        let builder = builder.url(tls.tls_url()).database(number.into()).tls(certificates.clone());
+        Ok(builder.connect()?)
+    })
+    .with_faults(|| behind_a_proxy(Over::Tls))
 }

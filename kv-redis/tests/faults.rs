@@ -679,7 +679,7 @@ fn outcomes_are_unknown_of_writes_that_were_sent_and_of_nothing_else() {
                     "touch for ever" => "PERSIST",
                     "touch" => "PEXPIRE",
                     "put" | "put of 4 MB" | "create" | "put_many" => "SET",
-                    "delete" | "delete_many" => "UNLINK",
+                    "delete" | "delete_many" => "DEL",
                     "copy" => "COPY",
                     "rename" => "RENAME",
                     "contains" => "EXISTS",

@@ -120,8 +120,8 @@ fn what_is_less_than_a_millisecond_is_not_zero() {
         assert_eq!(put(lifetime), calls([("set", 1)]));
         assert_eq!(touch(lifetime), calls([("pexpire", 1)]));
     }
-    assert_eq!(put(Duration::ZERO), calls([("unlink", 1)]));
-    assert_eq!(touch(Duration::ZERO), calls([("unlink", 1)]));
+    assert_eq!(put(Duration::ZERO), calls([("del", 1)]));
+    assert_eq!(touch(Duration::ZERO), calls([("del", 1)]));
 }
 
 /// A server reads its clock more than once for a command, and its clock is one of whole milliseconds.

@@ -190,7 +190,7 @@ fn a_wrong_password_is_an_error_that_says_so_and_does_not_show_it() {
 
 #[test]
 fn what_a_server_repeats_of_a_command_that_it_does_not_know_is_not_shown() {
-    let renamed = ["SET", "GET", "MGET", "UNLINK", "COPY"].into_iter();
+    let renamed = ["SET", "GET", "MGET", "DEL", "COPY"].into_iter();
     let args: Vec<_> = renamed.flat_map(|command| ["--rename-command", command, ""]).collect();
     let redis = Redis::start(&args);
     let store = open(&redis);

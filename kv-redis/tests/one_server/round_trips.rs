@@ -9,15 +9,15 @@ const OPERATIONS: [(&str, Operation, &[&str]); 20] = [
     ("get", |store, key| store.get(key).map(drop), &["get"]),
     ("put", |store, key| store.put(key, "v"), &["set"]),
     ("put_with_ttl", |store, key| store.put_with_ttl(key, "v", MINUTE), &["set"]),
-    ("put_with_ttl, zero", |store, key| store.put_with_ttl(key, "v", Duration::ZERO), &["unlink"]),
+    ("put_with_ttl, zero", |store, key| store.put_with_ttl(key, "v", Duration::ZERO), &["del"]),
     ("create, of what is there", |store, key| store.create(key, "v").map(drop), &["set"]),
     ("create", |store, key| store.create(format!("{key}+"), "v").map(drop), &["set"]),
     ("create_with_ttl", |store, key| store.create_with_ttl(format!("{key}+"), "v", MINUTE).map(drop), &["set"]),
-    ("delete", |store, key| store.delete(key).map(drop), &["unlink"]),
+    ("delete", |store, key| store.delete(key).map(drop), &["del"]),
     ("contains", |store, key| store.contains(key).map(drop), &["exists"]),
     ("ttl", |store, key| store.ttl(key).map(drop), &["pttl"]),
     ("touch", |store, key| store.touch(key, MINUTE).map(drop), &["pexpire"]),
-    ("touch, zero", |store, key| store.touch(key, Duration::ZERO).map(drop), &["unlink"]),
+    ("touch, zero", |store, key| store.touch(key, Duration::ZERO).map(drop), &["del"]),
     ("touch, for ever", |store, key| store.touch(key, Ttl::Forever).map(drop), &["multi", "persist", "exists", "exec"]),
     ("copy", |store, key| store.copy(key, "copy"), &["copy"]),
     ("copy, to itself", |store, key| store.copy(key, key), &["exists"]),
@@ -103,7 +103,7 @@ fn a_batch_is_a_command_for_each_chunk_or_item() {
     let put = || store.put_many_with_ttl(some.iter().map(|key| (key, "v", MINUTE))).unwrap();
     assert_eq!(calls_of(&redis, put), calls([("set", 1000)]));
     assert_eq!(calls_of(&redis, || drop(store.get_many(some).unwrap())), calls([("mget", 1)]));
-    assert_eq!(calls_of(&redis, || drop(store.delete_many(some).unwrap())), calls([("unlink", 1000)]));
+    assert_eq!(calls_of(&redis, || drop(store.delete_many(some).unwrap())), calls([("del", 1000)]));
     for count in [1, CHUNK - 1, CHUNK, CHUNK + 1, 100_000] {
         let called = calls_of(&redis, || drop(store.get_many(&keys[..count]).unwrap()));
         assert_eq!(called, calls([("mget", count.div_ceil(CHUNK))]), "{count}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kv_conformance::server::Server;
 
-use super::{Redis, in_parallel, info_field, wait_until};
+use super::{Redis, in_parallel, info_field, is_since, program, replica, wait_until};
 
 const SLOTS: usize = 16_384;
 
@@ -38,12 +38,26 @@ impl RedisCluster {
     /// down, unless there is a `--cluster-node-timeout` (in milliseconds).
     pub(crate) fn start_with(primaries: usize, replicas_per_primary: usize, extra: &[&str]) -> Self {
         let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
-        let quick = ["--cluster-node-timeout", "1000", "--repl-ping-replica-period", "1"];
-        let steady = ["--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0"];
-        let args = [&cluster[..], &quick, &steady, extra].concat();
+        let [ping, validity] =
+            [format!("--repl-ping-{}-period", replica()), format!("--cluster-{}-validity-factor", replica())];
+        let quick = ["--cluster-node-timeout", "1000", &ping, "1"];
+        // A replica stays with its primary.
+        let steady = if is_since((7, 0, 0)) {
+            ["--cluster-allow-replica-migration", "no"]
+        } else {
+            ["--cluster-migration-barrier", "1000"]
+        };
+        let args = [&cluster[..], &quick, &steady, &[&validity, "0"], extra].concat();
         let nodes = in_parallel(primaries * (1 + replicas_per_primary), |_| {
-            let builder = Server::builder("redis-server").ports(2);
-            Redis::launch(builder, &args, |place| vec!["--cluster-port".into(), place.ports()[1].to_string()])
+            let builder = Server::builder(program()).ports(2);
+            Redis::launch(builder, &args, |place| {
+                if is_since((7, 0, 0)) {
+                    vec!["--cluster-port".into(), place.ports()[1].to_string()]
+                } else {
+                    // It takes the port that is 10 000 higher.
+                    Vec::new()
+                }
+            })
         });
         let cluster = Self { nodes };
         cluster.form(primaries);
@@ -56,14 +70,17 @@ impl RedisCluster {
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
             if number < primaries {
                 let (first, next) = (number * SLOTS / primaries, (number + 1) * SLOTS / primaries);
-                node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(next - 1).to_string()]);
+                let slots: Vec<_> = (first..next).map(|slot| slot.to_string()).collect();
+                let slots = slots.iter().map(String::as_str);
+                node.command(&["CLUSTER", "ADDSLOTS"].into_iter().chain(slots).collect::<Vec<_>>());
             }
         }
         // All to all: quicker than to wait until they hear of one another.
         for (number, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[number + 1..] {
                 let ports = other.server().place().ports();
-                node.command(&["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &ports[1].to_string()]);
+                let meet = ["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &ports[1].to_string()];
+                node.command(if is_since((7, 0, 0)) { &meet } else { &meet[..4] });
             }
         }
         if self.nodes.len() == primaries {

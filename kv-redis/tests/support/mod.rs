@@ -13,12 +13,12 @@
 
 mod certificates;
 mod cluster;
+mod program;
 mod sentinels;
 
 use std::error::Error as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -32,6 +32,7 @@ use redis::{Connection, IntoConnectionInfo, RedisResult, Value};
 pub(crate) use {
     certificates::{Certificates, Identity},
     cluster::{Migration, RedisCluster},
+    program::{can_test, has_tls, is_redis, is_since, program, replica, replicaof, version},
     sentinels::Sentinels,
 };
 
@@ -47,13 +48,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How many databases a server has: enough for several suites with one for each check. An empty one takes 430 bytes.
 pub(crate) const DATABASES: u16 = 16_384;
 
-/// What the program `redis-server` says that it is, such as `redis 7.0.15`.
-pub(crate) fn version() -> String {
-    let said = Command::new("redis-server").arg("--version").output().unwrap().stdout;
-    let said = String::from_utf8(said).unwrap();
-    format!("redis {}", said.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap())
-}
-
 /// Which clients a server with TLS lets in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TlsClients {
@@ -62,6 +56,9 @@ pub(crate) enum TlsClients {
     /// Those with a certificate of the server's CA.
     WithCertificate,
 }
+
+/// The name under which a server may have `INFO`, by `["--rename-command", "INFO", RENAMED_INFO]`: the tests need it.
+pub(crate) const RENAMED_INFO: &str = "INFO-OF-TESTS";
 
 /// A redis server, killed when it is dropped.
 #[derive(Debug)]
@@ -78,14 +75,14 @@ impl Redis {
     pub(crate) fn start(extra: &[&str]) -> Self {
         let databases = DATABASES.to_string();
         let all = [&["--databases", &databases], extra].concat();
-        Self::launch(Server::builder("redis-server"), &all, |_| Vec::new())
+        Self::launch(Server::builder(program()), &all, |_| Vec::new())
     }
 
     /// A server as [`start`](Self::start) makes it that has a port with TLS, too.
     pub(crate) fn start_tls(clients: TlsClients, extra: &[&str]) -> Self {
         let certificates = Certificates::make();
         let (ca, server) = (certificates.ca.clone(), certificates.server.clone());
-        let builder = Server::builder("redis-server").ports(2).prepare(move |place| {
+        let builder = Server::builder(program()).ports(2).prepare(move |place| {
             fs::write(place.dir().join("ca.pem"), &ca)?;
             fs::write(place.dir().join("server.pem"), &server.certificate)?;
             fs::write(place.dir().join("server.key"), &server.key)?;
@@ -101,8 +98,9 @@ impl Redis {
     /// Starts a server with what all of them have, some arguments, and some that depend on the place.
     fn launch(builder: ServerBuilder, args: &[&str], of_place: fn(&Place) -> Vec<String>) -> Self {
         let plain = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"];
-        let quick = ["--daemonize", "no", "--repl-diskless-sync-delay", "0"];
-        let args: Vec<_> = plain.iter().chain(&quick).chain(args).map(|&arg| arg.to_owned()).collect();
+        let quick: &[&str] = if is_since((2, 8, 18)) { &["--repl-diskless-sync-delay", "0"] } else { &[] };
+        let args: Vec<_> =
+            plain.iter().chain(&["--daemonize", "no"]).chain(quick).chain(args).map(|&arg| arg.to_owned()).collect();
         let password = args.iter().rposition(|arg| arg == "--requirepass").map(|at| args[at + 1].clone());
         let builder = builder.args(move |place| {
             let port = ["--port".to_owned(), place.port().to_string()];
@@ -116,7 +114,8 @@ impl Redis {
         let secret = password.clone();
         let ready = move |place: &Place, pid| -> Result<(), BoxError> {
             let mut connection = connect(&url(&format!("127.0.0.1:{}", place.port()), secret.as_deref()))?;
-            let info: String = redis::cmd("INFO").arg("server").query(&mut connection)?;
+            let mut info = |name| redis::cmd(name).arg("server").query::<String>(&mut connection);
+            let info = info("INFO").or_else(|_| info(RENAMED_INFO))?;
             let ours = info_field(&info, "process_id").and_then(|id| id.parse().ok()) == Some(pid);
             if ours { Ok(()) } else { Err("another server answers".into()) }
         };
@@ -209,7 +208,7 @@ impl Redis {
     /// A field of `INFO`, such as `maxmemory_policy`.
     #[track_caller]
     pub(crate) fn info(&self, field: &str) -> Option<String> {
-        info_field(&self.text(&["INFO", "everything"]), field).map(String::from)
+        info_field(&self.text(&["INFO", "all"]), field).map(String::from)
     }
 
     /// How often clients called a command (`get`, `client|id`) since the server started or `CONFIG RESETSTAT`. The

@@ -5,7 +5,7 @@ use std::fs;
 use kv_conformance::server::Server;
 use redis::Value;
 
-use super::{Redis, in_parallel, info_field, wait_until};
+use super::{Redis, in_parallel, info_field, program, replicaof, wait_until};
 
 /// The name of the primary.
 pub(crate) const NAME: &str = "mymaster";
@@ -26,10 +26,11 @@ impl Sentinels {
 
     /// As [`start`](Self::start), with further arguments for the primary and the replica.
     pub(crate) fn start_with(extra: &[&str]) -> Self {
-        let primary = Redis::launch(Server::builder("redis-server"), extra, |_| Vec::new());
+        let primary = Redis::launch(Server::builder(program()), extra, |_| Vec::new());
         let port = primary.port().to_string();
-        let as_replica = [&["--replicaof", "127.0.0.1", &port], extra].concat();
-        let replica = Redis::launch(Server::builder("redis-server"), &as_replica, |_| Vec::new());
+        let follow = format!("--{}", replicaof().to_lowercase());
+        let as_replica = [&[&*follow, "127.0.0.1", &port], extra].concat();
+        let replica = Redis::launch(Server::builder(program()), &as_replica, |_| Vec::new());
         let sentinels = in_parallel(3, |_| sentinel(&port));
         let all = Self { servers: vec![primary, replica], sentinels };
         wait_until(|| all.sentinels.iter().try_for_each(knows_all));
@@ -115,7 +116,7 @@ fn sentinel(port_of_primary: &str) -> Redis {
          sentinel down-after-milliseconds {NAME} 1000\n\
          sentinel failover-timeout {NAME} 1000\n"
     );
-    let builder = Server::builder("redis-server").args(|_| ["sentinel.conf", "--sentinel"]).prepare(move |place| {
+    let builder = Server::builder(program()).args(|_| ["sentinel.conf", "--sentinel"]).prepare(move |place| {
         let config = format!("port {}\nbind 127.0.0.1\ndir {}\n{watch}", place.port(), place.dir().display());
         Ok(fs::write(place.dir().join("sentinel.conf"), config)?)
     });

@@ -1,0 +1,112 @@
+//! Sends the request that a server takes, of several that do the same: see [`Commands`].
+
+use kv_core::{Error, Failure, Key, Result};
+use redis::{ServerError, Value as Reply};
+
+use crate::commands::Commands;
+use crate::fault::Fault;
+use crate::link::{Answer, NODE_OF_A_CLUSTER};
+use crate::node::{Known, Server as _};
+use crate::request::{Arg, Request, Shape};
+use crate::store::{Part, RedisStore, Route};
+
+impl RedisStore {
+    /// Sends the first request that the server of a key takes. `make` gets what the server has and returns a request that
+    /// needs no more than that, or nothing; then the answer is nothing, too.
+    ///
+    /// One round trip, unless the server refuses what it was expected to have: then one more, once.
+    pub(crate) fn send_fitting<'a>(
+        &self,
+        key: Key<'_>,
+        make: impl Fn(Commands) -> Option<Request<'a>>,
+    ) -> Result<Option<Vec<Reply>>> {
+        let mut commands = self.with_known(key, Known::get);
+        while let Some(request) = make(commands) {
+            match self.deliver(key, &request) {
+                Ok(answer) if is_refused(request.needs(), &answer) => {
+                    commands = commands.without(request.needs());
+                    self.with_known(key, |known| known.remove(request.needs()));
+                }
+                Ok(answer) => return Ok(Some(answer.replies)),
+                Err(Fault::Lacks(has)) => commands = commands.and(has),
+                Err(fault) => return Err(self.error(fault, Some(key), request.writes())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Does something with what is known of the server that has a key.
+    fn with_known<T>(&self, key: Key<'_>, act: impl FnOnce(&Known) -> T) -> T {
+        let _ = key;
+        match &self.route {
+            Route::Node(node) => act(node.known()),
+            Route::Shared(shared) => act(shared.known()),
+            Route::Lent(pool) => act(pool.known()),
+            #[cfg(feature = "cluster")]
+            Route::Cluster(cluster) => match cluster.known_owner(self.slot(key)) {
+                Some(node) => act(node.known()),
+                None => act(&Known::new()),
+            },
+        }
+    }
+
+    /// What is known of the server that has a part of the store.
+    pub(crate) fn known_of<'a>(&'a self, part: &'a Part) -> Option<&'a Known> {
+        match (part, &self.route) {
+            (Part::Whole, Route::Node(node)) => Some(node.known()),
+            (Part::Whole, Route::Shared(shared)) => Some(shared.known()),
+            (Part::Whole, Route::Lent(pool)) => Some(pool.known()),
+            #[cfg(feature = "cluster")]
+            (Part::Primary(node), _) => Some(node.known()),
+            #[cfg(feature = "cluster")]
+            (Part::Whole, Route::Cluster(_)) => None,
+        }
+    }
+
+    /// Makes sure that a server that does not say so is no node of a cluster: a listing of that would be of a part of the
+    /// keys, and look whole (L3). Only such a node minds that two keys are of different slots.
+    ///
+    /// If all keys of the namespace are of one slot, by a tag in braces, the node that has this slot does not mind, and has
+    /// them all.
+    pub(crate) fn make_sure_it_is_whole(&self, part: &Part) -> Result<()> {
+        let [one, other] = ["a", "b"].map(|key| Arg::Key(self.namespace(), key));
+        let question = Request::reading()
+            .with(Shape::Any, ["EXISTS".into(), one, other])
+            // Before redis 3.0.3 EXISTS takes one key alone.
+            .with(Shape::Any, ["MGET".into(), one, other]);
+        let answer = self.send_to(part, &question).map_err(|fault| self.error(fault, None, false))?;
+        let is_of_a_node =
+            |error: &ServerError| matches!(error.code(), "CROSSSLOT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN");
+        for reply in &answer.replies {
+            match reply {
+                Reply::Int(_) | Reply::Array(_) => return Ok(()),
+                Reply::ServerError(error) if is_of_a_node(error) => {
+                    return Err(Error::Backend(Failure::new(self.label(), NODE_OF_A_CLUSTER)));
+                }
+                _ => {}
+            }
+        }
+        let message = "the server does not say whether it is a node of a cluster, whose listing would be of a part of the \
+            keys: allow the user INFO, or EXISTS with all keys of the store";
+        let cause = answer.replies.into_iter().find_map(|reply| match reply {
+            Reply::ServerError(error) => Some(crate::fault::Refusal::from(error)),
+            _ => None,
+        });
+        let failure = Failure::new(self.label(), message);
+        Err(Error::Backend(if let Some(cause) = cause { failure.caused_by(cause) } else { failure }))
+    }
+}
+
+/// Whether a server refused what a request needs: then none of it was done.
+pub(crate) fn is_refused(needs: Commands, answer: &Answer) -> bool {
+    match answer.replies.last() {
+        Some(Reply::ServerError(error)) if needs != Commands::NONE => match error.code() {
+            // A command or an option that is not known, or scripts that are turned off. What a script meets has its own code.
+            "ERR" => true,
+            // Not a key that is not allowed.
+            "NOPERM" => error.details().is_some_and(|text| text.contains("to run the")),
+            _ => false,
+        },
+        _ => false,
+    }
+}

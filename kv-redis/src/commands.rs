@@ -1,0 +1,194 @@
+//! Which commands a server gets. This is the only place that knows of versions.
+//!
+//! | what is needed | with | without it |
+//! |---|---|---|
+//! | [`COPY`](Commands::COPY): redis 6.2 | `COPY … REPLACE` | a script; without scripts `GET` and `PTTL` in a transaction, then `SET` |
+//! | [`SCAN_TYPE`](Commands::SCAN_TYPE): redis 6.0 | `SCAN … TYPE string` | a script of `SCAN` and `TYPE`; without scripts `TYPE` for each name, in a pipeline with the next `SCAN` |
+//! | [`PERSIST`](Commands::PERSIST): redis 3.2 | `MULTI`, `PERSIST`, `EXISTS`, `EXEC` | an `EXISTS` before the `PERSIST` |
+//! | [`EVAL`](Commands::EVAL), [`DELIFEQ`](Commands::DELIFEQ), [`DELEX`](Commands::DELEX) | an entry is removed if it is what was copied | `rename` across slots is refused |
+//!
+//! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
+//! `COPY`), unknown (`INFO` is renamed or forbidden), or beside the point (the user may not use `EVAL`): so a request says
+//! what it [needs](crate::request::Request::needing). A connection that lacks it sends nothing and says so; if a server
+//! refuses it, the store remembers that and makes the request of the next column.
+
+use crate::info::Version;
+use crate::request::{Arg, Request, Shape};
+
+/// The oldest redis that has what cannot be replaced: `SCAN`, `ROLE`, a `PTTL` that tells an absent key.
+pub(crate) const OLDEST: Version = (2, 8, 12);
+
+/// A set of commands, and of traits of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Commands(u8);
+
+impl Commands {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const COPY: Self = Self(1);
+    pub(crate) const SCAN_TYPE: Self = Self(1 << 1);
+    /// `PERSIST` leaves an entry alone that has expired. Older servers revive it (T5).
+    pub(crate) const PERSIST: Self = Self(1 << 2);
+    /// Scripts.
+    pub(crate) const EVAL: Self = Self(1 << 3);
+    /// Of valkey 9.
+    pub(crate) const DELIFEQ: Self = Self(1 << 4);
+    /// Of redis 8.4.
+    pub(crate) const DELEX: Self = Self(1 << 5);
+    /// The server says that it is no node of a cluster: a listing of it is whole (L3).
+    pub(crate) const WHOLE: Self = Self(1 << 6);
+    pub(crate) const ALL: Self = Self((1 << 7) - 1);
+
+    /// What a server of this version has. Where nobody tells, all that a refusal can tell later.
+    pub(crate) fn of_version(version: Option<Version>) -> Self {
+        let since = |commands: Self, first: Version| match version {
+            Some(version) if version < first => commands,
+            _ => Self::NONE,
+        };
+        let untold = if version.is_none() { Self::PERSIST } else { Self::NONE };
+        Self::ALL
+            .without(Self::WHOLE)
+            .without(since(Self::COPY, (6, 2, 0)))
+            .without(since(Self::SCAN_TYPE, (6, 0, 0)))
+            .without(since(Self::PERSIST, (3, 2, 0)))
+            .without(untold)
+    }
+
+    pub(crate) const fn has(self, needs: Self) -> bool {
+        self.0 & needs.0 == needs.0
+    }
+
+    pub(crate) const fn with(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+
+    pub(crate) const fn without(self, less: Self) -> Self {
+        Self(self.0 & !less.0)
+    }
+
+    /// What both have.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) const fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// Copies an entry and tells whether it was there, in one request; `None` if there is no command for that.
+    pub(crate) fn copy<'a>(self, from: Arg<'a>, to: Arg<'a>) -> Option<Request<'a>> {
+        let request = Request::writing();
+        if self.has(Self::COPY) {
+            let copy = ["COPY".into(), from, to, "REPLACE".into()];
+            return Some(request.with(Shape::Integer, copy).needing(Self::COPY));
+        }
+        let script = ["EVAL".into(), COPY_SCRIPT.into(), 2.into(), from, to];
+        self.has(Self::EVAL).then(|| request.with(Shape::Integer, script).needing(Self::EVAL))
+    }
+
+    /// Lets an entry live for ever. The reply to its last command is an array whose last item tells whether it was there.
+    pub(crate) fn persist(self, key: Arg<'_>) -> Request<'_> {
+        let mut request = Request::writing().with(Shape::Done, ["MULTI".into()]);
+        if !self.has(Self::PERSIST) {
+            // It removes an entry that has expired, which PERSIST does not.
+            request.add(Shape::Any, ["EXISTS".into(), key]);
+        }
+        // PERSIST alone does not tell an entry that lives for ever already from one that is not there.
+        let request = request
+            .with(Shape::Any, ["PERSIST".into(), key])
+            .with(Shape::Any, ["EXISTS".into(), key])
+            .with(Shape::Any, ["EXEC".into()]);
+        if self.has(Self::PERSIST) { request.needing(Self::PERSIST) } else { request }
+    }
+
+    /// A page of a listing. Whether its names are all of strings, or their types are still to be asked for.
+    pub(crate) fn page<'a>(self, cursor: &'a [u8], pattern: Option<&'a [u8]>, count: u64) -> (Request<'a>, bool) {
+        let is_script = !self.has(Self::SCAN_TYPE) && self.has(Self::EVAL);
+        let mut arguments: Vec<Arg<'a>> = Vec::with_capacity(8);
+        if is_script {
+            arguments.extend([Arg::from("EVAL"), SCAN_SCRIPT.into(), 0.into(), Arg::Text(cursor), count.into()]);
+            arguments.extend(pattern.map(Arg::Text));
+        } else {
+            arguments.extend([Arg::from("SCAN"), Arg::Text(cursor)]);
+            arguments.extend(pattern.map(|pattern| ["MATCH".into(), Arg::Text(pattern)]).into_iter().flatten());
+            arguments.extend([Arg::from("COUNT"), count.into()]);
+        }
+        let needs = if is_script { Self::EVAL } else { self.and(Self::SCAN_TYPE) };
+        if needs == Self::SCAN_TYPE {
+            arguments.extend([Arg::from("TYPE"), "string".into()]);
+        }
+        let mut request = Request::reading();
+        request.add_all(Shape::Page, arguments.len(), arguments);
+        (request.needing(needs), needs != Self::NONE)
+    }
+
+    /// Adds the command that removes an entry if it is this one, and tells by 0 that it is not; `None` if there is none.
+    pub(crate) fn add_removal<'a>(self, request: Request<'a>, key: Arg<'a>, entry: &Copied<'a>) -> Option<Request<'a>> {
+        let value = Arg::Text(entry.value);
+        let [most, least] = [Arg::Text(entry.most), Arg::Text(entry.least)];
+        Some(if self.has(Self::EVAL) {
+            let script = ["EVAL".into(), REMOVE_SCRIPT.into(), 1.into(), key, value, most, least];
+            request.with(Shape::Integer, script).needing(Self::EVAL)
+        } else if self.has(Self::DELIFEQ) {
+            request.with(Shape::Integer, ["DELIFEQ".into(), key, value]).needing(Self::DELIFEQ)
+        } else if self.has(Self::DELEX) {
+            request.with(Shape::Integer, ["DELEX".into(), key, "IFEQ".into(), value]).needing(Self::DELEX)
+        } else {
+            return None;
+        })
+    }
+}
+
+/// An entry that was copied, so that nothing else is removed in its place.
+pub(crate) struct Copied<'a> {
+    pub(crate) value: &'a [u8],
+    /// The most and the least milliseconds that it can have left, or -1 twice. Only the script compares them.
+    pub(crate) most: &'a [u8],
+    pub(crate) least: &'a [u8],
+}
+
+// What a command refuses is handed through (`pcall`), or its code would be lost: WRONGTYPE, OOM, READONLY.
+
+/// `COPY … REPLACE`. The `PTTL` after the `SET` makes up for the time that this took. Numbers of Lua are exact up to 2⁵³, and
+/// are written without an exponent only by `%.0f`.
+const COPY_SCRIPT: &str = "\
+local v = redis.pcall('GET', KEYS[1]) \
+if type(v) == 'table' then return v end \
+if not v then return 0 end \
+local function left() \
+local t = redis.pcall('PTTL', KEYS[1]) \
+if type(t) == 'table' or t == -1 then return t end \
+return string.format('%.0f', math.max(t, 1)) \
+end \
+local t = left() \
+if type(t) == 'table' then return t end \
+local s \
+if t == -1 then s = redis.pcall('SET', KEYS[2], v) else s = redis.pcall('SET', KEYS[2], v, 'PX', t) end \
+if s.err then return s end \
+if t ~= -1 then redis.pcall('PEXPIRE', KEYS[2], left()) end \
+return 1";
+
+/// `SCAN … TYPE string`. A key that the node of a cluster has left over, and that another one serves, is not listed.
+const SCAN_SCRIPT: &str = "\
+local c = {'SCAN', ARGV[1], 'COUNT', ARGV[2]} \
+if ARGV[3] then c[5], c[6] = 'MATCH', ARGV[3] end \
+local p = redis.pcall(unpack(c)) \
+if p.err then return p end \
+local names = {} \
+for _, name in ipairs(p[2]) do \
+local t = redis.pcall('TYPE', name) \
+if t.ok == 'string' then names[#names + 1] = name \
+elseif t.err and not string.find(t.err, 'non local', 1, true) then return t end \
+end \
+return {p[1], names}";
+
+/// Removes an entry with this value and as much time left as it can have.
+const REMOVE_SCRIPT: &str = "\
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+local t = redis.pcall('PTTL', KEYS[1]) \
+if type(t) == 'table' then return t end \
+if t > tonumber(ARGV[2]) or t < tonumber(ARGV[3]) then return 0 end \
+return redis.pcall('DEL', KEYS[1])";

@@ -1,0 +1,122 @@
+//! What a server tells of itself, in reply to `INFO server`.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use crate::commands::{Commands, OLDEST};
+use crate::fault::Fault;
+use crate::link::{Role, Run};
+
+/// The numbers of a version.
+pub(crate) type Version = (u32, u32, u32);
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) commands: Commands,
+    pub(crate) run: Run,
+}
+
+impl Facts {
+    /// Of a server that tells nothing: `INFO` is renamed or forbidden.
+    pub(crate) fn untold() -> Self {
+        Self { commands: Commands::of_version(None), run: None }
+    }
+
+    /// What there is to know, if the server is one that will do in this role.
+    pub(crate) fn read(info: &str, role: Role) -> Result<Self, Fault> {
+        let field =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let version = field("redis_version").and_then(version);
+        if let Some((major, minor, patch)) = version.filter(|version| *version < OLDEST) {
+            let (least_major, least_minor, least_patch) = OLDEST;
+            return Err(Fault::unfit(format!(
+                "the server is redis {major}.{minor}.{patch}; kv-redis needs {least_major}.{least_minor}.{least_patch} or newer"
+            )));
+        }
+        // Valkey has another name for it.
+        let mode = field("redis_mode").or_else(|| field("server_mode"));
+        if let Some(hint) = mode.and_then(|mode| role.hint_against(mode)) {
+            return Err(Fault::unfit(hint));
+        }
+        let whole = if mode == Some("standalone") { Commands::WHOLE } else { Commands::NONE };
+        Ok(Self {
+            commands: Commands::of_version(version).with(whole),
+            run: field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id)),
+        })
+    }
+}
+
+/// The numbers of a version such as `6.0.16`; of one that does not begin with a number there are none.
+fn version(text: &str) -> Option<Version> {
+    let mut numbers = text.split('.').map(|part| {
+        let digits = part.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse::<u32>().ok()
+    });
+    let major = numbers.next()??;
+    let mut next = || numbers.next().flatten().unwrap_or(0);
+    Some((major, next(), next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands(info: &str) -> Commands {
+        Facts::read(info, Role::Data).unwrap().commands
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for older in ["2.8.11", "2.8.9", "2.6.17", "2.8", "1"] {
+            assert!(version(older).unwrap() < OLDEST, "{older}");
+        }
+        for newer in ["2.8.12", "2.8.24", "2.10.0", "3", "6.0.16", "10.0", "255.255.255", "8.0-m02", "2.8.12-rc1"] {
+            assert!(version(newer).unwrap() >= OLDEST, "{newer}");
+        }
+        for other in ["", "unstable", ".7"] {
+            assert_eq!(version(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_version_tells_which_commands_there_are() {
+        let all = Commands::ALL.without(Commands::WHOLE);
+        for (version, lacks) in [
+            ("2.8.12", Commands::COPY.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
+            ("3.0.7", Commands::COPY.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
+            ("3.2.0", Commands::COPY.with(Commands::SCAN_TYPE)),
+            ("5.0.14", Commands::COPY.with(Commands::SCAN_TYPE)),
+            ("6.0.0", Commands::COPY),
+            ("6.2.0", Commands::NONE),
+            ("8.4.0", Commands::NONE),
+        ] {
+            assert_eq!(commands(&format!("# Server\r\nredis_version:{version}\r\n")), all.without(lacks), "{version}");
+        }
+        // Nobody would notice that PERSIST is the old one.
+        assert_eq!(Facts::untold().commands, all.without(Commands::PERSIST));
+        assert_eq!(commands("redis_version:unstable\r\n"), Facts::untold().commands);
+    }
+
+    #[test]
+    fn a_server_is_whole_if_it_says_so_by_either_name() {
+        for (mode, is_whole) in [
+            ("redis_mode:standalone", true),
+            ("server_mode:standalone", true),
+            ("", false),
+            ("mode:standalone", false),
+            ("redis_mode:other", false),
+        ] {
+            let info = format!("redis_version:7.2.4\r\n{mode}\r\nrun_id:1f\r\n");
+            assert_eq!(commands(&info).has(Commands::WHOLE), is_whole, "{mode}");
+        }
+        for mode in ["redis_mode:cluster", "server_mode:cluster", "redis_mode:sentinel", "server_mode:sentinel"] {
+            assert!(Facts::read(&format!("redis_version:7.2.4\r\n{mode}\r\n"), Role::Data).is_err(), "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_with_the_oldest_that_will_do() {
+        let Err(Fault::Unfit { advice, .. }) = Facts::read("redis_version:2.8.9-<b>\r\n", Role::Data) else { panic!() };
+        assert_eq!(advice, "the server is redis 2.8.9; kv-redis needs 2.8.12 or newer");
+    }
+}
