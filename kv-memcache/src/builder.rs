@@ -13,7 +13,7 @@ use crate::address::{Address, Credentials};
 use crate::fault::Limits;
 use crate::greeting::LARGEST_OF_ALL;
 use crate::lifetime;
-use crate::node::{self, Dialer, Node};
+use crate::node::{Dialer, Node};
 use crate::resolve::Names;
 use crate::servers::Servers;
 
@@ -217,9 +217,6 @@ impl MemcacheStoreBuilder {
     /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<MemcacheStore> {
         let addresses = self.check()?;
-        let threads = node::threads().map_err(|error| {
-            Error::Unavailable(Failure::new("memcache", "there is no thread to be had").caused_by(error))
-        })?;
         #[cfg(feature = "tls")]
         let tls = match addresses.first() {
             Some(first) if first.tls => {
@@ -248,7 +245,7 @@ impl MemcacheStoreBuilder {
                 classic: settings.classic,
                 limits: settings.limits,
             };
-            Node::new(dialer, self.pool_size, threads)
+            Node::new(dialer, self.pool_size)
         };
         let servers = Servers::new(addresses.into_iter().map(node).collect());
         Ok(MemcacheStore::new(label, settings, servers))

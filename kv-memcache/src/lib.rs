@@ -10,6 +10,7 @@ mod greeting;
 mod lifetime;
 mod link;
 mod node;
+mod pool;
 mod reply;
 mod request;
 mod resolve;

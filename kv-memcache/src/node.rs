@@ -1,18 +1,15 @@
 //! One server, and the pool of connections to it.
 
-use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use std::{fmt, io, thread};
-
-use r2d2::{ManageConnection, NopErrorHandler, Pool};
-use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::address::{Credentials, Place};
 use crate::fault::{Fault, Limits};
 use crate::greeting::About;
 use crate::link::{Link, Opening};
+use crate::pool::{PerProcess, Permit, Pool};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::resolve::Names;
@@ -75,79 +72,26 @@ impl Known {
 /// After so many connections in a row that a proxy closed when it was asked what it is, it is not asked any more.
 const TACITURN_FROM: u8 = 2;
 
-/// A place in the pool, with a connection or without.
-///
-/// The pool limits how many there are and hands out the one that was used last. The connections are made by who needs
-/// one, not by the threads of the pool: so an error comes at once, with its cause, and a server that is back is used at
-/// once.
-#[derive(Default)]
-struct Slot(Option<Link>);
-
-struct Slots;
-
-impl ManageConnection for Slots {
-    type Connection = Slot;
-    type Error = Infallible;
-
-    fn connect(&self) -> Result<Slot, Infallible> {
-        Ok(Slot::default())
-    }
-
-    fn is_valid(&self, _: &mut Slot) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn has_broken(&self, _: &mut Slot) -> bool {
-        false
-    }
-}
-
 pub(crate) struct Node {
     dialer: Dialer,
-    pool: Pool<Slots>,
+    pool_size: u32,
+    pool: PerProcess<Pool<Link>>,
     /// What messages call it.
     name: String,
-    made_at: Instant,
-    /// Connections that were used last before this, in nanoseconds since the node was made, are not trusted any more.
-    distrusted: AtomicU64,
     /// A [`Known`], packed.
     known: AtomicU64,
     /// How many connections in a row it has closed when it was asked what it is.
     closed_when_asked: AtomicU8,
 }
 
-/// r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools. An error if there is no
-/// thread to be had.
-pub(crate) fn threads() -> io::Result<&'static Arc<ScheduledThreadPool>> {
-    static THREADS: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
-    if THREADS.get().is_none() {
-        // The pool would panic.
-        drop(thread::Builder::new().spawn(|| {})?.join());
-    }
-    let make = || ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-memcache-pool").build();
-    Ok(THREADS.get_or_init(|| Arc::new(make())))
-}
-
 impl Node {
     /// A node to which there is no connection yet.
-    pub(crate) fn new(dialer: Dialer, pool_size: u32, threads: &Arc<ScheduledThreadPool>) -> Self {
-        let pool = Pool::builder()
-            .max_size(pool_size)
-            // None is made before it is needed: it would be used before one that is connected.
-            .min_idle(Some(0))
-            .connection_timeout(dialer.limits.pool)
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .error_handler(Box::new(NopErrorHandler))
-            .thread_pool(Arc::clone(threads))
-            .build_unchecked(Slots);
+    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
         Self {
             name: dialer.place.to_string(),
             dialer,
-            pool,
-            made_at: Instant::now(),
-            distrusted: AtomicU64::new(0),
+            pool_size,
+            pool: PerProcess::new(Pool::new(pool_size)),
             known: AtomicU64::new(Known::default().pack()),
             closed_when_asked: AtomicU8::new(0),
         }
@@ -164,15 +108,14 @@ impl Node {
 
     /// Makes a connection unless there is one to be trusted, so that the server is known to answer, and what is known of it is right.
     pub(crate) fn warm_up(&self) -> Result<Known, Fault> {
-        let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
-        let now = Instant::now();
-        let link = match slot.0.take().filter(|link| link.is_trustworthy(now)) {
+        let mut permit = self.wait()?;
+        let link = match self.trusted(&mut permit, Link::is_current, Instant::now())? {
             Some(link) => link,
             None => self.dial()?,
         };
         let known = Known::of(link.server());
         self.learn(known);
-        slot.0 = Some(link);
+        permit.connection = Some(link);
         Ok(known)
     }
 
@@ -195,35 +138,59 @@ impl Node {
     /// the idle one proves dead the request is sent once more on a new one, provided that it changes nothing or that none of
     /// it was sent (N5).
     pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
-        let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
+        let mut permit = self.wait()?;
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
-        if let Some(mut link) = slot.0.take().filter(|link| self.trusts(link, request, now)) {
+        let serves = |link: &Link| link.is_current() && (!request.needs_clock() || link.knows_the_time(now));
+        if let Some(mut link) = self.trusted(&mut permit, serves, now)? {
             let result = link.exchange(request, now, now + limit);
             if result.as_ref().is_err_and(Fault::is_silence) {
-                self.distrusted.fetch_max(self.stamp(now), Ordering::Relaxed);
+                // The path may have forgotten all that were there before.
+                self.pool.get().close_idle(|idle| idle.last_used() < now);
             }
             if !result.as_ref().is_err_and(|fault| fault.may_be_repeated(request.writes())) {
-                slot.0 = Some(link).filter(|_| is_usable_after(&result));
+                permit.connection = Some(link).filter(|_| is_usable_after(&result));
                 return result;
             }
         }
         let mut link = self.dial()?;
         let now = Instant::now();
         let result = link.exchange(request, now, now + limit);
-        slot.0 = Some(link).filter(|_| is_usable_after(&result));
+        permit.connection = Some(link).filter(|_| is_usable_after(&result));
         result
     }
 
-    /// Whether an idle connection may be used for this request. Where one was silent, the path may have forgotten all that were
-    /// made before.
-    fn trusts(&self, link: &Link, request: Request<'_>, now: Instant) -> bool {
-        self.stamp(link.last_used()) >= self.distrusted.load(Ordering::Relaxed)
-            && (!request.needs_clock() || link.knows_the_time(now))
-            && link.is_trustworthy(now)
+    /// Waits for a permit.
+    fn wait(&self) -> Result<Permit<'_, Link>, Fault> {
+        match self.pool.get().try_take() {
+            Some(permit) => Ok(permit),
+            None => self.wait_for_own(),
+        }
     }
 
-    fn stamp(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.made_at).as_nanos()).unwrap_or(u64::MAX)
+    /// Waits for a permit of this process.
+    fn wait_for_own(&self) -> Result<Permit<'_, Link>, Fault> {
+        let pool = self.pool.own(|inherited| inherited.of_child(self.pool_size));
+        pool.take(self.dialer.limits.pool).ok_or(Fault::PoolExhausted)
+    }
+
+    /// The connection that a permit came with, if it serves and may be used: it was used just before, or it is this process's, has not
+    /// been closed, and has brought nothing that nobody asked for (N4). In a process that was forked the permit becomes one of its own.
+    fn trusted<'a>(
+        &'a self,
+        permit: &mut Permit<'a, Link>,
+        serves: impl FnOnce(&Link) -> bool,
+        now: Instant,
+    ) -> Result<Option<Link>, Fault> {
+        let idle = permit.connection.take().filter(serves);
+        if idle.as_ref().is_some_and(|link| link.was_just_used(now)) {
+            return Ok(idle);
+        }
+        // Either way a system call follows: a look at the connection, or many to make one.
+        if !self.pool.is_own(permit.pool()) {
+            *permit = self.wait_for_own()?;
+            return Ok(None);
+        }
+        Ok(idle.filter(Link::is_quiet))
     }
 }
 

@@ -348,8 +348,7 @@ impl RedisStoreBuilder {
                 return Err(unfit(format!("`{name}` is {connections}, more than the `pool_size` of {pool_size}")));
             }
         }
-        let none = |error| Error::Unavailable(Failure::new("redis", "there is no thread to be had").caused_by(error));
-        crate::node::start_threads().map_err(none)
+        Ok(())
     }
 
     fn address(&self, url: &str) -> Result<Address> {

@@ -174,6 +174,11 @@ impl Fault {
         matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
     }
 
+    /// Whether the server did not answer in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Whether the server can have got any of the request.
     pub(crate) fn was_sent(&self) -> bool {
         matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))

@@ -20,6 +20,7 @@ mod listing;
 mod node;
 mod page;
 mod pattern;
+mod pool;
 mod request;
 mod resolve;
 mod scan;

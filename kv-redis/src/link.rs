@@ -20,8 +20,9 @@ use crate::socket::{Reach, Socket};
 use crate::tls;
 
 /// From when on a connection that nobody used is looked at before it is trusted. The contract has a second (N4); but to look
-/// is one system call, and a write on a connection that has just been closed could not be repeated (N5).
-const IDLE: Duration = Duration::from_micros(50);
+/// is one system call, and a write on a connection that has just been closed could not be repeated (N5). It is also less than a fork
+/// takes (46 µs for the smallest program there can be), so that no child uses what it inherited without a look.
+const IDLE: Duration = Duration::from_micros(30);
 
 /// A parser that has held more than this is replaced, as it would keep the memory.
 const LARGE: usize = 1 << 20;
@@ -253,11 +254,23 @@ impl Link {
         self.facts.commands
     }
 
-    /// Whether the connection may be used now: it leads to the server that its name stands for, and it was used just before, or has
-    /// neither been closed nor brought anything that nobody asked for (N4). Nothing is sent.
-    pub(crate) fn is_trustworthy(&self, now: Instant) -> bool {
-        let socket = self.channel.socket();
-        socket.is_current() && (now.saturating_duration_since(self.last_used) < IDLE || socket.is_quiet())
+    /// Whether it leads to the server that its name stands for.
+    pub(crate) fn is_current(&self) -> bool {
+        self.channel.socket().is_current()
+    }
+
+    pub(crate) fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    /// Whether it was used so short a time ago that it need not be looked at.
+    pub(crate) fn was_just_used(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_used) < IDLE
+    }
+
+    /// Whether it has neither been closed nor brought anything that nobody asked for (N4). Nothing is sent.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.channel.socket().is_quiet()
     }
 
     /// The address of the server, if it is one of several that its name has.

@@ -1,18 +1,15 @@
 //! One server, and the pool of connections to it.
 
-use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{fmt, io, thread};
-
-use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
-use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::address::Place;
 use crate::commands::Commands;
 use crate::fault::{Fault, Limits};
 use crate::link::{Answer, Link, Login};
+use crate::pool::{PerProcess, Permit, Pool};
 use crate::request::Request;
 use crate::resolve::Names;
 use crate::socket::Reach;
@@ -109,70 +106,17 @@ impl Dialer {
     }
 }
 
-/// A place in the pool, with a connection or without.
-///
-/// The pool limits how many there are and hands out the one that was used last. The connections are made by who needs
-/// one, not by the threads of the pool: so an error comes at once, with its cause, and a server that is back is used at
-/// once.
-#[derive(Default)]
-pub(crate) struct Slot(Option<Link>);
-
-pub(crate) struct Slots;
-
-impl ManageConnection for Slots {
-    type Connection = Slot;
-    type Error = Infallible;
-
-    fn connect(&self) -> Result<Slot, Infallible> {
-        Ok(Slot::default())
-    }
-
-    fn is_valid(&self, _: &mut Slot) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn has_broken(&self, _: &mut Slot) -> bool {
-        false
-    }
-}
-
-/// r2d2 has its connections made by threads. Ours cost nothing to make: one thread does for all pools.
-static THREADS: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
-
-fn make_threads() -> Arc<ScheduledThreadPool> {
-    Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("kv-redis-pool").build())
-}
-
-/// Makes sure that pools can be made: without a thread to be had, that would panic.
-pub(crate) fn start_threads() -> io::Result<()> {
-    if THREADS.get().is_none() {
-        drop(thread::Builder::new().spawn(|| {})?.join());
-        THREADS.get_or_init(make_threads);
-    }
-    Ok(())
-}
-
 pub(crate) struct Node {
     dialer: Dialer,
-    pool: Pool<Slots>,
+    pool_size: u32,
+    pool: PerProcess<Pool<Link>>,
     known: Known,
 }
 
 impl Node {
     /// A node to which there is no connection yet.
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
-        let pool = Pool::builder()
-            .max_size(pool_size)
-            // None is made before it is needed: it would be used before one that is connected.
-            .min_idle(Some(0))
-            .connection_timeout(dialer.limits.pool)
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .error_handler(Box::new(NopErrorHandler))
-            .thread_pool(Arc::clone(THREADS.get_or_init(make_threads)))
-            .build_unchecked(Slots);
-        Self { dialer, pool, known: Known::new() }
+        Self { dialer, pool_size, pool: PerProcess::new(Pool::new(pool_size)), known: Known::new() }
     }
 
     /// Where it is, if that is known without asking.
@@ -193,13 +137,13 @@ impl Node {
 
     /// Makes that many connections, at least one, so that the server is known to answer.
     pub(crate) fn warm_up(&self, connections: u32) -> Result<(), Fault> {
-        let mut slots = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..connections.max(1) {
-            let mut slot = self.pool.get().map_err(|_| Fault::PoolExhausted)?;
-            if slot.0.is_none() {
-                slot.0 = Some(self.dial()?);
+            let mut permit = self.wait(self.dialer.limits.pool)?;
+            if permit.connection.is_none() {
+                permit.connection = Some(self.dial()?);
             }
-            slots.push(slot);
+            permits.push(permit);
         }
         Ok(())
     }
@@ -207,61 +151,95 @@ impl Node {
 
 /// A server whose connections can be waited for before it is known what to send.
 pub(crate) trait Lanes: Server {
-    /// A place in the pool that nobody else uses until it is dropped.
-    type Slot;
+    /// May use one connection, which nobody else does until it is dropped.
+    type Permit<'a>
+    where
+        Self: 'a;
 
-    /// Waits for a place, for so long at most.
-    fn wait(&self, limit: Duration) -> Result<Self::Slot, Fault>;
+    /// Waits for a permit, for so long at most.
+    fn wait(&self, limit: Duration) -> Result<Self::Permit<'_>, Fault>;
 
-    /// Sends a request from this place and receives its replies.
-    fn exchange_from(&self, slot: &mut Self::Slot, request: &Request<'_>) -> Result<Answer, Fault>;
+    /// Sends a request and receives its replies.
+    fn exchange_by<'a>(&'a self, permit: &mut Self::Permit<'a>, request: &Request<'_>) -> Result<Answer, Fault>;
 }
 
 impl Lanes for Node {
-    type Slot = PooledConnection<Slots>;
+    type Permit<'a> = Permit<'a, Link>;
 
-    fn wait(&self, limit: Duration) -> Result<Self::Slot, Fault> {
-        self.pool.get_timeout(limit).map_err(|_| Fault::PoolExhausted)
+    fn wait(&self, limit: Duration) -> Result<Permit<'_, Link>, Fault> {
+        if let Some(permit) = self.pool.get().try_take() {
+            return Ok(permit);
+        }
+        self.wait_for_own(limit)
     }
 
     /// With the connection that is there, if it is one to be trusted, or else a new one. If it proves dead the request is
     /// sent once more on a new one, provided that it changes nothing or that none of it was sent (N5).
-    fn exchange_from(&self, slot: &mut Self::Slot, request: &Request<'_>) -> Result<Answer, Fault> {
+    fn exchange_by<'a>(&'a self, permit: &mut Permit<'a, Link>, request: &Request<'_>) -> Result<Answer, Fault> {
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
-        if let Some(mut link) = slot.0.take().filter(|link| link.is_trustworthy(now)) {
+        if let Some(mut link) = self.trusted(permit, now)? {
             if !link.commands().has(request.needs()) {
-                return Err(lacks(slot, link));
+                return Err(lacks(permit, link));
             }
             match link.exchange(request, now, now + limit) {
                 Err(fault) if fault.is_dead_connection() && !(request.writes() && fault.was_sent()) => {}
-                Err(fault) => return Err(fault),
+                Err(fault) => {
+                    if fault.is_silence() {
+                        // The path may have forgotten all that were there before.
+                        self.pool.get().close_idle(|idle| idle.last_used() < now);
+                    }
+                    return Err(fault);
+                }
                 Ok(answer) => {
-                    slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
+                    permit.connection = Some(link).filter(|_| answer.leaves_connection_usable());
                     return Ok(answer);
                 }
             }
         }
         let mut link = self.dial()?;
         if !link.commands().has(request.needs()) {
-            return Err(lacks(slot, link));
+            return Err(lacks(permit, link));
         }
         let now = Instant::now();
         let answer = link.exchange(request, now, now + limit)?;
-        slot.0 = Some(link).filter(|_| answer.leaves_connection_usable());
+        permit.connection = Some(link).filter(|_| answer.leaves_connection_usable());
         Ok(answer)
     }
 }
 
+impl Node {
+    /// Waits for a permit of this process, for so long at most.
+    fn wait_for_own(&self, limit: Duration) -> Result<Permit<'_, Link>, Fault> {
+        let pool = self.pool.own(|inherited| inherited.of_child(self.pool_size));
+        pool.take(limit).ok_or(Fault::PoolExhausted)
+    }
+
+    /// The connection that a permit came with, if it may be used: it was used just before, or it is this process's, has not been closed,
+    /// and has brought nothing that nobody asked for (N4). In a process that was forked the permit becomes one of its own.
+    fn trusted<'a>(&'a self, permit: &mut Permit<'a, Link>, now: Instant) -> Result<Option<Link>, Fault> {
+        let idle = permit.connection.take().filter(Link::is_current);
+        if idle.as_ref().is_some_and(|link| link.was_just_used(now)) {
+            return Ok(idle);
+        }
+        // Either way a system call follows: a look at the connection, or many to make one.
+        if !self.pool.is_own(permit.pool()) {
+            *permit = self.wait_for_own(self.dialer.limits.pool)?;
+            return Ok(None);
+        }
+        Ok(idle.filter(Link::is_quiet))
+    }
+}
+
 /// Keeps a connection on which a request was not sent.
-fn lacks(slot: &mut Slot, link: Link) -> Fault {
+fn lacks(permit: &mut Permit<'_, Link>, link: Link) -> Fault {
     let commands = link.commands();
-    slot.0 = Some(link);
+    permit.connection = Some(link);
     Fault::Lacks(commands)
 }
 
 impl Server for Node {
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
-        self.exchange_from(&mut self.wait(self.dialer.limits.pool)?, request)
+        self.exchange_by(&mut self.wait(self.dialer.limits.pool)?, request)
     }
 
     fn known(&self) -> &Known {

@@ -6,7 +6,7 @@
 //! thread but the callers'. One caller alone does just what it would do with the pool.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
@@ -15,6 +15,7 @@ use redis::Value as Reply;
 use crate::fault::{Fault, Limits};
 use crate::link::{Answer, Run};
 use crate::node::{Known, Lanes, Node, Server};
+use crate::pool::{PerProcess, Pool};
 use crate::request::{Request, Shape};
 
 /// Requests of more bytes than this have a connection to themselves: nobody is to wait behind a large value.
@@ -26,13 +27,23 @@ const FULL: usize = 256 * 1024;
 /// A batch of so many requests is full.
 const MANY: usize = 1024;
 
+/// Who has waited for this long for another thread's batch makes sure that there is such a thread: not in a process that was forked.
+const SOON: Duration = Duration::from_millis(10);
+
 /// A server, and a pool of connections to it of which some are shared.
 pub(crate) struct Shared<L = Node> {
     node: L,
     limits: Limits,
-    turns: Turns,
+    connections: u32,
+    batches: PerProcess<Batches>,
+}
+
+struct Batches {
     open: Mutex<Open>,
-    /// How many requests the last batch had.
+    /// How many may be on their way. Those who wait for a permit are the leaders of batches that can be joined: so there is one at a
+    /// time.
+    permits: Pool<()>,
+    /// How many requests the last one had.
     crowd: AtomicUsize,
 }
 
@@ -73,8 +84,7 @@ struct Failed {
 impl<L: Lanes> Shared<L> {
     /// At most so many batches are on their way at the same time, each on a connection of the pool.
     pub(crate) fn new(node: L, connections: u32, limits: Limits) -> Self {
-        let open = Open { batch: None, joined: Request::empty(), members: 0 };
-        Self { node, limits, turns: Turns::new(connections), open: Mutex::new(open), crowd: AtomicUsize::new(0) }
+        Self { node, limits, connections, batches: PerProcess::new(Batches::new(connections)) }
     }
 
     /// The server, for what is not to be shared.
@@ -82,29 +92,67 @@ impl<L: Lanes> Shared<L> {
         &self.node
     }
 
+    /// Sends a request with what others ask. `Err` if that cannot be, as this process was forked and the others are in its parent.
+    fn exchange_with_others(
+        &self,
+        batches: &Batches,
+        request: &Request<'_>,
+        begun: Instant,
+    ) -> Result<Result<Answer, Failed>, Inherited> {
+        let mut open = self.lock_here(batches, &batches.open)?;
+        if let Some(batch) = open.batch.clone() {
+            if open.members + 1 >= MANY || open.joined.len() + request.len() > FULL {
+                drop(open);
+                return Ok(self.node.exchange(request).map_err(|fault| Failed { fault, writes: request.writes() }));
+            }
+            let index = open.members;
+            open.joined.append(request);
+            open.members += 1;
+            drop(open);
+            self.follow(batches, &batch, index, begun)
+        } else {
+            let batch = Arc::new(Batch::default());
+            open.batch = Some(Arc::clone(&batch));
+            drop(open);
+            self.lead(batches, &batch, request, begun)
+        }
+    }
+
     /// Sends what others ask together with a request, and the request last.
-    fn lead(&self, batch: &Batch, own: &Request<'_>, begun: Instant) -> Result<Answer, Failed> {
-        let mut lead = Lead { shared: self, batch, is_open: true, is_followed: false };
-        let turn = self.turns.wait(self.limits.pool);
-        let slot = match turn {
+    fn lead(
+        &self,
+        batches: &Batches,
+        batch: &Batch,
+        own: &Request<'_>,
+        begun: Instant,
+    ) -> Result<Result<Answer, Failed>, Inherited> {
+        let mut lead = Lead { batches, batch, is_open: true, is_followed: false };
+        let batch_permit = match batches.permits.try_take() {
+            None => {
+                self.check_process(batches)?;
+                batches.permits.take(self.limits.pool)
+            }
+            permit => permit,
+        };
+        let permit = match batch_permit {
             Some(_) => self.node.wait(self.limits.pool.saturating_sub(begun.elapsed())),
             None => Err(Fault::PoolExhausted),
         };
         // Of many, those who have just had their replies are about to ask again, and could as well be in this batch.
-        if self.crowd.load(Relaxed) > 2 {
+        if batches.crowd.load(Relaxed) > 2 {
             thread::yield_now();
         }
         let (mut request, members) = lead.close();
-        self.crowd.store(members + 1, Relaxed);
+        batches.crowd.store(members + 1, Relaxed);
         if members == 0 {
-            let result = slot.and_then(|mut slot| self.node.exchange_from(&mut slot, own));
-            return result.map_err(|fault| Failed { fault, writes: own.writes() });
+            let result = permit.and_then(|mut permit| self.node.exchange_by(&mut permit, own));
+            return Ok(result.map_err(|fault| Failed { fault, writes: own.writes() }));
         }
         request.append(own);
-        let result = slot.and_then(|mut slot| self.node.exchange_from(&mut slot, &request));
+        let result = permit.and_then(|mut permit| self.node.exchange_by(&mut permit, &request));
         // The next batch can be sent before those of this one have their replies.
-        drop(turn);
-        match result {
+        drop(batch_permit);
+        Ok(match result {
             Ok(Answer { mut replies, run, .. }) => {
                 let reply = replies.pop();
                 lead.conclude(Outcome::Answered { replies, run });
@@ -115,27 +163,63 @@ impl<L: Lanes> Shared<L> {
                 lead.conclude(Outcome::Failed(failed.copy()));
                 Err(failed)
             }
-        }
+        })
     }
 
     /// Waits for what comes of a request that joined a batch, for as long as all may take that its leader does.
-    fn follow(&self, batch: &Batch, index: usize, begun: Instant) -> Result<Answer, Failed> {
+    fn follow(
+        &self,
+        batches: &Batches,
+        batch: &Batch,
+        index: usize,
+        begun: Instant,
+    ) -> Result<Result<Answer, Failed>, Inherited> {
         let Limits { pool, connect, response } = self.limits;
         let deadline = begun + pool + connect + 2 * response;
-        let mut outcome = lock(&batch.outcome);
+        let mut is_checked = false;
+        let mut outcome = self.lock_here(batches, &batch.outcome)?;
         loop {
             match &mut *outcome {
-                Outcome::Answered { replies, run } => return answer(replies.get_mut(index).map(mem::take), *run),
-                Outcome::Failed(failed) => return Err(failed.copy()),
+                Outcome::Answered { replies, run } => return Ok(answer(replies.get_mut(index).map(mem::take), *run)),
+                Outcome::Failed(failed) => return Ok(Err(failed.copy())),
                 Outcome::Pending => {}
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = begun.elapsed();
+            if waited >= SOON && !is_checked {
+                self.check_process(batches)?;
+                is_checked = true;
+            }
+            let left = deadline.saturating_duration_since(begun + waited);
             if left.is_zero() {
                 let fault = Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true };
-                return Err(Failed { fault, writes: true });
+                return Ok(Err(Failed { fault, writes: true }));
             }
-            outcome = batch.is_over.wait_timeout(outcome, left).unwrap_or_else(PoisonError::into_inner).0;
+            let wait = if is_checked { left } else { left.min(SOON) };
+            outcome = batch.is_over.wait_timeout(outcome, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Locks what a thread may hold that this process does not have.
+    fn lock_here<'a, T>(&self, batches: &Batches, mutex: &'a Mutex<T>) -> Result<MutexGuard<'a, T>, Inherited> {
+        match mutex.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.check_process(batches).map(|()| lock(mutex)),
+        }
+    }
+
+    fn check_process(&self, batches: &Batches) -> Result<(), Inherited> {
+        if self.batches.is_own(batches) { Ok(()) } else { Err(Inherited) }
+    }
+}
+
+/// The others, whom a batch has or whom it waits for, are threads of the process that this one was forked from.
+struct Inherited;
+
+impl Batches {
+    fn new(connections: u32) -> Self {
+        let open = Open { batch: None, joined: Request::empty(), members: 0 };
+        Self { open: Mutex::new(open), permits: Pool::new(connections), crowd: AtomicUsize::new(0) }
     }
 }
 
@@ -145,23 +229,11 @@ impl<L: Lanes> Server for Shared<L> {
             return self.node.exchange(request);
         }
         let begun = Instant::now();
-        let mut open = lock(&self.open);
-        let result = if let Some(batch) = open.batch.clone() {
-            if open.members + 1 >= MANY || open.joined.len() + request.len() > FULL {
-                drop(open);
-                return self.node.exchange(request);
-            }
-            let index = open.members;
-            open.joined.append(request);
-            open.members += 1;
-            drop(open);
-            self.follow(&batch, index, begun)
-        } else {
-            let batch = Arc::new(Batch::default());
-            open.batch = Some(Arc::clone(&batch));
-            drop(open);
-            self.lead(&batch, request, begun)
-        };
+        let result = self.exchange_with_others(self.batches.get(), request, begun).or_else(|Inherited| {
+            let own = self.batches.own(|_| Batches::new(self.connections));
+            self.exchange_with_others(own, request, begun)
+        });
+        let Ok(result) = result else { return self.node.exchange(request) };
         match result {
             Ok(answer) => Ok(answer),
             // That another's request changes something is no reason for not sending a read again (N5).
@@ -183,63 +255,18 @@ impl<L: Lanes> Server for Shared<L> {
     }
 }
 
-/// How many batches may be on their way. Those who wait for their turn are the leaders of batches that can be joined: so there is
-/// one at a time.
-struct Turns {
-    state: Mutex<TurnsLeft>,
-    is_free: Condvar,
-}
-
-struct TurnsLeft {
-    left: u32,
-    waiting: u32,
-}
-
-/// Is over when it is dropped.
-struct Turn<'a>(&'a Turns);
-
-impl Turns {
-    fn new(left: u32) -> Self {
-        Self { state: Mutex::new(TurnsLeft { left, waiting: 0 }), is_free: Condvar::new() }
-    }
-
-    fn wait(&self, limit: Duration) -> Option<Turn<'_>> {
-        let mut state = lock(&self.state);
-        if state.left == 0 {
-            state.waiting += 1;
-            let waited = self.is_free.wait_timeout_while(state, limit, |state| state.left == 0);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.waiting -= 1;
-        }
-        state.left = state.left.checked_sub(1)?;
-        Some(Turn(self))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.left += 1;
-        // To wake nobody is a system call, too.
-        if state.waiting > 0 {
-            drop(state);
-            self.0.is_free.notify_one();
-        }
-    }
-}
-
 /// Whoever leads a batch. If it panics, the others are told that their requests failed.
-struct Lead<'a, L: Lanes> {
-    shared: &'a Shared<L>,
+struct Lead<'a> {
+    batches: &'a Batches,
     batch: &'a Batch,
     is_open: bool,
     is_followed: bool,
 }
 
-impl<L: Lanes> Lead<'_, L> {
+impl Lead<'_> {
     /// Lets nobody join any more. What the others ask, and how many they are.
     fn close(&mut self) -> (Request<'static>, usize) {
-        let mut open = lock(&self.shared.open);
+        let mut open = lock(&self.batches.open);
         self.is_open = false;
         self.is_followed = open.members > 0;
         open.batch = None;
@@ -253,7 +280,7 @@ impl<L: Lanes> Lead<'_, L> {
     }
 }
 
-impl<L: Lanes> Drop for Lead<'_, L> {
+impl Drop for Lead<'_> {
     fn drop(&mut self) {
         if self.is_open {
             self.close();
@@ -306,7 +333,6 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::AtomicBool;
     use std::thread::ScopedJoinHandle;
-    use std::time::Duration;
 
     use super::*;
     use crate::request::Arg;
@@ -358,7 +384,7 @@ mod tests {
     }
 
     impl Lanes for Fake {
-        type Slot = ();
+        type Permit<'a> = ();
 
         fn wait(&self, _: Duration) -> Result<(), Fault> {
             let free = self.is_free.1.wait_while(lock(&self.is_free.0), |is_free| !*is_free).unwrap();
@@ -367,7 +393,7 @@ mod tests {
             Ok(())
         }
 
-        fn exchange_from(&self, (): &mut (), request: &Request<'_>) -> Result<Answer, Fault> {
+        fn exchange_by(&self, (): &mut (), request: &Request<'_>) -> Result<Answer, Fault> {
             let commands = commands(request);
             lock(&self.exchanges).push(commands.len());
             (self.act)(commands).map(|replies| Answer { replies, page: None, run: None })
@@ -445,7 +471,7 @@ mod tests {
 
     impl Shared<Fake> {
         fn members(&self) -> usize {
-            lock(&self.open).members
+            lock(&self.batches.get().open).members
         }
 
         /// Starts a batch, whose leader waits, and lets others join it, one after the other.
@@ -458,7 +484,7 @@ mod tests {
             let spawn = |number| {
                 let ask = ask.clone();
                 let thread = scope.spawn(move || ask(self, number));
-                wait_until(|| lock(&self.open).batch.is_some() && self.members() == number);
+                wait_until(|| lock(&self.batches.get().open).batch.is_some() && self.members() == number);
                 thread
             };
             (0..count).map(spawn).collect()

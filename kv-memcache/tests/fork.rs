@@ -1,0 +1,112 @@
+//! A process that forks after it has made and used a store: the child makes its own, and even the parent's does no harm there.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
+
+#[path = "../../kv-redis/tests/support/forking.rs"]
+mod forking;
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use kv_memcache::{KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder};
+use support::{Memcached, PATIENCE};
+
+/// How long a child may take for what takes a few milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn patient(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
+    builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+/// Writes and reads what says whose it is. A reply that is another's is seen.
+fn work(store: &MemcacheStore, whose: &str, rounds: usize) {
+    for round in 0..rounds {
+        let (key, value) = (format!("{whose}-{}", round % 5), format!("{whose} {round}"));
+        store.put(&key, &value).unwrap();
+        assert_eq!(store.get(&key).unwrap().unwrap(), value.as_bytes());
+    }
+}
+
+/// Says so when it is dropped, a panic included.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Forks in all ways that matter. `open` makes a store.
+fn fork_with(open: impl Fn() -> MemcacheStore) {
+    let store = open();
+    work(&store, "before", 10);
+    // The child makes its own.
+    forking::fork(|| work(&open(), "child", 100)).works_within(LIMIT);
+    work(&store, "parent", 10);
+    // Or it does not, and uses it at the same time. The connection has been used just before.
+    for number in 0..50 {
+        work(&store, "parent", 1);
+        let child = forking::fork(|| work(&store, &format!("child-{number}"), 50));
+        work(&store, "parent", 50);
+        child.works_within(LIMIT);
+    }
+    // A child of a child.
+    let grandchild = || forking::fork(|| work(&store, "grandchild", 50)).works_within(LIMIT);
+    forking::fork(|| {
+        grandchild();
+        work(&store, "child", 50);
+        grandchild();
+    })
+    .works_within(2 * LIMIT);
+    // Other threads hold whatever they hold, and wait for whatever they wait for, and are not in the child.
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = Over(&is_over);
+        for number in 0..8 {
+            let (store, is_over) = (&store, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Relaxed) {
+                    work(store, &format!("thread-{number}"), 10);
+                }
+            });
+        }
+        for number in 0..50 {
+            let child = forking::fork(|| {
+                work(&open(), &format!("own-{number}"), 5);
+                let (store, number) = (&store, &number);
+                thread::scope(|scope| {
+                    for thread in 0..4 {
+                        scope.spawn(move || work(store, &format!("child-{number}-{thread}"), 10));
+                    }
+                });
+            });
+            child.works_within(LIMIT);
+        }
+    });
+    work(&store, "parent", 10);
+}
+
+#[test]
+fn a_child_makes_its_own_store_and_that_of_its_parent_works_too() {
+    if let Some(url) = forking::argument() {
+        return fork_with(|| patient(MemcacheStore::builder().url(&url).pool_size(2)).connect().unwrap());
+    }
+    let server = Memcached::start(&[]);
+    forking::run("a_child_makes_its_own_store_and_that_of_its_parent_works_too", &server.url());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn so_it_is_with_tls() {
+    if let Some(argument) = forking::argument() {
+        let (url, authority) = argument.split_once(' ').unwrap();
+        let tls = kv_memcache::Tls::new().certificate_authority(authority);
+        let builder = MemcacheStore::builder().url(url).tls(tls).pool_size(2);
+        return fork_with(|| patient(builder.clone()).connect().unwrap());
+    }
+    let server = Memcached::start_as(support::Kind::Tls { with_certificate: false }, &[]);
+    forking::run("so_it_is_with_tls", &format!("{} {}", server.url(), server.certificates().ca));
+}

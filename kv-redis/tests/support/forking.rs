@@ -1,0 +1,84 @@
+//! Real forks of a program that has used a store.
+//!
+//! `fork` is unsafe, and no code here is. So a test starts its program once more with a library before the C library in which
+//! `getppid`, which `std` offers, is a fork.
+//!
+//! For all backends.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
+
+use std::io::{PipeReader, Read, Write, pipe};
+use std::os::unix::process::parent_id;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{self, Command};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+const LIBRARY: &str = "#include <unistd.h>\npid_t getppid(void) { return fork(); }\n";
+
+/// What the process that forks was given, in its environment.
+const ARGUMENT: &str = "KV_FORKING";
+
+/// What a child says in the end if all went well.
+const WORKS: &str = "works";
+
+/// What [`run`] was given, if this is the process that forks.
+pub(crate) fn argument() -> Option<String> {
+    env::var(ARGUMENT).ok()
+}
+
+/// Runs a test of this target once more, in a process of its own that can fork and is given an argument.
+#[track_caller]
+pub(crate) fn run(test: &str, argument: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let [source, library] = ["fork.c", "fork.so"].map(|name| folder.path().join(name));
+    fs::write(&source, LIBRARY).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(compiled.is_ok_and(|status| status.success()), "there is no C compiler (Debian: apt-get install gcc)");
+    let mut program = Command::new(env::current_exe().unwrap());
+    program.args(["--exact", test, "--test-threads=1", "--nocapture"]);
+    let output = program.env("LD_PRELOAD", &library).env(ARGUMENT, argument).output().unwrap();
+    let [told, said] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success() && told.contains("1 passed"), "{test} fails where it forks:\n{told}\n{said}");
+}
+
+/// A process that was forked from this one.
+#[must_use = "whether it works is what it says in the end"]
+pub(crate) struct Child {
+    id: u32,
+    says: PipeReader,
+}
+
+/// Does something in a child process.
+pub(crate) fn fork(act: impl FnOnce()) -> Child {
+    let (says, mut tells) = pipe().unwrap();
+    let id = parent_id();
+    if id == 0 {
+        let says = match catch_unwind(AssertUnwindSafe(act)) {
+            Ok(()) => WORKS,
+            Err(_) => "panics",
+        };
+        let _ = tells.write_all(says.as_bytes());
+        process::exit(0);
+    }
+    assert_ne!(id, u32::MAX, "there is no process to be had");
+    Child { id, says }
+}
+
+impl Child {
+    /// Waits until it is done. Fails if that takes too long, or if it panicked.
+    #[track_caller]
+    pub(crate) fn works_within(mut self, limit: Duration) {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let mut said = String::new();
+            sender.send(self.says.read_to_string(&mut said).map(|_| said))
+        });
+        let Ok(said) = receiver.recv_timeout(limit) else {
+            let _ = Command::new("kill").args(["-9", &self.id.to_string()]).status();
+            panic!("the child did not come to an end within {limit:?}");
+        };
+        assert_eq!(said.unwrap(), WORKS, "what the child said");
+    }
+}
