@@ -9,6 +9,8 @@ use kv_core::{Error, Failure, Result};
 use crate::MemcacheStore;
 #[cfg(feature = "tls")]
 use crate::Tls;
+#[cfg(feature = "tls")]
+use crate::address::Place;
 use crate::address::{Address, Credentials};
 use crate::fault::Limits;
 use crate::greeting::LARGEST_OF_ALL;
@@ -220,7 +222,13 @@ impl MemcacheStoreBuilder {
         #[cfg(feature = "tls")]
         let tls = match addresses.first() {
             Some(first) if first.tls => {
-                Some(crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?)
+                let connector = crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?;
+                let fits =
+                    |address: &Address| matches!(&address.place, Place::Tcp { host, .. } if connector.accepts(host));
+                if !addresses.iter().all(fits) {
+                    return Err(unfit("the URL cannot be used: its host is not a name that a certificate can have"));
+                }
+                Some(connector)
             }
             _ => None,
         };

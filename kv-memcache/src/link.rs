@@ -61,7 +61,7 @@ impl Opening<'_> {
         #[cfg(feature = "tls")]
         let channel = match (self.place, self.tls) {
             (Place::Tcp { host, .. }, Some(connector)) => {
-                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(not_connected)?))
+                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(|cause| self.not_connected(cause))?))
             }
             _ => Channel::Plain(socket),
         };
@@ -98,19 +98,37 @@ impl Opening<'_> {
             )),
             Ok(()) if self.classic => Ok(link),
             // A memcached that was going down, and is back.
-            Ok(()) if link.has_meta(self.deadline) => Err(not_connected(cause)),
+            Ok(()) if link.has_meta(self.deadline) => Err(self.not_connected(cause)),
             Ok(()) => Err(Fault::without_meta(None)),
             Err(_) if self.connect()?.speaks_binary(self.deadline) => Err(Fault::unfit(
                 "the server speaks the binary protocol alone: start memcached without `-B binary` and `-S`; for user and \
                 password it has `-Y`",
             )),
-            Err(_) => Err(not_connected(cause)),
+            Err(_) => Err(self.not_connected(cause)),
         }
+    }
+
+    /// Why there is no connection. A certificate that is not accepted will not be the next time either.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self, reason = "TLS needs it"))]
+    fn not_connected(&self, cause: io::Error) -> Fault {
+        #[cfg(feature = "tls")]
+        if let Some(refusal) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Refusal>()) {
+            return Fault::Unusable(refusal.clone());
+        }
+        #[cfg(feature = "tls")]
+        if let Some(advice) = tls::advice(&cause, self.tls.is_some_and(tls::Connector::shows_certificate)) {
+            return Fault::Unfit { advice, cause: Some(cause) };
+        }
+        if is_end(&cause) {
+            let hint = "the server closed the connection at once: it may be going down, want TLS (`memcache+tls://`), or be no memcached";
+            return Fault::NotConnected(io::Error::new(cause.kind(), hint));
+        }
+        Fault::NotConnected(cause)
     }
 
     fn not_greeted(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Broken { cause, .. } => not_connected(cause),
+            Fault::Broken { cause, .. } => self.not_connected(cause),
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of memcached"),
             Fault::Refused(refusal) => Fault::Unusable(match self.credentials {
                 // memcached goes on to the next command, and for that it says that nobody is known yet.
@@ -256,7 +274,7 @@ impl Link {
         match reply::receive_line(&mut self.reader, &mut self.line) {
             Ok(()) => Refusal::parse(&self.line).map_or(Fault::Broken { cause, sent }, Fault::Refused),
             #[cfg(feature = "tls")]
-            Err(Fault::Broken { cause: said, .. }) if tls::advice(&said).is_some() => {
+            Err(Fault::Broken { cause: said, .. }) if tls::advice(&said, false).is_some() => {
                 Fault::Broken { cause: said, sent }
             }
             Err(_) => Fault::Broken { cause, sent },
@@ -266,23 +284,6 @@ impl Link {
     fn channel_mut(&mut self) -> &mut Channel {
         self.reader.get_mut()
     }
-}
-
-/// Why there is no connection. A certificate that is not accepted will not be the next time either.
-fn not_connected(cause: io::Error) -> Fault {
-    #[cfg(feature = "tls")]
-    if let Some(refusal) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Refusal>()) {
-        return Fault::Unusable(refusal.clone());
-    }
-    #[cfg(feature = "tls")]
-    if let Some(advice) = tls::advice(&cause) {
-        return Fault::Unfit { advice: advice.into(), cause: Some(cause) };
-    }
-    if is_end(&cause) {
-        let hint = "the server closed the connection at once: it may be going down, want TLS (`memcache+tls://`), or be no memcached";
-        return Fault::NotConnected(io::Error::new(cause.kind(), hint));
-    }
-    Fault::NotConnected(cause)
 }
 
 /// Whether the server ended the connection.

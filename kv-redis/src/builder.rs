@@ -1,8 +1,8 @@
 //! How a store is configured.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, slice};
 
 use kv_core::{Error, Failure, Prefix, Result};
 
@@ -13,6 +13,7 @@ use crate::address::{Address, Credentials, Place};
 use crate::fault::Limits;
 use crate::lent::Lent;
 use crate::link::{Login, Role};
+use crate::mapping::Mapping;
 use crate::node::{Dialer, Node, Target};
 use crate::shared::Shared;
 use crate::store::{LONGEST_TTL, Route};
@@ -93,6 +94,7 @@ pub struct RedisStoreBuilder {
     pool_size: u32,
     min_idle: u32,
     shared_connections: u32,
+    mapping: Mapping,
     settings: Settings,
 }
 
@@ -107,6 +109,7 @@ impl Default for RedisStoreBuilder {
             pool_size: 10,
             min_idle: 0,
             shared_connections: 0,
+            mapping: Mapping::default(),
             settings: Settings::default(),
         }
     }
@@ -137,6 +140,37 @@ impl RedisStoreBuilder {
     pub fn sentinels<U: Into<String>>(mut self, service: impl Into<String>, urls: impl IntoIterator<Item = U>) -> Self {
         let urls = urls.into_iter().map(Into::into).collect();
         self.whereabouts = Whereabouts::Sentinels { service: service.into(), urls };
+        self
+    }
+
+    /// Needs the feature `cluster` or `sentinel`. Where a server is to be reached whose address sentinels or nodes of a cluster
+    /// announce, as host and port. Default: there.
+    ///
+    /// For servers that know themselves by another address than the one at which they can be reached from here: in containers, behind
+    /// NAT, by port forwarding. It is asked whenever an address is announced, and has to answer at once; what it has nothing to say
+    /// about it returns as it came. An address that a URL of the builder names is not mapped. A node that announces no host is
+    /// passed with the host at which the node was reached that told of it.
+    ///
+    /// ```
+    /// use kv_redis::RedisStore;
+    ///
+    /// // `docker run -p 17000:7000 -p 17001:7001 -p 17002:7002 …`
+    /// # #[cfg(feature = "cluster")]
+    /// let store = RedisStore::builder()
+    ///     .cluster(["redis://127.0.0.1:17000"])
+    ///     .map_address(|host, port| match host {
+    ///         _ if host.starts_with("172.") => ("127.0.0.1".into(), port + 10_000),
+    ///         _ => (host.into(), port),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), kv_redis::Error>(())
+    /// ```
+    ///
+    /// With TLS the name in a certificate has to be the host that this returns, or [`Tls::server_name`](crate::Tls::server_name). For a
+    /// store on one server [`build`](Self::build) fails: nothing announces an address there.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    pub fn map_address(mut self, map: impl Fn(&str, u16) -> (String, u16) + Send + Sync + 'static) -> Self {
+        self.mapping = Mapping::new(map);
         self
     }
 
@@ -377,23 +411,34 @@ impl RedisStoreBuilder {
         }
     }
 
-    fn dialer(&self, target: Target, login: Login, #[allow(unused_variables)] tls: bool) -> Result<Dialer> {
+    /// How connections are made, given what the URLs say, which is the same of TLS.
+    fn dialer(&self, target: Target, login: Login, #[allow(unused_variables)] urls: &[Address]) -> Result<Dialer> {
         #[cfg(feature = "tls")]
-        if self.tls.is_some() && !tls {
-            return Err(unfit("TLS is configured, and the URL does not say `rediss://`"));
-        }
+        let tls = self.connector(urls)?;
         Ok(Dialer {
             target,
             login,
             names: Arc::default(),
+            mapping: self.mapping.clone(),
             #[cfg(feature = "tls")]
-            tls: if tls {
-                Some(crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?)
-            } else {
-                None
-            },
+            tls,
             limits: self.settings.clone().ready().limits,
         })
+    }
+
+    /// How TLS is spoken, if the URLs want it.
+    #[cfg(feature = "tls")]
+    fn connector(&self, urls: &[Address]) -> Result<Option<crate::tls::Connector>> {
+        if !urls.iter().any(|address| address.tls) {
+            let unused = "TLS is configured, and the URL does not say `rediss://`";
+            return if self.tls.is_some() { Err(unfit(unused)) } else { Ok(None) };
+        }
+        let connector = crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?;
+        let fits = |address: &Address| matches!(&address.place, Place::Tcp { host, .. } if connector.accepts(host));
+        if !urls.iter().all(fits) {
+            return Err(unfit("the URL cannot be used: its host is not a name that a certificate can have"));
+        }
+        Ok(Some(connector))
     }
 
     fn route(&self, dialer: Dialer) -> Route {
@@ -414,8 +459,13 @@ impl RedisStoreBuilder {
     }
 
     fn on_server(&self, address: &Address) -> Result<RedisStore> {
+        if self.mapping.is_given() {
+            return Err(unfit(
+                "`map_address` is for a cluster, or for sentinels: nothing announces an address otherwise",
+            ));
+        }
         let login = Login { credentials: address.credentials.clone(), database: address.database, role: Role::Data };
-        let dialer = self.dialer(Target::Place(address.place.clone()), login, address.tls)?;
+        let dialer = self.dialer(Target::Place(address.place.clone()), login, slice::from_ref(address))?;
         Ok(RedisStore::new(self.label(address), self.settings.clone().ready(), self.route(dialer)))
     }
 
@@ -432,7 +482,7 @@ impl RedisStoreBuilder {
             return Err(unfit("a cluster has only the database 0"));
         }
         let login = Login { credentials: first.credentials.clone(), database: 0, role: Role::Member };
-        let dialer = self.dialer(Target::Place(first.place.clone()), login, first.tls)?;
+        let dialer = self.dialer(Target::Place(first.place.clone()), login, &addresses)?;
         let label = self.label(&format_args!("redis-cluster://{}", first.place));
         let seeds = addresses.into_iter().map(|address| address.place).collect();
         let cluster = crate::cluster::Cluster::new(seeds, dialer, self.pool_size);
@@ -454,9 +504,8 @@ impl RedisStoreBuilder {
         let database = self.database.unwrap_or(0);
         let login = Login { credentials: self.credentials.clone(), database, role: Role::Primary };
         let label = self.label(&format_args!("redis-sentinel://{}/{service}/{database}", first.place));
-        let tls = first.tls;
-        let sentinels = std::sync::Arc::new(crate::sentinel::Sentinels::new(service.to_owned(), sentinels));
-        let dialer = self.dialer(Target::Primary(sentinels), login, tls)?;
+        let target = crate::sentinel::Sentinels::new(service.to_owned(), sentinels.clone());
+        let dialer = self.dialer(Target::Primary(Arc::new(target)), login, &sentinels)?;
         Ok(RedisStore::new(label, self.settings.clone().ready(), self.route(dialer)))
     }
 }
@@ -478,6 +527,7 @@ impl fmt::Debug for RedisStoreBuilder {
             .field("pool_size", &self.pool_size)
             .field("min_idle", &self.min_idle)
             .field("shared_connections", &self.shared_connections)
+            .field("mapping", &self.mapping)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

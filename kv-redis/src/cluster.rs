@@ -138,7 +138,7 @@ impl Cluster {
                             self.is_stale.store(true, Ordering::Relaxed);
                         }
                         node = match to {
-                            Some(to) => self.node(&to),
+                            Some(to) => self.node(&self.dialer.mapping.reach(to)),
                             None => self.owner(slot)?,
                         };
                     }
@@ -339,7 +339,7 @@ impl Cluster {
                 Reply::Nil => "",
                 _ => return None,
             };
-            let place = place(host, u16::try_from(*port).ok()?, answered);
+            let place = self.dialer.mapping.reach(place(host, u16::try_from(*port).ok()?, answered));
             let owner = primaries.iter().position(|(known, _)| *known == place).unwrap_or_else(|| {
                 primaries.push((place.clone(), self.node(&place)));
                 primaries.len() - 1

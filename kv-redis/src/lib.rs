@@ -17,6 +17,7 @@ mod info;
 mod lent;
 mod link;
 mod listing;
+mod mapping;
 mod node;
 mod page;
 mod pattern;

@@ -140,11 +140,13 @@ impl Link {
         deadline: Instant,
     ) -> Result<Self, Fault> {
         let socket = Socket::connect(place, names, reach, deadline).map_err(Fault::NotConnected)?;
+        #[cfg(feature = "tls")]
+        let shows_certificate = tls.is_some_and(tls::Connector::shows_certificate);
         let channel = match place {
             #[cfg(feature = "tls")]
             Place::Tcp { host, .. } if tls.is_some() => {
                 let Some(connector) = tls else { return Err(Fault::OutOfStep) };
-                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(not_connected)?))
+                Channel::Tls(Box::new(connector.wrap(host, socket).map_err(Fault::NotConnected)?))
             }
             _ => Channel::Plain(socket),
         };
@@ -156,7 +158,11 @@ impl Link {
             last_used: Instant::now(),
             facts: Facts::untold(),
         };
-        link.log_in(login, deadline).map_err(|fault| link.with_guess(fault, place))?;
+        link.log_in(login, deadline).map_err(|fault| {
+            #[cfg(feature = "tls")]
+            let fault = with_advice(fault, shows_certificate);
+            link.with_guess(fault, place)
+        })?;
         Ok(link)
     }
 
@@ -196,7 +202,7 @@ impl Link {
         }
         request.add(Shape::Value, ["INFO".into(), "server".into()]);
         let answer = self.exchange(&request, Instant::now(), deadline).map_err(|fault| match fault {
-            Fault::Broken { cause, .. } => not_connected(cause),
+            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of redis"),
             other => other,
         })?;
@@ -461,13 +467,14 @@ fn length_of_value(reply: &[u8]) -> Option<(usize, usize)> {
     Some((end + END.len(), length))
 }
 
-/// Why there is no connection. A certificate that is not accepted will not be the next time either.
-fn not_connected(cause: io::Error) -> Fault {
-    #[cfg(feature = "tls")]
-    if let Some(advice) = tls::advice(&cause) {
-        return Fault::Unfit { advice: advice.into(), cause: Some(cause) };
+/// Says what to do about an error of TLS: a certificate that is not accepted will not be the next time either.
+#[cfg(feature = "tls")]
+fn with_advice(fault: Fault, shows_certificate: bool) -> Fault {
+    let Fault::NotConnected(cause) = fault else { return fault };
+    match tls::advice(&cause, shows_certificate) {
+        Some(advice) => Fault::Unfit { advice, cause: Some(cause) },
+        None => Fault::NotConnected(cause),
     }
-    Fault::NotConnected(cause)
 }
 
 /// What the parser reads from. It counts, and keeps the error, which the parser's own error would hide.

@@ -9,6 +9,7 @@ use crate::address::Place;
 use crate::commands::Commands;
 use crate::fault::{Fault, Limits};
 use crate::link::{Answer, Link, Login};
+use crate::mapping::Mapping;
 use crate::pool::{PerProcess, Permit, Pool};
 use crate::request::Request;
 use crate::resolve::Names;
@@ -53,6 +54,11 @@ pub(crate) struct Dialer {
     pub(crate) target: Target,
     pub(crate) login: Login,
     pub(crate) names: Arc<Names>,
+    #[cfg_attr(
+        not(any(feature = "cluster", feature = "sentinel")),
+        allow(dead_code, reason = "nobody announces addresses")
+    )]
+    pub(crate) mapping: Mapping,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Connector>,
     pub(crate) limits: Limits,

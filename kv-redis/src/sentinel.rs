@@ -66,7 +66,7 @@ impl Sentinels {
                 return Err(Fault::unfit(text));
             }
         };
-        dialer.dial_at(&place, &dialer.login, deadline)
+        dialer.dial_at(&dialer.mapping.reach(place), &dialer.login, deadline)
     }
 }
 

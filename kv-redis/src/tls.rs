@@ -10,6 +10,13 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::socket::Socket;
 
+pub(crate) use advice::advice;
+
+mod advice;
+
+/// How the URL of a server without TLS begins.
+const PLAIN_SCHEME: &str = "redis://";
+
 pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
 
 /// Needs the feature `tls`. Which servers to trust and who to be, where a URL says `rediss://`. Without it the certificate authorities of the
@@ -34,6 +41,7 @@ pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
 pub struct Tls {
     authorities: Vec<Vec<u8>>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
+    server_name: Option<String>,
 }
 
 impl Tls {
@@ -55,6 +63,29 @@ impl Tls {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
+
+    /// The name that the server's certificate has to have, in place of the host in the URL: a host name, or an IP address, without a
+    /// port. For servers that are reached by another name than their own, such as by a tunnel or an address. A name is also
+    /// what the server is asked for (SNI).
+    ///
+    /// In a cluster and behind sentinels it is that of all nodes, and of the sentinels.
+    ///
+    /// ```
+    /// use kv_redis::{RedisStore, Tls};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // One end of a tunnel to cache.example.
+    /// let tls = Tls::new().server_name("cache.example");
+    /// let store = RedisStore::builder().url("rediss://localhost:7000").tls(tls).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The builder's `build` and `connect` fail if no certificate can have it.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
 }
 
 impl fmt::Debug for Tls {
@@ -62,21 +93,27 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls")
             .field("certificate_authorities", &self.authorities.len())
             .field("client_certificate", &self.identity.is_some())
+            .field("server_name", &self.server_name)
             .finish()
     }
 }
 
 /// Makes a TLS stream of a connected socket.
 #[derive(Clone)]
-pub(crate) struct Connector(Arc<ClientConfig>);
+pub(crate) struct Connector {
+    config: Arc<ClientConfig>,
+    /// The name of the server, if it is not that of its host.
+    server_name: Option<ServerName<'static>>,
+    shows_certificate: bool,
+}
 
 impl Connector {
-    /// Reads the certificates. An error says which one is of no use.
+    /// Reads the certificates. An error says which one cannot be used.
     pub(crate) fn new(tls: &Tls) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for pem in &tls.authorities {
             for certificate in certificates(pem, "a certificate authority")? {
-                roots.add(certificate).map_err(|error| format!("a certificate authority is of no use: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("a certificate authority cannot be used: {error}"))?;
             }
         }
         if tls.authorities.is_empty() {
@@ -96,20 +133,47 @@ impl Connector {
             None => config.with_no_client_auth(),
             Some((chain, key)) => {
                 let chain = certificates(chain, "the client certificate")?;
-                let key =
-                    PrivateKeyDer::from_pem_slice(key).map_err(|_| "the client's key is not a PEM file with a key")?;
-                let unfit = |error| format!("client certificate and key are of no use: {error}");
-                config.with_client_auth_cert(chain, key).map_err(unfit)?
+                let no_key = |_| format!("the client's key is not a PEM file with a key{}", advice::about_pem(key));
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(no_key)?;
+                config.with_client_auth_cert(chain, key).map_err(|error| advice::about_identity(&error))?
             }
         };
-        Ok(Self(Arc::new(config)))
+        let no_name = |_| {
+            format!(
+                "`Tls::server_name` is {:?}, and has to be a host name or an IP address, without a port",
+                tls.server_name
+            )
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            server_name: tls.server_name.as_deref().map(name).transpose().map_err(no_name)?,
+            shows_certificate: tls.identity.is_some(),
+        })
+    }
+
+    /// Whether a certificate of a server at this host could be accepted: it has to be a name that one can have.
+    pub(crate) fn accepts(&self, host: &str) -> bool {
+        self.server_name.is_some() || name(host).is_ok()
+    }
+
+    pub(crate) fn shows_certificate(&self) -> bool {
+        self.shows_certificate
+    }
+
+    fn name_of(&self, host: &str) -> io::Result<ServerName<'static>> {
+        self.server_name.clone().map_or_else(|| name(host), Ok)
     }
 
     pub(crate) fn wrap(&self, host: &str, socket: Socket) -> io::Result<Stream> {
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
+        let connection =
+            ClientConnection::new(Arc::clone(&self.config), self.name_of(host)?).map_err(io::Error::other)?;
         Ok(StreamOwned::new(connection, socket))
     }
+}
+
+/// A host as certificates name it.
+fn name(host: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).map_err(io::Error::other)
 }
 
 impl fmt::Debug for Connector {
@@ -118,33 +182,10 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// What to do about an error of TLS, if it is one.
-pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
-    use rustls::{AlertDescription, Error};
-    Some(match error.get_ref()?.downcast_ref::<Error>()? {
-        Error::InvalidCertificate(_) => {
-            "the certificate of the server was not accepted; see `Tls::certificate_authority`, and the host in the URL"
-        }
-        Error::AlertReceived(
-            AlertDescription::CertificateRequired
-            | AlertDescription::NoCertificate
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::HandshakeFailure,
-        ) => "the server wants another client certificate, or one at all; see `Tls::client_certificate`",
-        Error::InvalidMessage(_) => "what answers there does not speak TLS; see the port, and `redis://` in the URL",
-        _ => "TLS failed",
-    })
-}
-
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(format!("{what} is not a PEM file with a certificate")),
+        _ => Err(format!("{what} is not a PEM file with a certificate{}", advice::about_pem(pem))),
     }
 }
