@@ -2,13 +2,25 @@
 
 use std::io;
 
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription as Alert, CertificateError, Error, InconsistentKeys};
 
 use super::PLAIN_SCHEME;
 
-/// Makes a certificate that will do, signed by the authority in `ca.pem`. The name is to be filled in.
-const MAKE_CERTIFICATE: &str = "openssl req -x509 -CA ca.pem -CAkey ca.key -newkey rsa:2048 -nodes -days 365 \
-    -keyout server.key -out server.pem -subj /CN=NAME -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME";
+/// The command that makes a certificate with this name, signed by the authority in `ca.pem`.
+fn make_certificate(name: Option<&ServerName<'_>>) -> String {
+    let of_name = |kind: &str, name: &str| {
+        format!(
+            "openssl req -x509 -CA ca.pem -CAkey ca.key -newkey rsa:2048 -nodes -days 365 -keyout server.key -out server.pem \
+            -subj /CN={name} -addext basicConstraints=critical,CA:FALSE -addext subjectAltName={kind}:{name}"
+        )
+    };
+    match name {
+        Some(name) if matches!(name, ServerName::IpAddress(_)) => of_name("IP", &name.to_str()),
+        Some(name) => of_name("DNS", &name.to_str()),
+        None => format!("(NAME is the host in the URL) {}", of_name("DNS", "NAME")),
+    }
+}
 
 /// What to do about an error of TLS, if it is one. Whether a client certificate was to be shown makes a difference to what a refusal
 /// means.
@@ -47,15 +59,15 @@ fn about_certificate(problem: &CertificateError) -> String {
             "the server's certificate is not valid yet; the clock of this machine is slow, or that of the machine that made it was fast"
                 .into()
         }
-        Problem::NotValidForNameContext { presented, .. } if presented.is_empty() => format!(
-            "the server's certificate has no names (no subjectAltName; its CN does not count); tell the name that it is to have \
-            here, or make one: {MAKE_CERTIFICATE} (for an address, IP:ADDRESS in place of DNS:NAME)"
+        Problem::NotValidForNameContext { expected, presented } if presented.is_empty() => format!(
+            "the server's certificate has no names (no subjectAltName; its CN does not count); make one that has: {}",
+            make_certificate(Some(expected))
         ),
-        Problem::NotValidForName | Problem::NotValidForNameContext { .. } => {
-            "the server's certificate is for other names than the host in the URL; connect by one of its names, or tell which it has, \
-            `Tls::server_name`"
-                .into()
-        }
+        Problem::NotValidForNameContext { expected, .. } => format!(
+            "the server's certificate is for other names than {}; let the host in the URL be one of them, or tell which one it has to \
+            have, `Tls::server_name`",
+            expected.to_str()
+        ),
         Problem::UnknownIssuer => {
             "the server's certificate was signed by an authority that is not trusted here; give that authority's certificate, \
             `Tls::certificate_authority`, and let the server send those in between along with its own"
@@ -90,12 +102,14 @@ fn about_other(name: &str) -> String {
     match name {
         name if name.contains("CaUsedAsEndEntity") => format!(
             "the server shows the certificate of an authority (CA:TRUE, as `openssl req -x509` makes it) as its own; either leave that \
-            the authority, and sign one for the server with it: {MAKE_CERTIFICATE}; or make one that signs itself and is no authority: \
-            the same without -CA and -CAkey"
+            the authority, and sign one for the server with it: {}; or make one that signs itself and is no authority: \
+            the same without -CA and -CAkey",
+            make_certificate(None)
         ),
         name if name.contains("UnsupportedCertVersion") => format!(
             "the server's certificate is of X.509 version 1 (as `openssl x509 -req` makes it without -extfile, and redis's \
-            gen-test-certs.sh), and has to be of version 3, with its names; make one: {MAKE_CERTIFICATE}"
+            gen-test-certs.sh), and has to be of version 3, with its names; make one: {}",
+            make_certificate(None)
         ),
         name if name.contains("EndEntityUsedAsCa") => {
             "an authority between the server's certificate and the one that is trusted is none: its certificate does not say \

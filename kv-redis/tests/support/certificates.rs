@@ -40,7 +40,8 @@ impl Certificates {
     }
 }
 
-fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+/// The certificate of a CA, and what it signs with.
+pub(crate) fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

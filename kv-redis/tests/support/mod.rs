@@ -11,9 +11,10 @@
     reason = "clippy does not see that the helpers of tests are tests"
 )]
 
-mod certificates;
+pub(crate) mod certificates;
 mod cluster;
 mod program;
+pub(crate) mod hosts;
 mod sentinels;
 
 use std::error::Error as _;

@@ -1,0 +1,59 @@
+//! Where a server is and who it is: names with several addresses, addresses that are announced, certificates.
+
+#![cfg(unix)]
+#![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+mod certificates;
+mod mapping;
+mod names;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls};
+
+use support::{PATIENCE, Redis, RedisCluster, Sentinels, chain, timed};
+
+/// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
+const WITHIN: Duration = Duration::from_millis(1000 + 1500);
+
+fn patient() -> RedisStoreBuilder {
+    RedisStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+#[track_caller]
+fn works(store: &RedisStore) {
+    if let Err(error) = store.put("works", "v") {
+        panic!("{}", chain(&error));
+    }
+    assert_eq!(store.get("works").unwrap().as_deref(), Some(&b"v"[..]));
+    assert!(store.delete("works").unwrap());
+}
+
+#[track_caller]
+fn connected(builder: RedisStoreBuilder) -> RedisStore {
+    match builder.connect() {
+        Ok(store) => {
+            works(&store);
+            store
+        }
+        Err(error) => panic!("{}", chain(&error)),
+    }
+}
+
+/// Why a store cannot connect.
+#[track_caller]
+fn refused(builder: RedisStoreBuilder) -> (Error, String) {
+    let (error, took) = timed(|| builder.connect().unwrap_err());
+    let text = chain(&error);
+    assert!(took < WITHIN, "{took:?}: {text}");
+    (error, text)
+}
