@@ -243,7 +243,7 @@ impl Link {
     fn ask_otherwise_for_role(&mut self, refusal: ServerError, deadline: Instant) -> Result<(), Fault> {
         let question = Request::reading().with(Shape::Value, ["INFO".into(), "replication".into()]);
         let answer = self.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
-            Fault::Broken { cause, .. } => not_connected(cause),
+            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
             other => other,
         })?;
         match answer.replies.first() {

@@ -13,8 +13,8 @@
 
 pub(crate) mod certificates;
 mod cluster;
-mod program;
 pub(crate) mod hosts;
+mod program;
 mod sentinels;
 
 use std::error::Error as _;
