@@ -151,7 +151,7 @@ fn tls() {
     let with_tls = format!("memcache+tls://{USER}:{SECRET}@localhost:{}", server.tls_port());
     let strange = Tls::new().certificate_authority(server.certificates().stranger_ca.clone());
     let trusting = Tls::new().certificate_authority(server.certificates().ca.clone());
-    is_refused("a server that is not trusted", &on(&with_tls).tls(strange), "the certificate of the server");
+    is_refused("a server that is not trusted", &on(&with_tls).tls(strange), "the server's certificate");
     is_refused("a wrong password over TLS", &on(&with_tls).tls(trusting.clone()), "does not accept user and password");
     let plain = on(format!("memcache+tls://{USER}:{SECRET}@localhost:{}", server.port())).tls(trusting.clone());
     is_refused("a server without TLS", &plain, "does not speak TLS");

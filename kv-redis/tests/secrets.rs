@@ -27,7 +27,7 @@ fn nothing_that_is_printed_where_all_fails_shows_a_password() {
     for said in [
         "the server does not accept user and password",
         "WRONGPASS",
-        "the user is not allowed to do this",
+        "the user is not allowed to use the command",
         "the URL cannot be used",
         "Connection refused",
         "what answers there does not speak TLS",
@@ -108,7 +108,7 @@ fn wrong_passwords(redis: &Redis) {
         }
     }
     let reader = on(format!("redis://reader:{SECRET}@{address}")).connect().unwrap();
-    fails("not allowed", &reader, reader.put("k", "v"), "the user is not allowed to do this");
+    fails("not allowed", &reader, reader.put("k", "v"), "the user is not allowed to use the command");
 }
 
 /// URLs that are of no use, or that are not what whoever wrote them meant.
@@ -161,7 +161,7 @@ fn tls(redis: &Redis) {
     let with_tls = format!("rediss://:{SECRET}@localhost:{}", redis.tls_port());
     let strange = Tls::new().certificate_authority(redis.certificates().stranger_ca.clone());
     let trusting = Tls::new().certificate_authority(redis.certificates().ca.clone());
-    is_refused("a server that is not trusted", &on(&with_tls).tls(strange), "the certificate of the server");
+    is_refused("a server that is not trusted", &on(&with_tls).tls(strange), "the server's certificate");
     is_refused("a wrong password over TLS", &on(&with_tls).tls(trusting.clone()), "does not accept user and password");
     // Redis waits for the end of what it takes for a line.
     let plain = on(format!("rediss://:{SECRET}@localhost:{}", redis.port())).tls(trusting.clone());
