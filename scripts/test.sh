@@ -31,6 +31,9 @@ need_component() {
 need cc gcc libc6-dev
 need redis-server redis-server
 need memcached memcached
+# twemproxy, which kv-memcache is tested behind.
+need nutcracker nutcracker
+need pip3 python3-pip
 need strace strace
 need_component fmt rustfmt
 need_component clippy clippy
@@ -45,6 +48,7 @@ reports=$PWD/target/conformance
 rm -rf "$reports"
 KV_CONFORMANCE_REPORT=$reports step cargo test --workspace --all-features --locked
 step scripts/matrix.sh --check "$reports"
+step scripts/servers.sh --check
 # kv-core first: what is documented before it has no links into it.
 RUSTDOCFLAGS="-D warnings" step cargo doc --package kv-core --all-features --no-deps --locked
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --all-features --no-deps --locked
