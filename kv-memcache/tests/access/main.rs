@@ -13,6 +13,7 @@
 mod authentication;
 mod builder;
 mod capabilities;
+mod certificates;
 mod impostors;
 mod names;
 mod reach;

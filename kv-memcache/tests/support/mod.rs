@@ -13,7 +13,7 @@
 
 // Those of kv-redis: nothing in them is redis's.
 #[path = "../../../kv-redis/tests/support/certificates.rs"]
-mod certificates;
+pub(crate) mod certificates;
 #[path = "../../../kv-redis/tests/support/hosts.rs"]
 pub(crate) mod hosts;
 mod twemproxy;
@@ -153,7 +153,16 @@ impl Memcached {
     }
 
     pub(crate) fn start_as(kind: Kind, extra: &[&str]) -> Self {
-        let certificates = kind.has_tls().then(Certificates::make);
+        Self::launch(kind, kind.has_tls().then(Certificates::make), extra)
+    }
+
+    /// A server with TLS that shows this certificate.
+    pub(crate) fn start_showing(shown: &Identity) -> Self {
+        let certificates = Certificates { server: shown.clone(), ..Certificates::make() };
+        Self::launch(Kind::Tls { with_certificate: false }, Some(certificates), &[])
+    }
+
+    fn launch(kind: Kind, certificates: Option<Certificates>, extra: &[&str]) -> Self {
         let files = certificates.as_ref().map(|all| (all.ca.clone(), all.server.clone()));
         let prepare = move |place: &Place| -> Result<(), BoxError> {
             if let Some((ca, server)) = &files {
