@@ -52,6 +52,7 @@ impl<'a> Model<'a> {
             Operation::Get(key) => self.get(step, key),
             Operation::GetInto(key) => self.get_into(step, key),
             Operation::GetMany(keys) => self.get_many(step, keys),
+            Operation::GetEach(keys) => self.get_each(step, keys),
             Operation::Put(key, value, lifetime) => self.put(step, key, value, *lifetime),
             Operation::PutFrom(key, value, lifetime) => self.put_from(step, key, value, *lifetime),
             Operation::PutMany(entries) => self.put_many(step, entries),
@@ -85,6 +86,14 @@ impl<'a> Model<'a> {
 
     fn get_many(&mut self, step: &Operation, keys: &[&str]) -> Outcome {
         let (got, during) = self.run(step, || self.store.get_many(keys))?;
+        if got.len() != keys.len() {
+            return self.wrong(step, &format!("{} values", keys.len()), &got.len());
+        }
+        keys.iter().zip(got).try_for_each(|(key, got)| self.see_value(step, key, got, during))
+    }
+
+    fn get_each(&mut self, step: &Operation, keys: &[&str]) -> Outcome {
+        let (got, during) = self.run(step, || self.store.get_each(keys).into_iter().collect::<Result<Vec<_>, _>>())?;
         if got.len() != keys.len() {
             return self.wrong(step, &format!("{} values", keys.len()), &got.len());
         }

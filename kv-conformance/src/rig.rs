@@ -89,10 +89,15 @@ impl<'a> Rig<'a> {
     /// Does something under a fault, and tells how long it took. If it does not end by itself long after its limit, the fault does, so that
     /// a store that waits without limit is rejected, and not waited for.
     pub(crate) fn timed<T>(&self, act: impl FnOnce() -> T) -> (T, Duration) {
+        self.timed_for(self.limit, act)
+    }
+
+    /// As [`timed`](Self::timed), of something that may take longer than an operation.
+    pub(crate) fn timed_for<T>(&self, limit: Duration, act: impl FnOnce() -> T) -> (T, Duration) {
         thread::scope(|scope| {
             let (done, is_done) = mpsc::channel::<()>();
             scope.spawn(move || {
-                if is_done.recv_timeout(self.limit + MARGIN + MARGIN / 4) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if is_done.recv_timeout(limit + MARGIN + MARGIN / 4) == Err(mpsc::RecvTimeoutError::Timeout) {
                     // What cannot be ended so is waited for.
                     let _ = self.heal_without_what_was_held();
                 }

@@ -271,6 +271,16 @@ impl KeyValueStore for Traced {
         )
     }
 
+    fn read_each(&self, of: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let shown = |outcome: &Result<Option<Bytes>>| match outcome {
+            Ok(got) => found(got.as_ref()),
+            Err(error) => failed(error),
+        };
+        // The call as a whole always works.
+        let act = || Ok(self.inner.read_each(of));
+        self.note(of, || format!("get_each([{}])", keys(of)), act, |got| several(got, shown)).unwrap_or_default()
+    }
+
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let of = entries.iter().map(|entry| entry.key).collect::<Vec<_>>();
         let operation = format!("put_many([{}])", self::entries(&entries));

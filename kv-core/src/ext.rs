@@ -10,7 +10,7 @@ use crate::invalid_key::Role;
 use crate::reader::CopyError;
 use crate::{
     AsKey, AsPrefix, Capability, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys, Remaining, Result, Ttl,
-    Value, ValueReader, file,
+    Value, ValueReader, each, file,
 };
 
 /// A key-value store, from its caller's side.
@@ -266,13 +266,51 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// As every method; see [the trait](KeyValueStoreExt#errors). Every key is checked before the first is asked for.
+    /// As every method; see [the trait](KeyValueStoreExt#errors). Every key is checked before the first is asked for. One error
+    /// stands for all: if one of several servers fails, the values of the others are lost with it. To have them, use
+    /// [`get_each`](Self::get_each).
     fn get_many<I>(&self, keys: I) -> Result<Vec<Option<Bytes>>>
     where
         I: IntoIterator,
         I::Item: AsKey,
     {
         with_keys(keys, |keys| self.read_many(keys))
+    }
+
+    /// The values of several keys, each with an outcome of its own: what was found, and for each key that could not be read an
+    /// error ([B7](crate::contract#6-many-at-once)).
+    ///
+    /// As many outcomes as keys, in the same order, duplicates included. `Ok(None)` is an absent key, never a failure. It is
+    /// for a cache of several servers: while one of them is down, the values of the others come all the same, in as many round
+    /// trips as [`get_many`](Self::get_many) has. A server that does not answer is waited for once, not once for each of its keys.
+    ///
+    /// ```
+    /// # use kv_memory::{Error, KeyValueStoreExt, MemoryStore};
+    /// # let store = MemoryStore::new();
+    /// store.put_many([("user:1", "ada"), ("user:3", "grace")])?;
+    /// let users = ["user:1", "user:2", "user:3", "not a key"];
+    /// let mut found = Vec::new();
+    /// for (user, outcome) in users.into_iter().zip(store.get_each(users)) {
+    ///     match outcome {
+    ///         Ok(Some(value)) => found.push((user, value)),
+    ///         Ok(None) => {} // There is no such entry.
+    ///         Err(error) => eprintln!("{}", error.report()), // It may be there: ask the database.
+    ///     }
+    /// }
+    /// assert_eq!(found, [("user:1", "ada".into()), ("user:3", "grace".into())]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None of the call as a whole. Of each key as [`get`](Self::get) has them: an invalid key gets
+    /// [`Error::InvalidKey`], and the others are asked for.
+    fn get_each<I>(&self, keys: I) -> Vec<Result<Option<Bytes>>>
+    where
+        I: IntoIterator,
+        I::Item: AsKey,
+    {
+        let keys = keys.into_iter().collect::<Vec<_>>();
+        each::get_each(self, keys.iter().map(AsKey::as_key).collect())
     }
 
     /// Stores several pairs of key and value; of those with the same key the last one wins ([B2](crate::contract#6-many-at-once)).

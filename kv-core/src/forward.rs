@@ -61,6 +61,10 @@ macro_rules! forward {
                 (**self).read_many(keys)
             }
 
+            fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+                (**self).read_each(keys)
+            }
+
             fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
                 (**self).write_many(entries)
             }

@@ -3,6 +3,7 @@
 
 mod capabilities;
 pub mod contract;
+mod each;
 mod error;
 mod ext;
 mod file;

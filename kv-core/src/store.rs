@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader};
+use crate::{
+    Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, each,
+};
 
 /// A key-value store, from its backend's side.
 ///
@@ -22,7 +24,7 @@ use crate::{Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remainin
 ///
 /// | default | methods |
 /// |---|---|
-/// | built on other methods: right, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
+/// | built on other methods: right, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `read_each`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
 /// | [`Error::Unsupported`]: implement it, or say [`without`](crate::CapabilitiesBuilder::without) in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
 ///
 /// Where `capabilities` says that [`Contains`](Capability::Contains) or [`Copy`](Capability::Copy) is lacking, the defaults
@@ -342,6 +344,31 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// Those of the backend.
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         keys.iter().map(|&key| self.read(key)).collect()
+    }
+
+    /// The values of several keys, each with an outcome of its own: as many as asked for, in the same order, duplicates
+    /// included ([B7](crate::contract#6-many-at-once)).
+    ///
+    /// For each key its value, `None` if it is absent, or an error that names the key. An error of one key hides nothing of the
+    /// others.
+    ///
+    /// **Default:** one [`read_many`](Self::read_many); if that fails, one [`read`](Self::read) each. When the reads that fail
+    /// have taken as long as that batch, and at least a second, the keys that are left are not asked for: each gets
+    /// [`Error::Unavailable`], which says so. So a store whose only server does not answer costs about twice its limit, whatever
+    /// the number of keys. Implement it if the store has several servers, of which some can fail, or if it can tell within
+    /// one round trip which keys have failed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// let outcomes = store.read_each(&[key!("b"), key!("a")]);
+    /// assert_eq!(outcomes.into_iter().collect::<Result<Vec<_>>>()?, [None, Some("1".into())]);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        each::read_each(self, keys)
     }
 
     /// Writes several entries; of those with the same key the last one wins ([B2, B5, B6](crate::contract#6-many-at-once)).

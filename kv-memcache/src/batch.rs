@@ -5,6 +5,7 @@ use std::thread;
 
 use kv_core::{Error, Key, Result};
 
+use crate::fault::Fault;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::request::{Command, Request};
@@ -23,44 +24,92 @@ const FULL_OF_READS: usize = 32 * 1024;
 /// A command, the key that it is about, and its index in the batch.
 pub(crate) type Item<'a> = (usize, Key<'a>, Command<'a>);
 
+/// What became of the commands that went to one server.
+struct Answers<'g, 'a> {
+    /// By the index in the batch.
+    replies: Vec<(usize, Result<Reply>)>,
+    failed: Option<Failed<'g, 'a>>,
+}
+
+/// An exchange with a server that failed, after which it was asked nothing more.
+struct Failed<'g, 'a> {
+    node: &'g Node,
+    fault: Fault,
+    /// What it was about.
+    chunk: &'g [Item<'a>],
+    /// All that has no reply: the chunk, and what was to be sent after it.
+    left: &'g [Item<'a>],
+}
+
 impl MemcacheStore {
     /// Sends commands, in chunks, to all servers at once; a reply to each, in the order of the commands.
     ///
-    /// A server that fails, or is silent, does not keep the others from getting their part.
+    /// A server that fails, or is silent, does not keep the others from getting their part, nor does a command that was refused.
     pub(crate) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
-        let nodes = self.servers().all();
         let mut replies = vec![Reply::Miss; commands.len()];
-        let mut groups = nodes.iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        for (index, (key, command)) in commands.into_iter().enumerate() {
-            if let Some(group) = groups.get_mut(self.servers().index_of(&key)) {
-                group.push((index, key, command));
+        let mut worst_error = None::<Error>;
+        // That something may have happened is more than that something else did not.
+        let mut note = |error: Error| {
+            if worst_error.as_ref().is_none_or(|worst| error.outcome_unknown() && !worst.outcome_unknown()) {
+                worst_error = Some(error);
             }
-        }
-        let mut worst_error = None;
-        for answer in self.exchange_with_all(nodes.iter().zip(&groups).filter(|(_, group)| !group.is_empty())) {
-            match answer {
-                Ok(answer) => {
-                    for (index, reply) in answer {
-                        if let Some(place) = replies.get_mut(index) {
-                            *place = reply;
-                        }
-                    }
+        };
+        for answers in self.exchange_with_all(&self.groups(commands)) {
+            for (index, reply) in answers.replies {
+                match (reply, replies.get_mut(index)) {
+                    (Ok(reply), Some(place)) => *place = reply,
+                    (Ok(_), None) => {}
+                    (Err(error), _) => note(error),
                 }
-                // That something may have happened is more than that something else did not.
-                Err(error) if error.outcome_unknown() => {
-                    worst_error = worst_error.filter(Error::outcome_unknown).or(Some(error));
-                }
-                Err(error) => worst_error = worst_error.or(Some(error)),
+            }
+            if let Some(Failed { node, fault, chunk, .. }) = answers.failed {
+                note(self.error(node, fault, chunk));
             }
         }
         worst_error.map_or(Ok(replies), Err)
     }
 
+    /// As [`pipeline`](Self::pipeline), with an outcome of its own for each command: what one server cannot answer does not hide
+    /// what the others have (B7).
+    pub(crate) fn pipeline_each(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
+        let mut outcomes = commands.iter().map(|_| None).collect::<Vec<_>>();
+        let mut put = |index: usize, outcome| {
+            if let Some(place) = outcomes.get_mut(index) {
+                *place = Some(outcome);
+            }
+        };
+        let groups = self.groups(commands.clone());
+        for answers in self.exchange_with_all(&groups) {
+            for (index, reply) in answers.replies {
+                put(index, reply);
+            }
+            if let Some(Failed { node, fault, left, .. }) = answers.failed {
+                for item in left {
+                    put(item.0, Err(self.error(node, fault.copy(), std::slice::from_ref(item))));
+                }
+            }
+        }
+        // Each command is in a group, and each of a group has a reply or is left.
+        let lost = |(key, command)| {
+            self.node(key).and_then(|node| Err(self.error(node, Fault::OutOfStep, &[(0, key, command)])))
+        };
+        outcomes.into_iter().zip(commands).map(|(outcome, command)| outcome.unwrap_or_else(|| lost(command))).collect()
+    }
+
+    /// Commands by the server that has their keys, in the order of the servers.
+    fn groups<'a>(&self, commands: Vec<(Key<'a>, Command<'a>)>) -> Vec<Vec<Item<'a>>> {
+        let mut groups = self.servers().all().iter().map(|_| Vec::new()).collect::<Vec<_>>();
+        for (index, (key, command)) in commands.into_iter().enumerate() {
+            if let Some(group) = groups.get_mut(self.servers().index_of(&key)) {
+                group.push((index, key, command));
+            }
+        }
+        groups
+    }
+
     /// This thread turns to the first server, others to the rest. If there are none to be had, this one does it all.
-    fn exchange_with_all<'a>(
-        &'a self,
-        mut groups: impl Iterator<Item = (&'a Node, &'a Vec<Item<'a>>)>,
-    ) -> Vec<Result<Vec<(usize, Reply)>>> {
+    fn exchange_with_all<'g, 'a>(&'g self, groups: &'g [Vec<Item<'a>>]) -> Vec<Answers<'g, 'a>> {
+        let mut groups = self.servers().all().iter().zip(groups).filter(|(_, group)| !group.is_empty());
         let Some((node, group)) = groups.next() else { return Vec::new() };
         thread::scope(|scope| {
             let threads: Vec<_> = groups
@@ -78,18 +127,19 @@ impl MemcacheStore {
         })
     }
 
-    fn exchange_with(&self, node: &Node, mut left: &[Item<'_>]) -> Result<Vec<(usize, Reply)>> {
+    fn exchange_with<'g, 'a>(&self, node: &'g Node, mut left: &'g [Item<'a>]) -> Answers<'g, 'a> {
         let mut replies = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(length_of_chunk(left));
-            left = rest;
-            let request = Request::new(chunk, self.tags(CHUNK));
-            let answer = node.exchange(request).map_err(|fault| self.error(node, fault, chunk))?;
-            for (item, reply) in chunk.iter().zip(answer) {
-                replies.push((item.0, self.no_refusal(node, reply, *item)?));
+            match node.exchange(Request::new(chunk, self.tags(CHUNK))) {
+                Ok(answer) => replies.extend(
+                    chunk.iter().zip(answer).map(|(item, reply)| (item.0, self.no_refusal(node, reply, *item))),
+                ),
+                Err(fault) => return Answers { replies, failed: Some(Failed { node, fault, chunk, left }) },
             }
+            left = rest;
         }
-        Ok(replies)
+        Answers { replies, failed: None }
     }
 }
 

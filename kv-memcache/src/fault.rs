@@ -148,6 +148,21 @@ impl Fault {
         ))
     }
 
+    /// The same for another key of the same request.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::PoolExhausted => Self::PoolExhausted,
+            Self::NotConnected(cause) => Self::NotConnected(copy(cause)),
+            Self::Unusable(refusal) => Self::Unusable(refusal.clone()),
+            Self::Unfit { advice, cause } => Self::Unfit { advice: advice.clone(), cause: cause.as_ref().map(copy) },
+            Self::ItemTooLarge { index, limit } => Self::ItemTooLarge { index: *index, limit: *limit },
+            Self::TtlTooLong { index, longest } => Self::TtlTooLong { index: *index, longest: *longest },
+            Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
+            Self::OutOfStep => Self::OutOfStep,
+            Self::Refused(refusal) => Self::Refused(refusal.clone()),
+        }
+    }
+
     /// Whether the request may be sent once more (N5): the connection ended, and not for lack of time, so that it was dead before,
     /// as far as can be told; and the request changes nothing, or the server has got none of it.
     pub(crate) fn may_be_repeated(&self, writes: bool) -> bool {
@@ -216,5 +231,13 @@ impl Fault {
                 Error::Backend(if transient { refused.transient() } else { refused })
             }
         }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    match (error.raw_os_error(), error.get_ref()) {
+        (Some(code), _) => io::Error::from_raw_os_error(code),
+        (None, None) => error.kind().into(),
+        (None, Some(text)) => io::Error::new(error.kind(), text.to_string()),
     }
 }

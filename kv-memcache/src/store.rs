@@ -82,7 +82,7 @@ impl MemcacheStore {
     }
 
     /// The server that has this key.
-    fn node(&self, key: Key<'_>) -> Result<&Node> {
+    pub(crate) fn node(&self, key: Key<'_>) -> Result<&Node> {
         self.servers.all().get(self.servers.index_of(&key)).ok_or_else(|| {
             let message = "there is no server";
             Error::Backend(kv_core::Failure::new(&self.label, message))
@@ -273,6 +273,12 @@ impl KeyValueStore for MemcacheStore {
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         let replies = self.pipeline(keys.iter().map(|&key| (key, Command::Get)).collect())?;
         Ok(replies.into_iter().map(|reply| reply.hit().map(|hit| hit.value)).collect())
+    }
+
+    /// To all servers at once: a server that fails costs its own keys, and no others.
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let outcomes = self.pipeline_each(keys.iter().map(|&key| (key, Command::Get)).collect());
+        outcomes.into_iter().map(|reply| Ok(reply?.hit().map(|hit| hit.value))).collect()
     }
 
     /// Lifetimes are all checked before anything is sent, and values by the limit that the store knows.

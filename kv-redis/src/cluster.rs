@@ -54,15 +54,16 @@ impl Layout {
         !self.owners.contains(&NOBODY)
     }
 
-    /// The indices of slots by their owner, if each has one.
-    fn groups(&self, slots: &[u16]) -> Option<Vec<Group>> {
+    /// The indices of slots by their owner, and those of slots that have none.
+    fn groups(&self, slots: &[u16]) -> (Vec<Group>, Vec<usize>) {
         let mut groups = self.primaries.iter().map(|(_, node)| (Arc::clone(node), Vec::new())).collect::<Vec<_>>();
+        let mut homeless = Vec::new();
         for (index, &slot) in slots.iter().enumerate() {
-            let owner = *self.owners.get(usize::from(slot))?;
-            groups.get_mut(usize::from(owner))?.1.push(index);
+            let owner = self.owners.get(usize::from(slot)).copied().unwrap_or(NOBODY);
+            groups.get_mut(usize::from(owner)).map_or(&mut homeless, |(_, indices)| indices).push(index);
         }
         groups.retain(|(_, indices)| !indices.is_empty());
-        Some(groups)
+        (groups, homeless)
     }
 
     fn owner(&self, slot: u16) -> Option<&(Place, Arc<Node>)> {
@@ -165,7 +166,7 @@ impl Cluster {
         }
     }
 
-    fn not_served(&self) -> Fault {
+    pub(crate) fn not_served(&self) -> Fault {
         self.is_stale.store(true, Ordering::Relaxed);
         Fault::Refused(Refusal::new("CLUSTERDOWN", "no node has the slot"))
     }
@@ -210,13 +211,11 @@ impl Cluster {
         self.is_stale.store(true, Ordering::Relaxed);
     }
 
-    /// The indices of keys, by the node that has them.
-    pub(crate) fn by_node(&self, slots: impl Iterator<Item = u16>) -> Result<Vec<Group>, Fault> {
+    /// The indices of keys, by the node that has them, and those that no node has.
+    pub(crate) fn by_node(&self, slots: impl Iterator<Item = u16>) -> Result<(Vec<Group>, Vec<usize>), Fault> {
         let slots = slots.collect::<Vec<_>>();
-        match self.layout()?.groups(&slots) {
-            Some(groups) => Ok(groups),
-            None => self.look_again()?.groups(&slots).ok_or_else(|| self.not_served()),
-        }
+        let (groups, homeless) = self.layout()?.groups(&slots);
+        if homeless.is_empty() { Ok((groups, homeless)) } else { Ok(self.look_again()?.groups(&slots)) }
     }
 
     /// The layout as it is known, or asked for if it is not known or known to be stale.

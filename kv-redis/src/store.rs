@@ -286,6 +286,16 @@ impl RedisStore {
     }
 }
 
+/// The value that a reply has, if it has one.
+fn value(reply: Reply) -> Option<Bytes> {
+    if let Reply::BulkString(value) = reply { Some(value.into()) } else { None }
+}
+
+/// The value in the reply to an `MGET` of one key.
+fn first_value(reply: Reply) -> Option<Bytes> {
+    if let Reply::Array(mut values) = reply { values.pop().and_then(value) } else { None }
+}
+
 /// Shows where it is and how it is configured: no password (E3).
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -395,7 +405,6 @@ impl KeyValueStore for RedisStore {
     }
 
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
-        let value = |reply| if let Reply::BulkString(value) = reply { Some(value.into()) } else { None };
         match &self.route {
             Route::Node(_) | Route::Shared(_) | Route::Lent(_) => {
                 let mut values = Vec::with_capacity(keys.len());
@@ -433,10 +442,23 @@ impl KeyValueStore for RedisStore {
                         request.add(Shape::Values(1), ["MGET".into(), self.name(key)]);
                     },
                 )?;
-                let first = |reply| if let Reply::Array(mut values) = reply { values.pop() } else { None };
-                Ok(replies.into_iter().map(|reply| first(reply).and_then(value)).collect())
+                Ok(replies.into_iter().map(first_value).collect())
             }
         }
+    }
+
+    /// With a command for each key, so that each has a reply of its own. On a cluster, what one primary cannot answer does not
+    /// hide what the others have.
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let outcomes = self.pipeline_each(
+            keys,
+            |&key| key,
+            Request::reading,
+            |request, &key| {
+                request.add(Shape::Values(1), ["MGET".into(), self.name(key)]);
+            },
+        );
+        outcomes.into_iter().map(|reply| Ok(first_value(reply?))).collect()
     }
 
     /// Every value and lifetime is checked before anything is sent.

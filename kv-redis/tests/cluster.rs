@@ -684,6 +684,50 @@ fn with_all_nodes_down_there_is_an_error_within_the_limits() {
     assert!(late.is_empty(), "took longer than the limits together: {late:?}");
 }
 
+/// What the other primaries have is not lost with one that is dead or silent, and that one is waited for once.
+#[test]
+fn get_each_gives_what_the_other_primaries_have_and_an_error_for_each_key_of_one_that_fails() {
+    // As soon as a primary is seen to be down, the others would serve nobody.
+    let cluster = RedisCluster::start_with(3, 0, &["--cluster-require-full-coverage", "no"]);
+    let limit = Duration::from_millis(500);
+    let builder = RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
+    let store = builder.cluster(cluster.urls()).connect().unwrap();
+    // Several chunks for each node.
+    let keys: Vec<_> = (0..6000).map(|number| format!("key/{number}")).collect();
+    let absent: BTreeSet<_> = keys.iter().step_by(10).collect();
+    store.put_many(keys.iter().filter(|key| !absent.contains(key)).map(|key| (key, key))).unwrap();
+    let get_each = || {
+        let (outcomes, took) = timed(|| store.get_each(&keys));
+        assert_eq!(outcomes.len(), keys.len());
+        for (key, outcome) in keys.iter().zip(&outcomes) {
+            match outcome {
+                Ok(got) => assert_eq!(got.as_deref(), (!absent.contains(key)).then_some(key.as_bytes())),
+                Err(error) => assert_eq!(error.key(), Some(key.as_str()), "{}", chain(error)),
+            }
+        }
+        (outcomes.iter().filter(|outcome| outcome.is_ok()).count(), took)
+    };
+    assert_eq!(get_each().0, keys.len());
+    let part = keys.len() / 4..keys.len() * 3 / 4;
+    cluster.nodes()[1].pause();
+    for _ in 0..3 {
+        let (found, took) = get_each();
+        assert!(part.contains(&found), "{found} of {}", keys.len());
+        // To send and wait, to ask for the layout, to connect anew.
+        assert!(took < 4 * limit + Duration::from_millis(1500), "{took:?}");
+    }
+    cluster.nodes()[1].resume();
+    wait_until(|| if get_each().0 == keys.len() { Ok(()) } else { Err("not all can be read".into()) });
+    cluster.kill(1);
+    for _ in 0..3 {
+        let (found, took) = get_each();
+        assert!(part.contains(&found), "{found} of {}", keys.len());
+        assert!(took < 4 * limit + Duration::from_millis(1500), "{took:?}");
+        store.get_many(&keys).unwrap_err();
+        thread::sleep(Duration::from_millis(700));
+    }
+}
+
 #[test]
 fn listings_do_not_wait_for_one_another_while_nobody_answers() {
     let cluster = RedisCluster::start(3, 0);

@@ -723,6 +723,45 @@ fn a_read_is_tried_once_more_and_only_once() {
     }
 }
 
+/// A chunk that fails does not hide what came before it, and nothing is told to be absent.
+#[test]
+fn get_each_of_one_server_has_what_came_before_it_failed() {
+    let (redis, proxy) = start(&[]);
+    let keys: Vec<_> = (0..5000).map(|number| format!("many/{number}")).collect();
+    let direct = builder(redis.port()).connect().unwrap();
+    direct.put_many(keys.iter().map(|key| (key, key))).unwrap();
+    let stores = [
+        builder(proxy.port()).pool_size(1).connect().unwrap(),
+        builder(proxy.port()).shared_connections(1).connect().unwrap(),
+        lent(proxy.port(), 1),
+    ];
+    for store in stores {
+        store.get("k").unwrap();
+        let before = proxy.bytes(Direction::Replies);
+        assert!(store.get_each(&keys).into_iter().all(|outcome| outcome.is_ok()));
+        let bytes = proxy.bytes(Direction::Replies) - before;
+        // In the third of five chunks.
+        proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: bytes / 2 });
+        let outcomes = within(LIMIT, "get_each", || store.get_each(&keys));
+        proxy.cut_now(Cut::Reset).unwrap();
+        proxy.pass();
+        let found = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(found, 2 * 1024);
+        for (key, outcome) in keys.iter().zip(outcomes) {
+            match outcome {
+                Ok(got) => assert_eq!(got.as_deref(), Some(key.as_bytes())),
+                Err(error) => {
+                    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+                    assert_eq!(error.key(), Some(key.as_str()), "{error:?}");
+                    check(&error, &store, "get_each");
+                }
+            }
+        }
+        wait_until(|| store.get("k").map(drop).map_err(|error| error.to_string()));
+        assert!(store.get_each(&keys).into_iter().all(|outcome| outcome.is_ok()));
+    }
+}
+
 #[test]
 fn a_read_that_timed_out_is_not_tried_again() {
     let (redis, proxy, store) = one_connection();

@@ -23,6 +23,8 @@ checks! {
     b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named [B5 V3];
     b6_a_hundred_thousand_keys_in_one_call_work [B6 B1 B3];
     b6_large_values_in_one_call_work [B6 B1 V1];
+    b7_get_each_gives_each_key_its_own_outcome [B7 K2];
+    b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order [B7 B6];
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is what a get gives")]
@@ -240,4 +242,46 @@ pub fn b6_large_values_in_one_call_work(context: &Context<'_>) -> Outcome {
     let wrong = (0..).zip(&got).find(|(n, got)| got.as_deref() != Some(&value(*n))).map(|(n, _)| n);
     expect_eq(format_args!("the first wrong value {what}"), wrong, None)?;
     expect(format_args!("delete_many of {COUNT} values of {length} bytes"), store.delete_many(&keys), vec![true; COUNT])
+}
+
+/// What `get_each` tells of these keys, where none of them is in the way of the others.
+fn each(context: &Context<'_>, keys: &[impl kv_core::AsKey + Copy]) -> Result<Vec<Option<Bytes>>, Error> {
+    context.store().get_each(keys.iter().copied()).into_iter().collect()
+}
+
+/// Asks with `get_each` for present and absent keys, in another order than they were written, some several times, and with an invalid
+/// one among them: that one gets an error, and all others their values.
+pub fn b7_get_each_gives_each_key_its_own_outcome(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many([("a", "1"), ("b", ""), ("c", "3")])?;
+    let keys = ["c", "absent", "a", "c", "b", "absent", "a"];
+    let want = vec![value("3"), None, value("1"), value("3"), value(""), None, value("1")];
+    expect(format_args!("get_each({keys:?})"), each(context, &keys), want)?;
+    expect("get_each of one key", each(context, &["b"]), vec![value("")])?;
+    expect("get_each of nothing", each(context, &[""; 0]), vec![])?;
+    let mut outcomes = store.get_each(["c", "in valid", "absent", "a"]);
+    let what = "get_each of an invalid key among others";
+    expect_eq(format_args!("the number of outcomes of {what}"), outcomes.len(), 4)?;
+    let refused = outcomes.remove(1);
+    expect_error(format_args!("of the invalid key, {what}"), refused, "InvalidKey", |error| {
+        matches!(error, Error::InvalidKey(_))
+    })?;
+    let others = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
+    expect(format_args!("of the others, {what}"), others, vec![value("3"), None, value("1")])
+}
+
+/// Reads 2500 keys in one call of `get_each`, each of them twice, there and back, with absent ones in between.
+pub fn b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let (count, is_absent) = (2500, |n: &usize| n.is_multiple_of(7));
+    store.put_many((0..count).filter(|n| !is_absent(n)).map(|n| (format!("k{n}"), n.to_string())))?;
+    let asked = (0..count).chain((0..count).rev()).collect::<Vec<_>>();
+    let keys = asked.iter().map(|n| format!("k{n}")).collect::<Vec<_>>();
+    let got = store.get_each(&keys).into_iter().collect::<Result<Vec<_>, _>>()?;
+    expect_eq("the number of outcomes of get_each of 5000 keys", got.len(), keys.len())?;
+    let wrong = asked.iter().zip(&got).find(|(n, got)| {
+        let want = if is_absent(n) { None } else { value(&n.to_string()) };
+        **got != want
+    });
+    expect_eq("the first wrong value of get_each of 2500 keys, there and back", wrong, None)
 }

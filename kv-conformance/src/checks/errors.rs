@@ -118,6 +118,7 @@ pub fn e4_odd_input_does_not_panic(context: &Context<'_>) -> Outcome {
             let _ = store.copy(key, "!copy");
             let _ = store.rename("!copy", key);
             let _ = store.get_many([key; 100]);
+            let _ = store.get_each([key; 100]);
             let _ = store.delete_many([key; 100]);
         }
     }

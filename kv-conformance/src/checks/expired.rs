@@ -28,6 +28,8 @@ pub fn t5_an_expired_entry_is_absent_for_every_operation(context: &Context<'_>) 
     let is_not_found = |error: &Error| matches!(error, Error::NotFound { .. });
     expect("get of an expired entry", store.get("k"), None)?;
     expect("get_many", store.get_many(["m", bystander]), vec![None, Some(unharmed.into())])?;
+    let each = store.get_each(["m", bystander]).into_iter().collect::<Result<Vec<_>, _>>();
+    expect("get_each", each, vec![None, Some(unharmed.into())])?;
     expect("delete of an expired entry", store.delete("deleted"), false)?;
     expect("delete_many", store.delete_many(["m"]), vec![false])?;
     expect_error("open", store.open("k"), "NotFound", is_not_found)?;
@@ -64,7 +66,7 @@ fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
 /// them in every way, each way for keys of its own.
 pub fn t5_of_thousands_that_expire_at_once_each_is_absent(context: &Context<'_>) -> Outcome {
     let store = context.store();
-    let mut ways = vec!["get", "get_many", "delete", "delete_many", "open"];
+    let mut ways = vec!["get", "get_many", "get_each", "delete", "delete_many", "open"];
     let further = [
         (Capability::Contains, "contains"),
         (Capability::TtlReading, "ttl"),
@@ -87,6 +89,7 @@ pub fn t5_of_thousands_that_expire_at_once_each_is_absent(context: &Context<'_>)
         let live = match *way {
             "get" => store.get(&key)?.is_some(),
             "get_many" => store.get_many([&key])? != [None],
+            "get_each" => store.get_each([&key]).into_iter().collect::<Result<Vec<_>, _>>()? != [None],
             "delete" => store.delete(&key)?,
             "delete_many" => store.delete_many([&key])? != [false],
             "open" => copied(store.open(&key).map(drop))?,

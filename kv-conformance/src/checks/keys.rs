@@ -153,6 +153,7 @@ fn operations_with(store: &dyn KeyValueStore, key: &str) -> Vec<(&'static str, R
         ("ttl", store.ttl(key).map(drop)),
         ("touch", store.touch(key, Ttl::Forever).map(drop)),
         ("get_many", store.get_many([bystander, key]).map(drop)),
+        ("get_each", store.get_each([bystander, key]).into_iter().try_for_each(|outcome| outcome.map(drop))),
         ("put_many", store.put_many([(bystander, "harmed"), (key, "v")])),
         ("delete_many", store.delete_many([bystander, key]).map(drop)),
         ("copy from", store.copy(key, bystander)),

@@ -25,6 +25,7 @@ pub mod listing;
 pub mod long_lifetimes;
 pub mod model;
 pub mod outages;
+pub mod partial_reads;
 pub mod prefixes;
 pub mod races;
 pub mod reading_and_writing;
@@ -133,6 +134,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         errors::CHECKS,
         exchanges::CHECKS,
         connections::CHECKS,
+        partial_reads::CHECKS,
         sequences::CHECKS,
         outages::CHECKS,
         capabilities::CHECKS,

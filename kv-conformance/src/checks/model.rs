@@ -14,7 +14,7 @@ use crate::property::{self, Effort};
 
 checks! {
     p1_random_operations_do_what_a_plain_map_does
-        [P1 P2 P4 D1 G1 V1 T1 T2 T3 T5 T6 L1 L6 B1 B2 B3 C1 C2 C3 C4 S2 S3];
+        [P1 P2 P4 D1 G1 V1 T1 T2 T3 T5 T6 L1 L6 B1 B2 B3 B7 C1 C2 C3 C4 S2 S3];
 }
 
 /// A property: whatever sequence of operations is run, on six keys, with lifetimes that end meanwhile, the store answers as a

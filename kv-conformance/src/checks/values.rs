@@ -49,6 +49,8 @@ fn read_back(store: &dyn KeyValueStore, key: &str, value: &[u8], what: &str) -> 
     let value = Bytes::copy_from_slice(value);
     expect(format_args!("get of {what}"), store.get(key), Some(value.clone()))?;
     expect(format_args!("get_many of {what}"), store.get_many([key]), vec![Some(value.clone())])?;
+    let each = store.get_each([key]).into_iter().collect::<Result<Vec<_>, _>>();
+    expect(format_args!("get_each of {what}"), each, vec![Some(value.clone())])?;
     let mut opened = Vec::new();
     store.open(key)?.read_to_end(&mut opened).map_err(NotPassed::failed)?;
     expect_eq(format_args!("what the reader of open gives of {what}"), &opened, &value)?;

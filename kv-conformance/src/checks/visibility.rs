@@ -75,6 +75,8 @@ fn look(context: &Context<'_>, store: &dyn KeyValueStore, key: &str, value: Opti
     let bytes = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
     expect(format_args!("get {what}"), store.get(key), bytes.clone())?;
     expect(format_args!("get_many {what}"), store.get_many(["absent", key]), vec![None, bytes.clone()])?;
+    let each = store.get_each(["absent", key]).into_iter().collect::<Result<Vec<_>, _>>();
+    expect(format_args!("get_each {what}"), each, vec![None, bytes.clone()])?;
     let opened = match store.open(key) {
         Ok(mut reader) => {
             let mut opened = Vec::new();

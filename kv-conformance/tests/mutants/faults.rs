@@ -441,6 +441,16 @@ faults! {
     GetManyChunksSwapped,
     /// `get_many` answers 65 536 keys, and `None` for the rest.
     GetManyCutAt65536,
+    /// `get_each` answers each key once: it gathers the answers in a map.
+    GetEachWithoutDuplicates,
+    /// `get_each` leaves out what is absent.
+    GetEachWithoutAbsent,
+    /// `get_each` of thousands takes chunks in the order in which they come.
+    GetEachChunksSwapped,
+    /// `get_each` cuts values at 64 KiB.
+    GetEachCutsAt64K,
+    /// `get_each` finds what has expired.
+    ExpiredGetEach,
     /// `put_many`: of duplicates the first wins.
     ManyFirstWins,
     /// `put_many` writes the entries without a lifetime first: `MSET`, then `SET PX` one by one.

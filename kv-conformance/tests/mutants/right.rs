@@ -308,6 +308,10 @@ impl KeyValueStore for Right {
         Ok(keys.iter().map(|key| self.live(&map, key).map(|stored| stored.value.clone())).collect())
     }
 
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        keys.iter().map(|&key| self.read(key)).collect()
+    }
+
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         entries.into_iter().try_for_each(|entry| self.write(entry.key, entry.value, entry.ttl))
     }

@@ -296,6 +296,10 @@ impl KeyValueStore for Wrong {
         self.get_many(&keys.iter().map(KeyBuf::as_key).collect::<Vec<_>>())
     }
 
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        self.get_each(keys)
+    }
+
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let keys = self.keys(&entries.iter().map(|entry| entry.key).collect::<Vec<_>>())?;
         let keys = self.mangle_keys_of_many(keys);

@@ -175,6 +175,18 @@ faults! {
     RefusedIsAbsent,
     /// In `get_many`, what could not be read is absent.
     LossIsAbsentInMany,
+    /// In `get_each`, what could not be read is absent.
+    LossIsAbsentInEach,
+    /// In `get_each`, what comes after the first chunk is absent if it could not be read.
+    LaterChunkIsAbsentInEach,
+    /// In `get_many`, what comes after the first chunk is absent if it could not be read.
+    LaterChunkIsAbsentInMany,
+    /// `get_each` waits for a silent server once for each key.
+    EachWaitsForItself,
+    /// `get_each` gives all keys the error of the batch, which names none of them.
+    EachHasErrorOfBatch,
+    /// `get_each` reads one by one, also where nothing is wrong.
+    EachOneByOne,
     /// A read that fails says what the last one said.
     FailureIsCached,
 
@@ -216,6 +228,12 @@ impl Fault {
             Self::UnknownReplyIsNo => "n2_a_reply_with_one_wrong_byte_is_not_another_answer",
             Self::ReusedWithStrayBytes => "n2_bytes_that_nobody_asked_for_are_nobody_s",
             Self::RefusedIsAbsent => "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
+            Self::LossIsAbsentInEach
+            | Self::LaterChunkIsAbsentInEach
+            | Self::LaterChunkIsAbsentInMany
+            | Self::EachWaitsForItself
+            | Self::EachHasErrorOfBatch
+            | Self::EachOneByOne => "b7_what_could_not_be_read_is_never_told_as_absent",
             Self::PingsFirst
             | Self::GetManyOneByOne
             | Self::PutManyOneByOne

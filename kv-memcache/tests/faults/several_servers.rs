@@ -120,3 +120,44 @@ fn a_server_that_is_silent_costs_the_others_nothing() {
     wait_until(|| store.get(silent[0]).map_err(|error| error.to_string()));
     assert_eq!(store.get_many(&keys).unwrap().into_iter().flatten().count(), keys.len());
 }
+
+/// What the servers that live have is not lost with one that is dead or silent, and that one is waited for once.
+#[test]
+fn get_each_gives_what_the_others_have_and_an_error_for_each_key_of_one_that_fails() {
+    let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
+    let store = builder_for(&servers.iter().collect::<Vec<_>>()).pool_size(1).build().unwrap();
+    let faults: [(fn(&Memcached), fn(&Memcached)); 2] =
+        [(Memcached::kill, Memcached::restart), (Memcached::pause, Memcached::resume)];
+    // The second are several chunks for each server.
+    for (count, (number, (fail, recover))) in
+        [60, 6000].into_iter().flat_map(|count| faults.into_iter().enumerate().map(move |fault| (count, fault)))
+    {
+        let keys: Vec<_> = (0..count).map(|number| format!("key/{number}")).collect();
+        let write = || store.put_many(keys.iter().map(|key| (key, value(key, 1, 5))));
+        wait_until(|| write().map_err(|error| error.to_string()));
+        let failing = &servers[number];
+        let mut connection = failing.connection();
+        let of_failing: BTreeSet<_> = keys.iter().filter(|key| fetch(&mut connection, key).is_some()).collect();
+        assert!(of_failing.len() > count / 10 && of_failing.len() < count * 2 / 3, "{} of {count}", of_failing.len());
+        let absent: BTreeSet<_> = keys.iter().step_by(10).collect();
+        store.delete_many(&absent).unwrap();
+        fail(failing);
+        let name = failing.url().split("://").nth(1).unwrap().to_owned();
+        let outcomes = within(3 * LIMIT, "get_each", || store.get_each(&keys));
+        assert_eq!(outcomes.len(), keys.len());
+        for (key, outcome) in keys.iter().zip(outcomes) {
+            assert_eq!(outcome.is_err(), of_failing.contains(key), "{key}: {outcome:?}");
+            match outcome {
+                Ok(got) => assert_eq!(got.map(|got| parse(&got)), (!absent.contains(key)).then(|| (key.clone(), 1))),
+                Err(error) => {
+                    assert!(matches!(error, Error::Unavailable(_) | Error::Timeout(_)), "{error:?}");
+                    assert_eq!(error.key(), Some(key.as_str()), "{error:?}");
+                    assert!(error.to_string().contains(&name), "{error} does not name {name}");
+                    check(&error, &store, "get_each");
+                }
+            }
+        }
+        store.get_many(&keys).unwrap_err();
+        recover(failing);
+    }
+}

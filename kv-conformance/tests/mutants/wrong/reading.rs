@@ -134,6 +134,30 @@ impl Wrong {
         Ok(values)
     }
 
+    pub(super) fn get_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let read = |&key: &Key<'_>| {
+            let value = self.read(key)?;
+            Ok(match self.fault {
+                Fault::ExpiredGetEach => value.or(self.expired(key).map(|stored| stored.value)),
+                Fault::GetEachCutsAt64K => value.map(|value| value.slice(..value.len().min(1 << 16))),
+                _ => value,
+            })
+        };
+        let mut outcomes = keys.iter().map(read).collect::<Vec<_>>();
+        match self.fault {
+            Fault::GetEachWithoutDuplicates => {
+                let mut seen = BTreeSet::new();
+                let is_first = |key: &Key<'_>| seen.insert(key.to_key_buf());
+                let is_first = keys.iter().map(is_first).collect::<Vec<_>>();
+                outcomes = outcomes.into_iter().zip(is_first).filter(|(_, first)| *first).map(|(got, _)| got).collect();
+            }
+            Fault::GetEachWithoutAbsent => outcomes.retain(|outcome| !matches!(outcome, Ok(None))),
+            Fault::GetEachChunksSwapped if outcomes.len() > 1000 => outcomes.get_mut(..1000).unwrap().rotate_left(500),
+            _ => {}
+        }
+        outcomes
+    }
+
     pub(super) fn contains(&self, key: Key<'_>) -> Result<bool> {
         if let Some(result) = self.opted_out(Capability::Contains, || {
             self.whole().remove(key)?;

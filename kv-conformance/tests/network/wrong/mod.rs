@@ -56,6 +56,15 @@ impl Wrong {
         })))
     }
 
+    /// Reads in chunks; of those after the first one, what could not be read is absent.
+    fn read_first(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let chunks = keys.chunks(1000).enumerate().map(|(number, chunk)| {
+            let outcomes = self.client.read_each(chunk).into_iter();
+            outcomes.map(|outcome| if number == 0 { outcome } else { outcome.or(Ok(None)) }).collect::<Vec<_>>()
+        });
+        chunks.flatten().collect()
+    }
+
     /// A listing that is open until it has come to its end.
     fn list_until_end(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         if self.cursors.fetch_add(1, Ordering::Relaxed) >= MOST_CURSORS {
@@ -160,8 +169,32 @@ impl KeyValueStore for Wrong {
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         match self.fault {
             Fault::GetManyOneByOne => keys.iter().map(|&key| self.client.read(key)).collect(),
+            Fault::LaterChunkIsAbsentInMany => self.read_first(keys).into_iter().collect(),
             Fault::LossIsAbsentInMany => Ok(self.client.read_many(keys).unwrap_or_else(|_| vec![None; keys.len()])),
             _ => self.client.read_many(keys),
+        }
+    }
+
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        match self.fault {
+            Fault::LossIsAbsentInEach => {
+                self.client.read_each(keys).into_iter().map(|outcome| outcome.or(Ok(None))).collect()
+            }
+            Fault::LaterChunkIsAbsentInEach => self.read_first(keys),
+            Fault::EachWaitsForItself => match self.client.read_many(keys) {
+                Ok(values) => values.into_iter().map(Ok).collect(),
+                Err(_) => keys.iter().map(|&key| self.client.read(key)).collect(),
+            },
+            Fault::EachHasErrorOfBatch => match self.client.read_many(keys) {
+                Ok(values) => values.into_iter().map(Ok).collect(),
+                Err(error) => {
+                    let shown = error.report().to_string();
+                    let failed = || Err(Error::Unavailable(Failure::new(self.name(), shown.clone())));
+                    keys.iter().map(|_| failed()).collect()
+                }
+            },
+            Fault::EachOneByOne => keys.iter().map(|&key| self.client.read(key)).collect(),
+            _ => self.client.read_each(keys),
         }
     }
 

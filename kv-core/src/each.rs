@@ -1,0 +1,168 @@
+//! Reading several keys, each with an outcome of its own: what a store does that has no way of its own (B7).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::{Error, Failure, InvalidKey, Key, KeyValueStore, Result};
+
+/// How long failures may take together, at least, before the keys that are left are not asked for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// All at once, and if that fails one by one, for as long as failures do not take too long.
+pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+    if let [key] = keys {
+        return vec![store.read(*key)];
+    }
+    let started = Instant::now();
+    match store.read_many(keys) {
+        Ok(values) if values.len() == keys.len() => return values.into_iter().map(Ok).collect(),
+        // Which keys have failed is not known, and nor is which value is whose if there are too few.
+        Ok(_) | Err(_) => {}
+    }
+    let patience = started.elapsed().max(PATIENCE);
+    let (mut failing, mut cause) = (Duration::ZERO, String::new());
+    let read = |&key: &Key<'_>| {
+        if failing >= patience {
+            return Err(Error::Unavailable(not_asked(store.name(), key, failing).caused_by(cause.clone())));
+        }
+        let started = Instant::now();
+        store.read(key).inspect_err(|error| {
+            failing += started.elapsed();
+            cause = error.report().to_string();
+        })
+    };
+    keys.iter().map(read).collect()
+}
+
+fn not_asked(store: &str, key: Key<'_>, failing: Duration) -> Failure {
+    let message = format!("the key was not asked for, because reading others failed for {failing:.1?}");
+    Failure::new(store, message).at(key)
+}
+
+/// An outcome for each key: that of the store if the key is valid.
+pub(crate) fn get_each<S: KeyValueStore + ?Sized>(
+    store: &S,
+    keys: Vec<Result<Key<'_>, InvalidKey>>,
+) -> Vec<Result<Option<Bytes>>> {
+    let valid = keys.iter().filter_map(|key| key.as_ref().ok().copied()).collect::<Vec<_>>();
+    let outcomes = if valid.is_empty() { Vec::new() } else { store.read_each(&valid) };
+    let mut outcomes = outcomes.into_iter();
+    // A store that tells of fewer keys than it was asked for has failed for those: they may be there.
+    let lost = |key| Err(Error::Backend(Failure::new(store.name(), "the store gave no answer").at(key)));
+    keys.into_iter()
+        .map(|key| key.map_err(Error::from).and_then(|key| outcomes.next().unwrap_or_else(|| lost(key))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::{Capabilities, KeyValueStoreExt, Ttl, Value, key};
+
+    /// A store of which some keys cannot be read, after a while.
+    #[derive(Debug, Default)]
+    struct Partly {
+        takes: Duration,
+        reads: AtomicUsize,
+    }
+
+    impl KeyValueStore for Partly {
+        fn name(&self) -> &'static str {
+            "partly"
+        }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::builder().build()
+        }
+        fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            if key.starts_with("bad") {
+                thread::sleep(self.takes);
+                return Err(Error::Timeout(Failure::new("partly", "no answer").at(key)));
+            }
+            Ok((key != key!("absent")).then(|| Bytes::copy_from_slice(key.as_bytes())))
+        }
+        fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> {
+            Ok(())
+        }
+        fn remove(&self, _: Key<'_>) -> Result<bool> {
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn each_key_has_its_value_or_its_own_error() {
+        let keys = ["a", "bad/1", "absent", "in valid", "bad/2", "a"];
+        let outcomes = Partly::default().get_each(keys);
+        let told = |outcome: &Result<Option<Bytes>>| match outcome {
+            Ok(value) => value.as_ref().map_or("None".into(), |value| String::from_utf8_lossy(value).into_owned()),
+            Err(error) => format!("{}!", error.key().unwrap()),
+        };
+        let told = outcomes.iter().map(told).collect::<Vec<_>>();
+        assert_eq!(told, ["a", "bad/1!", "None", "in valid!", "bad/2!", "a"]);
+        assert!(matches!(&outcomes[1], Err(Error::Timeout(_))), "{outcomes:?}");
+        assert!(matches!(&outcomes[3], Err(Error::InvalidKey(_))), "{outcomes:?}");
+    }
+
+    #[test]
+    fn where_all_is_well_it_is_one_batch_and_nothing_is_no_io() {
+        let store = Partly::default();
+        assert_eq!(store.get_each(["a", "b"]).len(), 2);
+        assert_eq!(store.reads.load(Ordering::Relaxed), 2);
+        assert!(store.get_each([""; 0]).is_empty());
+        assert!(matches!(store.get_each([""])[..], [Err(Error::InvalidKey(_))]));
+        assert_eq!(store.reads.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_not_waited_for_once_for_each_key() {
+        let store = Partly { takes: Duration::from_millis(400), ..Partly::default() };
+        let keys = (0..100).map(|number| format!("bad/{number}")).collect::<Vec<_>>();
+        let outcomes = store.get_each(&keys);
+        // Of one batch, which fails with its first key, and of as many as a second takes.
+        assert!(store.reads.load(Ordering::Relaxed) <= 1 + 4, "{store:?}");
+        for (key, outcome) in keys.iter().zip(&outcomes) {
+            let error = outcome.as_ref().unwrap_err();
+            assert_eq!((error.key(), error.is_transient()), (Some(key.as_str()), true), "{error:?}");
+        }
+        let last = outcomes[99].as_ref().unwrap_err().report().to_string();
+        assert!(last.starts_with("partly: the key was not asked for, because reading others failed for 1."), "{last}");
+        assert!(last.ends_with("key \"bad/99\": partly: no answer, key \"bad/2\""), "{last}");
+    }
+
+    /// Tells of fewer keys than it was asked for.
+    #[derive(Debug)]
+    struct Short(Partly);
+
+    impl KeyValueStore for Short {
+        fn name(&self) -> &'static str {
+            "short"
+        }
+        fn capabilities(&self) -> Capabilities {
+            self.0.capabilities()
+        }
+        fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+            self.0.read(key)
+        }
+        fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+            self.0.write(key, value, ttl)
+        }
+        fn remove(&self, key: Key<'_>) -> Result<bool> {
+            self.0.remove(key)
+        }
+        fn read_each(&self, _: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+            vec![Ok(None)]
+        }
+    }
+
+    #[test]
+    fn what_a_store_does_not_tell_of_is_not_absent() {
+        let outcomes = Short(Partly::default()).get_each(["in valid", "a", "b"]);
+        assert!(matches!(outcomes[1], Ok(None)), "{outcomes:?}");
+        assert!(outcomes[2].as_ref().is_err_and(|error| error.key() == Some("b")), "{outcomes:?}");
+        assert_eq!(outcomes.len(), 3);
+    }
+}
