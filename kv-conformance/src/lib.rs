@@ -25,6 +25,7 @@ pub mod server;
 mod suite;
 mod time;
 mod trace;
+mod watch;
 
 pub use context::Context;
 pub use failure::{Finding, NotPassed, Outcome};

@@ -1,6 +1,7 @@
 //! The checks that a store has to pass, and how they are run.
 
 mod ground;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::panics;
 use crate::property::Seed;
 use crate::report::{self, CheckResult, FailureDetails, Package, Report, StoreInfo, Verdict};
 use crate::trace;
+use crate::watch::Watch;
 
 /// How often a check in real time is repeated, with longer lifetimes, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
@@ -29,11 +31,8 @@ const REPEATS: u32 = 3;
 /// How many checks run at a time unless `--test-threads` says otherwise: they mostly wait for lifetimes to end.
 const THREADS: usize = 24;
 
-/// What a fixture is doing when it panics.
-const MADE: &str = "it was made";
-
-type Open = Box<dyn Fn() -> Result<Fixture, BoxError> + Send + Sync>;
-type OpenWithTtl = Box<dyn Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync>;
+type Open = Arc<dyn Fn() -> Result<Fixture, BoxError> + Send + Sync>;
+type OpenWithTtl = Arc<dyn Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync>;
 
 /// The checks of the contract for one store: how to make a fixture, and what the store opts out of.
 ///
@@ -46,11 +45,14 @@ pub struct Suite {
     opt_outs: BTreeMap<Capability, String>,
     server: Option<String>,
     /// What the first store says of itself that a check got.
-    store: OnceLock<StoreInfo>,
+    store: Arc<OnceLock<StoreInfo>>,
     weaknesses: BTreeMap<Weakness, String>,
     /// What the check of the fixture has found.
-    ground: OnceLock<CheckResult>,
-    ground_of_faults: OnceLock<CheckResult>,
+    ground: Arc<OnceLock<CheckResult>>,
+    ground_of_faults: Arc<OnceLock<CheckResult>>,
+    hangs_after: Duration,
+    /// What the check that this suite was lent to does.
+    watch: Arc<Watch>,
 }
 
 impl Suite {
@@ -58,15 +60,17 @@ impl Suite {
     pub fn new(name: impl Into<String>, open: impl Fn() -> Result<Fixture, BoxError> + Send + Sync + 'static) -> Self {
         Self {
             name: name.into(),
-            open: Box::new(open),
+            open: Arc::new(open),
             open_with_default_ttl: None,
             open_with_faults: None,
             opt_outs: BTreeMap::new(),
             server: None,
-            store: OnceLock::new(),
+            store: Arc::default(),
             weaknesses: BTreeMap::new(),
-            ground: OnceLock::new(),
-            ground_of_faults: OnceLock::new(),
+            ground: Arc::default(),
+            ground_of_faults: Arc::default(),
+            hangs_after: watched::HANGS_AFTER,
+            watch: Arc::default(),
         }
     }
 
@@ -78,7 +82,7 @@ impl Suite {
         mut self,
         open: impl Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync + 'static,
     ) -> Self {
-        self.open_with_default_ttl = Some(Box::new(open));
+        self.open_with_default_ttl = Some(Arc::new(open));
         self
     }
 
@@ -89,7 +93,7 @@ impl Suite {
     /// Without it those are ignored.
     #[must_use]
     pub fn with_faults(mut self, open: impl Fn() -> Result<Fixture, BoxError> + Send + Sync + 'static) -> Self {
-        self.open_with_faults = Some(Box::new(open));
+        self.open_with_faults = Some(Arc::new(open));
         self
     }
 
@@ -169,19 +173,19 @@ impl Suite {
     }
 
     pub(crate) fn open(&self) -> Outcome<Fixture> {
-        Ok(trace::follow(panics::in_fixture(MADE, &self.open)?))
+        Ok(self.follow(self.make(&*self.open)?))
     }
 
     pub(crate) fn open_with_default_ttl(&self, ttl: Duration) -> Outcome<Fixture> {
         match &self.open_with_default_ttl {
-            Some(open) => Ok(trace::follow(panics::in_fixture(MADE, || open(ttl))?)),
+            Some(open) => Ok(self.follow(self.make(|| open(ttl))?)),
             None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
         }
     }
 
     pub(crate) fn open_with_faults(&self) -> Outcome<Fixture> {
         match &self.open_with_faults {
-            Some(open) => Ok(panics::in_fixture(MADE, open)?),
+            Some(open) => Ok(self.follow(self.make(&**open)?)),
             None => Err(NotPassed::Ignored("the suite has no store behind a proxy (`with_faults`)".into())),
         }
     }
@@ -197,12 +201,10 @@ impl Suite {
         if [ground::CHECK, ground::CHECK_OF_FAULTS].iter().any(|of_fixture| of_fixture.name() == check.name()) {
             return self.ground(check.has_faults, seed).clone();
         }
-        let (started, of_check) = (Instant::now(), Seed::new(seed));
-        let outcome = match self.ignored_because(check, seed) {
-            Some(reason) => Err(NotPassed::Ignored(reason)),
-            None => self.try_check(check, &of_check),
-        };
-        self.result_of(check, started, &of_check, outcome)
+        match self.ignored_because(check, seed) {
+            Some(reason) => self.result_of(check, Instant::now(), &Seed::new(seed), Err(NotPassed::Ignored(reason))),
+            None => self.run_watched(check, seed),
+        }
     }
 
     fn result_of(&self, check: &Check, started: Instant, seed: &Seed, outcome: Outcome) -> CheckResult {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::io::Read;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{
@@ -16,6 +17,7 @@ use kv_core::{
 
 use crate::failure::{kind_of, shorten};
 use crate::fixture::Fixture;
+use crate::watch::Watch;
 
 /// How many operations are remembered, and how many of them are shown.
 const REMEMBERED: usize = 512;
@@ -58,6 +60,7 @@ struct Traced {
     inner: Box<dyn KeyValueStore>,
     /// What stands before its operations.
     name: &'static str,
+    watch: Arc<Watch>,
 }
 
 /// Forgets what this thread has done.
@@ -95,12 +98,12 @@ fn failed(error: &Error) -> String {
     format!("Err({})", kind_of(error))
 }
 
-/// From now on notes what is done with the stores of a fixture.
-pub(crate) fn follow(mut fixture: Fixture) -> Fixture {
-    fixture.store = Box::new(Traced { inner: fixture.store, name: "" });
-    fixture.second_handle = fixture
-        .second_handle
-        .map(|inner| -> Box<dyn KeyValueStore> { Box::new(Traced { inner, name: "second handle: " }) });
+/// From now on notes what is done with the stores of a fixture, and lets it be seen.
+pub(crate) fn follow(mut fixture: Fixture, watch: &Arc<Watch>) -> Fixture {
+    let follow = |inner, name| Box::new(Traced { inner, name, watch: Arc::clone(watch) });
+    fixture.store = follow(fixture.store, "");
+    fixture.second_handle =
+        fixture.second_handle.map(|inner| -> Box<dyn KeyValueStore> { follow(inner, "second handle: ") });
     fixture
 }
 
@@ -167,8 +170,10 @@ impl Traced {
         let text = format!("{}{}", self.name, operation());
         let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
         let number = COUNT.replace(COUNT.get() + 1);
+        let under_way = self.watch.begin(text.as_str(), of.len());
         add(Done { keys, text, came: None, number, is_wait: false, times: 1 });
         let result = act();
+        drop(under_way);
         let came = match &result {
             Ok(got) => came(got),
             Err(error) => failed(error),
@@ -223,6 +228,7 @@ impl KeyValueStore for Traced {
 
     fn write(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<()> {
         let shown = value(new.as_bytes());
+        self.watch.writes(1);
         self.note(
             &[key],
             || format!("put({}, {shown}, {ttl:?})", keys(&[key])),
@@ -233,6 +239,7 @@ impl KeyValueStore for Traced {
 
     fn write_if_absent(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<bool> {
         let operation = format!("create({}, {}, {ttl:?})", keys(&[key]), value(new.as_bytes()));
+        self.watch.writes(1);
         self.note(&[key], || operation, || self.inner.write_if_absent(key, new, ttl), debug)
     }
 
@@ -254,12 +261,16 @@ impl KeyValueStore for Traced {
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-        self.note(&[], || format!("keys({})", quoted(&prefix)), || self.inner.list(prefix), |_| "…".into())
+        let listing = format!("{}keys({})", self.name, quoted(&prefix));
+        let listed =
+            self.note(&[], || format!("keys({})", quoted(&prefix)), || self.inner.list(prefix), |_| "…".into());
+        Ok(self.watch.follow(listing, listed?))
     }
 
     fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         let operation = || format!("prefixes({}, {})", keys(&[delimiter]), quoted(&prefix));
-        self.note(&[], operation, || self.inner.list_prefixes(delimiter, prefix), |_| "…".into())
+        let listed = self.note(&[], operation, || self.inner.list_prefixes(delimiter, prefix), |_| "…".into());
+        Ok(self.watch.follow(format!("{}{}", self.name, operation()), listed?))
     }
 
     fn read_many(&self, of: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
@@ -284,6 +295,7 @@ impl KeyValueStore for Traced {
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let of = entries.iter().map(|entry| entry.key).collect::<Vec<_>>();
         let operation = format!("put_many([{}])", self::entries(&entries));
+        self.watch.writes(entries.len());
         self.note(&of, || operation, || self.inner.write_many(entries), done)
     }
 
@@ -298,11 +310,13 @@ impl KeyValueStore for Traced {
 
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let of = [from, to];
+        self.watch.writes(1);
         self.note(&of, || format!("copy({})", keys(&of)), || self.inner.copy_entry(from, to), done)
     }
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let of = [from, to];
+        self.watch.writes(1);
         self.note(&of, || format!("rename({})", keys(&of)), || self.inner.rename_entry(from, to), done)
     }
 
@@ -313,6 +327,7 @@ impl KeyValueStore for Traced {
     }
 
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        self.watch.writes(1);
         let act = || self.inner.write_stream(key, reader, ttl);
         self.note(&[key], || format!("put_from({}, a stream, {ttl:?})", keys(&[key])), act, done)
     }
@@ -335,7 +350,7 @@ mod tests {
     #[test]
     fn the_sequence_is_what_led_to_the_last_operation() {
         forget();
-        let fixture = follow(Fixture::new(MemoryStore::new()));
+        let fixture = follow(Fixture::new(MemoryStore::new()), &Arc::default());
         let store = &*fixture.store;
         store.put("a", vec![0; 100]).unwrap();
         store.put("b", "not of interest").unwrap();
@@ -357,7 +372,7 @@ mod tests {
     #[test]
     fn the_sequence_is_that_of_the_callers_layer() {
         forget();
-        let fixture = follow(Fixture::new(MemoryStore::new()));
+        let fixture = follow(Fixture::new(MemoryStore::new()), &Arc::default());
         let store = &*fixture.store;
         let long = "k".repeat(250);
         let second = std::time::Duration::from_secs(1);
@@ -401,7 +416,7 @@ mod tests {
             }
         }
         forget();
-        let fixture = follow(Fixture::new(Panics));
+        let fixture = follow(Fixture::new(Panics), &Arc::default());
         let panic = crate::panics::catch(|| {
             let _ = fixture.store.get("k");
             let _ = fixture.store.put("k", "v");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kv_core::{Capability, Error, KeyValueStoreExt};
+use kv_core::{Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 use proptest::collection::btree_set;
 use proptest::prelude::any;
 
@@ -21,6 +21,7 @@ checks! {
     l1_thousands_of_keys_are_listed_exactly_once [L1] needs Listing;
     l1_a_second_handle_lists_the_same [L1] needs Listing;
     l2_the_store_can_be_used_inside_the_loop [L2] needs Listing;
+    l2_every_operation_can_be_used_inside_the_loop [L2] needs Listing;
     l2_a_listing_can_be_dropped_early [L2] needs Listing;
     l2_listings_can_be_interleaved [L2] needs Listing;
     l5_another_store_s_keys_are_not_listed [L5] needs Listing;
@@ -219,6 +220,45 @@ pub fn l2_the_store_can_be_used_inside_the_loop(context: &Context<'_>) -> Outcom
     expect_eq("the number of keys that came", seen.len(), keys.len())?;
     expect("keys(\"k\") after all were deleted", listed(context, "k"), Vec::<String>::new())?;
     expect("keys(\"other/\")", store.keys("other/").map(Iterator::count), keys.len())
+}
+
+/// Lists 150 keys and does in the loop, on the same thread, everything that the store can do, one thing after the other. A store whose
+/// listing holds a lock for reading hangs or fails with the first operation that writes.
+pub fn l2_every_operation_can_be_used_inside_the_loop(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many((0..150).map(|n| (format!("k{n}"), "v")))?;
+    let mut count = 0;
+    for (at, key) in store.keys("k")?.enumerate() {
+        let (key, other) = (key?, format!("other/{at}"));
+        count += 1;
+        match at % 15 {
+            0 if context.has(Capability::Create) => expect("create in a listing", store.create(&other, "v"), true)?,
+            1 if context.has(Capability::Touch) => expect("touch in a listing", store.touch(&key, Ttl::Forever), true)?,
+            2 if context.has(Capability::Copy) => expect("copy in a listing", store.copy(&key, &other), ())?,
+            3 if context.has(Capability::Copy) => expect("rename in a listing", store.rename(&key, &other), ())?,
+            4 if context.has(Capability::TtlReading) => {
+                expect("ttl in a listing", store.ttl(&key), Some(Remaining::Forever))?;
+            }
+            5 if context.has(Capability::Contains) => expect("contains in a listing", store.contains(&key), true)?,
+            6 => expect("get_many in a listing", store.get_many([&key]), vec![Some("v".into())])?,
+            7 => expect("get_each in a listing", store.get_each([&key]).remove(0), Some("v".into()))?,
+            8 => expect("put_many in a listing", store.put_many([(&*key, "v"), (&*other, "v")]), ())?,
+            9 => expect("delete_many in a listing", store.delete_many([&key]), vec![true])?,
+            10 => expect("put_from in a listing", store.put_from(&other, &b"v"[..]), ())?,
+            11 => expect("get_into in a listing", store.get_into(&key, std::io::sink()), 1)?,
+            12 => expect("prefixes in a listing", listed_prefixes(context), true)?,
+            13 if context.has(Capability::Lifetimes) => {
+                expect("put_with_ttl in a listing", store.put_with_ttl(&other, "v", context.long()), ())?;
+            }
+            _ => expect("put in a listing", store.put(&key, "v"), ())?,
+        }
+    }
+    expect_eq("how many of 150 keys came, of which those were removed that had come", count, 150)
+}
+
+/// Whether there is something under a prefix.
+fn listed_prefixes(context: &Context<'_>) -> Result<bool, Error> {
+    Ok(context.store().prefixes("/", "")?.next().transpose()?.is_some())
 }
 
 /// Drops listings after no key, after one, and after some, and goes on, hundreds of times: more than a pool has connections, or a server

@@ -25,6 +25,8 @@ checks! {
     d1_of_many_deleters_one_removes_the_entry [D1 B3];
     t6_a_touch_does_not_undo_a_write [T6 P1] needs Touch;
     l1_keys_that_stay_are_listed_once_while_others_come_and_go [L1 L2] needs Listing;
+    b2_batches_in_opposite_orders_do_not_wait_for_each_other [B2 B3];
+    c2_renames_in_opposite_directions_do_not_wait_for_each_other [C2] needs Copy;
 }
 
 pub(super) const THREADS: usize = 8;
@@ -339,4 +341,50 @@ fn wrong_listing(listed: &[String], stay: &[String]) -> Option<String> {
     }
     let foreign = listed.iter().find(|key| !["/stay", "/come1", "/come2"].iter().any(|end| key.ends_with(end)));
     foreign.map(|key| format!("{key:?} came, which was never written"))
+}
+
+/// How often threads that could wait for each other do the same.
+const TURNS: usize = 50;
+
+/// Lets four threads write, read and delete the same keys in batches, two of them in one order and two in the other. A store that
+/// locks the keys of a batch one after the other hangs.
+pub fn b2_batches_in_opposite_orders_do_not_wait_for_each_other(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let forwards = (0..20).map(|n| format!("k{n}")).collect::<Vec<_>>();
+    let backwards = forwards.iter().rev().cloned().collect::<Vec<_>>();
+    at_once(4, |thread| {
+        let keys = if thread % 2 == 0 { &forwards } else { &backwards };
+        for turn in 0..TURNS {
+            store.put_many(keys.iter().map(|key| (key, "v")))?;
+            match turn % 5 {
+                0 => drop(store.delete_many(keys)?),
+                1 => drop(store.get_many(keys)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    })?;
+    store.put_many(forwards.iter().map(|key| (key, "last")))?;
+    let want = vec![Some(Bytes::from("last")); forwards.len()];
+    expect("get_many after batches in opposite orders", store.get_many(&forwards), want)
+}
+
+/// Lets two threads rename in opposite directions, and copy. A store that locks first the one key and then the other hangs.
+pub fn c2_renames_in_opposite_directions_do_not_wait_for_each_other(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    store.put_many([("a", "v"), ("b", "v")])?;
+    at_once(4, |thread| {
+        let (from, to) = if thread % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        for turn in 0..TURNS {
+            let moved = if turn % 3 == 0 { store.copy(from, to) } else { store.rename(from, to) };
+            match moved {
+                Err(Error::NotFound { .. }) => store.put(from, "v")?,
+                other => other?,
+            }
+        }
+        Ok(())
+    })?;
+    store.put_many([("a", "1"), ("b", "2")])?;
+    expect("rename after renames in opposite directions", store.rename("a", "b"), ())?;
+    expect("get_many after that", store.get_many(["a", "b"]), vec![None, Some(Bytes::from("1"))])
 }

@@ -3,9 +3,8 @@
 //!
 //! What can be the store's fault is left to the checks.
 
-use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
 
@@ -13,7 +12,6 @@ use crate::checks::Check;
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, show_error};
 use crate::panics;
-use crate::property::Seed;
 use crate::proxy::Direction;
 use crate::report::{self, CheckResult, Verdict};
 use crate::rig::{NOTICED, Rig};
@@ -56,15 +54,12 @@ impl Suite {
     pub(super) fn ground(&self, has_faults: bool, seed: u64) -> &CheckResult {
         let (ground, check) =
             if has_faults { (&self.ground_of_faults, &CHECK_OF_FAULTS) } else { (&self.ground, &CHECK) };
-        ground.get_or_init(|| {
-            let (started, seed) = (Instant::now(), Seed::new(seed));
-            self.result_of(check, started, &seed, self.try_check(check, &seed))
-        })
+        ground.get_or_init(|| self.run_watched(check, seed))
     }
 
     /// The failures of the fixtures that are not among these results: what was ignored because of them must not pass for a success.
     pub(super) fn unseen_failures_of_fixtures(&self, results: &[CheckResult]) -> Vec<CheckResult> {
-        let failures = [&self.ground, &self.ground_of_faults].into_iter().filter_map(OnceLock::get);
+        let failures = [&self.ground, &self.ground_of_faults].into_iter().filter_map(|ground| ground.get());
         let unseen = failures.filter(|failure| {
             let because = Verdict::Ignored(does_not_hold(&failure.name));
             let is_seen = results.iter().any(|result| result.name == failure.name);

@@ -403,6 +403,8 @@ faults! {
     IndexOfHandle,
     /// A listing holds the lock. (Who needs it gets `Unavailable` here, and would hang in the real one.)
     ListHoldsLock,
+    /// A listing holds a lock that `create`, `touch`, `copy` and `rename` need.
+    ListHoldsOtherLock,
     /// `prefixes` holds the lock.
     PartsHoldLock,
     /// All listings share one cursor.
@@ -441,6 +443,8 @@ faults! {
     GetManyChunksSwapped,
     /// `get_many` answers 65 536 keys, and `None` for the rest.
     GetManyCutAt65536,
+    /// `put_many` locks its keys one after the other, in their order: two in opposite orders hang.
+    BatchesLockInOrder,
     /// `get_each` answers each key once: it gathers the answers in a map.
     GetEachWithoutDuplicates,
     /// `get_each` leaves out what is absent.
@@ -501,6 +505,8 @@ faults! {
     CopyOfAbsentWorks,
     /// A copy leaves alone what is there: `COPY` without `REPLACE`.
     CopyDoesNotReplace,
+    /// `rename` locks `from`, then `to`: two in opposite directions hang.
+    RenamesLockInOrder,
     /// `rename` leaves the original.
     RenameLeavesSource,
     /// `rename` loses the lifetime.

@@ -11,6 +11,7 @@
 
 mod faults;
 mod fixtures;
+mod hangs;
 mod histories;
 mod right;
 mod wrong;
@@ -35,6 +36,8 @@ const BIG: &str = "b6_a_hundred_thousand_keys_in_one_call_work";
 /// The checks with random input and with threads, which take longer than all others together. A wrong store is given to them
 /// if the others find nothing; to all checks where `MUTANTS_ALL` is set.
 const SLOW: &[&str] = &[
+    "b2_batches_in_opposite_orders_do_not_wait_for_each_other",
+    "c2_renames_in_opposite_directions_do_not_wait_for_each_other",
     "d1_of_many_deleters_one_removes_the_entry",
     "k4_random_prefixes_of_random_keys_match_literally",
     "l1_keys_that_stay_are_listed_once_while_others_come_and_go",
@@ -126,6 +129,8 @@ impl Mutant {
             move || open(None)
         });
         let suite = suite.with_default_ttl(move |ttl: Duration| open(Some(ttl)));
+        // Two of them do.
+        let suite = suite.hangs_after(Duration::from_secs(5));
         self.of.into_iter().fold(suite, |suite, of| suite.opt_out(of, "what is wrong is about it"))
     }
 
@@ -369,6 +374,7 @@ fn main() -> ExitCode {
     trials.push(Trial::test("the_simplest_sequence_ends_where_it_fails", simplest_sequence));
     trials.extend(histories::trials());
     trials.extend(fixtures::trials());
+    trials.extend(hangs::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print(mutants);

@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kv_core::{
     Bytes, Capabilities, CapabilitiesBuilder, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys,
@@ -66,6 +66,8 @@ struct State {
     poisoned: bool,
     /// When which key is removed, whatever is there.
     timers: Vec<(Duration, KeyBuf)>,
+    /// The keys that are locked.
+    locked: BTreeSet<KeyBuf>,
     cursors: usize,
     cursor: Option<std::vec::IntoIter<KeyBuf>>,
 }
@@ -146,7 +148,7 @@ impl Wrong {
     /// Refuses where the fault makes everything wait for ever, or fail.
     fn pass(&self) -> Result<()> {
         let mut state = self.state();
-        if state.holding.contains(&thread::current().id()) {
+        if state.holding.contains(&thread::current().id()) && !self.is(Fault::ListHoldsOtherLock) {
             return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for a lock")));
         }
         if state.poisoned {
@@ -159,6 +161,34 @@ impl Wrong {
             self.inner.lock().remove(&own(&key));
         }
         Ok(())
+    }
+
+    /// Refuses where a listing of this thread holds the lock that this needs.
+    fn pass_other(&self) -> Result<()> {
+        if self.is(Fault::ListHoldsOtherLock) && self.state().holding.contains(&thread::current().id()) {
+            return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for the other lock")));
+        }
+        Ok(())
+    }
+
+    /// Does something while keys are locked, one after the other. Who waits for one waits for as good as ever.
+    fn with_locked<T>(&self, keys: &[Key<'_>], act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let begun = Instant::now();
+        let mut mine = BTreeSet::new();
+        for key in keys.iter().map(|key| KeyBuf::from(*key)) {
+            while !mine.contains(&key) && !self.state().locked.insert(key.clone()) {
+                if begun.elapsed() > Duration::from_secs(20) {
+                    self.state().locked.retain(|key| !mine.contains(key));
+                    return Err(Error::Unavailable(Failure::new(NAME, "a lock was not to be had")));
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            mine.insert(key);
+            thread::sleep(Duration::from_micros(50));
+        }
+        let result = act();
+        self.state().locked.retain(|key| !mine.contains(key));
+        result
     }
 
     /// Holds the lock for this thread until what is given back is dropped.
@@ -262,6 +292,7 @@ impl KeyValueStore for Wrong {
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        self.pass_other()?;
         self.create(self.key(key)?.as_key(), value.into_bytes(), ttl)
     }
 
@@ -278,6 +309,7 @@ impl KeyValueStore for Wrong {
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        self.pass_other()?;
         self.touch(self.key(key)?.as_key(), ttl)
     }
 
@@ -303,6 +335,10 @@ impl KeyValueStore for Wrong {
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let keys = self.keys(&entries.iter().map(|entry| entry.key).collect::<Vec<_>>())?;
         let keys = self.mangle_keys_of_many(keys);
+        if self.is(Fault::BatchesLockInOrder) {
+            let keys = keys.iter().map(KeyBuf::as_key).collect::<Vec<_>>();
+            return self.with_locked(&keys, || self.put_many(entries));
+        }
         self.put_many(
             keys.iter().zip(entries).map(|(key, entry)| Entry::new(key.as_key(), entry.value, entry.ttl)).collect(),
         )
@@ -314,10 +350,15 @@ impl KeyValueStore for Wrong {
     }
 
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.pass_other()?;
         self.copy(self.key(from)?.as_key(), self.key(to)?.as_key())
     }
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.pass_other()?;
+        if self.is(Fault::RenamesLockInOrder) {
+            return self.with_locked(&[from, to], || self.rename(from, to));
+        }
         self.rename(self.key(from)?.as_key(), self.key(to)?.as_key())
     }
 

@@ -96,7 +96,7 @@ impl Wrong {
             | Fault::StreamNotListed
             | Fault::CopiedNotListed
             | Fault::RenamedNotListed => self.list_by_index(prefix),
-            Fault::ListHoldsLock => Ok(self.holding(self.all(prefix)?)),
+            Fault::ListHoldsLock | Fault::ListHoldsOtherLock => Ok(self.holding(self.all(prefix)?)),
             Fault::SharedCursor => {
                 self.state().cursor = Some(self.all(prefix)?.into_iter());
                 Ok(keys(std::iter::from_fn(|| self.state().cursor.as_mut()?.next())))
