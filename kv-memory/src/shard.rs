@@ -95,6 +95,8 @@ pub(crate) struct Shard {
     table: Table,
     index: BTreeSet<KeyBuf>,
     queue: BTreeSet<(NonZeroU64, KeyBuf)>,
+    /// How many writes there were.
+    writes: usize,
 }
 
 impl Shard {
@@ -104,7 +106,7 @@ impl Shard {
     }
 
     fn with(table: Table) -> Self {
-        Self { table, index: BTreeSet::new(), queue: BTreeSet::new() }
+        Self { table, index: BTreeSet::new(), queue: BTreeSet::new(), writes: 0 }
     }
 
     /// Takes all entries.
@@ -122,6 +124,19 @@ impl Shard {
     #[inline]
     pub(crate) fn has_deadlines(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// When the first entry is due; none ever is at `u64::MAX`.
+    #[inline]
+    pub(crate) fn first_due(&self) -> u64 {
+        self.queue.first().map_or(u64::MAX, |(at, _)| at.get())
+    }
+
+    /// The number of this write.
+    #[inline]
+    pub(crate) fn count_write(&mut self) -> usize {
+        self.writes = self.writes.wrapping_add(1);
+        self.writes
     }
 
     /// All entries, dead ones included.

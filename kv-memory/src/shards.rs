@@ -3,7 +3,9 @@
 use std::array;
 use std::cmp::Ordering;
 use std::num::NonZeroU64;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use foldhash::fast::RandomState;
 use kv_core::{Bytes, Key};
@@ -17,12 +19,22 @@ const SHARDS: usize = 128;
 /// How many sweep steps a write does first. See the module `shard` for what follows from it.
 const STEPS_PER_WRITE: usize = 4;
 
+/// One write in so many turns to the other parts, too: so that what expires in a part that nobody writes to goes as well.
+const WRITES_PER_VISIT: usize = 4;
+
+/// At how many parts it looks for one in which something is due, and how many sweep steps it does there.
+const LOOKS_PER_VISIT: usize = 8;
+const STEPS_PER_VISIT: usize = 16;
+
 /// How many sweep steps are done under one lock by those who sweep for its own sake.
 const STEPS_PER_LOCK: usize = 64;
 
 /// A lock of its own, so that no two of them share what a processor core keeps to itself.
 #[repr(align(128))]
 pub(crate) struct Locked(RwLock<Shard>);
+
+/// When the first entry of each part is due, as whoever wrote there last has left it: to be looked at without its lock.
+type Due = [AtomicU64; SHARDS];
 
 impl Locked {
     // A panic under the lock (out of a caller's clock, the only foreign code that runs there) comes before any change:
@@ -36,11 +48,21 @@ impl Locked {
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Shard> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// If nobody has it.
+    fn try_write(&self) -> Option<RwLockWriteGuard<'_, Shard>> {
+        match self.0.try_write() {
+            Ok(shard) => Some(shard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 /// All parts of a store. A key's hash says where it belongs.
 pub(crate) struct Shards {
     locks: Box<[Locked; SHARDS]>,
+    due: Box<Due>,
     pub(crate) hasher: RandomState,
 }
 
@@ -48,6 +70,7 @@ impl Shards {
     pub(crate) fn new() -> Self {
         Self {
             locks: Box::new(array::from_fn(|number| Locked(RwLock::new(Shard::of(number, SHARDS))))),
+            due: Box::new(array::from_fn(|_| AtomicU64::new(u64::MAX))),
             hasher: RandomState::default(),
         }
     }
@@ -73,7 +96,7 @@ impl Shards {
     /// Locks the part of a key for a write, and does the sweep steps that each write owes.
     #[inline]
     pub(crate) fn write<'s>(&'s self, clock: &'s TimeSource, key: HashedKey<'_>, swept: &mut Swept) -> Writing<'s> {
-        self.sweep_for_a_write(self.of(key).write(), clock, None, swept)
+        self.sweep_for_a_write(place(key.hash), self.of(key).write(), clock, None, swept)
     }
 
     /// Locks the parts of two keys, always in the same order so that no two threads wait for each other.
@@ -99,14 +122,15 @@ impl Shards {
             }
         };
         let [swept_first, swept_second] = swept;
-        let first = self.sweep_for_a_write(first, clock, None, swept_first);
-        let second = second.map(|second| self.sweep_for_a_write(second, clock, first.now, swept_second));
+        let first = self.sweep_for_a_write(first_place, first, clock, None, swept_first);
+        let second = second.map(|second| self.sweep_for_a_write(second_place, second, clock, first.now, swept_second));
         (first, second)
     }
 
     #[inline]
     fn sweep_for_a_write<'s>(
         &'s self,
+        place: usize,
         mut shard: RwLockWriteGuard<'s, Shard>,
         clock: &'s TimeSource,
         now: Option<u64>,
@@ -114,16 +138,49 @@ impl Shards {
     ) -> Writing<'s> {
         let now = if shard.has_deadlines() {
             let now = now.unwrap_or_else(|| clock.now());
-            sweep_some(&mut shard, &self.hasher, now, swept);
+            sweep_some(&mut shard, &self.hasher, now, STEPS_PER_WRITE, swept);
             Some(now)
         } else {
             now
         };
-        Writing { shard, hasher: &self.hasher, clock, now }
+        let number = shard.count_write();
+        Writing { shard, shards: self, place, number, clock, now }
+    }
+
+    /// Notes when the first entry of a part is due, for those who look at it without its lock.
+    #[inline]
+    fn note_due(&self, place: usize, shard: &Shard) {
+        let first = shard.first_due();
+        if let Some(due) = self.due.get(place)
+            && due.load(Relaxed) != first
+        {
+            due.store(first, Relaxed);
+        }
+    }
+
+    /// Sweeps a little in another part than one's own: the first of a few, from this one on, in which something is due. It waits for
+    /// nobody: where somebody else is at work, it leaves the part to them.
+    #[inline(never)]
+    fn visit(&self, clock: &TimeSource, from: usize, mut now: Option<u64>) {
+        for at in from..from + LOOKS_PER_VISIT {
+            let at = at % SHARDS;
+            let (Some(due), Some(lock)) = (self.due.get(at), self.locks.get(at)) else { return };
+            let due = due.load(Relaxed);
+            if due == u64::MAX || due > *now.get_or_insert_with(|| clock.now()) {
+                continue;
+            }
+            // Before the lock, and so dropped after it.
+            let mut swept = Swept::default();
+            if let (Some(mut shard), Some(now)) = (lock.try_write(), now) {
+                sweep_some(&mut shard, &self.hasher, now, STEPS_PER_VISIT, &mut swept);
+                self.note_due(at, &shard);
+                return;
+            }
+        }
     }
 
     /// Removes what has expired from one part, a few entries under each lock. Returns how many are left.
-    pub(crate) fn sweep(&self, clock: &TimeSource, shard: &Locked) -> usize {
+    pub(crate) fn sweep(&self, clock: &TimeSource, place: usize, shard: &Locked) -> usize {
         {
             let shard = shard.read();
             if !shard.has_deadlines() {
@@ -137,7 +194,10 @@ impl Shards {
             let now = clock.now();
             for _ in 0..STEPS_PER_LOCK {
                 match shard.sweep_step(&self.hasher, now) {
-                    Step::Idle => return shard.len(),
+                    Step::Idle => {
+                        self.note_due(place, &shard);
+                        return shard.len();
+                    }
                     Step::Requeued => {}
                     Step::Removed(slot) => removed.push(slot),
                 }
@@ -152,9 +212,9 @@ impl Shards {
     }
 }
 
-/// The sweep steps that a write owes.
-fn sweep_some(shard: &mut Shard, hasher: &RandomState, now: u64, swept: &mut Swept) {
-    for _ in 0..STEPS_PER_WRITE {
+/// Some sweep steps, as long as something is due.
+fn sweep_some(shard: &mut Shard, hasher: &RandomState, now: u64, steps: usize, swept: &mut Swept) {
+    for _ in 0..steps {
         match shard.sweep_step(hasher, now) {
             Step::Idle => return,
             Step::Requeued => {}
@@ -192,7 +252,10 @@ impl Swept {
 /// A part of a store that is locked for a write.
 pub(crate) struct Writing<'s> {
     shard: RwLockWriteGuard<'s, Shard>,
-    hasher: &'s RandomState,
+    shards: &'s Shards,
+    place: usize,
+    /// The number of this write among those into its part.
+    number: usize,
     clock: &'s TimeSource,
     /// Read at most once, and always if any entry has a deadline.
     now: Option<u64>,
@@ -217,7 +280,7 @@ impl Writing<'_> {
 
     #[inline]
     pub(crate) fn put(&mut self, key: HashedKey<'_>, value: Bytes, deadline: Option<NonZeroU64>) -> Option<Bytes> {
-        self.shard.put(self.hasher, key, value, deadline)
+        self.shard.put(&self.shards.hasher, key, value, deadline)
     }
 
     #[inline]
@@ -227,6 +290,25 @@ impl Writing<'_> {
 
     #[inline]
     pub(crate) fn remove(&mut self, key: HashedKey<'_>) -> Option<Slot> {
-        self.shard.remove(self.hasher, key)
+        self.shard.remove(&self.shards.hasher, key)
+    }
+
+    /// Gives the lock back.
+    #[inline]
+    pub(crate) fn release(self) {
+        self.shards.note_due(self.place, &self.shard);
+    }
+
+    /// Gives the lock back, and does what every write now and then does for the other parts.
+    #[inline]
+    pub(crate) fn end(self) {
+        let Self { shard, shards, place, number, clock, now } = self;
+        shards.note_due(place, &shard);
+        drop(shard);
+        if number.is_multiple_of(WRITES_PER_VISIT) {
+            // On from where the last of this part has looked, and first at the parts after it.
+            let from = place + 1 + number / WRITES_PER_VISIT * LOOKS_PER_VISIT;
+            shards.visit(clock, from % SHARDS, now);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kv_memory::{
-    Capability, Clock, Error, KeyValueStore, KeyValueStoreExt, ManualClock, MemoryStore, Remaining, Result, Ttl,
+    Bytes, Capability, Clock, Error, KeyValueStore, KeyValueStoreExt, ManualClock, MemoryStore, Remaining, Result, Ttl,
 };
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -248,4 +248,72 @@ fn the_clock_of_the_system_makes_entries_expire() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(before.elapsed() >= Duration::from_millis(30));
+}
+
+/// A value that is counted while it is in memory.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn value(count: &Arc<AtomicUsize>) -> Bytes {
+        count.fetch_add(1, Ordering::SeqCst);
+        Bytes::from_owner(Self(Arc::clone(count)))
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        b"value"
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What nobody writes to any more is swept by writes to other keys, of whatever kind, a few for each.
+#[test]
+fn what_has_expired_goes_with_any_writes_to_a_few_other_keys() {
+    const DEAD: usize = 50_000;
+    let writes: [(&str, fn(&MemoryStore, usize)); 6] = [
+        ("put", |store, number| store.put(format!("hot{}", number % 2), "v").unwrap()),
+        ("put with a lifetime", |store, number| {
+            store.put_with_ttl(format!("hot{}", number % 2), "v", SECOND).unwrap();
+        }),
+        ("create that fails", |store, _| assert!(!store.create("there", "v").unwrap())),
+        ("touch", |store, _| assert!(store.touch("there", SECOND * 1000).unwrap())),
+        ("delete of what is not there", |store, _| assert!(!store.delete("absent").unwrap())),
+        ("copy", |store, _| store.copy("there", "copy").unwrap()),
+    ];
+    for (what, write) in writes {
+        let (clock, store) = store();
+        let count = Arc::new(AtomicUsize::new(0));
+        store.put("there", "v").unwrap();
+        for number in 0..DEAD {
+            // Some are given their lifetime later, and some another one.
+            let key = format!("k{number}");
+            match number % 3 {
+                0 => store.put_with_ttl(&key, Counted::value(&count), SECOND).unwrap(),
+                1 => {
+                    store.put(&key, Counted::value(&count)).and_then(|()| store.touch(&key, SECOND)).map(drop).unwrap()
+                }
+                _ => {
+                    store.put_with_ttl(&key, "", SECOND * 100).unwrap();
+                    store.put_with_ttl(&key, Counted::value(&count), SECOND).unwrap();
+                }
+            }
+        }
+        clock.advance(SECOND);
+        for number in 0..DEAD / 4 {
+            write(&store, number);
+        }
+        let left = count.load(Ordering::SeqCst);
+        assert!(left < DEAD / 5, "{left} of {DEAD} are left after {} times {what}", DEAD / 4);
+        for number in 0..DEAD / 4 {
+            write(&store, number);
+        }
+        let left = count.load(Ordering::SeqCst);
+        assert_eq!(left, 0, "{left} of {DEAD} are left after {} times {what}", DEAD / 2);
+    }
 }

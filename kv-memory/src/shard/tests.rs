@@ -243,3 +243,43 @@ fn an_entry_that_is_renamed_is_at_every_moment_at_exactly_one_of_its_keys() {
         }
     });
 }
+
+/// Also if one part has all of it, and with the writes to one key of another.
+#[test]
+fn a_part_full_of_what_has_expired_is_swept_by_writes_to_another_part() {
+    let mut all = OneShard::new(4000);
+    for key in 0..4000 {
+        all.put(key, 1);
+    }
+    all.clock.advance(NANO);
+    let elsewhere = (0..).map(|n| format!("other{n}")).find(|key| {
+        let key = all.store.shards.hashed(Key::new(key).unwrap());
+        !std::ptr::eq(&raw const *all.store.shards.read(key), &raw const *all.store.shards.nth(0).unwrap().read())
+    });
+    let (elsewhere, len) = (elsewhere.unwrap(), |all: &OneShard| all.store.shards.nth(0).unwrap().read().len());
+    for _ in 0..4000 * 4 {
+        let before = len(&all);
+        all.store.put(&elsewhere, "").unwrap();
+        assert!(before - len(&all) <= 16, "a write swept {}", before - len(&all));
+    }
+    assert_eq!(len(&all), 0);
+    assert_eq!(all.check(), 0);
+}
+
+/// Who has locked the part is not waited for.
+#[test]
+fn a_write_does_not_wait_for_a_part_that_it_would_sweep() {
+    let all = OneShard::new(100);
+    for key in 0..100 {
+        all.put(key, 1);
+    }
+    all.clock.advance(NANO);
+    let held = all.store.shards.nth(0).unwrap().read();
+    // None of these is in that part.
+    let others = (0..2000).map(|n| format!("other{n}")).filter(|key| {
+        let key = all.store.shards.hashed(Key::new(key).unwrap());
+        !std::ptr::eq(&raw const *all.store.shards.read(key), &raw const *held)
+    });
+    others.for_each(|key| all.store.put(&key, "").unwrap());
+    assert_eq!(held.len(), 100);
+}
