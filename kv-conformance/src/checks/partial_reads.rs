@@ -27,7 +27,8 @@ struct Trouble {
 
 /// What happens to a batch whose replies have so many bytes.
 fn troubles(bytes: usize) -> Vec<Trouble> {
-    let mut all = Vec::new();
+    let mut all =
+        vec![Trouble { what: "while the server is silent".into(), behaviour: Behaviour::Hold, refuses: false }];
     for (part, at) in [("at their beginning", 0), ("in their middle", bytes / 2), ("near their end", bytes / 8 * 7)] {
         let cut = || Behaviour::CutAfter { cut: Cut::Reset, of: Direction::Replies, bytes: at };
         let held = Behaviour::Truncate { of: Direction::Replies, bytes: at };
@@ -41,7 +42,6 @@ fn troubles(bytes: usize) -> Vec<Trouble> {
             Trouble { what: format!("whose replies are held back {part}"), behaviour: held, refuses: false },
         ]);
     }
-    all.push(Trouble { what: "while the server is silent".into(), behaviour: Behaviour::Hold, refuses: false });
     all
 }
 

@@ -136,6 +136,8 @@ pub fn v1_values_of_every_size_come_back(context: &Context<'_>) -> Outcome {
             let what = format!("a value of {size} bytes, written by {way}");
             expect(format_args!("get of {what}"), store.get("k"), Some(value.clone()))?;
             expect(format_args!("get_many of {what}"), store.get_many(["k"]), vec![Some(value.clone())])?;
+            let each = store.get_each(["k"]).into_iter().collect::<Result<Vec<_>, _>>();
+            expect(format_args!("get_each of {what}"), each, vec![Some(value.clone())])?;
             store.delete("k")?;
         }
     }

@@ -129,8 +129,8 @@ impl Mutant {
             move || open(None)
         });
         let suite = suite.with_default_ttl(move |ttl: Duration| open(Some(ttl)));
-        // Two of them do.
-        let suite = suite.hangs_after(Duration::from_secs(5));
+        let hangs = matches!(self.fault, Fault::BatchesLockInOrder | Fault::RenamesLockInOrder);
+        let suite = if hangs { suite.hangs_after(Duration::from_secs(3)) } else { suite };
         self.of.into_iter().fold(suite, |suite, of| suite.opt_out(of, "what is wrong is about it"))
     }
 

@@ -126,10 +126,10 @@ fn a_server_that_is_silent_costs_the_others_nothing() {
 fn get_each_gives_what_the_others_have_and_an_error_for_each_key_of_one_that_fails() {
     let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
     let store = builder_for(&servers.iter().collect::<Vec<_>>()).pool_size(1).build().unwrap();
-    let faults: [(fn(&Memcached), fn(&Memcached)); 2] =
-        [(Memcached::kill, Memcached::restart), (Memcached::pause, Memcached::resume)];
+    let faults: [[fn(&Memcached); 2]; 2] =
+        [[Memcached::kill, Memcached::restart], [Memcached::pause, Memcached::resume]];
     // The second are several chunks for each server.
-    for (count, (number, (fail, recover))) in
+    for (count, (number, [fail, recover])) in
         [60, 6000].into_iter().flat_map(|count| faults.into_iter().enumerate().map(move |fault| (count, fault)))
     {
         let keys: Vec<_> = (0..count).map(|number| format!("key/{number}")).collect();
