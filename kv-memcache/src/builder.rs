@@ -94,6 +94,9 @@ impl Default for MemcacheStoreBuilder {
 
 impl MemcacheStoreBuilder {
     /// The server, as [`MemcacheStore::connect`] takes it. Default: `memcache://127.0.0.1:11211`.
+    ///
+    /// A name with several addresses stands for one server, the same in every process: see the crate's page. To use all, give them to
+    /// [`servers`](Self::servers) one by one.
     pub fn url(self, url: impl Into<String>) -> Self {
         self.servers([url])
     }

@@ -117,6 +117,8 @@ impl Default for RedisStoreBuilder {
 
 impl RedisStoreBuilder {
     /// The server, as [`RedisStore::connect`] takes it. Default: `redis://127.0.0.1:6379/0`.
+    ///
+    /// A name with several addresses stands for one server, the same in every process: see the crate's page.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.whereabouts = Whereabouts::Url(url.into());
         self

@@ -133,11 +133,13 @@ fn about_alert(alert: Alert, shows_certificate: bool) -> &'static str {
     match (alert, shows_certificate) {
         (Alert::HandshakeFailure, false) => {
             "the server refused the TLS handshake; either it wants a client certificate (`Tls::client_certificate`), or no cipher is \
-            common to it and us (TLS 1.2 needs ECDHE and AES-GCM or ChaCha20; see its settings for ciphers)"
+            common to it and us (TLS 1.2 needs ECDHE and AES-GCM or ChaCha20; see its settings for ciphers), or the key of its certificate is \
+            of a kind that is not supported here (RSA, ECDSA with P-256 or P-384, and Ed25519 are)"
         }
         (Alert::HandshakeFailure | Alert::InsufficientSecurity, _) => {
             "the server refused the TLS handshake; either it does not accept the client certificate, or no cipher is common to it and us \
-            (TLS 1.2 needs ECDHE and AES-GCM or ChaCha20; see its settings for ciphers)"
+            (TLS 1.2 needs ECDHE and AES-GCM or ChaCha20; see its settings for ciphers), or the key of its certificate is of a kind that is \
+            not supported here (RSA, ECDSA with P-256 or P-384, and Ed25519 are)"
         }
         (Alert::ProtocolVersion, _) => "the server speaks neither TLS 1.2 nor TLS 1.3; see its settings for protocols",
         (Alert::UnrecognisedName, _) => {
