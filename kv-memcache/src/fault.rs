@@ -44,9 +44,14 @@ impl Refusal {
         is_error.then(|| Self(text.unwrap_or("an error that is not one of memcached's").to_owned()))
     }
 
-    /// Whether it means that the server does not have the command, and nothing else.
+    /// Whether it means that the server does not have the command, and nothing else. The second is mcrouter's.
     pub(crate) fn is_of_command(&self) -> bool {
-        self.0 == "ERROR" || (self.0.starts_with("CLIENT_ERROR") && !self.0.contains("authenticat"))
+        ["ERROR", "CLIENT_ERROR bad stats command"].contains(&&*self.0)
+    }
+
+    /// Whether it means that the server wants to know who asks.
+    pub(crate) fn is_of_authentication(&self) -> bool {
+        self.0.contains("unauthenticated")
     }
 
     #[cfg(feature = "tls")]
@@ -56,8 +61,7 @@ impl Refusal {
 
     /// What it means in reply to user and password.
     pub(crate) fn to_credentials(&self) -> Self {
-        let is_that = self.0.contains("unauthenticated");
-        if is_that { Self("CLIENT_ERROR authentication failure".into()) } else { self.clone() }
+        if self.is_of_authentication() { Self("CLIENT_ERROR authentication failure".into()) } else { self.clone() }
     }
 
     /// The same without this password, should the server have repeated it: what it says in reply to user and password is its
@@ -137,10 +141,10 @@ impl Fault {
     /// That a server lacks the meta commands; its version, if it tells that.
     pub(crate) fn without_meta(version: Option<String>) -> Self {
         let server = match version {
-            Some(version) if version.starts_with(|letter: char| letter.is_ascii_digit()) => {
-                format!("the server is memcached {version}")
+            Some(version) if version.contains(' ') || version.starts_with(|letter: char| !letter.is_ascii_digit()) => {
+                format!("the server says that it is `{version}`")
             }
-            Some(version) => format!("the server says that it is {version}"),
+            Some(version) => format!("the server is memcached {version}"),
             None => "the server is a proxy, or a memcached before 1.6.0".to_owned(),
         };
         Self::unfit(format!(
@@ -227,7 +231,7 @@ impl Fault {
             }
             Self::Unusable(refusal) | Self::Refused(refusal) => {
                 let (message, transient) = refusal.explain();
-                let refused = failure(message, Some(refusal.into()));
+                let refused = in_doubt(failure(message, Some(refusal.into())));
                 Error::Backend(if transient { refused.transient() } else { refused })
             }
         }

@@ -1,7 +1,8 @@
 //! What is said when a connection is made, and what a server tells of itself. Nothing here does any I/O.
 //!
-//! All of it is sent at once: user and password, if they are given, and the questions. It has more than 24 bytes: a server that speaks
-//! the binary protocol alone waits for so many before it closes the connection.
+//! User and password, if they are given, and two questions are sent at once. They have 24 bytes or more: a server that speaks
+//! the binary protocol alone waits for so many before it closes the connection. A server that does not tell which memcached it is gets
+//! a question more.
 
 use std::time::Instant;
 
@@ -31,13 +32,11 @@ pub(crate) const SHORT: &[u8] = b"get \xc2\xb7\r\nget \xc2\xb7\r\nget \xc2\xb7\r
 /// How many replies [`SHORT`] has.
 pub(crate) const SHORT_REPLIES: usize = 3;
 
-/// Whether a server has meta commands.
+/// Whether a server has meta commands, and what it says if it has.
 pub(crate) const META_QUESTION: &[u8] = b"mn\r\n";
+pub(crate) const META_ANSWER: &[u8] = b"MN";
 
-/// A question of the binary protocol (`noop`), and how the answer begins.
-pub(crate) const BINARY_QUESTION: [u8; 24] =
-    [0x80, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-pub(crate) const BINARY_ANSWER: u8 = 0x81;
+const VERSION_QUESTION: &[u8] = b"version\r\n";
 
 /// What a server is, as far as it told.
 #[derive(Clone, Copy, Debug)]
@@ -58,17 +57,14 @@ impl About {
 }
 
 /// The bytes of the whole greeting.
-pub(crate) fn encode(credentials: Option<&Credentials>, classic: bool) -> Vec<u8> {
+pub(crate) fn encode(credentials: Option<&Credentials>) -> Vec<u8> {
     let mut greeting = Vec::new();
     if let Some(Credentials { user, password }) = credentials {
         let length = user.len() + " ".len() + password.len();
         greeting.extend_from_slice(format!("set {NOBODYS_KEY} 0 -1 {length}\r\n{user} {password}\r\n").as_bytes());
     }
-    greeting.extend_from_slice(b"version\r\n");
-    if !classic {
-        greeting.extend_from_slice(META_QUESTION);
-    }
-    greeting.extend_from_slice(b"stats\r\nstats settings\r\n");
+    // The blank makes it 24 bytes.
+    greeting.extend_from_slice(b"stats \r\nstats settings\r\n");
     greeting
 }
 
@@ -76,11 +72,12 @@ pub(crate) fn encode(credentials: Option<&Credentials>, classic: bool) -> Vec<u8
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Login,
-    Version,
-    Meta,
     /// How many lines it has had.
     Stats(usize),
     Settings(usize),
+    Version,
+    Meta,
+    Nothing,
 }
 
 /// What has come so far in reply to a greeting.
@@ -95,6 +92,17 @@ pub(crate) struct Greeting<'a> {
     wants_password: bool,
     /// Whether flags and length are kept as text.
     keeps_text: bool,
+    /// What it said when it was asked for its settings, if it does not tell them.
+    refusal: Option<Refusal>,
+}
+
+/// What is to be done after a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Receive,
+    /// Send this, and receive.
+    Send(&'static [u8]),
+    Finish,
 }
 
 impl<'a> Greeting<'a> {
@@ -102,65 +110,96 @@ impl<'a> Greeting<'a> {
         Self {
             credentials,
             classic,
-            next: if credentials.is_some() { Next::Login } else { Next::Version },
+            next: if credentials.is_some() { Next::Login } else { Next::Stats(0) },
             version: None,
             time: None,
             item_size_max: None,
             wants_password: true,
             keeps_text: true,
+            refusal: None,
         }
     }
 
-    /// Takes the next line. Whether it was the last one.
-    pub(crate) fn take(&mut self, line: &[u8]) -> Result<bool, Fault> {
-        let refusal = Refusal::parse(line);
-        self.next = match (self.next, refusal) {
-            (Next::Login, None) if line == b"STORED" => Next::Version,
-            // What has no such command. It may have `stats`, which tells the version, too.
-            (Next::Version, Some(refusal)) if refusal.is_of_command() => self.after_version(),
-            (Next::Version, None) => {
-                let version = line.strip_prefix(b"VERSION ").ok_or(Fault::OutOfStep)?;
-                self.version = Some(str::from_utf8(version).map_err(|_| Fault::OutOfStep)?.to_owned());
-                self.after_version()
+    /// Takes the next line.
+    pub(crate) fn take(&mut self, line: &[u8]) -> Result<Then, Fault> {
+        match (self.next, Refusal::parse(line)) {
+            (Next::Login, None) if line == b"STORED" => self.next = Next::Stats(0),
+            (Next::Stats(_), None) if line == b"END" && self.version.is_some() && self.time.is_some() => {
+                self.next = Next::Settings(0);
             }
-            (Next::Meta, None) if line == b"MN" => Next::Stats(0),
-            (Next::Meta, Some(refusal)) if refusal.is_of_command() => return Err(self.without_meta()),
-            (Next::Stats(_), None) if line == b"END" => Next::Settings(0),
-            (Next::Settings(_), None) if line == b"END" => return Ok(true),
+            (Next::Settings(_), None) if line == b"END" && self.item_size_max.is_some() => {
+                return Ok(self.after_settings());
+            }
             // A proxy, or a service that does not show this.
-            (Next::Stats(0), Some(refusal)) if refusal.is_of_command() => Next::Settings(0),
-            (Next::Settings(0), Some(refusal)) if refusal.is_of_command() => {
-                // Nor whether it wants a password.
-                self.keeps_text = true;
-                return Ok(true);
+            (Next::Stats(0), Some(refusal)) if refusal.is_of_command() => {
+                self.next = Next::Settings(0);
+                self.refusal = Some(refusal);
             }
-            (_, Some(refusal)) => return Err(Fault::Refused(refusal)),
+            (Next::Settings(0), Some(refusal)) if refusal.is_of_command() => {
+                self.refusal = Some(refusal);
+                return Ok(self.after_settings());
+            }
             (Next::Stats(lines), None) if lines < MOST_STATS => {
                 self.take_stat(line)?;
-                Next::Stats(lines + 1)
+                self.next = Next::Stats(lines + 1);
             }
             (Next::Settings(lines), None) if lines < MOST_STATS => {
                 if lines == 0 {
-                    // It tells what it has.
+                    // What it does not tell now it does not have.
                     self.wants_password = false;
                 }
                 self.take_stat(line)?;
-                Next::Settings(lines + 1)
+                self.next = Next::Settings(lines + 1);
             }
+            (Next::Version, None) => {
+                let version = line.strip_prefix(b"VERSION ").ok_or(Fault::OutOfStep)?;
+                self.version = Some(str::from_utf8(version).map_err(|_| Fault::OutOfStep)?.to_owned());
+                return Ok(self.after_version());
+            }
+            (Next::Meta, None) if line == META_ANSWER => return Ok(Then::Finish),
+            (Next::Meta, Some(_)) => return Err(self.without_meta()),
+            (_, Some(refusal)) => return Err(Fault::Refused(refusal)),
             (_, None) => return Err(Fault::OutOfStep),
-        };
-        Ok(false)
+        }
+        Ok(Then::Receive)
     }
 
-    fn after_version(&self) -> Next {
-        if self.classic { Next::Stats(0) } else { Next::Meta }
+    fn after_settings(&mut self) -> Then {
+        if self.version.is_some() {
+            return self.after_version();
+        }
+        self.next = Next::Version;
+        Then::Send(VERSION_QUESTION)
+    }
+
+    /// What is no memcached may have the classic commands alone.
+    fn after_version(&mut self) -> Then {
+        if self.classic || self.is_memcached() {
+            self.next = Next::Nothing;
+            Then::Finish
+        } else {
+            self.next = Next::Meta;
+            Then::Send(META_QUESTION)
+        }
+    }
+
+    /// Whether the version is one of memcached: mcrouter says `41.0.0 mcrouter`.
+    fn is_memcached(&self) -> bool {
+        let is_one =
+            |version: &String| version.starts_with(|letter: char| letter.is_ascii_digit()) && !version.contains(' ');
+        self.version.as_ref().is_some_and(is_one)
+    }
+
+    /// Why a server closed the connection before it answered: it may have said so.
+    pub(crate) fn into_refusal(self) -> Option<Refusal> {
+        self.refusal
     }
 
     fn take_stat(&mut self, line: &[u8]) -> Result<(), Fault> {
         let line = str::from_utf8(line).map_err(|_| Fault::OutOfStep)?;
         let (name, value) = line.strip_prefix("STAT ").ok_or(Fault::OutOfStep)?.split_once(' ').unwrap_or_default();
         match name {
-            "version" if self.version.is_none() => self.version = Some(value.to_owned()),
+            "version" => self.version = Some(value.to_owned()),
             "time" => self.time = Some(reply::number(value.as_bytes()).ok_or(Fault::OutOfStep)?),
             "item_size_max" => self.item_size_max = Some(reply::number(value.as_bytes()).ok_or(Fault::OutOfStep)?),
             "auth_enabled_ascii" => self.wants_password = value != "no",
@@ -184,7 +223,7 @@ impl<'a> Greeting<'a> {
         }
         let extra = if self.classic && self.keeps_text { CLASSIC_EXTRA } else { 0 };
         // The time of a proxy is not that of the servers behind it.
-        let is_memcached = version.starts_with(|letter: char| letter.is_ascii_digit());
+        let is_memcached = self.is_memcached();
         Ok(About {
             dialect: if self.classic { Dialect::Classic } else { Dialect::meta(numbers) },
             largest_item: self.item_size_max.map(|size| size.min(LARGEST_OF_ALL).saturating_sub(extra)),
@@ -225,6 +264,7 @@ fn numbers_of(version: &str) -> [u32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binary;
 
     #[test]
     fn versions_are_compared_as_numbers() {
@@ -238,10 +278,7 @@ mod tests {
 
     #[test]
     fn a_greeting_is_longer_than_a_header_of_the_binary_protocol() {
-        for classic in [false, true] {
-            assert!(encode(None, classic).len() >= BINARY_QUESTION.len());
-        }
-        assert!(SHORT.len() >= BINARY_QUESTION.len());
+        assert!(encode(None).len() >= binary::HEADER && SHORT.len() >= binary::HEADER);
         assert_eq!(SHORT, format!("get {NOBODYS_KEY}\r\n").repeat(SHORT_REPLIES).as_bytes());
     }
 }

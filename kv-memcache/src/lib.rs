@@ -3,6 +3,7 @@
 
 mod address;
 mod batch;
+mod binary;
 mod builder;
 mod dialect;
 mod fault;

@@ -4,8 +4,9 @@ use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::address::{Credentials, Place};
+use crate::binary;
 use crate::fault::{Fault, Refusal};
-use crate::greeting::{self, About, Greeting};
+use crate::greeting::{self, About, Greeting, Then};
 use crate::reply::{self, Reply};
 use crate::request::{Encoded, Request};
 use crate::resolve::Names;
@@ -20,6 +21,9 @@ const IDLE: Duration = Duration::from_micros(30);
 
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
+
+/// How often a server has to close the connection at the same question before that is said of it.
+const TIMES_TO_BE_SURE: usize = 3;
 
 enum Channel {
     Plain(Socket),
@@ -84,28 +88,58 @@ impl Opening<'_> {
         let mut heard = false;
         match link.greet(self.credentials, self.classic, self.deadline, &mut heard) {
             Ok(()) => Ok(link),
-            Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => self.ask_again(cause),
+            Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => {
+                drop(link);
+                self.ask_again(cause)
+            }
             Err(fault) => Err(self.not_greeted(fault)),
         }
     }
 
-    /// Finds out what a server is that closes the connection when it is greeted.
+    /// Finds out what a server is that closes the connection when it is greeted. A server that went down just then, and is back, must
+    /// not be taken for another kind: what is said for good has been seen more than once.
     fn ask_again(&self, cause: io::Error) -> Result<Link, Fault> {
-        let mut link = self.connect()?;
-        match link.greet_shortly(self.deadline) {
-            Ok(()) if self.credentials.is_some() => Err(Fault::unfit(
-                "the server closes the connection when it is given user and password; a proxy wants none",
-            )),
-            Ok(()) if self.classic => Ok(link),
-            // A memcached that was going down, and is back.
-            Ok(()) if link.has_meta(self.deadline) => Err(self.not_connected(cause)),
-            Ok(()) => Err(Fault::without_meta(None)),
-            Err(_) if self.connect()?.speaks_binary(self.deadline) => Err(Fault::unfit(
-                "the server speaks the binary protocol alone: start memcached without `-B binary` and `-S`; for user and \
-                password it has `-Y`",
-            )),
-            Err(_) => Err(self.not_connected(cause)),
+        if self.classic {
+            let (mut link, mut heard) = (self.connect()?, false);
+            match link.greet(self.credentials, true, self.deadline, &mut heard) {
+                Ok(()) => return Ok(link),
+                Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => {}
+                Err(fault) => return Err(self.not_greeted(fault)),
+            }
         }
+        for _ in 0..TIMES_TO_BE_SURE {
+            let mut link = self.connect()?;
+            if link.greet_shortly(self.deadline).is_err() {
+                // It may take one connection at a time.
+                drop(link);
+                return Err(self.is_binary_or(cause));
+            }
+            if self.credentials.is_some() {
+                return Err(Fault::unfit(
+                    "the server closes the connection when it is given user and password; a proxy wants none",
+                ));
+            }
+            if self.classic {
+                return Ok(link);
+            }
+            match link.has_meta(self.deadline) {
+                Some(true) => return Err(self.not_connected(cause)),
+                Some(false) => break,
+                None => {}
+            }
+        }
+        Err(Fault::without_meta(None))
+    }
+
+    /// That a server speaks the binary protocol alone, or else why there is no connection.
+    fn is_binary_or(&self, cause: io::Error) -> Fault {
+        if self.connect().is_ok_and(|mut link| link.speaks_binary_alone(self.deadline)) {
+            return Fault::unfit(
+                "the server speaks the binary protocol alone: start memcached without `-B binary` and `-S`; it takes user and \
+                password with `-Y`",
+            );
+        }
+        self.not_connected(cause)
     }
 
     /// Why there is no connection. A certificate that is not accepted will not be the next time either.
@@ -150,45 +184,69 @@ impl Link {
         heard: &mut bool,
     ) -> Result<(), Fault> {
         let now = Instant::now();
-        self.say(&greeting::encode(credentials, classic), now, deadline)?;
+        self.say(&greeting::encode(credentials), now, deadline)?;
         let mut greeting = Greeting::new(credentials, classic);
         loop {
             let received = reply::receive_line(&mut self.reader, &mut self.line);
             *heard |= !self.line.is_empty();
-            received?;
-            if greeting.take(&self.line)? {
-                break;
+            let then = match received {
+                Ok(()) => greeting.take(&self.line)?,
+                Err(fault) => return Err(greeting.into_refusal().map_or(fault, Fault::Refused)),
+            };
+            match then {
+                Then::Receive => {}
+                Then::Send(question) => self.say(question, Instant::now(), deadline)?,
+                Then::Finish => break,
             }
         }
         self.server = greeting.finish(now)?;
         self.end_exchange()
     }
 
-    /// Makes sure that the server answers when it is asked for a key. One that is behind it may be away.
+    /// Makes sure that the server answers when it is asked for a key. One that is behind it may be unreachable.
     fn greet_shortly(&mut self, deadline: Instant) -> Result<(), Fault> {
         self.say(greeting::SHORT, Instant::now(), deadline)?;
         for _ in 0..greeting::SHORT_REPLIES {
             reply::receive_line(&mut self.reader, &mut self.line)?;
-            if self.line != b"END" && Refusal::parse(&self.line).is_none() {
+            let is_answer = Refusal::parse(&self.line).is_some_and(|refusal| !refusal.is_of_authentication());
+            if self.line != b"END" && !is_answer {
                 return Err(Fault::OutOfStep);
             }
         }
         self.end_exchange()
     }
 
-    /// Whether the server has meta commands.
-    fn has_meta(&mut self, deadline: Instant) -> bool {
+    /// Whether the server has meta commands. `None` if it closes the connection.
+    fn has_meta(&mut self, deadline: Instant) -> Option<bool> {
         let answered = self
             .say(greeting::META_QUESTION, Instant::now(), deadline)
             .and_then(|()| reply::receive_line(&mut self.reader, &mut self.line));
-        answered.is_ok() && self.line == b"MN"
+        answered.ok().map(|()| self.line == greeting::META_ANSWER)
     }
 
-    /// Whether the server answers a question of the binary protocol.
-    fn speaks_binary(&mut self, deadline: Instant) -> bool {
-        let mut answer = [0];
-        let answered = self.say(&greeting::BINARY_QUESTION, Instant::now(), deadline);
-        answered.is_ok() && self.reader.read_exact(&mut answer).is_ok() && answer == [greeting::BINARY_ANSWER]
+    /// Whether the server speaks the binary protocol alone.
+    fn speaks_binary_alone(&mut self, deadline: Instant) -> bool {
+        self.say(binary::QUESTION, Instant::now(), deadline).is_ok() && self.tells_binary_alone().unwrap_or(false)
+    }
+
+    fn tells_binary_alone(&mut self) -> io::Result<bool> {
+        loop {
+            let mut header = [0; binary::HEADER];
+            self.reader.read_exact(&mut header)?;
+            match binary::read_header(header) {
+                binary::Header::WantsAuthentication => return Ok(true),
+                binary::Header::End => return Ok(false),
+                binary::Header::Setting { name, both } => {
+                    let mut setting = vec![0; both];
+                    self.reader.read_exact(&mut setting)?;
+                    let tells =
+                        setting.split_at_checked(name).and_then(|(name, value)| binary::is_binary_alone(name, value));
+                    if let Some(tells) = tells {
+                        return Ok(tells);
+                    }
+                }
+            }
+        }
     }
 
     /// Begins an exchange with these bytes.

@@ -187,8 +187,11 @@ fn strangers() {
     }
     let repeating = impostor(|_| format!("STORED\r\nCLIENT_ERROR u {SECRET}\r\n").into_bytes());
     is_refused("one that repeats it later", &to(repeating), "an error that has the password in it");
-    let repeating = impostor(|_| format!("STORED\r\nSTAT version 1.2.{SECRET}\r\nEND\r\nEND\r\n").into_bytes());
-    is_refused("one whose version it is", &to(repeating), "the oldest that will do");
+    let repeating = impostor(|_| {
+        format!("STORED\r\nSTAT version 1.2.{SECRET}\r\nSTAT time 1\r\nEND\r\nSTAT item_size_max 9000\r\nEND\r\n")
+            .into_bytes()
+    });
+    is_refused("one whose version it is", &to(repeating), "lacks the meta commands");
 }
 
 /// A store that worked, until it did not.

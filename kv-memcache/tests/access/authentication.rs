@@ -33,7 +33,7 @@ fn who_knows_user_and_password_gets_in() {
         }
     });
     // Nothing of it becomes an entry.
-    assert_eq!(server.connection().ask(b"mg auth v\r\n").unwrap(), "EN");
+    assert_eq!(server.connection().ask(b"get auth\r\n").unwrap(), "END");
     assert_eq!(store.get("auth").unwrap(), None);
 }
 
@@ -67,7 +67,7 @@ fn who_has_no_password_or_a_wrong_one_is_told_what_to_do() {
         assert!(matches!(&error, Error::Backend(_)) && !error.is_transient() && !error.outcome_unknown(), "{text}");
         assert!(text.contains("does not accept user and password"), "{text}");
     }
-    assert_eq!(server.connection().ask(b"mg k\r\n").unwrap(), "EN");
+    assert_eq!(server.connection().ask(b"get k\r\n").unwrap(), "END");
 }
 
 /// To a server without `-Y` what says who we are is a write like any other: it must not leave the password where everybody
@@ -76,7 +76,7 @@ fn who_has_no_password_or_a_wrong_one_is_told_what_to_do() {
 fn a_password_that_nobody_asked_for_is_not_left_on_the_server() {
     let server = Memcached::start(&[]);
     let mut raw = server.connection();
-    assert_eq!(raw.ask(b"ms auth 4\r\nmine\r\n").unwrap(), "HD");
+    assert_eq!(raw.ask(b"set auth 0 0 4\r\nmine\r\n").unwrap(), "STORED");
     let builder = MemcacheStore::builder().url(bare(&server)).credentials("hush-user", "unasked-hush");
     let result = builder.clone().connect();
     let stored = raw.ask(b"mg auth v\r\n").unwrap();
@@ -97,7 +97,7 @@ fn a_password_that_nobody_asked_for_is_not_left_on_the_server() {
     assert!(text.contains("password"), "{text}");
     let error = builder.build().unwrap().put("k", "v-hush").unwrap_err();
     assert!(matches!(&error, Error::Backend(_)) && !error.outcome_unknown(), "{}", chain(&error));
-    assert_eq!(raw.ask(b"mg k\r\n").unwrap(), "EN");
+    assert_eq!(raw.ask(b"get k\r\n").unwrap(), "END");
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn a_greeting_with_something_behind_it_is_refused() {
 fn what_refuses_is_repeated() {
     for (reply, text) in [
         (&b"ERROR\r\nERROR\r\n"[..], "ERROR"),
+        (b"ERROR\r\nCLIENT_ERROR bad stats command\r\n", "CLIENT_ERROR bad stats command"),
         (b"SERVER_ERROR out of order\r\n", "SERVER_ERROR out of order"),
         (b"STAT pid 1\r\nSERVER_ERROR half-way\r\n", "SERVER_ERROR half-way"),
     ] {

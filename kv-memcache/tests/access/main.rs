@@ -14,7 +14,9 @@ mod authentication;
 mod builder;
 mod capabilities;
 mod certificates;
+mod classic;
 mod impostors;
+mod limits;
 mod names;
 mod reach;
 #[path = "../support/mod.rs"]
@@ -34,7 +36,7 @@ use std::{fs, io, thread};
 use kv_memcache::{Capability, Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Tls, Ttl};
 
 use kv_conformance::proxy::{Behaviour, Proxy};
-use support::{Kind, Memcached, PASSWORD, PATIENCE, USER, wait_until};
+use support::{Kind, Memcached, Need, PASSWORD, PATIENCE, Twemproxy, USER, can, skip, wait_until};
 
 /// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(1000 + 1500);
@@ -126,17 +128,19 @@ fn percent_encoded(text: &str) -> String {
 /// Passes what comes to a listener on to a port of 127.0.0.1, for as long as the test process lives.
 fn forward(listener: TcpListener, to: u16) -> u16 {
     let port = listener.local_addr().unwrap().port();
-    impostor_on(listener, move |client| {
-        let server = TcpStream::connect(("127.0.0.1", to))?;
-        let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
-        thread::spawn(move || {
-            let copied = io::copy(&mut from_client, &mut to_server);
-            to_server.shutdown(Shutdown::Write).and(copied)
-        });
-        io::copy(&mut &server, &mut &client)?;
-        client.shutdown(Shutdown::Write)
-    });
+    impostor_on(listener, move |client| tunnel(&client, &TcpStream::connect(("127.0.0.1", to))?));
     port
+}
+
+/// Passes everything between a client and a server, until one of them ends it.
+fn tunnel(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
+    let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+    thread::spawn(move || {
+        let copied = io::copy(&mut from_client, &mut to_server);
+        to_server.shutdown(Shutdown::Write).and(copied)
+    });
+    io::copy(&mut &*server, &mut &*client)?;
+    client.shutdown(Shutdown::Write)
 }
 
 /// Somebody who does this with each connection. Its port.

@@ -484,8 +484,13 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
         proxy.pass();
         assert_works(&new().build().unwrap());
     }
-    let answers =
-        ["\r\n", "ERROR\r\n", "END\r\nEND\r\n", "STAT version 1.6.18\r\nEND\r\nEND\r\n", "HTTP/1.1 400 Bad\r\n"];
+    let answers = [
+        "\r\n",
+        "SERVER_ERROR busy\r\n",
+        "END\r\nEND\r\n",
+        "STAT version 1.6.18\r\nEND\r\nEND\r\n",
+        "HTTP/1.1 400 Bad\r\n",
+    ];
     for answer in answers.into_iter().map(String::from).chain(["x".repeat(5000)]) {
         let store = new().build().unwrap();
         proxy.set(Behaviour::replace(answer.as_bytes()));

@@ -99,22 +99,22 @@ fn meanwhile(proxy: &Arc<Proxy>, replies: usize, act: impl FnOnce() + Send + 'st
 
 #[test]
 fn what_is_written_to_it_during_a_rename_stays() {
-    let writes: [(&str, &[u8], Option<&str>); 5] = [
-        ("a new value", b"ms from 3\r\nnew\r\n", Some("new")),
+    let writes: [(&str, &[u8], &str, Option<&str>); 5] = [
+        ("a new value", b"set from 0 0 3\r\nnew\r\n", "STORED", Some("new")),
         // The number of its version alone has changed.
-        ("the same value", b"ms from 3\r\nold\r\n", Some("old")),
-        ("a longer value", b"ms from 3 MA\r\n+++\r\n", Some("old+++")),
-        ("a delete", b"md from\r\n", None),
-        ("a lifetime", b"mg from T500\r\n", None),
+        ("the same value", b"set from 0 0 3\r\nold\r\n", "STORED", Some("old")),
+        ("a longer value", b"append from 0 0 3\r\n+++\r\n", "STORED", Some("old+++")),
+        ("a delete", b"delete from\r\n", "DELETED", None),
+        ("a lifetime", b"touch from 500\r\n", "TOUCHED", None),
     ];
-    for (what, command, expected) in writes {
+    for (what, command, answer, expected) in writes {
         // While the value is on its way to us, and while we are told that it is stored.
         for replies in [0, 1] {
             let (server, proxy, store, mut raw) = start_behind_a_proxy();
             store.put_with_ttl("from", "old", 1000 * SECOND).unwrap();
             store.put("to", "before").unwrap();
             let mut other = server.connection();
-            meanwhile(&proxy, replies, move || assert_eq!(other.ask(command).unwrap(), "HD"));
+            meanwhile(&proxy, replies, move || assert_eq!(other.ask(command).unwrap(), answer));
             store.rename("from", "to").unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
             assert_eq!(value_of(&mut raw, "from").as_deref(), expected, "{what} after {replies} replies");
             assert_eq!(value_of(&mut raw, "to").as_deref(), Some("old"), "{what} after {replies} replies");

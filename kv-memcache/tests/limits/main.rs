@@ -72,7 +72,11 @@ fn start_behind_a_proxy() -> (Memcached, Arc<Proxy>, MemcacheStore, Connection) 
 fn seconds_left(raw: &mut Connection, key: &str) -> Option<i64> {
     match raw.ask(format!("mg {key} t\r\n").as_bytes()).unwrap() {
         absent if absent == "EN" => None,
-        line => Some(line.strip_prefix("HD t").unwrap_or_else(|| panic!("{line}")).parse().unwrap()),
+        line => {
+            // Before 1.6.10 it is called so.
+            let left = line.strip_prefix("HD t").or_else(|| line.strip_prefix("OK t"));
+            Some(left.unwrap_or_else(|| panic!("{line}")).parse().unwrap())
+        }
     }
 }
 

@@ -20,7 +20,10 @@ fn entries_of_other_clients_are_read_as_they_are() {
     // A new lifetime leaves their flags alone.
     assert!(store.touch("k", 5000 * SECOND).unwrap());
     let line = raw.ask(b"mg k f t s\r\n").unwrap();
-    assert!(line.starts_with("HD f123 t50") || line.starts_with("HD f123 t49"), "{line}");
+    assert!(
+        ["HD f123 t50", "HD f123 t49", "OK f123 t50", "OK f123 t49"].iter().any(|it| line.starts_with(it)),
+        "{line}"
+    );
     store.copy("k", "copy").unwrap();
     assert_eq!(store.get("copy").unwrap().as_deref(), Some(&b"old"[..]));
     store.rename("k", "renamed").unwrap();
@@ -40,6 +43,41 @@ fn entries_of_other_clients_are_read_as_they_are() {
     assert_eq!(raw.ask(b"set k 0 -1 1\r\nv\r\n").unwrap(), "STORED");
     assert_eq!(store.get("k").unwrap(), None);
     assert!(store.create("k", "mine").unwrap());
+}
+
+/// A client may tell by its flags how a value is to be read: what is copied is read so, too.
+#[test]
+fn a_copy_has_the_flags_of_its_original() {
+    let (_server, store, mut raw) = start(&[]);
+    let flags_of = |raw: &mut Connection, key: &str| {
+        let line = raw.ask(format!("get {key}\r\n").as_bytes()).unwrap();
+        let flags: u32 = line.split(' ').nth(2).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let value = raw.line().unwrap();
+        assert_eq!(raw.line().unwrap(), "END");
+        (flags, value)
+    };
+    for flags in [0, 1, 16, 65_536, u32::MAX] {
+        assert_eq!(raw.ask(format!("set k {flags} 1000 5\r\nvalue\r\n").as_bytes()).unwrap(), "STORED");
+        // What was there has other ones.
+        assert_eq!(raw.ask(b"set copy 7 0 3\r\nold\r\n").unwrap(), "STORED");
+        store.copy("k", "copy").unwrap();
+        assert_eq!(flags_of(&mut raw, "copy"), (flags, "value".to_owned()));
+        store.rename("copy", "renamed").unwrap();
+        assert_eq!(flags_of(&mut raw, "renamed"), (flags, "value".to_owned()));
+        assert!(seconds_left(&mut raw, "renamed").is_some_and(|left| (900..=1000).contains(&left)));
+        assert_eq!(store.get("copy").unwrap(), None);
+    }
+    // They are a part of the item: with them, the largest value does not fit any more.
+    let largest = some_bytes((1 << 20) - OVERHEAD - 1);
+    let write =
+        |flags: u32, value: &[u8]| [format!("set k {flags} 0 {}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat();
+    assert_eq!(raw.ask(&write(0, &largest)).unwrap(), "STORED");
+    store.copy("k", "c").unwrap();
+    assert_eq!(raw.ask(&write(1, &largest[4..])).unwrap(), "STORED");
+    store.copy("k", "c").unwrap();
+    let error = store.copy("k", "copy").unwrap_err();
+    assert!(matches!(&error, Error::ValueTooLarge { .. }) && error.key() == Some("copy"), "{}", chain(&error));
+    assert_eq!(store.get("copy").unwrap(), None);
 }
 
 #[test]
@@ -84,8 +122,9 @@ fn what_another_client_has_marked_stale_is_read_as_any_other() {
         ("delete", |store| assert!(store.delete("k").unwrap())),
     ];
     for (name, act) in acts {
-        assert_eq!(raw.ask(b"ms k 3\r\nold\r\n").unwrap(), "HD");
-        assert_eq!(raw.ask(b"md k I T1000\r\n").unwrap(), "HD");
+        assert_eq!(raw.ask(b"set k 0 0 3\r\nold\r\n").unwrap(), "STORED");
+        let marked = raw.ask(b"md k I T1000\r\n").unwrap();
+        assert!(["HD", "OK"].contains(&marked.trim()), "{marked}");
         act(&store);
         // Twice: who comes first is told to refresh it.
         if name != "delete" {

@@ -46,14 +46,14 @@ fn one_above_is_refused(server: &Memcached, store: &MemcacheStore, raw: &mut Con
 
 /// That the server itself takes exactly as much, and what it does to what was there.
 fn the_server_refuses_the_same(raw: &mut Connection, key: &str, limit: usize) {
-    assert_eq!(raw.ask(format!("ms {key} 3 T1000\r\nold\r\n").as_bytes()).unwrap(), "HD");
+    assert_eq!(raw.ask(format!("set {key} 0 1000 3\r\nold\r\n").as_bytes()).unwrap(), "STORED");
     let value = some_bytes(limit + 1);
-    let write = |value: &[u8]| [format!("ms {key} {}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat();
+    let write = |value: &[u8]| [format!("set {key} 0 0 {}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat();
     let refusal = raw.ask(&write(&value)).unwrap();
     assert_eq!(refusal, "SERVER_ERROR object too large for cache");
     assert_eq!(seconds_left(raw, key), None, "this is why it has to be refused before");
     if limit > 400_000 {
-        assert_eq!(raw.ask(&write(&value[..limit])).unwrap(), "HD");
+        assert_eq!(raw.ask(&write(&value[..limit])).unwrap(), "STORED");
     }
 }
 

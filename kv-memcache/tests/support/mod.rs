@@ -48,7 +48,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The server's program: `MEMCACHED` in the environment is another than the one in the path.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     env::var_os("MEMCACHED").unwrap_or_else(|| "memcached".into())
 }
 
@@ -88,6 +88,7 @@ pub(crate) fn can(what: &str, need: Need) -> bool {
     let (has, reason) = match need {
         Need::Meta => (is_from([1, 6, 0]), "the meta commands came with 1.6.0"),
         Need::MetaOfToday => (is_from([1, 6, 10]), "the meta commands are another dialect before 1.6.10"),
+        Need::Tags => (is_from([1, 6, 18]), "misses say to which command they belong from 1.6.18 on"),
         Need::Tls => (has_tls(), "it is compiled without TLS"),
         Need::Password => (is_from([1, 5, 15]), "`-Y` came with 1.5.15"),
     };
@@ -103,6 +104,8 @@ pub(crate) enum Need {
     Meta,
     /// Those whose replies are the bytes that a test has in it.
     MetaOfToday,
+    /// Misses that say to which command they belong.
+    Tags,
     Tls,
     Password,
 }
@@ -163,6 +166,7 @@ impl Memcached {
     }
 
     fn launch(kind: Kind, certificates: Option<Certificates>, extra: &[&str]) -> Self {
+        let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
         let files = certificates.as_ref().map(|all| (all.ca.clone(), all.server.clone()));
         let prepare = move |place: &Place| -> Result<(), BoxError> {
             if let Some((ca, server)) = &files {
@@ -175,7 +179,6 @@ impl Memcached {
             }
             Ok(())
         };
-        let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
         let arguments = move |place: &Place| {
             // It does not run as root unless it is told to. Long options came with 1.5.5.
             let mut arguments = ["-u", "root", "-t", "2"].map(str::to_owned).to_vec();

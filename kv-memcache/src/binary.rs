@@ -1,0 +1,71 @@
+//! The one question of the binary protocol that is ever asked: whether a server speaks it alone. Nothing here does any I/O.
+
+/// How long the header of a request or a reply is.
+pub(crate) const HEADER: usize = 24;
+
+/// `stat settings`.
+pub(crate) const QUESTION: &[u8] = b"\x80\x10\0\x08\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0settings";
+
+/// No setting and its name are longer together.
+const LONGEST: u32 = 16 * 1024;
+
+/// The status of a reply to somebody who is not known, as with the option `-S`.
+const NOT_AUTHENTICATED: [u8; 2] = [0, 0x20];
+
+/// What the header of a reply says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// The server speaks the binary protocol alone, since nobody can say who he is in the other.
+    WantsAuthentication,
+    /// A setting: its name is so long, and with its value so long.
+    Setting { name: usize, both: usize },
+    /// All have come, or it is no reply.
+    End,
+}
+
+pub(crate) fn read_header(header: [u8; HEADER]) -> Header {
+    let [0x81, 0x10, name_high, name_low, 0, _, status_high, status_low, both @ .., _, _, _, _, _, _, _, _, _, _, _, _] =
+        header
+    else {
+        return Header::End;
+    };
+    let (name, both) = (u16::from_be_bytes([name_high, name_low]), u32::from_be_bytes(both));
+    match [status_high, status_low] {
+        NOT_AUTHENTICATED => Header::WantsAuthentication,
+        [0, 0] if name > 0 && u32::from(name) <= both && both <= LONGEST => {
+            Header::Setting { name: name.into(), both: both as usize }
+        }
+        _ => Header::End,
+    }
+}
+
+/// What a setting says of the protocol: whether it is the binary one alone.
+pub(crate) fn is_binary_alone(name: &[u8], value: &[u8]) -> Option<bool> {
+    (name == b"binding_protocol").then(|| value == b"binary")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_tells_how_much_follows() {
+        let header = |begin: &[u8]| {
+            let mut header = [0; HEADER];
+            header[..begin.len()].copy_from_slice(begin);
+            read_header(header)
+        };
+        assert_eq!(header(&[0x81, 0x10, 0, 8, 0, 0, 0, 0, 0, 0, 0, 16]), Header::Setting { name: 8, both: 16 });
+        assert_eq!(header(&[0x81, 0x10, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 10]), Header::WantsAuthentication);
+        for end in [
+            &[0x81, 0x10][..],
+            &[0x81, 0x10, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7],
+            &[0x81, 0x10, 0, 8, 0, 0, 0, 0, 1, 0, 0, 0],
+            &[0x80, 0x10, 0, 8, 0, 0, 0, 0, 0, 0, 0, 16],
+            b"CLIENT_ERROR",
+        ] {
+            assert_eq!(header(end), Header::End, "{end:?}");
+        }
+        assert_eq!(QUESTION.len(), HEADER + "settings".len());
+    }
+}

@@ -1,0 +1,277 @@
+//! Servers without the meta commands: old ones, proxies, and those that speak the binary protocol alone.
+
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The longest TTL where the server does not tell its time.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60 - 2);
+
+/// That a server is refused, and the setting named which it needs, within half a second.
+#[track_caller]
+fn needs_the_setting(url: &str) -> String {
+    let builder = MemcacheStore::builder().url(url);
+    let begin = Instant::now();
+    let text = refused_for_good(builder.clone());
+    assert!(begin.elapsed() < WITHIN / 2, "{:?}", begin.elapsed());
+    assert!(text.contains("lacks the meta commands") && text.contains("`classic(true)`"), "{text}");
+    let error = builder.build().unwrap().put("k", "v-hush").unwrap_err();
+    assert!(matches!(&error, Error::Backend(_)) && !error.is_transient() && !error.outcome_unknown());
+    assert!(chain(&error).contains("`classic(true)`"), "{}", chain(&error));
+    text
+}
+
+/// What works with the classic commands, and what does not.
+#[track_caller]
+fn is_classic(store: &MemcacheStore) {
+    works(store);
+    store.delete("k").unwrap();
+    assert!(store.create("k", "v").unwrap() && !store.create("k", "w").unwrap());
+    assert!(store.create_with_ttl("gone", "v", Duration::ZERO).unwrap());
+    assert_eq!(store.get("gone").unwrap(), None);
+    assert!(!store.create_with_ttl("k", "w", Duration::ZERO).unwrap());
+    assert!(store.touch("k", Duration::from_secs(100)).unwrap() && !store.touch("gone", Ttl::Forever).unwrap());
+    store.put_many([("a", ""), ("b", "END\r\n"), ("c", "VALUE k 0 1\r\n")]).unwrap();
+    let values = store.get_many(["a", "gone", "c", "b", "k"]).unwrap();
+    let values: Vec<_> = values.iter().map(|value| value.as_deref()).collect();
+    assert_eq!(values, [Some(&b""[..]), None, Some(b"VALUE k 0 1\r\n"), Some(b"END\r\n"), Some(b"v")]);
+    assert_eq!(store.delete_many(["a", "b", "c", "gone"]).unwrap(), [true, true, true, false]);
+    assert!(store.touch("k", Duration::ZERO).unwrap());
+    assert_eq!(store.get("k").unwrap(), None);
+    let capabilities = store.capabilities();
+    assert!(!capabilities.supports(Capability::TtlReading) && !capabilities.supports(Capability::Copy));
+    for (lacks, error) in [
+        (Capability::TtlReading, store.ttl("k").unwrap_err()),
+        (Capability::Copy, store.copy("k", "l").unwrap_err()),
+        (Capability::Copy, store.rename("k", "l").unwrap_err()),
+    ] {
+        assert!(matches!(&error, Error::Unsupported { operation, .. } if *operation == lacks), "{error:?}");
+    }
+}
+
+#[test]
+fn any_memcached_takes_the_classic_commands() {
+    let server = Memcached::start(&[]);
+    let store = connected(patient().url(server.url()).classic(true));
+    is_classic(&store);
+    // It tells its time.
+    assert!(store.capabilities().longest_ttl() > MONTH);
+    store.put_with_ttl("long", "v", 2 * MONTH).unwrap();
+    is_classic(&patient().url(server.url()).classic(true).build().unwrap());
+    // Of the largest size, to the byte.
+    for key in ["k".to_owned(), "K".repeat(250)] {
+        let (mut limit, old) = (usize::try_from(store.capabilities().largest_value().unwrap()).unwrap(), "old");
+        limit += 250 - key.len();
+        store.put(&key, vec![b'v'; limit]).unwrap();
+        assert!(store.get(&key).unwrap().is_some_and(|value| value.len() == limit));
+        store.put(&key, old).unwrap();
+        let error = store.put(&key, vec![b'v'; limit + 1]).unwrap_err();
+        assert!(matches!(&error, Error::ValueTooLarge { .. }), "{}", chain(&error));
+        assert_eq!(store.get(&key).unwrap().as_deref(), Some(old.as_bytes()));
+    }
+    // The server itself takes no more, or 12 bytes more where the version is one of those.
+    let over = usize::try_from(store.capabilities().largest_value().unwrap()).unwrap() + 13;
+    let write = [format!("set {} 0 0 {over}\r\n", "K".repeat(250)).as_bytes(), &vec![b'v'; over], b"\r\n"].concat();
+    assert_eq!(server.connection().ask(&write).unwrap(), "SERVER_ERROR object too large for cache");
+    if !can("the refusal of a server that is too old", Need::Meta) {
+        let text = needs_the_setting(&server.url());
+        assert!(text.contains(&format!("the server is {}", support::version())), "{text}");
+    }
+}
+
+#[test]
+fn user_and_password_are_given_to_a_server_with_the_classic_commands_too() {
+    if !can("user and password", Need::Password) {
+        return;
+    }
+    let server = Memcached::start_as(Kind::WithPassword, &[]);
+    is_classic(&connected(patient().url(server.url()).classic(true)));
+    let bare = MemcacheStore::builder().url(format!("memcache://127.0.0.1:{}", server.port())).classic(true);
+    assert!(refused_for_good(bare.clone()).contains("wants user and password"));
+    assert!(refused_for_good(bare.credentials(USER, "p-hush")).contains("does not accept user and password"));
+    // One that wants none is told from one that does.
+    let open = Memcached::start(&[]);
+    let builder = MemcacheStore::builder().url(open.url()).credentials(USER, PASSWORD);
+    assert!(refused_for_good(builder.classic(true)).contains("lets in everybody"));
+}
+
+type Act = fn(&MemcacheStore) -> kv_memcache::Result<()>;
+
+/// A reply to another command is found out even without numbers.
+#[test]
+fn what_is_not_the_reply_closes_the_connection() {
+    let server = Memcached::start(&[]);
+    let proxy = support::proxy(server.port());
+    let url = format!("memcache://127.0.0.1:{}", proxy.port());
+    let store = patient().url(url).classic(true).pool_size(1).connect().unwrap();
+    let acts: [(bool, Act); 4] = [
+        (false, |store| store.get("k").map(drop)),
+        (true, |store| store.put("other", "v")),
+        (true, |store| store.delete("absent").map(drop)),
+        (true, |store| store.touch("k", Ttl::Forever).map(drop)),
+    ];
+    for reply in
+        ["VALUE other 0 1\r\nx\r\nEND\r\n", "STORED\r\nSTORED\r\n", "EXISTS\r\n", "HD O1\r\n", "\r\n", "OK\r\n"]
+    {
+        for (writes, act) in acts {
+            store.put("k", "v").unwrap();
+            let before = proxy.accepted();
+            proxy.set(Behaviour::replace(reply));
+            let error = act(&store).unwrap_err();
+            assert!(matches!(&error, Error::Backend(_)), "{reply:?}: {}", chain(&error));
+            assert_eq!(error.outcome_unknown(), writes, "{reply:?}: {}", chain(&error));
+            assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]), "{reply:?}");
+            assert_eq!(proxy.accepted(), before + 1, "{reply:?}");
+        }
+    }
+}
+
+fn twemproxy(servers: usize) -> Option<Twemproxy> {
+    if Twemproxy::version().is_none() {
+        skip("twemproxy", "there is no nutcracker (Debian's package nutcracker)");
+        return None;
+    }
+    Some(Twemproxy::start((0..servers).map(|_| Memcached::start(&[])).collect()))
+}
+
+#[test]
+fn twemproxy_takes_the_classic_commands_alone() {
+    let Some(proxy) = twemproxy(2) else { return };
+    needs_the_setting(&proxy.url());
+    let builder = patient().url(proxy.url()).classic(true);
+    for store in [connected(builder.clone()), builder.clone().build().unwrap()] {
+        is_classic(&store);
+        // It tells neither its time nor how large an item may be.
+        assert_eq!(store.capabilities().longest_ttl(), LONGEST);
+        assert_eq!(store.capabilities().largest_value(), Some((1 << 20) - 12 - 309));
+        store.put_with_ttl("k", "v", LONGEST).unwrap();
+        let error = store.put_with_ttl("k", "w", MONTH).unwrap_err();
+        assert!(matches!(&error, Error::InvalidTtl { .. }), "{}", chain(&error));
+        assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+        store.put("large", vec![1; 1_000_000]).unwrap();
+    }
+    // Many connections at once: the proxy is not asked again what it is.
+    let store = builder.clone().pool_size(30).build().unwrap();
+    thread::scope(|scope| {
+        for thread in 0..30 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let (key, value) = (format!("k{thread}"), round.to_string());
+                    store.put(&key, &value).unwrap_or_else(|error| panic!("{}", chain(&error)));
+                    assert_eq!(store.get(&key).unwrap().as_deref(), Some(value.as_bytes()));
+                }
+            });
+        }
+    });
+    // It would store them.
+    let text = refused_for_good(MemcacheStore::builder().url(proxy.url()).classic(true).credentials(USER, PASSWORD));
+    assert!(text.contains("user and password"), "{text}");
+}
+
+/// It may have been sent on before that server went: nobody knows whether the write was done.
+#[test]
+fn a_server_behind_twemproxy_that_is_gone_is_transient_and_the_outcome_is_unknown() {
+    let Some(proxy) = twemproxy(2) else { return };
+    let store = connected(patient().url(proxy.url()).classic(true));
+    proxy.servers[0].kill();
+    let (mut failed, mut done) = (0, 0);
+    for number in 0..40 {
+        match store.put(format!("k{number}"), "v-hush") {
+            Ok(()) => done += 1,
+            Err(error) => {
+                failed += 1;
+                assert!(error.is_transient() && error.outcome_unknown(), "{}", chain(&error));
+                let error = store.get(format!("k{number}")).unwrap_err();
+                assert!(error.is_transient() && !error.outcome_unknown(), "{}", chain(&error));
+            }
+        }
+    }
+    assert!(failed > 0 && done > 0, "{failed} and {done}");
+    // A new store can be made all the same, whichever server has the key that it asks for.
+    connected_to_some(&patient().url(proxy.url()).classic(true).connect().unwrap());
+}
+
+#[track_caller]
+fn connected_to_some(store: &MemcacheStore) {
+    assert!((0..40).any(|number| store.put(format!("n{number}"), "v").is_ok()));
+}
+
+/// As mcrouter answers: its version has a name in it, and it tells its own time, which is not that of the servers.
+fn mcrouter(memcached: u16) -> u16 {
+    impostor(move |mut client| {
+        let mut greeting = [0; 24];
+        client.read_exact(&mut greeting)?;
+        client.write_all(
+            b"STAT version 41.0.0 mcrouter\r\nSTAT time 1000000000\r\nEND\r\nCLIENT_ERROR bad stats command\r\n",
+        )?;
+        let mut begin = [0; 3];
+        client.read_exact(&mut begin)?;
+        if begin[0] == b'm' {
+            return client.write_all(b"CLIENT_ERROR malformed request\r\n");
+        }
+        let mut server = TcpStream::connect(("127.0.0.1", memcached))?;
+        server.write_all(&begin)?;
+        tunnel(&client, &server)
+    })
+}
+
+#[test]
+fn mcrouter_is_told_by_its_name() {
+    let server = Memcached::start(&[]);
+    let url = format!("memcache://127.0.0.1:{}", mcrouter(server.port()));
+    let text = needs_the_setting(&url);
+    assert!(text.contains("the server says that it is `41.0.0 mcrouter`"), "{text}");
+    let store = connected(patient().url(url).classic(true));
+    is_classic(&store);
+    assert_eq!(store.capabilities().longest_ttl(), LONGEST);
+    assert!(matches!(store.put_with_ttl("k", "v", MONTH).unwrap_err(), Error::InvalidTtl { .. }));
+}
+
+/// A process that is killed when it is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// A memcached that nobody can talk to in the protocol that the tests speak.
+fn binary(arguments: &[&str]) -> Option<(Process, u16)> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(support::program());
+    command.args(["-u", "root", "-U", "0", "-l", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
+    let mut process = Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_until(|| match (TcpStream::connect(("127.0.0.1", port)), process.0.try_wait()) {
+        (Ok(_), _) => Ok(true),
+        (Err(_), Ok(Some(_))) => Ok(false),
+        (Err(error), _) => Err(error.to_string()),
+    })
+    .then_some((process, port))
+}
+
+#[test]
+fn a_server_that_speaks_the_binary_protocol_alone_is_told_at_once() {
+    for arguments in [&["-B", "binary"][..], &["-S"]] {
+        let Some((_process, port)) = binary(arguments) else {
+            skip(
+                &format!("memcached {arguments:?}"),
+                "it does not start here (it may be compiled without SASL, or lack its settings)",
+            );
+            continue;
+        };
+        for classic in [false, true] {
+            let builder = || MemcacheStore::builder().url(format!("memcache://127.0.0.1:{port}")).classic(classic);
+            for builder in [builder(), builder().credentials(USER, PASSWORD)] {
+                let begin = Instant::now();
+                let text = refused_for_good(builder);
+                assert!(begin.elapsed() < WITHIN / 2, "{:?}", begin.elapsed());
+                assert!(text.contains("speaks the binary protocol alone"), "{text}");
+            }
+        }
+    }
+}

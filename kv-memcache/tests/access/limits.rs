@@ -1,0 +1,189 @@
+//! What a store knows of how large an item may be, and of the time of its servers: what its connections learn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
+
+use super::*;
+
+/// What an item has besides its value, with a key of 250 bytes.
+const LESS: u64 = 59 + 250;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn largest(store: &MemcacheStore) -> u64 {
+    store.capabilities().largest_value().unwrap()
+}
+
+#[track_caller]
+fn is_too_large(result: kv_memcache::Result<()>) {
+    let error = result.unwrap_err();
+    assert!(matches!(&error, Error::ValueTooLarge { .. }), "{}", chain(&error));
+}
+
+type Store = fn(&MemcacheStore, &[u8]) -> kv_memcache::Result<()>;
+
+#[test]
+fn a_store_that_did_not_ask_takes_what_its_connections_learn() {
+    let server = Memcached::start(&["-I", "8m", "-m", "256"]);
+    let (large, too_large) = (vec![1; 2_000_000], vec![1; 8 << 20]);
+    let writes: [Store; 4] = [
+        |store, value| store.put("k", value),
+        |store, value| store.put_many([("k", value)]),
+        |store, value| store.put_from("k", value),
+        |store, value| store.delete("k").and_then(|_| store.create("k", value)).map(drop),
+    ];
+    for write in writes {
+        // The first operation of all.
+        let store = patient().url(server.url()).build().unwrap();
+        assert_eq!(largest(&store), (1 << 20) - LESS);
+        write(&store, &large).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(store.get("k").unwrap().as_deref(), Some(&large[..]));
+        assert_eq!(largest(&store), (8 << 20) - LESS);
+        is_too_large(write(&store, &too_large));
+        // After a small one.
+        let store = patient().url(server.url()).build().unwrap();
+        works(&store);
+        assert_eq!(largest(&store), (8 << 20) - LESS);
+        write(&store, &large).unwrap();
+    }
+    // What was given counts.
+    let store = patient().url(server.url()).largest_item(1 << 20).build().unwrap();
+    is_too_large(store.put("k", &large));
+    assert_eq!(largest(&store), (1 << 20) - LESS);
+}
+
+#[test]
+fn of_several_servers_the_least_of_what_is_known_counts() {
+    let servers = [Memcached::start(&["-I", "2m"]), Memcached::start(&["-I", "512k"])];
+    let store = patient().servers(servers.iter().map(Memcached::url)).build().unwrap();
+    assert_eq!(largest(&store), (1 << 20) - LESS);
+    for number in 0..20 {
+        store.put(format!("k{number}"), "v").unwrap();
+    }
+    assert_eq!(largest(&store), (512 << 10) - LESS);
+    // One that is away does not keep the others from theirs.
+    servers[0].kill();
+    let store = patient().servers(servers.iter().map(Memcached::url)).build().unwrap();
+    let large = vec![1; 600_000];
+    let results: Vec<_> = (0..20).map(|number| store.put(format!("k{number}"), &large)).collect();
+    for result in results {
+        let error = result.unwrap_err();
+        assert!(matches!(&error, Error::ValueTooLarge { .. } | Error::Unavailable(_)), "{}", chain(&error));
+    }
+    assert_eq!(largest(&store), (512 << 10) - LESS);
+}
+
+/// A name that leads to another server after each restart.
+#[test]
+fn a_server_that_comes_back_with_another_limit_is_asked_again() {
+    let to = Arc::new(AtomicU16::new(0));
+    let port = {
+        let to = Arc::clone(&to);
+        impostor(move |client| tunnel(&client, &TcpStream::connect(("127.0.0.1", to.load(SeqCst)))?))
+    };
+    let url = format!("memcache://127.0.0.1:{port}");
+    let value = vec![1; 1_500_000];
+    let stores = [patient().url(&url).build().unwrap(), patient().url(&url).pool_size(1).build().unwrap()];
+    for option in ["1m", "8m", "2m", "512k", "4m"] {
+        let server = Memcached::start(&["-I", option, "-m", "256"]);
+        to.store(server.port(), SeqCst);
+        for store in &stores {
+            // Nothing else was done before: what it knows is of the server that is gone.
+            let result = store.put("k", &value);
+            if ["1m", "512k"].contains(&option) {
+                is_too_large(result);
+            } else {
+                result.unwrap_or_else(|error| panic!("{option}: {}", chain(&error)));
+            }
+            let bytes = if option == "512k" { 512 << 10 } else { option[..1].parse::<u64>().unwrap() << 20 };
+            assert_eq!(largest(store), bytes - LESS, "{option}");
+        }
+        server.kill();
+        // What is known stays, while there is nobody to ask.
+        wait_until(|| match stores[0].get("k") {
+            Ok(_) => Err("it is still there".to_owned()),
+            Err(_) => Ok(()),
+        });
+    }
+}
+
+/// A server in front of which somebody refuses these questions of the greeting, and passes all else on.
+fn refusing(memcached: u16, refused: &'static [&'static str]) -> u16 {
+    impostor(move |mut client| {
+        let mut greeting = [0; 24];
+        client.read_exact(&mut greeting)?;
+        let server = TcpStream::connect(("127.0.0.1", memcached))?;
+        for line in greeting.split_inclusive(|&byte| byte == b'\n') {
+            if refused.contains(&str::from_utf8(line).unwrap().trim()) {
+                client.write_all(b"ERROR\r\n")?;
+                continue;
+            }
+            (&server).write_all(line)?;
+            let mut reply = Vec::new();
+            while !reply.ends_with(b"\r\nEND\r\n") {
+                let mut byte = [0];
+                (&server).read_exact(&mut byte)?;
+                reply.push(byte[0]);
+            }
+            client.write_all(&reply)?;
+        }
+        tunnel(&client, &server)
+    })
+}
+
+/// As with Serverless of `ElastiCache`.
+#[test]
+fn a_server_that_does_not_tell_its_settings_takes_a_mebibyte() {
+    let server = Memcached::start(&["-I", "8m", "-m", "256"]);
+    for refused in [&["stats settings"][..], &["stats"], &["stats", "stats settings"]] {
+        let url = format!("memcache://127.0.0.1:{}", refusing(server.port(), refused));
+        let tells_limit = !refused.contains(&"stats settings");
+        let item = if tells_limit { 8 << 20 } else { 1 << 20 };
+        for store in [patient().url(&url).connect().unwrap(), patient().url(&url).build().unwrap()] {
+            works(&store);
+            assert_eq!(largest(&store), item - LESS, "{refused:?}");
+            let value = vec![1; usize::try_from(largest(&store)).unwrap()];
+            store.put("K".repeat(250), &value).unwrap();
+            is_too_large(store.put("K".repeat(250), [&value[..], b"v"].concat()));
+            // What is there and larger is read.
+            assert!(patient().url(server.url()).connect().unwrap().put("large", vec![1; 3_000_000]).is_ok());
+            assert_eq!(store.get("large").unwrap().map(|value| value.len()), Some(3_000_000));
+            // A date needs the server's time.
+            store.delete("k").unwrap();
+            let long = 40 * DAY;
+            if refused.contains(&"stats") {
+                assert_eq!(store.capabilities().longest_ttl(), 29 * DAY + Duration::from_secs(86_398));
+                for result in [
+                    store.put_with_ttl("k", "v", long),
+                    store.put_many_with_ttl([("a", "v", Ttl::Forever), ("k", "v", Ttl::After(long))]),
+                    store.touch("k", long).map(drop),
+                ] {
+                    let error = result.unwrap_err();
+                    assert!(matches!(&error, Error::InvalidTtl { .. }), "{}", chain(&error));
+                }
+                assert!(store.get_many(["k", "a"]).unwrap().iter().all(Option::is_none));
+            } else {
+                store.put_with_ttl("k", "v", long).unwrap();
+                assert!(store.delete("k").unwrap());
+            }
+            store.put_with_ttl("k", "v", 29 * DAY).unwrap();
+            assert!(store.delete("k").unwrap());
+        }
+        // Who knows better says so.
+        let store = connected(patient().url(&url).largest_item(8 << 20));
+        store.put("k", vec![1; 3_000_000]).unwrap();
+    }
+}
+
+/// A store that was not asked yet does not know that there is no time to be had; the first operation finds out.
+#[test]
+fn a_long_ttl_is_refused_by_the_first_operation_too() {
+    let server = Memcached::start(&[]);
+    let url = format!("memcache://127.0.0.1:{}", refusing(server.port(), &["stats", "stats settings"]));
+    let store = patient().url(url).build().unwrap();
+    store.put_with_ttl("k", "v", 40 * DAY).map_or_else(
+        |error| assert!(matches!(&error, Error::InvalidTtl { .. }), "{}", chain(&error)),
+        |()| panic!("it took a date"),
+    );
+    assert_eq!(store.get("k").unwrap(), None);
+}
