@@ -161,9 +161,13 @@ impl Shards {
     /// Sweeps a little in another part than one's own: the first of a few, from this one on, in which something is due. It waits for
     /// nobody: where somebody else is at work, it leaves the part to them.
     #[inline(never)]
-    fn visit(&self, clock: &TimeSource, from: usize, mut now: Option<u64>) {
+    fn visit(&self, clock: &TimeSource, own: usize, from: usize, mut now: Option<u64>) {
         for at in from..from + LOOKS_PER_VISIT {
             let at = at % SHARDS;
+            // Every write has done its share there.
+            if at == own {
+                continue;
+            }
             let (Some(due), Some(lock)) = (self.due.get(at), self.locks.get(at)) else { return };
             let due = due.load(Relaxed);
             if due == u64::MAX || due > *now.get_or_insert_with(|| clock.now()) {
@@ -308,7 +312,7 @@ impl Writing<'_> {
         if number.is_multiple_of(WRITES_PER_VISIT) {
             // On from where the last of this part has looked, and first at the parts after it.
             let from = place + 1 + number / WRITES_PER_VISIT * LOOKS_PER_VISIT;
-            shards.visit(clock, from % SHARDS, now);
+            shards.visit(clock, place, from % SHARDS, now);
         }
     }
 }
