@@ -18,6 +18,7 @@ use crate::lifetime;
 use crate::node::{Dialer, Node};
 use crate::resolve::Names;
 use crate::servers::Servers;
+use crate::upkeep::{Sweeper, Upkeep};
 
 /// What memcached takes unless its option `-I` says otherwise.
 pub(crate) const USUAL_ITEM: u64 = 1 << 20;
@@ -44,6 +45,7 @@ pub(crate) struct Settings {
     /// Whether the classic commands are used, and not the meta commands.
     pub(crate) classic: bool,
     pub(crate) limits: Limits,
+    pub(crate) upkeep: Upkeep,
 }
 
 /// Configures a [`MemcacheStore`]; made by [`MemcacheStore::builder`].
@@ -87,6 +89,7 @@ impl Default for MemcacheStoreBuilder {
                 contains: false,
                 classic: false,
                 limits: Limits { pool: second, connect: second, response: second },
+                upkeep: Upkeep::default(),
             },
         }
     }
@@ -125,8 +128,8 @@ impl MemcacheStoreBuilder {
         self
     }
 
-    /// How many connections there are at most, to each server: 1 to 65 535. They are made when they are needed, and none is closed for
-    /// being idle. Default: 10.
+    /// How many connections there are at most, to each server: 1 to 65 535. They are made when they are needed. Default:
+    /// 10.
     pub const fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self
@@ -149,6 +152,47 @@ impl MemcacheStoreBuilder {
     /// megabyte that is sent or received (N1). Of a batch, each chunk. 10 ms or more. Default: a second.
     pub const fn response_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.response = limit;
+        self
+    }
+
+    /// After how long without traffic the operating system asks whether the other side of a TCP connection is there, without an
+    /// operation: a second or more, in whole seconds; zero turns it off. Default: a minute. It asks again each 15 seconds, four times.
+    ///
+    /// So that what forgets idle connections without a word (firewalls, NAT, load balancers) does not forget these: set it below their
+    /// time, which is 350 s for AWS's and 4 minutes for Azure's, 10 minutes for Google's, 5 minutes to an hour for most firewalls.
+    pub const fn tcp_keepalive(mut self, idle: Duration) -> Self {
+        self.settings.upkeep.tcp_keepalive = idle;
+        self
+    }
+
+    /// An idle connection is closed after this, by a thread that exists only while there are idle connections: 10 ms or more; zero turns
+    /// it off. Default: two minutes.
+    ///
+    /// So a burst leaves no connections behind. Where keepalive does not help (a proxy that counts only data), set it below the
+    /// time after which connections are forgotten or closed there; and below the server's `-o idle_timeout`, if it has one.
+    pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.settings.upkeep.idle_timeout = limit;
+        self
+    }
+
+    /// A connection is not used for longer than this after it was made, however busy it is: 10 ms or more; zero turns it off. Default:
+    /// half an hour. It is up to a tenth less, at random, so that connections that were made together do not end together.
+    ///
+    /// So a name that leads to another server and a password that has changed are followed after this at the latest.
+    pub const fn max_lifetime(mut self, limit: Duration) -> Self {
+        self.settings.upkeep.max_lifetime = limit;
+        self
+    }
+
+    /// For how long operations on a server that does not answer fail at once ([`Unavailable`](crate::Error::Unavailable), nothing was
+    /// sent), before one of them tries it again: 10 ms or more; zero turns it off, and then each waits for its limits. Default:
+    /// half a second.
+    ///
+    /// After an operation that timed out the next one makes a new connection, and the others wait for that. If it succeeds, as
+    /// when one command was slow, all go on. If not, this time begins. A server that is back is used after
+    /// this, and a [`connect_timeout`](Self::connect_timeout) if the connection was tried just before, at the latest (N6).
+    pub const fn retry_after(mut self, pause: Duration) -> Self {
+        self.settings.upkeep.retry_after = pause;
         self
     }
 
@@ -245,7 +289,7 @@ impl MemcacheStoreBuilder {
             [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
             one => one.first().map(ToString::to_string).unwrap_or_default(),
         };
-        let names = Arc::new(Names::default());
+        let (names, sweeper) = (Arc::new(Names::default()), Arc::new(Sweeper::new()));
         let node = |address: Address| {
             let dialer = Dialer {
                 place: address.place,
@@ -255,6 +299,8 @@ impl MemcacheStoreBuilder {
                 tls: tls.clone(),
                 classic: settings.classic,
                 limits: settings.limits,
+                upkeep: settings.upkeep.ready(),
+                sweeper: Arc::clone(&sweeper),
             };
             Node::new(dialer, self.pool_size)
         };
@@ -265,6 +311,7 @@ impl MemcacheStoreBuilder {
     /// Where the servers are, if the settings are of use.
     fn check(&self) -> Result<Vec<Address>> {
         let Limits { pool, connect, response } = self.settings.limits;
+        self.settings.upkeep.check().map_err(unfit)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
             if limit < SHORTEST_LIMIT {
                 return Err(unfit(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
@@ -330,6 +377,7 @@ impl fmt::Debug for MemcacheStoreBuilder {
             .field("contains", &self.settings.contains)
             .field("classic", &self.settings.classic)
             .field("limits", &self.settings.limits)
+            .field("upkeep", &self.settings.upkeep)
             .finish_non_exhaustive()
     }
 }

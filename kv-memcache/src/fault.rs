@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use kv_core::{Error, Failure, Key};
 
+use crate::silence::Silent;
+
 /// Why a request has no reply, or none that can be used.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// No connection of the pool became free in time. Nothing was sent.
     PoolExhausted,
+    /// The server did not answer a short time ago, and is not asked again yet. Nothing was sent.
+    Silent(Silent),
     /// No connection could be made. Nothing was sent.
     NotConnected(io::Error),
     /// A connection was made, and the server refused to let us in. Nothing was sent.
@@ -163,6 +167,7 @@ impl Fault {
             Self::TtlTooLong { index, longest } => Self::TtlTooLong { index: *index, longest: *longest },
             Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
             Self::OutOfStep => Self::OutOfStep,
+            Self::Silent(silent) => Self::Silent(*silent),
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
         }
     }
@@ -175,7 +180,7 @@ impl Fault {
 
     /// Whether the server did not answer in time.
     pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
+        matches!(self, Self::Broken { cause, .. } | Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut)
     }
 
     /// What a caller is told.
@@ -199,6 +204,10 @@ impl Fault {
                 let message = format!(
                     "no connection of the pool became free within {pool:?}; a larger `pool_size`, or `pool_timeout`, may help"
                 );
+                Error::Unavailable(failure(&message, None))
+            }
+            Self::Silent(silent) => {
+                let message = silent.to_string();
                 Error::Unavailable(failure(&message, None))
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {

@@ -7,6 +7,7 @@ mod binary;
 mod builder;
 mod dialect;
 mod fault;
+mod gate;
 mod greeting;
 mod lifetime;
 mod link;
@@ -16,11 +17,13 @@ mod reply;
 mod request;
 mod resolve;
 mod servers;
+mod silence;
 mod socket;
 mod store;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;
+mod upkeep;
 
 pub use builder::MemcacheStoreBuilder;
 pub use store::MemcacheStore;

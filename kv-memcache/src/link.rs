@@ -1,7 +1,7 @@
 //! A connection to one server.
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::address::{Credentials, Place};
 use crate::binary;
@@ -13,17 +13,27 @@ use crate::resolve::Names;
 use crate::socket::{Reach, Socket};
 #[cfg(feature = "tls")]
 use crate::tls;
-
-/// From when on a connection that nobody used is looked at before it is trusted. The contract has a second (N4); but to look
-/// is one system call, and a write on a connection that has just been closed could not be repeated (N5). It is also less than a fork
-/// takes (46 µs for the smallest program there can be), so that no child uses what it inherited without a look.
-const IDLE: Duration = Duration::from_micros(30);
+use crate::upkeep::{Connection, Upkeep};
 
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
 
 /// How often a server has to close the connection at the same question before that is said of it.
 const TIMES_TO_BE_SURE: usize = 3;
+
+impl Connection for Link {
+    fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    fn use_until(&self) -> Instant {
+        self.use_until
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.reader.get_ref().socket().is_quiet()
+    }
+}
 
 enum Channel {
     Plain(Socket),
@@ -40,6 +50,7 @@ pub(crate) struct Link {
     /// The line that was received last; kept for its memory.
     line: Vec<u8>,
     last_used: Instant,
+    use_until: Instant,
     server: About,
 }
 
@@ -73,7 +84,7 @@ impl Opening<'_> {
         let channel = Channel::Plain(socket);
         let reader = BufReader::with_capacity(BUFFER, channel);
         let now = Instant::now();
-        Ok(Link { reader, line: Vec::new(), last_used: now, server: About::TACITURN })
+        Ok(Link { reader, line: Vec::new(), last_used: now, use_until: now, server: About::TACITURN })
     }
 
     /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
@@ -261,8 +272,13 @@ impl Link {
         &self.server
     }
 
-    pub(crate) fn last_used(&self) -> Instant {
-        self.last_used
+    /// A new connection as it is kept.
+    pub(crate) fn kept(mut self, upkeep: &Upkeep) -> Self {
+        self.use_until = upkeep.use_until(Instant::now());
+        if !upkeep.tcp_keepalive.is_zero() {
+            self.reader.get_ref().socket().keep_alive(upkeep.tcp_keepalive);
+        }
+        self
     }
 
     /// Whether it can be told what time it is for the server, unless the server does not tell.
@@ -273,16 +289,6 @@ impl Link {
     /// Whether it leads to the server that its name stands for.
     pub(crate) fn is_current(&self) -> bool {
         self.reader.get_ref().socket().is_current()
-    }
-
-    /// Whether it was used so short a time ago that it need not be looked at.
-    pub(crate) fn was_just_used(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_used) < IDLE
-    }
-
-    /// Whether it has neither been closed nor brought anything that nobody asked for (N4). Nothing is sent.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.reader.get_ref().socket().is_quiet()
     }
 
     /// Sends a request, now, and receives its replies: as many as it has commands, each of its shape or a server's error. After

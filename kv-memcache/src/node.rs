@@ -3,16 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::address::{Credentials, Place};
 use crate::fault::{Fault, Limits};
+use crate::gate::{Entry, Gate, Patience};
 use crate::greeting::About;
 use crate::link::{Link, Opening};
-use crate::pool::{PerProcess, Permit, Pool};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::resolve::Names;
+use crate::upkeep::{Sweeper, Upkeep};
 
 /// How connections to a server are made.
 #[derive(Clone, Debug)]
@@ -24,11 +25,14 @@ pub(crate) struct Dialer {
     pub(crate) tls: Option<crate::tls::Connector>,
     pub(crate) classic: bool,
     pub(crate) limits: Limits,
+    pub(crate) upkeep: Upkeep,
+    /// One for all nodes of a store.
+    pub(crate) sweeper: Arc<Sweeper>,
 }
 
 impl Dialer {
-    /// Makes a connection, within the limit for that.
-    fn dial(&self, is_taciturn: bool) -> Result<Link, Fault> {
+    /// Makes a connection, within this limit.
+    fn dial(&self, is_taciturn: bool, limit: Duration) -> Result<Link, Fault> {
         let opening = Opening {
             place: &self.place,
             names: &self.names,
@@ -37,7 +41,7 @@ impl Dialer {
             credentials: self.credentials.as_ref(),
             classic: self.classic,
             is_taciturn,
-            deadline: Instant::now() + self.limits.connect,
+            deadline: Instant::now() + limit,
         };
         opening.open()
     }
@@ -74,8 +78,7 @@ const TACITURN_FROM: u8 = 2;
 
 pub(crate) struct Node {
     dialer: Dialer,
-    pool_size: u32,
-    pool: PerProcess<Pool<Link>>,
+    gate: Gate<Link>,
     /// What messages call it.
     name: String,
     /// A [`Known`], packed.
@@ -89,9 +92,8 @@ impl Node {
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
         Self {
             name: dialer.place.to_string(),
+            gate: Gate::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper)),
             dialer,
-            pool_size,
-            pool: PerProcess::new(Pool::new(pool_size)),
             known: AtomicU64::new(Known::default().pack()),
             closed_when_asked: AtomicU8::new(0),
         }
@@ -108,14 +110,14 @@ impl Node {
 
     /// Makes a connection unless there is one to be trusted, so that the server is known to answer, and what is known of it is right.
     pub(crate) fn warm_up(&self) -> Result<Known, Fault> {
-        let mut permit = self.wait()?;
-        let link = match self.trusted(&mut permit, Link::is_current, Instant::now())? {
+        let mut entry = self.gate.enter(self.patience())?;
+        let link = match self.gate.trusted(&mut entry, Link::is_current, Instant::now(), self.patience())? {
             Some(link) => link,
-            None => self.dial()?,
+            None => self.dial(&mut entry)?,
         };
         let known = Known::of(link.server());
         self.learn(known);
-        permit.connection = Some(link);
+        entry.keep(link);
         Ok(known)
     }
 
@@ -124,74 +126,54 @@ impl Node {
     }
 
     /// Makes a connection, and learns from it.
-    fn dial(&self) -> Result<Link, Fault> {
+    fn dial(&self, entry: &mut Entry<'_, Link>) -> Result<Link, Fault> {
         let closed = self.closed_when_asked.load(Ordering::Relaxed);
-        let link = self.dialer.dial(closed >= TACITURN_FROM)?;
+        let dial = |limit| self.dialer.dial(closed >= TACITURN_FROM, limit);
+        let link = Gate::dial(entry, self.dialer.limits.connect, dial, Fault::is_silence)?;
         let about = link.server();
         let closed = if about.is_taciturn { closed.saturating_add(1) } else { 0 };
         self.closed_when_asked.store(closed, Ordering::Relaxed);
         self.learn(Known::of(about));
-        Ok(link)
+        Ok(link.kept(&self.dialer.upkeep))
     }
 
     /// Sends a request and receives its replies, on an idle connection, if there is one to be trusted, or else on a new one. If
     /// the idle one proves dead the request is sent once more on a new one, provided that it changes nothing or that none of
     /// it was sent (N5).
     pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
-        let mut permit = self.wait()?;
+        let mut entry = self.gate.enter(self.patience())?;
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
         let serves = |link: &Link| link.is_current() && (!request.needs_clock() || link.knows_the_time(now));
-        if let Some(mut link) = self.trusted(&mut permit, serves, now)? {
-            let result = link.exchange(request, now, now + limit);
-            if result.as_ref().is_err_and(Fault::is_silence) {
-                // The path may have forgotten all that were there before.
-                self.pool.get().close_idle(|idle| idle.last_used() < now);
-            }
+        if let Some(link) = self.gate.trusted(&mut entry, serves, now, self.patience())? {
+            let result = exchange_on(link, &mut entry, request, (now, limit), true);
             if !result.as_ref().is_err_and(|fault| fault.may_be_repeated(request.writes())) {
-                permit.connection = Some(link).filter(|_| is_usable_after(&result));
                 return result;
             }
         }
-        let mut link = self.dial()?;
-        let now = Instant::now();
-        let result = link.exchange(request, now, now + limit);
-        permit.connection = Some(link).filter(|_| is_usable_after(&result));
-        result
+        let link = self.dial(&mut entry)?;
+        exchange_on(link, &mut entry, request, (Instant::now(), limit), false)
     }
 
-    /// Waits for a permit.
-    fn wait(&self) -> Result<Permit<'_, Link>, Fault> {
-        match self.pool.get().try_take() {
-            Some(permit) => Ok(permit),
-            None => self.wait_for_own(),
-        }
+    fn patience(&self) -> Patience {
+        Patience { pool: self.dialer.limits.pool, connect: self.dialer.limits.connect }
     }
+}
 
-    /// Waits for a permit of this process.
-    fn wait_for_own(&self) -> Result<Permit<'_, Link>, Fault> {
-        let pool = self.pool.own(|inherited| inherited.of_child(self.pool_size));
-        pool.take(self.dialer.limits.pool).ok_or(Fault::PoolExhausted)
+/// Sends a request, now, and receives its replies within a limit; then keeps the connection, if it may be used again.
+fn exchange_on(
+    mut link: Link,
+    entry: &mut Entry<'_, Link>,
+    request: Request<'_>,
+    (now, limit): (Instant, Duration),
+    had_been_idle: bool,
+) -> Result<Vec<Reply>, Fault> {
+    let result = link.exchange(request, now, now + limit);
+    if result.as_ref().is_err_and(Fault::is_silence) {
+        entry.was_not_answered(now, had_been_idle);
+    } else if is_usable_after(&result) {
+        entry.keep(link);
     }
-
-    /// The connection that a permit came with, if it serves and may be used: it was used just before, or it is this process's, has not
-    /// been closed, and has brought nothing that nobody asked for (N4). In a process that was forked the permit becomes one of its own.
-    fn trusted<'a>(
-        &'a self,
-        permit: &mut Permit<'a, Link>,
-        serves: impl FnOnce(&Link) -> bool,
-        now: Instant,
-    ) -> Result<Option<Link>, Fault> {
-        let idle = permit.connection.take().filter(serves);
-        if idle.as_ref().is_some_and(|link| link.was_just_used(now)) {
-            return Ok(idle);
-        }
-        // Either way a system call follows: a look at the connection, or many to make one.
-        if !self.pool.is_own(permit.pool()) {
-            *permit = self.wait_for_own()?;
-            return Ok(None);
-        }
-        Ok(idle.filter(Link::is_quiet))
-    }
+    result
 }
 
 /// Whether the connection may be used again. An error of the server does not say to which command it belongs: what comes after

@@ -5,17 +5,34 @@
 //!
 //! This file is the same in kv-redis and kv-memcache, as a backend depends on `kv-core` alone.
 
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::time::Duration;
-use std::{process, ptr};
+use std::process;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::upkeep::{Connection, Sweep, Sweeper, Upkeep};
 
 /// Permits to use a connection, and the connections that nobody uses.
 ///
 /// A permit comes with the connection that was used last, or with none: then whoever has it makes one. There are never more
 /// connections than permits, since a permit that goes back brings at most one.
 pub(crate) struct Pool<C> {
+    size: u32,
     state: Mutex<State<C>>,
     is_free: Condvar,
+    sweeping: Option<Sweeping>,
+}
+
+/// How connections that nobody uses are closed.
+struct Sweeping {
+    upkeep: Upkeep,
+    sweeper: Arc<Sweeper>,
+    this: Weak<dyn Sweep>,
+}
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        self.sweeper.stop();
+    }
 }
 
 struct State<C> {
@@ -25,12 +42,40 @@ struct State<C> {
     waiting: u32,
     /// The one that was used last comes last.
     idle: Vec<C>,
+    /// Whether the sweeper knows of this pool.
+    is_swept: bool,
+}
+
+impl<C: Connection + Send + 'static> Pool<C> {
+    /// A pool whose idle connections are closed when they have expired.
+    pub(crate) fn swept(permits: u32, upkeep: Upkeep, sweeper: &Arc<Sweeper>) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| {
+            let sweeping = Sweeping { upkeep, sweeper: Arc::clone(sweeper), this: this.clone() };
+            let expires = !(upkeep.idle_timeout.is_zero() && upkeep.max_lifetime.is_zero());
+            Self { sweeping: expires.then_some(sweeping), ..Self::new(permits) }
+        })
+    }
+}
+
+impl<C: Connection + Send> Sweep for Pool<C> {
+    fn sweep(&self, now: Instant) -> Option<Instant> {
+        let upkeep = &self.sweeping.as_ref()?.upkeep;
+        let mut state = self.lock();
+        let expired: Vec<C> = state.idle.extract_if(.., |connection| upkeep.expiry(connection) <= now).collect();
+        let next = state.idle.iter().map(|connection| upkeep.expiry(connection)).min();
+        // One that is in use will come back. Not to be swept for that moment would mean a thread for each time that it comes.
+        let next = next.or_else(|| (state.left < self.size).then(|| now + upkeep.pause()));
+        state.is_swept = next.is_some();
+        drop(state);
+        drop(expired);
+        next
+    }
 }
 
 impl<C> Pool<C> {
     pub(crate) fn new(permits: u32) -> Self {
-        let state = State { left: permits, waiting: 0, idle: Vec::new() };
-        Self { state: Mutex::new(state), is_free: Condvar::new() }
+        let state = State { left: permits, waiting: 0, idle: Vec::new(), is_swept: false };
+        Self { size: permits, state: Mutex::new(state), is_free: Condvar::new(), sweeping: None }
     }
 
     /// A permit, if that takes no waiting at all.
@@ -66,14 +111,12 @@ impl<C> Pool<C> {
         drop(closed);
     }
 
-    /// A pool for a process that was forked and inherited this one. The connections stay the parent's: they are closed here, which
-    /// sends nothing.
-    pub(crate) fn of_child(&self, permits: u32) -> Self {
+    /// Closes the connections here of a process that was forked and inherited them, and whose they are not. Nothing is sent.
+    pub(crate) fn disown(&self) {
         // If a thread of the parent had the lock, nobody will ever have it here.
         if let Ok(mut state) = self.state.try_lock() {
             state.idle.clear();
         }
-        Self::new(permits)
     }
 
     /// What is locked here stays whole when a thread panics.
@@ -91,21 +134,21 @@ pub(crate) struct Permit<'a, C> {
     pub(crate) connection: Option<C>,
 }
 
-impl<'a, C> Permit<'a, C> {
-    pub(crate) fn pool(&self) -> &'a Pool<C> {
-        self.pool
-    }
-}
-
 impl<C> Drop for Permit<'_, C> {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
         state.idle.extend(self.connection.take());
         state.left += 1;
+        let sweeping = self.pool.sweeping.as_ref().filter(|_| !state.is_swept && !state.idle.is_empty());
+        state.is_swept |= sweeping.is_some();
+        let is_awaited = state.waiting > 0;
+        drop(state);
         // To wake nobody is a system call, too.
-        if state.waiting > 0 {
-            drop(state);
+        if is_awaited {
             self.pool.is_free.notify_one();
+        }
+        if let Some(Sweeping { sweeper, this, .. }) = sweeping {
+            sweeper.start(Weak::clone(this));
         }
     }
 }
@@ -131,10 +174,10 @@ impl<T> PerProcess<T> {
         &self.last().here
     }
 
-    /// Whether this, which [`get`](Self::get) gave, is this process's and not that of its parent. A system call.
-    pub(crate) fn is_own(&self, it: &T) -> bool {
+    /// Whether what [`get`](Self::get) gave, and `is_it` knows again, is this process's and not that of its parent. A system call.
+    pub(crate) fn is_own(&self, is_it: impl FnOnce(&T) -> bool) -> bool {
         let last = self.last();
-        ptr::eq(&raw const last.here, it) && last.process == process::id()
+        is_it(&last.here) && last.process == process::id()
     }
 
     /// What this process has. In a child that has nothing yet it is made, of what it inherited. A system call.

@@ -18,6 +18,7 @@ use crate::node::{Dialer, Node, Target};
 use crate::shared::Shared;
 use crate::store::{LONGEST_TTL, Route};
 use crate::system;
+use crate::upkeep::{Sweeper, Upkeep};
 
 /// What redis takes unless its `proto-max-bulk-len` says otherwise.
 const LARGEST_VALUE: u64 = 512 << 20;
@@ -39,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) page_size: u64,
     pub(crate) largest_value: u64,
     pub(crate) limits: Limits,
+    pub(crate) upkeep: Upkeep,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             page_size: 1000,
             largest_value: LARGEST_VALUE,
             limits: Limits { pool: second, connect: second, response: second },
+            upkeep: Upkeep::default(),
         }
     }
 }
@@ -219,7 +222,7 @@ impl RedisStoreBuilder {
     }
 
     /// How many connections [`connect`](Self::connect) makes before it returns, to each primary if there are several. The
-    /// others are made when they are needed; none is closed for being idle. Default: 0, which makes the one that proves that
+    /// others are made when they are needed. Default: 0, which makes the one that proves that
     /// the server answers.
     pub const fn min_idle(mut self, connections: u32) -> Self {
         self.min_idle = connections;
@@ -270,6 +273,47 @@ impl RedisStoreBuilder {
     /// megabyte that is sent or received (N1). Of a batch, each chunk. 10 ms or more. Default: a second.
     pub const fn response_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.response = limit;
+        self
+    }
+
+    /// After how long without traffic the operating system asks whether the other side of a TCP connection is there, without an
+    /// operation: a second or more, in whole seconds; zero turns it off. Default: a minute. It asks again each 15 seconds, four times.
+    ///
+    /// So that what forgets idle connections without a word (firewalls, NAT, load balancers) does not forget these: set it below their
+    /// time, which is 350 s for AWS's and 4 minutes for Azure's, 10 minutes for Google's, 5 minutes to an hour for most firewalls.
+    pub const fn tcp_keepalive(mut self, idle: Duration) -> Self {
+        self.settings.upkeep.tcp_keepalive = idle;
+        self
+    }
+
+    /// An idle connection is closed after this, by a thread that exists only while there are idle connections: 10 ms or more; zero turns
+    /// it off. Default: two minutes.
+    ///
+    /// So a burst leaves no connections behind. Where keepalive does not help (a proxy that counts only data), set it below the
+    /// time after which connections are forgotten or closed there; and below the server's `timeout`, if it has one.
+    pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.settings.upkeep.idle_timeout = limit;
+        self
+    }
+
+    /// A connection is not used for longer than this after it was made, however busy it is: 10 ms or more; zero turns it off. Default:
+    /// half an hour. It is up to a tenth less, at random, so that connections that were made together do not end together.
+    ///
+    /// So a name that leads to another server and a password that has changed are followed after this at the latest.
+    pub const fn max_lifetime(mut self, limit: Duration) -> Self {
+        self.settings.upkeep.max_lifetime = limit;
+        self
+    }
+
+    /// For how long operations on a server that does not answer fail at once ([`Unavailable`](crate::Error::Unavailable), nothing was
+    /// sent), before one of them tries it again: 10 ms or more; zero turns it off, and then each waits for its limits. Default:
+    /// half a second.
+    ///
+    /// After an operation that timed out the next one makes a new connection, and the others wait for that. If it succeeds, as
+    /// when one command was slow, all go on. If not, this time begins. A server that is back is used after
+    /// this, and a [`connect_timeout`](Self::connect_timeout) if the connection was tried just before, at the latest (N6).
+    pub const fn retry_after(mut self, pause: Duration) -> Self {
+        self.settings.upkeep.retry_after = pause;
         self
     }
 
@@ -362,6 +406,7 @@ impl RedisStoreBuilder {
             return Err(unfit("the namespace has to be made of visible ASCII characters without a colon"));
         }
         let Limits { pool, connect, response } = *limits;
+        self.settings.upkeep.check().map_err(unfit)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
             if limit < SHORTEST_LIMIT {
                 return Err(unfit(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
@@ -425,6 +470,8 @@ impl RedisStoreBuilder {
             #[cfg(feature = "tls")]
             tls,
             limits: self.settings.clone().ready().limits,
+            upkeep: self.settings.upkeep.ready(),
+            sweeper: Arc::new(Sweeper::new()),
         })
     }
 

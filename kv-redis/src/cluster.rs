@@ -185,9 +185,9 @@ impl Cluster {
         result
     }
 
-    /// A node of which all connections are in use has not failed.
+    /// A node of which all connections are in use has not failed. Of one that is silent that is known, since it was found to be.
     fn suspect_after(&self, fault: &Fault, node: &Node) {
-        if !matches!(fault, Fault::PoolExhausted) {
+        if !matches!(fault, Fault::PoolExhausted | Fault::Silent(_)) {
             self.suspect(node);
         }
     }

@@ -8,12 +8,15 @@ use kv_core::{Error, Failure, Key};
 use redis::ServerError;
 
 use crate::commands::Commands;
+use crate::silence::Silent;
 
 /// Why a request has no reply, or none that can be used.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// No connection of the pool became free in time. Nothing was sent.
     PoolExhausted,
+    /// The server did not answer a short time ago, and is not asked again yet. Nothing was sent.
+    Silent(Silent),
     /// No connection could be made. Nothing was sent.
     NotConnected(io::Error),
     /// The pool of the application gave none. Nothing was sent.
@@ -157,6 +160,7 @@ impl Fault {
     /// The same for another caller whose request was sent together with this one.
     pub(crate) fn copy(&self) -> Self {
         match self {
+            Self::Silent(silent) => Self::Silent(*silent),
             // Only a pool of the application does not lend, and whoever shares a connection has none.
             Self::PoolExhausted | Self::NotLent(_) => Self::PoolExhausted,
             Self::NotConnected(cause) => Self::NotConnected(copy(cause)),
@@ -176,7 +180,7 @@ impl Fault {
 
     /// Whether the server did not answer in time.
     pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
+        matches!(self, Self::Broken { cause, .. } | Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut)
     }
 
     /// Whether the server can have got any of the request.
@@ -205,6 +209,10 @@ impl Fault {
             Self::NotLent(cause) => {
                 let message = format!("the application's pool gave no connection within {:?}", limits.pool);
                 Error::Unavailable(failure(message, Some(cause.into())))
+            }
+            Self::Silent(silent) => {
+                let message = silent.to_string();
+                Error::Unavailable(failure(message, None))
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("connecting took longer than {:?} (`connect_timeout`)", limits.connect);

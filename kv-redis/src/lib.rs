@@ -13,6 +13,7 @@ mod choose;
 mod cluster;
 mod commands;
 mod fault;
+mod gate;
 mod info;
 mod lent;
 mod link;
@@ -28,12 +29,14 @@ mod scan;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod shared;
+mod silence;
 mod socket;
 mod steps;
 mod store;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;
+mod upkeep;
 
 pub use builder::RedisStoreBuilder;
 pub use store::RedisStore;

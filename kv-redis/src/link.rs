@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 #[cfg(feature = "cluster")]
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 
@@ -18,11 +18,7 @@ use crate::resolve::Names;
 use crate::socket::{Reach, Socket};
 #[cfg(feature = "tls")]
 use crate::tls;
-
-/// From when on a connection that nobody used is looked at before it is trusted. The contract has a second (N4); but to look
-/// is one system call, and a write on a connection that has just been closed could not be repeated (N5). It is also less than a fork
-/// takes (46 µs for the smallest program there can be), so that no child uses what it inherited without a look.
-const IDLE: Duration = Duration::from_micros(30);
+use crate::upkeep::{Connection, Upkeep};
 
 /// A parser that has held more than this is replaced, as it would keep the memory.
 const LARGE: usize = 1 << 20;
@@ -109,6 +105,20 @@ impl Answer {
     }
 }
 
+impl Connection for Link {
+    fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    fn use_until(&self) -> Instant {
+        self.use_until
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.channel.socket().is_quiet()
+    }
+}
+
 enum Channel {
     Plain(Socket),
     #[cfg(feature = "tls")]
@@ -127,6 +137,7 @@ pub(crate) struct Link {
     /// How many bytes came since the exchange began.
     received: usize,
     last_used: Instant,
+    use_until: Instant,
     facts: Facts,
 }
 
@@ -150,12 +161,14 @@ impl Link {
             }
             _ => Channel::Plain(socket),
         };
+        let now = Instant::now();
         let mut link = Self {
             channel,
             parser: Parser::new(),
             head: vec![0; HEAD].into(),
             received: 0,
-            last_used: Instant::now(),
+            last_used: now,
+            use_until: now,
             facts: Facts::untold(),
         };
         link.log_in(login, deadline).map_err(|fault| {
@@ -265,18 +278,13 @@ impl Link {
         self.channel.socket().is_current()
     }
 
-    pub(crate) fn last_used(&self) -> Instant {
-        self.last_used
-    }
-
-    /// Whether it was used so short a time ago that it need not be looked at.
-    pub(crate) fn was_just_used(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_used) < IDLE
-    }
-
-    /// Whether it has neither been closed nor brought anything that nobody asked for (N4). Nothing is sent.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.channel.socket().is_quiet()
+    /// A new connection as it is kept.
+    pub(crate) fn kept(mut self, upkeep: &Upkeep) -> Self {
+        self.use_until = upkeep.use_until(Instant::now());
+        if !upkeep.tcp_keepalive.is_zero() {
+            self.channel.socket().keep_alive(upkeep.tcp_keepalive);
+        }
+        self
     }
 
     /// The address of the server, if it is one of several that its name has.

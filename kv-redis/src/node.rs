@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use crate::address::Place;
 use crate::commands::Commands;
 use crate::fault::{Fault, Limits};
+use crate::gate::{Entry, Gate, Patience};
 use crate::link::{Answer, Link, Login};
 use crate::mapping::Mapping;
-use crate::pool::{PerProcess, Permit, Pool};
 use crate::request::Request;
 use crate::resolve::Names;
 use crate::socket::Reach;
+use crate::upkeep::{Sweeper, Upkeep};
 
 /// What takes requests: a server, or a pool of connections to one that the application made.
 pub(crate) trait Server: Send + Sync {
@@ -62,6 +63,9 @@ pub(crate) struct Dialer {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Connector>,
     pub(crate) limits: Limits,
+    pub(crate) upkeep: Upkeep,
+    /// One for all nodes of a store.
+    pub(crate) sweeper: Arc<Sweeper>,
 }
 
 /// Where a server is.
@@ -74,9 +78,9 @@ pub(crate) enum Target {
 }
 
 impl Dialer {
-    /// Makes a connection, within the limit for that.
-    pub(crate) fn dial(&self) -> Result<Link, Fault> {
-        let deadline = Instant::now() + self.limits.connect;
+    /// Makes a connection, within this limit.
+    fn dial(&self, limit: Duration) -> Result<Link, Fault> {
+        let deadline = Instant::now() + limit;
         match &self.target {
             Target::Place(place) => self.dial_at(place, &self.login, deadline),
             #[cfg(feature = "sentinel")]
@@ -114,15 +118,15 @@ impl Dialer {
 
 pub(crate) struct Node {
     dialer: Dialer,
-    pool_size: u32,
-    pool: PerProcess<Pool<Link>>,
+    gate: Gate<Link>,
     known: Known,
 }
 
 impl Node {
     /// A node to which there is no connection yet.
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
-        Self { dialer, pool_size, pool: PerProcess::new(Pool::new(pool_size)), known: Known::new() }
+        let gate = Gate::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper));
+        Self { dialer, gate, known: Known::new() }
     }
 
     /// Where it is, if that is known without asking.
@@ -135,21 +139,29 @@ impl Node {
         }
     }
 
-    fn dial(&self) -> Result<Link, Fault> {
-        let link = self.dialer.dial()?;
+    fn dial(&self, entry: &mut Entry<'_, Link>) -> Result<Link, Fault> {
+        let dial = |limit| self.dialer.dial(limit);
+        let link = Gate::dial(entry, self.dialer.limits.connect, dial, Fault::is_silence)?;
         self.known.set(link.commands());
-        Ok(link)
+        Ok(link.kept(&self.dialer.upkeep))
+    }
+
+    fn patience(&self, pool: Duration) -> Patience {
+        Patience { pool, connect: self.dialer.limits.connect }
     }
 
     /// Makes that many connections, at least one, so that the server is known to answer.
     pub(crate) fn warm_up(&self, connections: u32) -> Result<(), Fault> {
-        let mut permits = Vec::new();
+        let mut entries = Vec::new();
         for _ in 0..connections.max(1) {
-            let mut permit = self.wait(self.dialer.limits.pool)?;
-            if permit.connection.is_none() {
-                permit.connection = Some(self.dial()?);
-            }
-            permits.push(permit);
+            let limit = self.dialer.limits.pool;
+            let mut entry = self.wait(limit)?;
+            let link = match self.gate.trusted(&mut entry, Link::is_current, Instant::now(), self.patience(limit))? {
+                Some(link) => link,
+                None => self.dial(&mut entry)?,
+            };
+            entry.keep(link);
+            entries.push(entry);
         }
         Ok(())
     }
@@ -158,89 +170,66 @@ impl Node {
 /// A server whose connections can be waited for before it is known what to send.
 pub(crate) trait Lanes: Server {
     /// May use one connection, which nobody else does until it is dropped.
-    type Permit<'a>
+    type Entry<'a>
     where
         Self: 'a;
 
-    /// Waits for a permit, for so long at most.
-    fn wait(&self, limit: Duration) -> Result<Self::Permit<'_>, Fault>;
+    /// Whether the server did not answer in time, and has not answered since.
+    fn is_in_question(&self) -> bool;
+
+    /// Waits until a connection may be used, for so long at most while others use them.
+    fn wait(&self, limit: Duration) -> Result<Self::Entry<'_>, Fault>;
 
     /// Sends a request and receives its replies.
-    fn exchange_by<'a>(&'a self, permit: &mut Self::Permit<'a>, request: &Request<'_>) -> Result<Answer, Fault>;
+    fn exchange_by<'a>(&'a self, entry: &mut Self::Entry<'a>, request: &Request<'_>) -> Result<Answer, Fault>;
 }
 
 impl Lanes for Node {
-    type Permit<'a> = Permit<'a, Link>;
+    type Entry<'a> = Entry<'a, Link>;
 
-    fn wait(&self, limit: Duration) -> Result<Permit<'_, Link>, Fault> {
-        if let Some(permit) = self.pool.get().try_take() {
-            return Ok(permit);
-        }
-        self.wait_for_own(limit)
+    fn is_in_question(&self) -> bool {
+        self.gate.is_in_question()
     }
 
-    /// With the connection that is there, if it is one to be trusted, or else a new one. If it proves dead the request is
+    fn wait(&self, limit: Duration) -> Result<Entry<'_, Link>, Fault> {
+        Ok(self.gate.enter(self.patience(limit))?)
+    }
+
+    /// On an idle connection, if there is one to be trusted, or else a new one. If it proves dead the request is
     /// sent once more on a new one, provided that it changes nothing or that none of it was sent (N5).
-    fn exchange_by<'a>(&'a self, permit: &mut Permit<'a, Link>, request: &Request<'_>) -> Result<Answer, Fault> {
-        let (now, limit) = (Instant::now(), self.dialer.limits.response);
-        if let Some(mut link) = self.trusted(permit, now)? {
-            if !link.commands().has(request.needs()) {
-                return Err(lacks(permit, link));
-            }
-            match link.exchange(request, now, now + limit) {
+    fn exchange_by<'a>(&'a self, entry: &mut Entry<'a, Link>, request: &Request<'_>) -> Result<Answer, Fault> {
+        let (now, limits) = (Instant::now(), self.dialer.limits);
+        if let Some(link) = self.gate.trusted(entry, Link::is_current, now, self.patience(limits.pool))? {
+            match exchange_on(link, entry, request, (now, limits.response), true) {
                 Err(fault) if fault.is_dead_connection() && !(request.writes() && fault.was_sent()) => {}
-                Err(fault) => {
-                    if fault.is_silence() {
-                        // The path may have forgotten all that were there before.
-                        self.pool.get().close_idle(|idle| idle.last_used() < now);
-                    }
-                    return Err(fault);
-                }
-                Ok(answer) => {
-                    permit.connection = Some(link).filter(|_| answer.leaves_connection_usable());
-                    return Ok(answer);
-                }
+                result => return result,
             }
         }
-        let mut link = self.dial()?;
-        if !link.commands().has(request.needs()) {
-            return Err(lacks(permit, link));
-        }
-        let now = Instant::now();
-        let answer = link.exchange(request, now, now + limit)?;
-        permit.connection = Some(link).filter(|_| answer.leaves_connection_usable());
-        Ok(answer)
+        let link = self.dial(entry)?;
+        exchange_on(link, entry, request, (Instant::now(), limits.response), false)
     }
 }
 
-impl Node {
-    /// Waits for a permit of this process, for so long at most.
-    fn wait_for_own(&self, limit: Duration) -> Result<Permit<'_, Link>, Fault> {
-        let pool = self.pool.own(|inherited| inherited.of_child(self.pool_size));
-        pool.take(limit).ok_or(Fault::PoolExhausted)
+/// Sends a request, now, and receives its replies within a limit; then keeps the connection, if it may be used again.
+fn exchange_on(
+    mut link: Link,
+    entry: &mut Entry<'_, Link>,
+    request: &Request<'_>,
+    (now, limit): (Instant, Duration),
+    had_been_idle: bool,
+) -> Result<Answer, Fault> {
+    if !link.commands().has(request.needs()) {
+        let commands = link.commands();
+        entry.keep(link);
+        return Err(Fault::Lacks(commands));
     }
-
-    /// The connection that a permit came with, if it may be used: it was used just before, or it is this process's, has not been closed,
-    /// and has brought nothing that nobody asked for (N4). In a process that was forked the permit becomes one of its own.
-    fn trusted<'a>(&'a self, permit: &mut Permit<'a, Link>, now: Instant) -> Result<Option<Link>, Fault> {
-        let idle = permit.connection.take().filter(Link::is_current);
-        if idle.as_ref().is_some_and(|link| link.was_just_used(now)) {
-            return Ok(idle);
-        }
-        // Either way a system call follows: a look at the connection, or many to make one.
-        if !self.pool.is_own(permit.pool()) {
-            *permit = self.wait_for_own(self.dialer.limits.pool)?;
-            return Ok(None);
-        }
-        Ok(idle.filter(Link::is_quiet))
+    let result = link.exchange(request, now, now + limit);
+    match &result {
+        Ok(answer) if answer.leaves_connection_usable() => entry.keep(link),
+        Err(fault) if fault.is_silence() => entry.was_not_answered(now, had_been_idle),
+        _ => {}
     }
-}
-
-/// Keeps a connection on which a request was not sent.
-fn lacks(permit: &mut Permit<'_, Link>, link: Link) -> Fault {
-    let commands = link.commands();
-    permit.connection = Some(link);
-    Fault::Lacks(commands)
+    result
 }
 
 impl Server for Node {

@@ -103,6 +103,11 @@ impl Socket {
         self.one_of_several
     }
 
+    /// Has the system ask whether the peer is there when nothing was sent or received for so long.
+    pub(crate) fn keep_alive(&self, idle: Duration) {
+        system::keep_alive(&self.raw, idle);
+    }
+
     /// Whether the peer is still the server that its name stands for.
     pub(crate) fn is_current(&self) -> bool {
         self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, Socket, TcpKeepalive};
 
 /// The flags of `send`: that a peer has closed the connection is an error, and no signal that ends the process.
 #[cfg(all(unix, not(target_vendor = "apple")))]
@@ -36,6 +37,19 @@ pub(crate) use is_quiet_by_three_calls as is_quiet;
 
 fn would_block(peeked: io::Result<usize>) -> bool {
     matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// How often the other side is asked whether it is there, and how often in vain before the connection is given up.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
+
+/// Has the system ask the other side of a TCP connection that was idle for so long whether it is there. Where that cannot be had in
+/// full, the connection does without.
+pub(crate) fn keep_alive(socket: &Socket, idle: Duration) {
+    let keepalive = TcpKeepalive::new().with_time(idle);
+    #[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux", target_vendor = "apple", windows))]
+    let keepalive = keepalive.with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
 /// Why a path may be no unix socket's.

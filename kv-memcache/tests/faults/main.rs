@@ -13,10 +13,13 @@
 mod batches;
 mod chaos;
 mod errors;
+#[path = "../../../kv-redis/tests/support/firewall.rs"]
+mod firewall;
 mod limits;
 mod recovery;
 mod requests;
 mod several_servers;
+mod silence;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;

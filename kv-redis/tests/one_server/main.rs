@@ -10,12 +10,15 @@
     reason = "clippy does not see that the helpers of tests are tests"
 )]
 
+#[path = "../support/firewall.rs"]
+mod firewall;
 mod lifetimes;
 mod names;
 mod pool;
 mod refusals;
 mod round_trips;
 mod shared;
+mod silence;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,211 @@
+//! A server that does not answer, and what is remembered of it (N6); connections that nobody uses.
+
+use std::sync::Barrier;
+
+use super::*;
+use firewall::Firewall;
+
+/// Each of the three limits.
+const LIMIT: Duration = Duration::from_millis(400);
+
+/// How long a silent server is left alone.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
+
+/// After how long idle connections are forgotten on the way.
+const FORGOTTEN: Duration = Duration::from_millis(600);
+
+/// What a busy machine may add.
+const MARGIN: Duration = Duration::from_millis(1500);
+
+const DATABASE: u16 = 7;
+
+fn limited(url: String) -> RedisStoreBuilder {
+    RedisStore::builder().url(url).pool_timeout(LIMIT).connect_timeout(LIMIT).response_timeout(LIMIT)
+}
+
+/// Lets threads do something at the same time.
+fn together<T: Send>(threads: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (barrier, act) = (Barrier::new(threads), &act);
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..threads)
+            .map(|number| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    act(number)
+                })
+            })
+            .collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Makes so many connections.
+fn connect(store: &RedisStore, threads: usize, accepted: impl Fn() -> usize) {
+    wait_until(|| {
+        together(threads, |number| store.put(format!("warm/{number}"), vec![b'v'; 100_000]).unwrap());
+        if accepted() >= threads { Ok(()) } else { Err(format!("{} connections", accepted())) }
+    });
+}
+
+fn is_silent(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(_)) && error.to_string().contains("retry_after")
+}
+
+#[test]
+fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
+    for shared in [0, 1] {
+        let redis = Redis::start(&[]);
+        let store = limited(redis.url()).retry_after(RETRY_AFTER).shared_connections(shared).build().unwrap();
+        wait_until(|| store.put("k", "v").map_err(|error| error.to_string()));
+        redis.pause();
+        let count = |time: Duration| {
+            let (silent, slow) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let begin = Instant::now();
+            together(16, |number| {
+                while begin.elapsed() < time {
+                    let key = format!("k/{number}");
+                    let (error, took) = support::timed(|| store.put(&key, "v").unwrap_err());
+                    if is_silent(&error) {
+                        assert!(error.is_transient() && !error.outcome_unknown(), "{error:?}");
+                        assert_eq!((error.key(), error.store()), (Some(key.as_str()), Some(store.name())));
+                        silent.fetch_add(1, Relaxed);
+                    } else {
+                        assert!(took > LIMIT / 2, "{error:?}");
+                        slow.fetch_add(1, Relaxed);
+                    }
+                }
+            });
+            [silent, slow].map(AtomicUsize::into_inner)
+        };
+        count(3 * LIMIT);
+        let [silent, slow] = count(Duration::from_secs(3));
+        println!("{shared} shared: {silent} failed at once, {slow} waited");
+        // One at a time waits for its limit.
+        assert!(slow < 10 && silent > 100, "{silent} at once, {slow} waited");
+        redis.resume();
+        let back = Instant::now();
+        wait_until(|| store.get("k").map_err(|error| error.to_string()));
+        assert!(back.elapsed() < RETRY_AFTER + LIMIT + MARGIN, "{:?}", back.elapsed());
+        together(16, |_| assert_eq!(store.get("k").unwrap().unwrap(), "v"));
+    }
+}
+
+#[test]
+fn with_zero_each_operation_waits_for_its_limits() {
+    let redis = Redis::start(&[]);
+    let store = limited(redis.url()).retry_after(Duration::ZERO).build().unwrap();
+    wait_until(|| store.put("k", "v").map_err(|error| error.to_string()));
+    redis.pause();
+    for _ in 0..4 {
+        let error = store.get("k").unwrap_err();
+        assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+    }
+    redis.resume();
+    assert_eq!(store.get("k").unwrap().unwrap(), "v");
+}
+
+#[test]
+fn one_of_many_connections_that_a_firewall_forgot_costs_one_operation() {
+    const THREADS: usize = 8;
+    let redis = Redis::start(&[]);
+    for shared in [0, 2] {
+        let firewall = Firewall::start(redis.port(), FORGOTTEN);
+        let store = limited(format!("redis://127.0.0.1:{}", firewall.port()));
+        let store = store.idle_timeout(Duration::ZERO).pool_size(8).shared_connections(shared).build().unwrap();
+        connect(&store, THREADS, || firewall.accepted());
+        for _ in 0..3 {
+            thread::sleep(FORGOTTEN + 200 * MILLISECOND);
+            let error = store.put("k", "v").unwrap_err();
+            assert!(matches!(error, Error::Timeout(_)) && error.outcome_unknown(), "{error:?}");
+            // Nobody waits for one of the others, and nobody is told that the server is silent: it is not.
+            for (result, took) in together(THREADS, |_| support::timed(|| store.put("k", "v"))) {
+                result.unwrap();
+                assert!(took < LIMIT, "{took:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_that_are_closed_before_a_firewall_forgets_them_cost_nothing() {
+    const THREADS: usize = 8;
+    let redis = Redis::start(&[]);
+    for shared in [0, 2] {
+        let firewall = Firewall::start(redis.port(), FORGOTTEN);
+        let store = limited(format!("redis://127.0.0.1:{}", firewall.port()));
+        let store = store.idle_timeout(FORGOTTEN / 2).pool_size(8).shared_connections(shared).build().unwrap();
+        for _ in 0..3 {
+            connect(&store, THREADS, || firewall.accepted());
+            thread::sleep(FORGOTTEN + 200 * MILLISECOND);
+            together(THREADS, |_| store.put("k", "v").unwrap());
+        }
+    }
+}
+
+#[test]
+fn idle_connections_are_closed_without_an_operation_and_with_few() {
+    let redis = Redis::start(&[]);
+    let store = builder(redis.url_of_database(DATABASE)).idle_timeout(500 * MILLISECOND).pool_size(30).build().unwrap();
+    for traffic in [false, true] {
+        together(30, |number| (0..20).for_each(|_| store.put(format!("k/{number}"), vec![b'v'; 100_000]).unwrap()));
+        wait_until(|| {
+            if traffic {
+                store.get("k").unwrap();
+            }
+            match connections_to(&redis, DATABASE) {
+                count if count <= usize::from(traffic) => Ok(()),
+                count => Err(format!("{count} connections")),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_connection_is_not_used_for_longer_than_it_may_be_however_busy_it_is() {
+    let redis = Redis::start(&[]);
+    let made = || redis.info("total_connections_received").unwrap().parse::<usize>().unwrap();
+    for shared in [0, 1] {
+        let store = builder(redis.url()).max_lifetime(300 * MILLISECOND).shared_connections(shared).build().unwrap();
+        store.put("k", "v").unwrap();
+        let (before, begin) = (made(), Instant::now());
+        while begin.elapsed() < 1500 * MILLISECOND {
+            assert_eq!(store.get("k").unwrap().unwrap(), "v");
+        }
+        // One of them asks how many there are.
+        let count = made() - before - 1;
+        assert!((2..=6).contains(&count), "{count} connections");
+    }
+}
+
+/// What the kernel tells of our connections to a port: whether a timer for keepalive runs.
+#[cfg(target_os = "linux")]
+fn has_keepalive(port: u16) -> bool {
+    let peer = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let of_port: Vec<_> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[2] == peer && fields[3] == "01")
+        .map(|fields| fields[5].starts_with("02:"))
+        .collect();
+    assert_eq!(of_port.len(), 1);
+    of_port[0]
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_asks_whether_the_server_is_there_unless_it_is_told_not_to() {
+    let redis = Redis::start(&[]);
+    for (idle, expected) in [(None, true), (Some(Duration::from_secs(5)), true), (Some(Duration::ZERO), false)] {
+        let proxy = support::proxy(redis.port());
+        let builder = builder(format!("redis://127.0.0.1:{}", proxy.port()));
+        let builder = match idle {
+            Some(idle) => builder.tcp_keepalive(idle),
+            None => builder,
+        };
+        let store = builder.connect().unwrap();
+        assert_eq!(has_keepalive(proxy.port()), expected, "{idle:?}");
+        drop(store);
+    }
+}
