@@ -99,14 +99,21 @@ impl RedisStore {
 
 /// Whether a server refused what a request needs: then none of it was done.
 pub(crate) fn is_refused(needs: Commands, answer: &Answer) -> bool {
-    match answer.replies.last() {
-        Some(Reply::ServerError(error)) if needs != Commands::NONE => match error.code() {
-            // A command or an option that is not known, or scripts that are turned off. What a script meets has its own code.
-            "ERR" => true,
-            // Not a key that is not allowed.
-            "NOPERM" => error.details().is_some_and(|text| text.contains("to run the")),
+    fn is_refusal(reply: &Reply) -> bool {
+        match reply {
+            Reply::ServerError(error) => match error.code() {
+                // A command or an option that is not known, or scripts that are turned off. What a script meets has its own code.
+                "ERR" => true,
+                // A command that is not there, or not allowed, in a script of an older server.
+                code if code.starts_with("@user_script") => true,
+                // Not a key that is not allowed.
+                "NOPERM" => error.details().is_some_and(|text| text.contains("to run the")),
+                _ => false,
+            },
+            // Of a transaction.
+            Reply::Array(replies) => replies.iter().any(is_refusal),
             _ => false,
-        },
-        _ => false,
+        }
     }
+    needs != Commands::NONE && answer.replies.iter().any(is_refusal)
 }

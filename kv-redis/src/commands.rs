@@ -5,7 +5,7 @@
 //! | [`COPY`](Commands::COPY): redis 6.2 | `COPY … REPLACE` | a script; without scripts `GET` and `PTTL` in a transaction, then `SET` |
 //! | [`SCAN_TYPE`](Commands::SCAN_TYPE): redis 6.0 | `SCAN … TYPE string` | a script of `SCAN` and `TYPE`; without scripts `TYPE` for each name, in a pipeline with the next `SCAN` |
 //! | [`PERSIST`](Commands::PERSIST): redis 3.2 | `MULTI`, `PERSIST`, `EXISTS`, `EXEC` | an `EXISTS` before the `PERSIST` |
-//! | [`EVAL`](Commands::EVAL), [`DELIFEQ`](Commands::DELIFEQ), [`DELEX`](Commands::DELEX) | an entry is removed if it is what was copied | `rename` across slots is refused |
+//! | [`EVAL`](Commands::EVAL), `DELIFEQ` (valkey 9), `DELEX` (redis 8.4) | an entry is removed if it is what was copied | `rename` across slots is refused |
 //!
 //! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
 //! `COPY`), unknown (`INFO` is renamed or forbidden), or beside the point (the user may not use `EVAL`): so a request says
@@ -30,8 +30,10 @@ impl Commands {
     pub(crate) const PERSIST: Self = Self(1 << 2);
     /// Scripts.
     pub(crate) const EVAL: Self = Self(1 << 3);
+    #[cfg(feature = "cluster")]
     /// Of valkey 9.
     pub(crate) const DELIFEQ: Self = Self(1 << 4);
+    #[cfg(feature = "cluster")]
     /// Of redis 8.4.
     pub(crate) const DELEX: Self = Self(1 << 5);
     /// The server says that it is no node of a cluster: a listing of it is whole (L3).
@@ -125,23 +127,25 @@ impl Commands {
         (request.needing(needs), needs != Self::NONE)
     }
 
+    #[cfg(feature = "cluster")]
     /// Adds the command that removes an entry if it is this one, and tells by 0 that it is not; `None` if there is none.
     pub(crate) fn add_removal<'a>(self, request: Request<'a>, key: Arg<'a>, entry: &Copied<'a>) -> Option<Request<'a>> {
         let value = Arg::Text(entry.value);
         let [most, least] = [Arg::Text(entry.most), Arg::Text(entry.least)];
         Some(if self.has(Self::EVAL) {
             let script = ["EVAL".into(), REMOVE_SCRIPT.into(), 1.into(), key, value, most, least];
-            request.with(Shape::Integer, script).needing(Self::EVAL)
+            request.with(Shape::Any, script).needing(Self::EVAL)
         } else if self.has(Self::DELIFEQ) {
-            request.with(Shape::Integer, ["DELIFEQ".into(), key, value]).needing(Self::DELIFEQ)
+            request.with(Shape::Any, ["DELIFEQ".into(), key, value]).needing(Self::DELIFEQ)
         } else if self.has(Self::DELEX) {
-            request.with(Shape::Integer, ["DELEX".into(), key, "IFEQ".into(), value]).needing(Self::DELEX)
+            request.with(Shape::Any, ["DELEX".into(), key, "IFEQ".into(), value]).needing(Self::DELEX)
         } else {
             return None;
         })
     }
 }
 
+#[cfg(feature = "cluster")]
 /// An entry that was copied, so that nothing else is removed in its place.
 pub(crate) struct Copied<'a> {
     pub(crate) value: &'a [u8],
@@ -185,10 +189,11 @@ elseif t.err and not string.find(t.err, 'non local', 1, true) then return t end 
 end \
 return {p[1], names}";
 
+#[cfg(feature = "cluster")]
 /// Removes an entry with this value and as much time left as it can have.
 const REMOVE_SCRIPT: &str = "\
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
 local t = redis.pcall('PTTL', KEYS[1]) \
 if type(t) == 'table' then return t end \
 if t > tonumber(ARGV[2]) or t < tonumber(ARGV[3]) then return 0 end \
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
 return redis.pcall('DEL', KEYS[1])";

@@ -23,6 +23,8 @@ mod node;
 mod page;
 mod pattern;
 mod pool;
+#[cfg(feature = "cluster")]
+mod rename;
 mod request;
 mod resolve;
 mod scan;

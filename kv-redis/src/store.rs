@@ -16,6 +16,8 @@ use crate::builder::Settings;
 use crate::cluster::{self, Cluster, Spread};
 use crate::commands::Commands;
 use crate::fault::Fault;
+#[cfg(feature = "cluster")]
+use crate::fault::Limits;
 use crate::link::Answer;
 use crate::listing::Listing;
 use crate::node::{Node, Server};
@@ -148,8 +150,8 @@ impl RedisStore {
     }
 
     #[cfg(feature = "cluster")]
-    pub(crate) fn response_limit(&self) -> Duration {
-        self.settings.limits.response
+    pub(crate) fn limits(&self) -> Limits {
+        self.settings.limits
     }
 
     pub(crate) fn page_size(&self) -> u64 {

@@ -85,6 +85,11 @@ fn user(redis: &Redis, url: &str, without: &[&str]) -> String {
     url.replace("redis://", "redis://app:secret@")
 }
 
+/// A server without `COPY`, which it may never have had.
+fn without_copy() -> Redis {
+    Redis::start(if is_since((6, 2, 0)) { &["--rename-command", "COPY", ""] } else { &[] })
+}
+
 fn calls(redis: &Redis, commands: &[&str]) -> Vec<u64> {
     commands.iter().map(|command| redis.count_of_calls(command)).collect()
 }
@@ -193,13 +198,13 @@ fn a_copy_is_one_request_where_scripts_are_allowed_and_two_where_they_are_not() 
     copies(&redis, &seen_as(&redis, vec![version(&redis, "6.0.")]), script);
     copies(&redis, &user(&redis, &redis.url(), &["-copy"]), script);
     copies(&redis, &user(&redis, &redis.url(), &["-copy", "-eval"]), [0, 0, 100, 100, 100, 100]);
-    let renamed = Redis::start(&["--rename-command", "COPY", ""]);
+    let renamed = without_copy();
     copies(&renamed, &renamed.url(), script);
 }
 
 #[test]
 fn what_the_server_refuses_is_refused_once() {
-    let redis = Redis::start(&["--rename-command", "COPY", ""]);
+    let redis = without_copy();
     let proxy = support::proxy(redis.port());
     let store = patient().url(format!("redis://127.0.0.1:{}", proxy.port())).pool_size(4).connect().unwrap();
     store.put("from", "v").unwrap();
@@ -472,7 +477,7 @@ fn nodes_of_a_cluster_may_differ_in_what_they_have() {
 
 #[test]
 fn many_threads_that_share_connections_find_out_together() {
-    let redis = Redis::start(&["--rename-command", "COPY", ""]);
+    let redis = without_copy();
     for shared in [1, 2] {
         let store = patient().url(redis.url()).shared_connections(shared).build().unwrap();
         thread::scope(|scope| {
