@@ -33,7 +33,13 @@ impl NotPassed {
     #[track_caller]
     pub(crate) fn failed(message: impl Display) -> Self {
         let at = Location::caller();
-        Self::found(message.to_string()).map_text(|text| format!("{text}\n(checked in {}:{})", at.file(), at.line()))
+        let place = if is_of_the_standard_library(at.file()) {
+            // Handed over as a function, it was called from there: the place says nothing.
+            String::new()
+        } else {
+            format!("\n(checked in {}:{})", at.file(), at.line())
+        };
+        Self::found(message.to_string()).map_text(|text| format!("{text}{place}"))
     }
 
     /// A failure that says where it is from itself.
@@ -127,6 +133,11 @@ impl Finding {
         let got = got.map(str::to_owned);
         Self { blame, expected, got, panicked_at: None, text }
     }
+}
+
+/// Whether a source file is one of the standard library's: as it is distributed, or as it was compiled.
+pub(crate) fn is_of_the_standard_library(file: &str) -> bool {
+    file.starts_with("/rustc/") || file.contains("/lib/rustlib/src/rust/library/")
 }
 
 /// The clauses in the text before a bracket closes, if there is nothing else.
@@ -377,6 +388,13 @@ mod tests {
         let of_model = "Get(\"a\")\nexpected: a\ngot:      b\nclauses:  S3, or P1 or V1";
         assert_eq!(blame(of_model), clauses(&["S3", "P1", "V1"]));
         assert_eq!(Finding::new(of_model.into()).got.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_place_in_the_standard_library_is_not_told() {
+        let failed = Err::<(), _>("no").map_err(NotPassed::failed).unwrap_err().to_string();
+        assert!(!failed.contains("/rustc/") && !failed.contains("library"), "{failed}");
+        assert!(NotPassed::failed("no").to_string().contains("(checked in "));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Panics of a store or of a fixture: caught, with message and place, and not printed in the middle of other tests.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use std::thread;
 
+use crate::failure::is_of_the_standard_library;
 use crate::trace;
 
 thread_local! {
@@ -74,11 +76,24 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
     }
     let panic = Panic {
         message: message(info.payload()).into(),
-        place: info.location().map(ToString::to_string),
+        place: info.location().map(|at| place(at.file(), at.to_string())),
         fixture: FIXTURE.try_with(Cell::get).unwrap_or_default(),
         operation: None,
     };
     LAST.try_with(|last| last.replace(Some(panic))).is_ok()
+}
+
+/// Where it panicked. Of a place in the standard library, the one that called it, if that can be told.
+fn place(file: &str, place: String) -> String {
+    if !is_of_the_standard_library(file) {
+        return place;
+    }
+    let trace = Backtrace::force_capture().to_string();
+    let frames = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
+    // Those of the hook come first, and then those of the panic.
+    let mut callers = frames.skip_while(|frame| !is_of_the_standard_library(frame) || frame.contains("/backtrace"));
+    let caller = callers.find(|frame| !is_of_the_standard_library(frame) && !frame.contains("src/panics.rs"));
+    caller.map_or_else(|| place.clone(), |caller| format!("{caller}, in a call of the standard library"))
 }
 
 fn message(payload: &dyn Any) -> &str {

@@ -1,18 +1,20 @@
 //! The checks that a store has to pass, and how they are run.
 
+mod filters;
 mod ground;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 use std::mem;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kv_core::Capability;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::checks::{self, Check};
 use crate::context::Context;
@@ -319,13 +321,28 @@ impl Suite {
     }
 
     /// The checks as tests, whose results are kept in `found` too.
-    fn trials(self: &Arc<Self>, seed: u64, found: &Arc<Mutex<Vec<CheckResult>>>) -> Vec<Trial> {
+    ///
+    /// `left_out` are the names of those that do not run. If the check of a fixture that does not hold is among them, another one
+    /// fails with what it says: or the run would look like one that passed.
+    fn trials(self: &Arc<Self>, seed: u64, found: &Found, left_out: &LeftOut) -> Vec<Trial> {
+        let is_told = Arc::<AtomicBool>::default();
         let trial = |check: Check| {
             let (suite, found) = (Arc::clone(self), Arc::clone(found));
+            let (left_out, is_told) = (Arc::clone(left_out), Arc::clone(&is_told));
             let name = format!("{}::{}", suite.name, check.name());
             Trial::ignorable_test(name, move || {
                 let result = suite.run_check(&check, seed);
                 found.lock().unwrap_or_else(PoisonError::into_inner).push(result.clone());
+                let unseen = suite.unseen_failures_of_fixtures(std::slice::from_ref(&result)).into_iter();
+                let mut unseen = unseen.filter(|failure| {
+                    let name = format!("{}::{}", suite.name, failure.name);
+                    left_out.get().is_some_and(|left_out| left_out.contains(&name))
+                });
+                if let Some(CheckResult { name, verdict: Verdict::Failed(message), .. }) = unseen.next()
+                    && !is_told.swap(true, Ordering::Relaxed)
+                {
+                    return Err(Failed::from(format!("{name}, which the arguments left out:\n{message}")));
+                }
                 match result.verdict {
                     Verdict::Passed => Ok(Completion::Completed),
                     Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
@@ -339,6 +356,12 @@ impl Suite {
         checks.into_iter().map(trial).collect()
     }
 }
+
+/// The results of a suite so far.
+type Found = Arc<Mutex<Vec<CheckResult>>>;
+
+/// The names of what the arguments left out, as soon as they are known.
+type LeftOut = Arc<OnceLock<BTreeSet<String>>>;
 
 /// What all checks rely on: that what was written is read, what was deleted is gone, and an entry ends when it should.
 const BASICS: &[&str] = &[
@@ -354,22 +377,21 @@ const BASICS: &[&str] = &[
 /// If the environment variable `KV_CONFORMANCE_REPORT` names a folder, the [report](Report::write_to) of each suite is
 /// written there afterwards, unless the arguments left out all its checks. That it cannot be written fails the run.
 pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
-    let mut arguments = Arguments::from_args();
+    let (mut arguments, filters) = filters::arguments();
     let threads = arguments.test_threads.get_or_insert(THREADS);
     *threads = (*threads).max(1);
     let seed = seed();
     let runs = suites.into_iter().map(|suite| (Arc::new(suite), Arc::default())).collect::<Vec<_>>();
-    let trials = runs.iter().flat_map(|(suite, found)| suite.trials(seed, found)).collect();
+    let left_out = LeftOut::default();
+    let trials = runs.iter().flat_map(|(suite, found)| suite.trials(seed, found, &left_out)).collect::<Vec<_>>();
+    filters::select(&mut arguments, filters, &trials);
+    let names = trials.iter().filter(|trial| arguments.is_filtered_out(trial)).map(|trial| trial.name().to_owned());
+    left_out.get_or_init(|| names.collect());
     let conclusion = libtest_mimic::run(&arguments, trials);
     let (folder, mut unseen) = (report::folder(), false);
     for (suite, found) in runs {
         let mut results = mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
         let failures = suite.unseen_failures_of_fixtures(&results);
-        for failure in &failures {
-            if let Verdict::Failed(message) = &failure.verdict {
-                eprintln!("{}::{}, which the arguments left out:\n{message}", suite.name, failure.name);
-            }
-        }
         unseen |= !failures.is_empty();
         results.extend(failures);
         if let Some(folder) = &folder {

@@ -198,31 +198,38 @@ pub fn p1_no_increment_under_a_lock_is_lost(context: &Context<'_>) -> Outcome {
     needs_order(context)?;
     let [store, odd] = handles(context);
     store.put("counter", "0")?;
+    let holders = AtomicUsize::new(0);
     let counted = at_once(THREADS, |thread| {
         let store = if thread % 2 == 0 { store } else { odd };
         let mut done = Increments::default();
         for _ in 0..ATTEMPTS {
             if store.create("lock", thread.to_string())? {
+                done.not_alone += usize::from(holders.fetch_add(1, Ordering::SeqCst) > 0);
                 let count = store.get("counter")?.and_then(|count| str::from_utf8(&count).ok()?.parse::<usize>().ok());
                 thread::yield_now();
                 store.put("counter", count.map_or_else(|| "lost".to_owned(), |count| (count + 1).to_string()))?;
                 done.count += 1;
+                holders.fetch_sub(1, Ordering::SeqCst);
                 done.not_given_back += usize::from(!store.delete("lock")?);
             }
             thread::yield_now();
         }
         Ok(done)
     })?;
+    let not_alone = counted.iter().map(|done| done.not_alone).sum::<usize>();
+    let what = "how often create gave a thread the lock that another one had";
+    expect_eq(what, not_alone, 0).map_err(|failed| failed.breaking(["P4"]))?;
     let not_given_back = counted.iter().map(|done| done.not_given_back).sum::<usize>();
     let what = "how often delete told the owner of a lock, which create had given to it alone, that there was none";
-    expect_eq(what, not_given_back, 0)?;
+    expect_eq(what, not_given_back, 0).map_err(|failed| failed.breaking(["D1", "P4"]))?;
     let count = counted.iter().map(|done| done.count).sum::<usize>();
     expect_that(
         format_args!("how often {THREADS} threads got a lock that each gives back, in {ATTEMPTS} attempts each"),
         count > 0,
         "at least once",
         count,
-    )?;
+    )
+    .map_err(|failed| failed.breaking(["P4", "D1"]))?;
     let what = format!("get(\"counter\") after {count} increments under a lock, made of create and delete");
     expect(what, store.get("counter"), Some(count.to_string().into()))?;
     expect("get(\"lock\") after everybody gave it back", store.get("lock"), None)
@@ -237,6 +244,7 @@ const ATTEMPTS: usize = 100;
 #[derive(Default)]
 struct Increments {
     count: usize,
+    not_alone: usize,
     not_given_back: usize,
 }
 
@@ -265,8 +273,10 @@ pub fn p1_creates_less_deletes_are_what_is_left(context: &Context<'_>) -> Outcom
         let created = counted.iter().map(|(created, _)| created).sum::<usize>();
         let deleted = counted.iter().map(|(_, deleted)| deleted).sum::<usize>();
         let there = usize::from(context.store().get(key)?.is_some());
-        let what = format!("creates of {key:?} that succeeded, when {deleted} deletes did and {there} entry is left");
-        expect_eq(what, created, deleted + there)?;
+        let left = if there == 0 { "no entry is left" } else { "an entry is left" };
+        let what = format!("how many creates of {key:?} succeeded, when so many deletes did: {deleted}, and {left}");
+        let clause = if created > deleted + there { "P4" } else { "D1" };
+        expect_eq(what, created, deleted + there).map_err(|failed| failed.breaking([clause]))?;
     }
     Ok(())
 }

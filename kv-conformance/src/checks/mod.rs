@@ -82,7 +82,9 @@ impl Check {
     /// The name as a sentence.
     pub(crate) fn what(&self) -> String {
         let name = self.name.split_once('_').map_or(self.name, |(_clause, name)| name);
-        name.replace('_', " ")
+        // An apostrophe is none of a name's characters.
+        let name = name.strip_suffix("_s").map_or_else(|| name.to_owned(), |name| format!("{name}'s"));
+        name.replace("_s_", "'s_").replace('_', " ")
     }
 }
 
@@ -200,6 +202,16 @@ impl<'k> OldEntry<'k> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_title_of_a_check_is_a_sentence() {
+        for check in all() {
+            let what = check.what();
+            assert!(!what.contains(" s ") && !what.ends_with(" s"), "{what}");
+        }
+        let late = all().find(|check| check.name.starts_with("n2_a_reply_that_is_late")).unwrap();
+        assert_eq!(late.what(), "a reply that is late is nobody's");
+    }
 
     #[test]
     fn a_clause_is_quoted_up_to_its_end() {

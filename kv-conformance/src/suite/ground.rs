@@ -31,7 +31,10 @@ pub(super) const CHECK_OF_FAULTS: Check =
         if Rig::new(context.fixture()).is_err() {
             return Ok(());
         }
-        all_hold(context, &[stores_are_separate, second_handle_is_of_the_same_store, proxy_is_in_between])
+        all_hold(
+            context,
+            &[stores_are_separate, second_handle_is_of_the_same_store, proxy_is_in_between, limits_are_long_enough],
+        )
     });
 
 fn all_hold(context: &Context<'_>, parts: &[Part]) -> Outcome {
@@ -224,4 +227,29 @@ fn proxy_is_in_between(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
         ));
     }
     Ok(())
+}
+
+/// How often an operation is tried that nothing is in the way of, and how many of the tries may time out on a busy machine.
+const TRIES: usize = 40;
+const SLOW: usize = 4;
+
+/// Operations that nothing is in the way of end within the limits of the store: if these are so short that they do not, every check
+/// of faults would blame something else.
+fn limits_are_long_enough(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let key = format!("{KEY}/limit");
+    let timed_out = |result: Result<(), Error>| matches!(result, Err(Error::Timeout(_)));
+    let tries =
+        (0..TRIES).map(|n| timed_out(if n % 2 == 0 { store.put(&key, "v") } else { store.get(&key).map(drop) }));
+    let slow = tries.filter(|slow| *slow).count();
+    if slow <= SLOW {
+        return Ok(());
+    }
+    let limit = context.fixture().limit.unwrap_or_default();
+    let what = format!(
+        "how many of {TRIES} operations timed out that nothing was in the way of, with `Fixture::limit` {limit:?}"
+    );
+    let want = format!(
+        "{SLOW} at most: give the store of `with_faults` longer limits, half a second each, and `limit` their sum"
+    );
+    Err(wrong(&what, &want, &slow.to_string()))
 }
