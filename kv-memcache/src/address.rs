@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
-use url::{Host, ParseError, Url};
+use crate::url::{self, Parts, Words};
 
 use crate::system;
 
@@ -21,101 +20,75 @@ pub(crate) enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{}]:{port}", host.replace('%', "%25")),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => path.display().fmt(f),
         }
     }
 }
 
-/// User and password of ASCII authentication. Its `Debug` shows neither (E3).
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    pub(crate) user: String,
-    pub(crate) password: String,
-}
-
-impl Credentials {
-    /// The server takes what comes before the first space for the user, and its file has them on one line with a colon between.
-    pub(crate) fn new(user: impl Into<String>, password: impl Into<String>) -> Result<Self, &'static str> {
-        let (user, password) = (user.into(), password.into());
-        let has_line_end = |text: &str| text.contains(['\r', '\n', '\0']);
-        if user.is_empty() || user.contains([' ', ':']) || has_line_end(&user) {
-            return Err("the user has to be some characters, without a space or a colon");
-        }
-        // Up to some version what comes after a space is ignored.
-        if password.is_empty() || password.contains(' ') || has_line_end(&password) {
-            return Err("the password has to be some characters, without a space");
-        }
-        Ok(Self { user, password })
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(hidden)")
-    }
-}
-
 /// All that a URL says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) place: Place,
     pub(crate) tls: bool,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
 }
+
+const WORDS: Words = Words {
+    schemes: &["memcache", "memcache+tls"],
+    plain: "memcache",
+    tls: "memcache+tls",
+    socket: "memcache:///path",
+    several: "several servers are given one by one, to `servers` of the builder",
+    others: &[
+        ("memcached", "write memcache:// in place of memcached://"),
+        ("memcaches", "write memcache+tls:// in place of memcaches://"),
+        ("memcached+tls", "write memcache+tls:// in place of memcached+tls://"),
+        ("memcache+ssl", "write memcache+tls:// in place of memcache+ssl://"),
+        ("memcache+unix", "write memcache:///path in place of memcache+unix:///path"),
+        ("unix", "write memcache:///path in place of unix:///path"),
+        ("http", "it is the URL of a web server; that of memcached is memcache://host:port"),
+        (
+            "https",
+            "it is the URL of a web server; that of memcached is memcache://host:port, with TLS memcache+tls://host:port",
+        ),
+        ("tcp", "write memcache:// in place of tcp://"),
+        ("tls", "write memcache+tls:// in place of tls://"),
+        ("ssl", "write memcache+tls:// in place of ssl://"),
+        ("redis", "it is the URL of a redis, which is for the crate kv-redis"),
+        ("rediss", "it is the URL of a redis, which is for the crate kv-redis"),
+    ],
+};
 
 impl Address {
     /// Reads a URL. An error says what is wrong with it, and shows nothing of it: it may hold a password in an unexpected place.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        if !text.starts_with("memcache://") && !text.starts_with("memcache+tls://") {
-            return Err("it has to begin with memcache:// or memcache+tls://");
-        }
-        let url = Url::parse(text).map_err(|error| match error {
-            ParseError::InvalidPort => {
-                "its port is no number of up to 65535, or special characters of user or password are not percent-encoded; \
-                several servers are given one by one, to `servers` of the builder"
-            }
-            _ => {
-                "it is not one of memcached (memcache://host:port, memcache+tls://host:port, memcache:///path), or special \
-                characters of user or password are not percent-encoded"
-            }
-        })?;
-        let tls = url.scheme() == "memcache+tls";
-        if url.query().is_some() || url.fragment().is_some() {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let parts = Parts::of(text, &WORDS)?;
+        if parts.query.is_some() {
             return Err(
-                "what follows a ? or # has no meaning here; settings are the builder's, and in a password these are %3F and %23",
+                "what follows a ? has no meaning here; settings are the builder's, and a ? in user, password or path is %3F".into(),
             );
         }
-        let host = match url.host() {
-            // The same server has to be the same text everywhere, as keys are placed by it.
-            Some(Host::Domain(name)) => decoded(name)?.to_ascii_lowercase(),
-            Some(Host::Ipv4(ip)) => ip.to_string(),
-            Some(Host::Ipv6(ip)) => ip.to_string(),
-            None => String::new(),
-        };
-        let path = decoded(url.path())?;
-        let place = match (host.as_str(), path.as_str()) {
-            ("", path) if !url.cannot_be_a_base() && path.len() > 1 => {
-                if tls {
-                    return Err("there is no TLS on a unix socket");
-                }
-                Place::Unix(path.into())
+        let tls = parts.scheme == "memcache+tls";
+        if parts.server.is_empty() && parts.path.starts_with('/') {
+            if tls {
+                return Err("there is no TLS on a unix socket; write memcache:///path".into());
             }
-            ("", _) => return Err("it has neither a host nor the path of a unix socket"),
-            (_, "" | "/") => Place::Tcp { host, port: url.port().unwrap_or(PORT) },
-            _ => {
-                return Err(
-                    "it has both a host and a path; a unix socket is written memcache:///path, and a / in a password %2F",
-                );
-            }
-        };
-        let credentials = match (url.username(), url.password()) {
-            ("", None) => None,
-            (_, None) => return Err("it has a user without a password"),
-            (user, Some(password)) => Some(Credentials::new(decoded(user)?, decoded(password)?)?),
-        };
-        Ok(Self { place, tls, credentials })
+            let path = String::from_utf8(parts.socket_path(&WORDS)?)
+                .map_err(|_| "what is percent-encoded in the path is not UTF-8")?;
+            return Ok(Self { place: Place::Unix(path.into()), tls, user: None, password: None });
+        }
+        let (host, port) = parts.host_and_port(&WORDS)?;
+        if !matches!(parts.path, "" | "/") {
+            return Err("it has both a host and a path; a unix socket is written memcache:///path, and a / in user or password %2F".into());
+        }
+        let decoded = |text: Option<&str>| text.map(url::decoded).transpose();
+        let (user, password) = (decoded(parts.user)?, decoded(parts.password)?);
+        // The same server has to be the same text everywhere, as keys are placed by it.
+        let place = Place::Tcp { host: host.to_ascii_lowercase(), port: port.unwrap_or(PORT) };
+        Ok(Self { place, tls, user, password })
     }
 
     /// Whether there can be a server at all.
@@ -127,13 +100,10 @@ impl Address {
     }
 }
 
-fn decoded(text: &str) -> Result<String, &'static str> {
-    let is_encoded = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
-    if !text.split('%').skip(1).all(is_encoded) {
-        return Err("there is a % in it that is not followed by two hexadecimal digits; a % itself is written %25");
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| "what is percent-encoded in it is not UTF-8")?;
-    if decoded.contains('\0') { Err("it has a zero byte in it") } else { Ok(decoded.into_owned()) }
 }
 
 impl fmt::Display for Address {
@@ -158,44 +128,85 @@ mod tests {
         assert_eq!(shown("memcache+tls://user:secret@[::1]:7000"), "memcache+tls://[::1]:7000");
         assert_eq!(shown("memcache:///run/memcached.sock"), "memcache:///run/memcached.sock");
         assert_eq!(shown("memcache:///run/with%20space"), "memcache:///run/with space");
-        assert!(!format!("{:?}", Address::parse("memcache://u:secret@h").unwrap()).contains("secret"));
     }
 
     #[test]
     fn user_and_password_are_decoded() {
-        let credentials = Address::parse("memcache://us%40er:s%2Fcret@h").unwrap().credentials.unwrap();
-        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("us@er", "s/cret"));
+        let address = Address::parse("memcache://us%40er:s%2Fcret@h").unwrap();
+        assert_eq!((address.user.as_deref(), address.password.as_deref()), (Some("us@er"), Some("s/cret")));
     }
 
     #[test]
+    fn what_is_odd_and_legal_is_taken() {
+        for (url, name) in [
+            ("MEMCACHE://H", "memcache://h:11211"),
+            ("Memcache+TLS://h:1", "memcache+tls://h:1"),
+            ("memcache://cache_1.example.:", "memcache://cache_1.example.:11211"),
+            ("memcache://[FE80:0::1%25eth0]", "memcache://[fe80::1%25eth0]:11211"),
+            ("memcache://[fe80::1%eth0]", "memcache://[fe80::1%25eth0]:11211"),
+            ("memcache://user@h", "memcache://h:11211"),
+            ("memcache://u:p@ss:w@h", "memcache://h:11211"),
+            ("memcache:///run/memcached@1.sock", "memcache:///run/memcached@1.sock"),
+            ("memcache:///a%3Ab%40c%2C", "memcache:///a:b@c,"),
+        ] {
+            assert_eq!(shown(url), name, "{url}");
+        }
+    }
+
+    /// Each with the words that tell what to do.
+    #[test]
     fn what_is_wrong_with_a_url_is_said_and_the_url_is_not() {
-        for url in [
-            "",
-            "hush",
-            "memcache:hush",
-            "memcache://",
-            "memcache:///",
-            "http://u:hush@h",
-            "memcache://u:hush@h/path",
-            "memcache://hush@h",
-            "memcache://:hush@h",
-            "memcache://u:hu:sh@h:port",
-            "memcache://h?password=hush",
-            "memcache://h#hush",
-            "memcache://h/%00",
-            "memcache://h%FF",
-            "memcache://a%20b:hush@h",
-            "memcache://a:hush%0A@h",
-            "memcache://a:hush%20hush@h",
-            "memcache+tls:///hush",
-            "memcache://u:hush@/path",
-            "memcache://h1:11211,h2:11211",
-            "memcache:/hush",
-            "memcache://u:hush%2@h",
-            "memcache://u:%@h",
+        for (url, says) in [
+            ("", "it is empty"),
+            ("memcache://u:hush@h\n", "white space before or behind"),
+            ("\"memcache://u:hush@h\"", "quotation marks"),
+            ("[\"memcache://u:hush@h\"]", "JSON"),
+            ("hush", "does not begin with memcache://"),
+            ("h:11211", "does not begin with memcache://"),
+            ("h:11211,u:hush@h2", "does not begin with memcache://"),
+            ("/tmp/hush.sock", "memcache:///path"),
+            ("memcached://u:hush@h", "memcache:// in place of"),
+            ("unix:///hush", "memcache:///path in place of"),
+            ("http://u:hush@h", "web server"),
+            ("tcp://u:hush@h", "memcache:// in place of"),
+            ("redis://u:hush@h", "kv-redis"),
+            ("memcache:hush", "two slashes"),
+            ("memcache:/hush", "two slashes"),
+            ("memcache://", "no host"),
+            ("memcache:///", "path of a unix socket"),
+            ("memcache://u:hush@", "no host"),
+            ("memcache://u:hush@/path", "three slashes"),
+            ("memcache://h/path/hush", "both a host and a path"),
+            ("memcache://u:hush@h/path", "both a host and a path"),
+            ("memcache://u:pa/hush@h", "/ is %2F"),
+            ("memcache://u:1?hush@h", "? is %3F"),
+            ("memcache://u:1#hush@h", "# is %23"),
+            ("memcache://h#hush", "%23"),
+            ("memcache://h?password=hush", "settings are the builder's"),
+            ("memcache:///s.sock?pass=hush", "settings are the builder's"),
+            ("memcache://u:hu:sh@h:port", "from 1 to 65535"),
+            ("memcache://u:hush@h:65536", "from 1 to 65535"),
+            ("memcache://u:hush", "from 1 to 65535"),
+            ("memcache://::1", "brackets"),
+            ("memcache://[hush]", "IPv6"),
+            ("memcache://h,u:hush@h2", "`servers` of the builder"),
+            ("memcache://h,u:hush", "`servers` of the builder"),
+            ("memcache://h;user=u;password=hush", "another client"),
+            ("memcache://h1:11211,h2:11211", "`servers` of the builder"),
+            ("memcache://h%00", "neither a name"),
+            ("memcache://h%FF", "neither a name"),
+            ("memcache+tls:///hush", "no TLS on a unix socket"),
+            ("memcache://u:hush%2@h", "written %25"),
+            ("memcache://u:%@h", "written %25"),
+            ("memcache:///:hush@/tmp/s.sock", "a password"),
+            ("memcache:///u:hush@h", "a password"),
+            ("memcache:///tmp/s.sock,password=hush", "a password"),
+            ("memcache:///tmp/%00hush", "control character"),
+            ("memcache:///tmp/%FFhush", "UTF-8"),
         ] {
             let error = Address::parse(url).unwrap_err();
-            assert!(!error.is_empty() && !error.contains("hu"), "{url}: {error}");
+            assert!(error.contains(says), "{url}: {says:?} is not in {error}");
+            assert!(!error.contains("hu"), "{url}: {error}");
         }
     }
 }

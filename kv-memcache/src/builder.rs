@@ -9,9 +9,10 @@ use kv_core::{Error, Failure, Result};
 use crate::MemcacheStore;
 #[cfg(feature = "tls")]
 use crate::Tls;
+use crate::address::Address;
 #[cfg(feature = "tls")]
 use crate::address::Place;
-use crate::address::{Address, Credentials};
+use crate::credentials::{BoxError, Credentials, Provider, Source};
 use crate::fault::Limits;
 use crate::greeting::LARGEST_OF_ALL;
 use crate::lifetime;
@@ -67,7 +68,8 @@ pub(crate) struct Settings {
 #[must_use = "the store is made by `connect` or `build`"]
 pub struct MemcacheStoreBuilder {
     urls: Vec<String>,
-    credentials: Option<(String, String)>,
+    credentials: Option<Credentials>,
+    provider: Option<Provider>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
     pool_size: u32,
@@ -80,6 +82,7 @@ impl Default for MemcacheStoreBuilder {
         Self {
             urls: vec!["memcache://127.0.0.1:11211".into()],
             credentials: None,
+            provider: None,
             #[cfg(feature = "tls")]
             tls: None,
             pool_size: 10,
@@ -116,7 +119,43 @@ impl MemcacheStoreBuilder {
     /// User and password of ASCII authentication (memcached's option `-Y`), in place of those in the URLs. They are shown
     /// nowhere, and sent in clear unless the URLs say `memcache+tls://`.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some((user.into(), password.into()));
+        self.credentials = Some(Credentials::new(user, password));
+        self
+    }
+
+    /// User and password from a function that is called anew for each connection: for passwords that are rotated and tokens
+    /// that expire. In place of those in the URLs and of [`credentials`](Self::credentials): if any of these is there, too,
+    /// [`build`](Self::build) fails.
+    ///
+    /// ```
+    /// use std::fs;
+    /// use kv_memcache::{Credentials, MemcacheStore};
+    ///
+    /// let store = MemcacheStore::builder()
+    ///     .url("memcache+tls://cache.example")
+    ///     .credentials_provider(|| {
+    ///         let password = fs::read_to_string("/run/secrets/cache")?; // a small file, written anew when it changes
+    ///         Ok::<_, std::io::Error>(Credentials::new("app", password.trim_end()))
+    ///     });
+    /// # let _ = store;
+    /// ```
+    ///
+    /// It is called on the thread of the operation that needs a new connection, once that is connected, and never for an
+    /// operation on an existing one. The time that it takes is part of the [`connect_timeout`](Self::connect_timeout), though
+    /// nothing can interrupt it: so it has to be quick, and to keep a token rather than fetch it each time. It must not use
+    /// this store. Several threads may call it at once. All servers get what it gives.
+    ///
+    /// If it returns an error, so does the operation: [`Error::Unavailable`](crate::Error::Unavailable), transient, with that
+    /// error as its source; the text of that error is shown, so it must not have the password in it. A panic in it is such an
+    /// error, too.
+    ///
+    /// An existing connection stays what it was when the password changes, as memcached checks it only when a connection is
+    /// made. memcached reads its file of passwords (`-Y`) when it starts, and again when it gets the signal SIGHUP.
+    pub fn credentials_provider<E: Into<BoxError>>(
+        mut self,
+        provider: impl Fn() -> Result<Credentials, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.provider = Some(Provider::new(provider));
         self
     }
 
@@ -265,7 +304,7 @@ impl MemcacheStoreBuilder {
     /// # Errors
     /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<MemcacheStore> {
-        let addresses = self.check()?;
+        let (addresses, credentials) = self.check()?;
         #[cfg(feature = "tls")]
         let tls = match addresses.first() {
             Some(first) if first.tls => {
@@ -294,7 +333,7 @@ impl MemcacheStoreBuilder {
             let dialer = Dialer {
                 place: address.place,
                 names: Arc::clone(&names),
-                credentials: address.credentials,
+                credentials: credentials.clone(),
                 #[cfg(feature = "tls")]
                 tls: tls.clone(),
                 classic: settings.classic,
@@ -308,8 +347,8 @@ impl MemcacheStoreBuilder {
         Ok(MemcacheStore::new(label, settings, servers))
     }
 
-    /// Where the servers are, if the settings are of use.
-    fn check(&self) -> Result<Vec<Address>> {
+    /// Where the servers are and who we are to them, if the settings are of use.
+    fn check(&self) -> Result<(Vec<Address>, Source)> {
         let Limits { pool, connect, response } = self.settings.limits;
         self.settings.upkeep.check().map_err(unfit)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
@@ -333,11 +372,22 @@ impl MemcacheStoreBuilder {
                 "`largest_item` is {bytes}, and has to be {least} to {most} bytes, as with memcached's -I"
             )));
         }
-        let addresses = self.urls.iter().map(|url| self.address(url)).collect::<Result<Vec<_>>>()?;
-        let Some(first) = addresses.first() else { return Err(unfit("there is no URL of a server")) };
+        if self.provider.is_some() && self.credentials.is_some() {
+            return Err(unfit("both `credentials_provider` and `credentials` are set; set one of them"));
+        }
+        if let Some(Err(problem)) = self.credentials.as_ref().map(Credentials::check) {
+            return Err(unfit(format!("`credentials` cannot be sent: {problem}")));
+        }
+        let count = self.urls.len();
+        let which =
+            |index: usize| if count == 1 { String::new() } else { format!(" (number {} of {count})", index + 1) };
+        let addresses = self.urls.iter().enumerate().map(|(index, url)| self.address(url, &which(index)));
+        let (addresses, credentials): (Vec<_>, Vec<_>) = addresses.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let Some(first) = addresses.first() else { return Err(unfit("`servers` has no URL of a server")) };
+        let is_other = |other: &Address| other.tls != first.tls;
         // Credentials are for every server: they must not go to one in clear, nor to one that they are not for.
-        if addresses.iter().any(|other| (other.tls, &other.credentials) != (first.tls, &first.credentials)) {
-            return Err(unfit("the URLs of the servers differ in TLS, user or password"));
+        if addresses.iter().any(is_other) || credentials.iter().any(|other| Some(other) != credentials.first()) {
+            return Err(unfit("the URLs of the servers differ in TLS (`memcache+tls://`), user or password"));
         }
         for (index, address) in addresses.iter().enumerate() {
             if addresses.iter().skip(index + 1).any(|other| other.place == address.place) {
@@ -348,19 +398,43 @@ impl MemcacheStoreBuilder {
         if self.tls.is_some() && !first.tls {
             return Err(unfit("TLS is configured, and the URL does not say `memcache+tls://`"));
         }
-        Ok(addresses)
+        let source = match &self.provider {
+            Some(provider) => Source::Provider(provider.clone()),
+            None => Source::Fixed(credentials.into_iter().next().flatten()),
+        };
+        Ok((addresses, source))
     }
 
-    fn address(&self, url: &str) -> Result<Address> {
-        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL cannot be used: {problem}")))?;
-        address.check().map_err(|problem| unfit(format!("the URL cannot be used: {problem}")))?;
+    /// What a URL says, which of several that is, with what the builder was told in place of it.
+    fn address(&self, url: &str, which: &str) -> Result<(Address, Option<Credentials>)> {
+        let useless = |problem: &str| unfit(format!("the URL cannot be used{which}: {problem}"));
+        let mut address = Address::parse(url).map_err(|problem| useless(&problem))?;
+        address.check().map_err(useless)?;
         if address.tls && cfg!(not(feature = "tls")) {
             return Err(unfit("the URL wants TLS: compile kv-memcache with its feature `tls`"));
         }
-        if let Some((user, password)) = &self.credentials {
-            address.credentials = Some(Credentials::new(user, password).map_err(unfit)?);
+        let login = (address.user.take(), address.password.take());
+        if self.provider.is_some() && login != (None, None) {
+            return Err(unfit(format!(
+                "`credentials_provider` is set, and the URL{which} has a user or a password, too; leave them out of the URL"
+            )));
         }
-        Ok(address)
+        let credentials = match (&self.credentials, login) {
+            (Some(credentials), _) => Some(credentials.clone()),
+            (None, (None, None)) => None,
+            (None, (Some(user), Some(password))) => {
+                let credentials = Credentials::new(user, password);
+                credentials.check().map_err(useless)?;
+                Some(credentials)
+            }
+            (None, _) => {
+                return Err(useless(
+                    "it has a user without a password, or the reverse; write memcache://user:password@host, or set both by \
+                    `credentials`",
+                ));
+            }
+        };
+        Ok((address, credentials))
     }
 }
 
@@ -370,7 +444,8 @@ impl fmt::Debug for MemcacheStoreBuilder {
         let shown = |url: &String| Address::parse(url).map_or_else(|_| "?".to_owned(), |address| address.to_string());
         f.debug_struct("MemcacheStoreBuilder")
             .field("servers", &self.urls.iter().map(shown).collect::<Vec<_>>())
-            .field("credentials", &self.credentials.as_ref().map(|_| "hidden"))
+            .field("credentials", &self.credentials)
+            .field("has_credentials_provider", &self.provider.is_some())
             .field("pool_size", &self.pool_size)
             .field("largest_item", &self.settings.largest_item)
             .field("default_ttl", &self.settings.default_ttl)

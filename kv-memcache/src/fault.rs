@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{Error, Failure, Key};
@@ -17,6 +18,8 @@ pub(crate) enum Fault {
     Silent(Silent),
     /// No connection could be made. Nothing was sent.
     NotConnected(io::Error),
+    /// The function of the application that was to say who we are failed. Nothing was sent.
+    NoCredentials(Arc<dyn StdError + Send + Sync>),
     /// A connection was made, and the server refused to let us in. Nothing was sent.
     Unusable(Refusal),
     /// What answered is not what it was taken for, or is not to be trusted, and what to do about it. Nothing was sent.
@@ -69,12 +72,17 @@ impl Refusal {
     }
 
     /// The same without this password, should the server have repeated it: what it says in reply to user and password is its
-    /// own affair (E3).
+    /// own affair (E3). The words that memcached has for this are told as they are, whatever the password is: they do not come
+    /// from it.
     pub(crate) fn hiding(self, password: &str) -> Self {
-        let is_memcached_s =
-            ["CLIENT_ERROR authentication failure", "CLIENT_ERROR unauthenticated"].contains(&&*self.0);
-        let hides = self.0.contains(password) && !is_memcached_s;
-        if hides { Self("an error that has the password in it".into()) } else { self }
+        if !self.0.contains(password) {
+            return self;
+        }
+        let own = ERRORS.iter().find(|own| self.0.starts_with(**own)).map(|own| (*own).to_owned());
+        Self(own.unwrap_or_else(|| {
+            let kind = self.0.split(' ').next().unwrap_or_default();
+            format!("{kind} (an error that has the password in it)")
+        }))
     }
 
     /// Whether a write that was answered like this may have been done all the same: a proxy may have sent it on.
@@ -112,6 +120,19 @@ impl Refusal {
         }
     }
 }
+
+/// How memcached's errors begin that a new connection may get.
+const ERRORS: [&str; 9] = [
+    "CLIENT_ERROR authentication failure",
+    "CLIENT_ERROR unauthenticated",
+    "CLIENT_ERROR bad command line format",
+    "CLIENT_ERROR bad data chunk",
+    "ERROR Too many open connections",
+    "SERVER_ERROR Too many open connections",
+    "SERVER_ERROR out of memory storing object",
+    "SERVER_ERROR out of memory",
+    "SERVER_ERROR object too large for cache",
+];
 
 /// The limits that a message names.
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +189,7 @@ impl Fault {
             Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
             Self::OutOfStep => Self::OutOfStep,
             Self::Silent(silent) => Self::Silent(*silent),
+            Self::NoCredentials(cause) => Self::NoCredentials(Arc::clone(cause)),
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
         }
     }
@@ -209,6 +231,10 @@ impl Fault {
             Self::Silent(silent) => {
                 let message = silent.to_string();
                 Error::Unavailable(failure(&message, None))
+            }
+            Self::NoCredentials(cause) => {
+                let message = "`credentials_provider` gave no user and password for a new connection";
+                Error::Unavailable(failure(message, Some(Box::new(cause))))
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("connecting took longer than {connect:?} (`connect_timeout`)");
@@ -252,5 +278,26 @@ fn copy(error: &io::Error) -> io::Error {
         (Some(code), _) => io::Error::from_raw_os_error(code),
         (None, None) => error.kind().into(),
         (None, Some(text)) => io::Error::new(error.kind(), text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {
+        let hidden = |line: &str, password: &str| Refusal(line.to_owned()).hiding(password).to_string();
+        for password in ["E", "ERROR", "a", "authentication", "open connections", "CLIENT_ERROR authentication failure"]
+        {
+            for line in ["CLIENT_ERROR authentication failure", "ERROR Too many open connections"] {
+                assert_eq!(hidden(line, password), line);
+            }
+        }
+        for line in ["CLIENT_ERROR hush", "ERROR Too many open connections hush", "SERVER_ERROR no hush", "ERROR hush"]
+        {
+            let shown = hidden(line, "hush");
+            assert!(!shown.contains("hush") && shown.contains("ERROR "), "{shown}");
+        }
     }
 }

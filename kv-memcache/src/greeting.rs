@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use crate::address::Credentials;
+use crate::credentials::Credentials;
 use crate::dialect::{CLASSIC_EXTRA, Dialect, Meta};
 use crate::fault::{Fault, Refusal};
 use crate::lifetime::Clock;

@@ -5,6 +5,7 @@ mod address;
 mod batch;
 mod binary;
 mod builder;
+mod credentials;
 mod dialect;
 mod fault;
 mod gate;
@@ -24,8 +25,10 @@ mod system;
 #[cfg(feature = "tls")]
 mod tls;
 mod upkeep;
+mod url;
 
 pub use builder::MemcacheStoreBuilder;
+pub use credentials::Credentials;
 pub use store::MemcacheStore;
 #[cfg(feature = "tls")]
 pub use tls::Tls;

@@ -3,8 +3,9 @@
 use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::time::Instant;
 
-use crate::address::{Credentials, Place};
+use crate::address::Place;
 use crate::binary;
+use crate::credentials::{Credentials, Source};
 use crate::fault::{Fault, Refusal};
 use crate::greeting::{self, About, Greeting, Then};
 use crate::reply::{self, Reply};
@@ -60,7 +61,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) names: &'a Names,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<&'a tls::Connector>,
-    pub(crate) credentials: Option<&'a Credentials>,
+    pub(crate) credentials: &'a Source,
     /// Whether the classic commands are to be used.
     pub(crate) classic: bool,
     /// Whether the server closes connections when it is asked what it is.
@@ -96,26 +97,28 @@ impl Opening<'_> {
             }
             link = self.connect()?;
         }
+        let credentials = credentials(self.credentials, self.deadline)?;
+        let credentials = credentials.as_ref();
         let mut heard = false;
-        match link.greet(self.credentials, self.classic, self.deadline, &mut heard) {
+        match link.greet(credentials, self.classic, self.deadline, &mut heard) {
             Ok(()) => Ok(link),
             Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => {
                 drop(link);
-                self.ask_again(cause)
+                self.ask_again(cause, credentials)
             }
-            Err(fault) => Err(self.not_greeted(fault)),
+            Err(fault) => Err(self.not_greeted(fault, credentials)),
         }
     }
 
     /// Finds out what a server is that closes the connection when it is greeted. A server that went down just then, and is back, must
     /// not be taken for another kind: what is said for good has been seen more than once.
-    fn ask_again(&self, cause: io::Error) -> Result<Link, Fault> {
+    fn ask_again(&self, cause: io::Error, credentials: Option<&Credentials>) -> Result<Link, Fault> {
         if self.classic {
             let (mut link, mut heard) = (self.connect()?, false);
-            match link.greet(self.credentials, true, self.deadline, &mut heard) {
+            match link.greet(credentials, true, self.deadline, &mut heard) {
                 Ok(()) => return Ok(link),
                 Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => {}
-                Err(fault) => return Err(self.not_greeted(fault)),
+                Err(fault) => return Err(self.not_greeted(fault, credentials)),
             }
         }
         for _ in 0..TIMES_TO_BE_SURE {
@@ -125,7 +128,7 @@ impl Opening<'_> {
                 drop(link);
                 return Err(self.is_binary_or(cause));
             }
-            if self.credentials.is_some() {
+            if credentials.is_some() {
                 return Err(Fault::unfit(
                     "the server closes the connection when it is given user and password; a proxy wants none",
                 ));
@@ -171,11 +174,12 @@ impl Opening<'_> {
         Fault::NotConnected(cause)
     }
 
-    fn not_greeted(&self, fault: Fault) -> Fault {
+    /// What a caller is told of a fault while it was found out what the server is.
+    fn not_greeted(&self, fault: Fault, credentials: Option<&Credentials>) -> Fault {
         match fault {
             Fault::Broken { cause, .. } => self.not_connected(cause),
             Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of memcached"),
-            Fault::Refused(refusal) => Fault::Unusable(match self.credentials {
+            Fault::Refused(refusal) => Fault::Unusable(match credentials {
                 // memcached goes on to the next command, and for that it says that nobody is known yet.
                 Some(Credentials { password, .. }) => refusal.hiding(password).to_credentials(),
                 None => refusal,
@@ -264,7 +268,7 @@ impl Link {
     fn say(&mut self, bytes: &[u8], now: Instant, deadline: Instant) -> Result<(), Fault> {
         let channel = self.channel_mut();
         channel.begin(now, deadline);
-        channel.write_all(bytes).and_then(|()| channel.flush()).map_err(|cause| self.why_not_sent(cause, 1))
+        channel.write_all(bytes).and_then(|()| channel.flush()).map_err(|cause| self.last_words(cause))
     }
 
     /// What the server told of itself.
@@ -332,7 +336,13 @@ impl Link {
     /// nothing about the others.
     fn why_not_sent(&mut self, cause: io::Error, commands: usize) -> Fault {
         let sent = self.channel_mut().has_sent();
-        if !sent || commands > 1 || cause.kind() == io::ErrorKind::TimedOut {
+        if !sent || commands > 1 { Fault::Broken { cause, sent } } else { self.last_words(cause) }
+    }
+
+    /// What a server said before it closed a connection. One that takes no more connections says so before it has read anything.
+    fn last_words(&mut self, cause: io::Error) -> Fault {
+        let sent = self.channel_mut().has_sent();
+        if cause.kind() == io::ErrorKind::TimedOut {
             return Fault::Broken { cause, sent };
         }
         match reply::receive_line(&mut self.reader, &mut self.line) {
@@ -348,6 +358,17 @@ impl Link {
     fn channel_mut(&mut self) -> &mut Channel {
         self.reader.get_mut()
     }
+}
+
+/// Who we are on a new connection. Whoever provides that may take its time, and cannot be interrupted.
+fn credentials(source: &Source, deadline: Instant) -> Result<Option<Credentials>, Fault> {
+    let begun = Instant::now();
+    let credentials = source.get()?;
+    if matches!(source, Source::Fixed(_)) || Instant::now() < deadline {
+        return Ok(credentials);
+    }
+    let text = format!("`credentials_provider` took {:?} of that", begun.elapsed());
+    Err(Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text)))
 }
 
 /// Whether the server ended the connection.

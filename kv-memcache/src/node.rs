@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::address::{Credentials, Place};
+use crate::address::Place;
+use crate::credentials::Source;
 use crate::fault::{Fault, Limits};
 use crate::gate::{Entry, Gate, Patience};
 use crate::greeting::About;
@@ -20,7 +21,7 @@ use crate::upkeep::{Sweeper, Upkeep};
 pub(crate) struct Dialer {
     pub(crate) place: Place,
     pub(crate) names: Arc<Names>,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) credentials: Source,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Connector>,
     pub(crate) classic: bool,
@@ -38,7 +39,7 @@ impl Dialer {
             names: &self.names,
             #[cfg(feature = "tls")]
             tls: self.tls.as_ref(),
-            credentials: self.credentials.as_ref(),
+            credentials: &self.credentials,
             classic: self.classic,
             is_taciturn,
             deadline: Instant::now() + limit,

@@ -9,7 +9,8 @@ use kv_core::{Error, Failure, Prefix, Result};
 use crate::RedisStore;
 #[cfg(feature = "tls")]
 use crate::Tls;
-use crate::address::{Address, Credentials, Place};
+use crate::address::{Address, Place};
+use crate::credentials::{BoxError, Credentials, Provider, Source};
 use crate::fault::Limits;
 use crate::lent::Lent;
 use crate::link::{Login, Role};
@@ -91,6 +92,7 @@ enum Whereabouts {
 pub struct RedisStoreBuilder {
     whereabouts: Whereabouts,
     credentials: Credentials,
+    provider: Option<Provider>,
     database: Option<u32>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
@@ -105,7 +107,8 @@ impl Default for RedisStoreBuilder {
     fn default() -> Self {
         Self {
             whereabouts: Whereabouts::Url("redis://127.0.0.1:6379/0".into()),
-            credentials: Credentials::default(),
+            credentials: Credentials::none(),
+            provider: None,
             database: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -140,7 +143,7 @@ impl RedisStoreBuilder {
     ///
     /// User and password in these URLs are for the sentinels; those for the primary come from
     /// [`username`](Self::username), [`password`](Self::password) and [`database`](Self::database). If the URLs say
-    /// `rediss://`, all of them, the primary is reached by TLS, too.
+    /// `rediss://`, all of them, the primary is reached by TLS, too. So they must not name a database.
     #[cfg(feature = "sentinel")]
     pub fn sentinels<U: Into<String>>(mut self, service: impl Into<String>, urls: impl IntoIterator<Item = U>) -> Self {
         let urls = urls.into_iter().map(Into::into).collect();
@@ -188,6 +191,45 @@ impl RedisStoreBuilder {
     /// The password, in place of the one in the URL. It is shown nowhere.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.credentials.password = Some(password.into());
+        self
+    }
+
+    /// User and password from a function that is called anew for each connection: for tokens that expire (IAM of a cloud) and
+    /// passwords that are rotated. In place of those in the URL and of [`username`](Self::username) and
+    /// [`password`](Self::password): if any of these is there, too, [`build`](Self::build) fails.
+    ///
+    /// ```
+    /// use std::sync::{Arc, RwLock};
+    /// use kv_redis::{Credentials, RedisStore};
+    ///
+    /// let token = Arc::new(RwLock::new("the first token".to_owned())); // that another thread renews
+    /// let current = Arc::clone(&token);
+    /// let store = RedisStore::builder()
+    ///     .url("rediss://cache.example:6379")
+    ///     .credentials_provider(move || {
+    ///         let token = current.read().map_err(|_| "the thread that renews the token panicked")?;
+    ///         Ok::<_, &str>(Credentials::new("app", token.as_str()))
+    ///     });
+    /// # let _ = store;
+    /// ```
+    ///
+    /// It is called on the thread of the operation that needs a new connection, once that is connected, and never for an
+    /// operation on an existing one. The time that it takes is part of the [`connect_timeout`](Self::connect_timeout), though
+    /// nothing can interrupt it: so it has to be quick, and to keep the token rather than fetch it each time. It must not use
+    /// this store. Several threads may call it at once.
+    ///
+    /// If it returns an error, so does the operation: [`Error::Unavailable`](crate::Error::Unavailable), transient, with that
+    /// error as its source; the text of that error is shown, so it must not have the password in it. A panic in it is such an
+    /// error, too.
+    ///
+    /// Of a cluster all nodes get these credentials; behind sentinels the primary does, and the sentinels get what is in their
+    /// URLs. An existing connection stays what it was when the password changes, as redis checks it only when a connection is
+    /// made (but closes those of a user that is deleted or switched off).
+    pub fn credentials_provider<E: Into<BoxError>>(
+        mut self,
+        provider: impl Fn() -> Result<Credentials, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.provider = Some(Provider::new(provider));
         self
     }
 
@@ -360,7 +402,7 @@ impl RedisStoreBuilder {
     pub fn build(self) -> Result<RedisStore> {
         self.check()?;
         match &self.whereabouts {
-            Whereabouts::Url(url) => self.on_server(&self.address(url)?),
+            Whereabouts::Url(url) => self.on_server(&self.address(url, "")?),
             #[cfg(feature = "cluster")]
             Whereabouts::Cluster(urls) => self.on_cluster(urls),
             #[cfg(feature = "sentinel")]
@@ -417,6 +459,7 @@ impl RedisStoreBuilder {
                 "`default_ttl` is {ttl:?}, and the longest that redis takes is {LONGEST_TTL:?}"
             )));
         }
+        self.check_credentials()?;
         let Self { pool_size, min_idle, shared_connections, .. } = self;
         if !(1..=LARGEST_POOL).contains(pool_size) {
             return Err(unfit(format!("`pool_size` is {pool_size}, and has to be 1 to {LARGEST_POOL}")));
@@ -432,22 +475,49 @@ impl RedisStoreBuilder {
         Ok(())
     }
 
-    fn address(&self, url: &str) -> Result<Address> {
-        let mut address = Address::parse(url).map_err(|problem| unfit(format!("the URL cannot be used: {problem}")))?;
-        if address.tls && cfg!(not(feature = "tls")) {
-            return Err(unfit("the URL wants TLS: compile kv-redis with its feature `tls`"));
+    fn check_credentials(&self) -> Result<()> {
+        let Credentials { user, password } = &self.credentials;
+        if self.provider.is_some() && (user.is_some() || password.is_some()) {
+            return Err(unfit("both `credentials_provider` and `username` or `password` are set; set one of them"));
         }
-        if matches!(&address.place, Place::Unix(path) if system::unix_socket(path).is_err()) {
-            return Err(unfit(format!("the URL cannot be used: {}", system::NO_UNIX_SOCKET)));
+        match (user.as_deref(), password.as_deref()) {
+            (Some(""), _) => Err(unfit("`username` is empty; do not set it for the default user")),
+            (None, Some("")) => Err(unfit("`password` is empty; do not set it if the server wants none")),
+            _ => Ok(()),
         }
+    }
+
+    /// What a URL says, with what the builder was told in place of it.
+    fn address(&self, url: &str, which: &str) -> Result<Address> {
+        let mut address = parse(url, which)?;
         address.database = self.database.unwrap_or(address.database);
         let Credentials { user, password } = &mut address.credentials;
+        if self.provider.is_some() && (user.is_some() || password.is_some()) {
+            return Err(unfit(format!(
+                "`credentials_provider` is set, and the URL{which} has a user or a password, too; leave them out of the URL"
+            )));
+        }
         *user = self.credentials.user.clone().or(user.take());
         *password = self.credentials.password.clone().or(password.take());
-        if user.is_some() && password.is_none() {
-            return Err(unfit("there is a user without a password"));
+        match (&self.credentials.user, user, password) {
+            (Some(_), _, None) => Err(unfit(format!(
+                "`username` is a user without a password; set `password`, too, or write it into the URL{which}, \
+                redis://:password@host"
+            ))),
+            (None, Some(_), None) => Err(unfit(format!(
+                "the URL cannot be used{which}: it has a user without a password; write redis://user:password@host, a password alone \
+                redis://:password@host, or set `password`"
+            ))),
+            _ => Ok(address),
         }
-        Ok(address)
+    }
+
+    /// Where the credentials of new connections come from.
+    fn source(&self, credentials: &Credentials) -> Source {
+        match &self.provider {
+            Some(provider) => Source::Provider(provider.clone()),
+            None => Source::Fixed(credentials.clone()),
+        }
     }
 
     /// What messages call the store: where it is, and which part of it this is.
@@ -513,7 +583,8 @@ impl RedisStoreBuilder {
                 "`map_address` is for a cluster, or for sentinels: nothing announces an address otherwise",
             ));
         }
-        let login = Login { credentials: address.credentials.clone(), database: address.database, role: Role::Data };
+        let credentials = self.source(&address.credentials);
+        let login = Login { credentials, database: address.database, role: Role::Data };
         let dialer = self.dialer(Target::Place(address.place.clone()), login, slice::from_ref(address))?;
         Ok(RedisStore::new(self.label(address), self.settings.clone().ready(), self.route(dialer)))
     }
@@ -521,16 +592,18 @@ impl RedisStoreBuilder {
     #[cfg(feature = "cluster")]
     fn on_cluster(&self, urls: &[String]) -> Result<RedisStore> {
         self.check_nothing_shared("a cluster")?;
-        let addresses = urls.iter().map(|url| self.address(url)).collect::<Result<Vec<_>>>()?;
-        let first = addresses.first().ok_or_else(|| unfit("there is no URL of a node of the cluster"))?;
+        let addresses = each(urls).map(|(which, url)| self.address(url, &which)).collect::<Result<Vec<_>>>()?;
+        let first = addresses.first().ok_or_else(|| unfit("`cluster` has no URL of a node"))?;
         // Credentials are for every node: they must not go to one in clear, nor to one that they are not for.
         if addresses.iter().any(|other| (other.tls, &other.credentials) != (first.tls, &first.credentials)) {
-            return Err(unfit("the URLs of the nodes differ in TLS, user or password"));
+            return Err(unfit("the URLs of the nodes differ in TLS (`rediss://`), user or password"));
         }
         if addresses.iter().any(|address| address.database != 0) {
-            return Err(unfit("a cluster has only the database 0"));
+            return Err(unfit(
+                "a cluster has only the database 0; leave the database out of the URLs, and `database` unset",
+            ));
         }
-        let login = Login { credentials: first.credentials.clone(), database: 0, role: Role::Member };
+        let login = Login { credentials: self.source(&first.credentials), database: 0, role: Role::Member };
         let dialer = self.dialer(Target::Place(first.place.clone()), login, &addresses)?;
         let label = self.label(&format_args!("redis-cluster://{}", first.place));
         let seeds = addresses.into_iter().map(|address| address.place).collect();
@@ -540,23 +613,44 @@ impl RedisStoreBuilder {
 
     #[cfg(feature = "sentinel")]
     fn on_primary(&self, service: &str, urls: &[String]) -> Result<RedisStore> {
-        // What the builder was told is for the primary.
-        let plain = Self { credentials: Credentials::default(), database: None, ..self.clone() };
-        let sentinels = urls.iter().map(|url| plain.address(url)).collect::<Result<Vec<_>>>()?;
-        let first = sentinels.first().ok_or_else(|| unfit("there is no URL of a sentinel"))?;
+        if !is_service(service) {
+            return Err(unfit(
+                "the name of the primary, which `sentinels` takes first, has to be as in the sentinels' configuration \
+                (`sentinel monitor NAME …`): of letters, digits and . - _",
+            ));
+        }
+        let sentinels = each(urls).map(|(which, url)| sentinel(url, &which)).collect::<Result<Vec<_>>>()?;
+        let first = sentinels.first().ok_or_else(|| unfit("`sentinels` has no URL of a sentinel"))?;
         if sentinels.iter().any(|other| other.tls != first.tls) {
             return Err(unfit("some URLs of sentinels say `rediss://`, and some do not"));
         }
         if self.credentials.user.is_some() && self.credentials.password.is_none() {
-            return Err(unfit("there is a user without a password"));
+            return Err(unfit(
+                "`username` is a user without a password; set `password`, too: they are those of the primary",
+            ));
         }
         let database = self.database.unwrap_or(0);
-        let login = Login { credentials: self.credentials.clone(), database, role: Role::Primary };
+        let login = Login { credentials: self.source(&self.credentials), database, role: Role::Primary };
         let label = self.label(&format_args!("redis-sentinel://{}/{service}/{database}", first.place));
         let target = crate::sentinel::Sentinels::new(service.to_owned(), sentinels.clone());
         let dialer = self.dialer(Target::Primary(Arc::new(target)), login, &sentinels)?;
         Ok(RedisStore::new(label, self.settings.clone().ready(), self.route(dialer)))
     }
+}
+
+/// Several URLs, and how a message says which one it is about.
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+fn each(urls: &[String]) -> impl Iterator<Item = (String, &String)> {
+    let count = urls.len();
+    let which = move |number| if count == 1 { String::new() } else { format!(" (number {number} of {count})") };
+    urls.iter().enumerate().map(move |(index, url)| (which(index + 1), url))
+}
+
+/// Whether sentinels may know a primary by this name. It is shown: so it is nothing with a password in it, such as a URL.
+#[cfg(feature = "sentinel")]
+fn is_service(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'/' | b'+');
+    !name.is_empty() && name.bytes().all(is_letter) && !name.contains("://")
 }
 
 /// Shows no password (E3), and no URL, which may hold one.
@@ -572,7 +666,7 @@ impl fmt::Debug for RedisStoreBuilder {
         };
         f.debug_struct("RedisStoreBuilder")
             .field("urls", &urls)
-            .field("credentials", &self.credentials)
+            .field("credentials", &self.source(&self.credentials))
             .field("pool_size", &self.pool_size)
             .field("min_idle", &self.min_idle)
             .field("shared_connections", &self.shared_connections)
@@ -610,6 +704,37 @@ pub(crate) fn on_r2d2_redis_pool(
     let settings = settings.ready();
     let lent = Lent::new(pool, settings.limits);
     RedisStore::new("redis (r2d2_redis pool of the application)".into(), settings, Route::Lent(Box::new(lent)))
+}
+
+/// What a URL says, which of several that is.
+fn parse(url: &str, which: &str) -> Result<Address> {
+    let address = Address::parse(url).map_err(|problem| unfit(format!("the URL cannot be used{which}: {problem}")))?;
+    if address.tls && cfg!(not(feature = "tls")) {
+        return Err(unfit("the URL wants TLS: compile kv-redis with its feature `tls`"));
+    }
+    if matches!(&address.place, Place::Unix(path) if system::unix_socket(path).is_err()) {
+        return Err(unfit(format!("the URL cannot be used{which}: {}", system::NO_UNIX_SOCKET)));
+    }
+    Ok(address)
+}
+
+/// A sentinel. What the builder was told is for the primary.
+#[cfg(feature = "sentinel")]
+fn sentinel(url: &str, which: &str) -> Result<Address> {
+    let address = parse(url, which)?;
+    if address.database != 0 {
+        return Err(unfit(format!(
+            "the URL of a sentinel{which} names a database, which sentinels do not have; that of the primary is \
+            `database` of the builder"
+        )));
+    }
+    if address.credentials.user.is_some() && address.credentials.password.is_none() {
+        return Err(unfit(format!(
+            "the URL of a sentinel{which} has a user without a password; it needs both, redis://user:password@host, as \
+            `username` and `password` are those of the primary"
+        )));
+    }
+    Ok(address)
 }
 
 fn unfit(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -187,7 +187,7 @@ impl Cluster {
 
     /// A node of which all connections are in use has not failed. Of one that is silent that is known, since it was found to be.
     fn suspect_after(&self, fault: &Fault, node: &Node) {
-        if !matches!(fault, Fault::PoolExhausted | Fault::Silent(_)) {
+        if !matches!(fault, Fault::PoolExhausted | Fault::Silent(_) | Fault::NoCredentials(_)) {
             self.suspect(node);
         }
     }
@@ -285,6 +285,8 @@ impl Cluster {
                         best = Some(layout);
                     }
                 }
+                // The others would not get any either.
+                Err(fault @ Fault::NoCredentials(_)) => return Err(fault),
                 Err(fault) => last = Some(fault),
             }
         }

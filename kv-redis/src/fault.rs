@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
 use kv_core::{Error, Failure, Key};
 use redis::ServerError;
@@ -21,6 +22,8 @@ pub(crate) enum Fault {
     NotConnected(io::Error),
     /// The pool of the application gave none. Nothing was sent.
     NotLent(r2d2::Error),
+    /// The function of the application that was to say who we are failed. Nothing was sent.
+    NoCredentials(Arc<dyn StdError + Send + Sync>),
     /// A connection was made, and the server refused to let us in. Nothing was sent.
     Unusable(Refusal),
     /// What answered is not what it was taken for, or is not to be trusted, and what to do about it. Nothing was sent.
@@ -49,14 +52,69 @@ impl Refusal {
     }
 
     /// The same without this password, should the server have repeated it: what it says in reply to user and password is its
-    /// own affair (E3).
+    /// own affair (E3). The words that redis has for this are told as they are, whatever the password is: they do not come from it.
     pub(crate) fn hiding(self, password: Option<&str>) -> Self {
         let Some(password) = password.filter(|password| !password.is_empty()) else { return self };
-        let code = if self.code.contains(password) { "ERR".into() } else { self.code };
-        let is_repeated = self.text.contains(password);
-        Self { code, text: if is_repeated { "what it said had the password in it".into() } else { self.text } }
+        let Self { code, text } = self;
+        let is_own = !code.contains(password) || CODES.contains(&code.as_str());
+        let code = if is_own { code } else { "ERR".into() };
+        if !text.contains(password) {
+            return Self { code, text };
+        }
+        let own = TEXTS.iter().find(|own| text.starts_with(**own));
+        Self { code, text: (*own.unwrap_or(&"(what it said had the password in it)")).into() }
     }
 }
+
+/// What errors of redis begin with.
+const CODES: [&str; 22] = [
+    "ERR",
+    "WRONGPASS",
+    "NOAUTH",
+    "NOPERM",
+    "DENIED",
+    "LOADING",
+    "BUSY",
+    "MASTERDOWN",
+    "READONLY",
+    "NOREPLICAS",
+    "OOM",
+    "MISCONF",
+    "EXECABORT",
+    "WRONGTYPE",
+    "MOVED",
+    "ASK",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "TRYAGAIN",
+    "NOSCRIPT",
+    "NOPROTO",
+    "UNKILLABLE",
+];
+
+/// How redis's errors begin that a new connection may get.
+const TEXTS: [&str; 20] = [
+    "invalid username-password pair or user is disabled",
+    "AUTH <password> called without any password configured for the default user",
+    "Client sent AUTH, but no password is set",
+    "invalid password",
+    "Authentication required",
+    "wrong number of arguments for 'auth' command",
+    "this user has no permissions",
+    "unknown command",
+    "max number of clients reached",
+    "max number of clients + cluster connections reached",
+    "Redis is running in protected mode",
+    "Redis is loading the dataset in memory",
+    "Redis is busy running a script",
+    "Link with MASTER is down",
+    "DB index is out of range",
+    "invalid DB index",
+    "SELECT is not allowed in cluster mode",
+    "This instance has cluster support disabled",
+    "Protocol error",
+    "the server says that it is not the primary",
+];
 
 impl From<ServerError> for Refusal {
     fn from(error: ServerError) -> Self {
@@ -66,9 +124,17 @@ impl From<ServerError> for Refusal {
         // Why a transaction was not carried out is more than that it was not.
         let reason = text.strip_prefix("Transaction discarded because of: ").and_then(|reason| reason.split_once(' '));
         let (code, text) = reason.filter(|_| error.code() == "EXECABORT").unwrap_or((error.code(), text));
-        Self::new(code, text)
+        // Who we are is not to be shown either.
+        let permissions = text.strip_prefix("User ").and_then(|text| text.split_once(" has no permissions"));
+        match permissions.filter(|_| code == "NOPERM") {
+            Some((_user, rest)) => Self::new(code, format!("this user has no permissions{rest}")),
+            None => Self::new(code, text),
+        }
     }
 }
+
+const WRONG_PASSWORD: (&str, bool) =
+    ("the server does not accept user and password; in a URL their special characters are percent-encoded", false);
 
 /// How an error of the server is explained, and whether trying again may help.
 fn explain(refusal: &Refusal) -> (Cow<'static, str>, bool) {
@@ -108,19 +174,21 @@ fn explain_code(code: &str, text: &str) -> (&'static str, bool) {
             ("the server is no node of a cluster; use `url(…)` of the builder", false)
         }
         "ERR" if text.contains("max number of clients") => ("the server takes no more connections (maxclients)", true),
-        "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
-        "WRONGPASS" => (
-            "the server does not accept user and password; in a URL their special characters are percent-encoded",
+        "ERR" if text.contains("invalid password") => WRONG_PASSWORD,
+        "ERR" if text.contains("wrong number of arguments for 'auth'") => (
+            "the server is older than redis 6 and knows no users; leave the user out of the URL, or of the builder",
             false,
         ),
-        // Before redis 6.
-        "ERR" if text.contains("invalid password") => {
-            ("the server does not accept the password; in a URL its special characters are percent-encoded", false)
+        "ERR" if text.contains("DB index is out of range") => {
+            ("the server has no database of this number (`databases` in its configuration)", false)
         }
-        "ERR" if text.contains("wrong number of arguments for 'auth' command") => (
-            "the server knows no users, as it is older than redis 6: leave out the user, and give the password alone",
+        "DENIED" => (
+            "the server takes connections from its own machine only (protected mode), as it has neither a password nor an \
+            address to listen on; set `requirepass`, or `bind`, in its configuration",
             false,
         ),
+        "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
+        "WRONGPASS" => WRONG_PASSWORD,
         "ERR" if text.contains("without any password configured") || text.contains("no password is set") => {
             ("the server has no password; leave it out of the URL, or of the builder", false)
         }
@@ -164,6 +232,7 @@ impl Fault {
             // Only a pool of the application does not lend, and whoever shares a connection has none.
             Self::PoolExhausted | Self::NotLent(_) => Self::PoolExhausted,
             Self::NotConnected(cause) => Self::NotConnected(copy(cause)),
+            Self::NoCredentials(cause) => Self::NoCredentials(Arc::clone(cause)),
             Self::Unusable(refusal) => Self::Unusable(refusal.clone()),
             Self::Unfit { advice, cause } => Self::Unfit { advice: advice.clone(), cause: cause.as_ref().map(copy) },
             Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
@@ -214,6 +283,10 @@ impl Fault {
                 let message = silent.to_string();
                 Error::Unavailable(failure(message, None))
             }
+            Self::NoCredentials(cause) => {
+                let message = "`credentials_provider` gave no user and password for a new connection";
+                Error::Unavailable(failure(message.into(), Some(Box::new(cause))))
+            }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("connecting took longer than {:?} (`connect_timeout`)", limits.connect);
                 // If it says more than that the time was up.
@@ -249,5 +322,39 @@ fn copy(error: &io::Error) -> io::Error {
         (Some(code), _) => io::Error::from_raw_os_error(code),
         (None, None) => error.kind().into(),
         (None, Some(text)) => io::Error::new(error.kind(), text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {
+        let hidden =
+            |code: &str, text: &str, password: &str| Refusal::new(code, text).hiding(Some(password)).to_string();
+        let own = "WRONGPASS invalid username-password pair or user is disabled";
+        for password in ["A", "WRONGPASS", "S", "password", "user", "i", " ", "invalid username-password pair", "-"] {
+            assert_eq!(
+                hidden("WRONGPASS", "invalid username-password pair or user is disabled.", password)[..own.len()],
+                *own
+            );
+            let full = hidden("ERR", "max number of clients reached", password);
+            assert_eq!(full, "ERR max number of clients reached");
+        }
+        for (code, text) in [
+            ("ERR", "hush"),
+            ("ERR", "do not know hush"),
+            ("hush", "no"),
+            ("WRONGPASS", "invalid username-password pair or user is disabled: hush"),
+            ("WRONGPASS", "hush invalid username-password pair"),
+            ("NOhush", "unknown command 'hush'"),
+        ] {
+            let shown = hidden(code, text, "hush");
+            assert!(
+                !shown.contains("hush") && shown.split(' ').next().is_some_and(|code| CODES.contains(&code)),
+                "{shown}"
+            );
+        }
     }
 }

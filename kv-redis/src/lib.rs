@@ -12,6 +12,7 @@ mod choose;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod commands;
+mod credentials;
 mod fault;
 mod gate;
 mod info;
@@ -39,8 +40,10 @@ mod system;
 #[cfg(feature = "tls")]
 mod tls;
 mod upkeep;
+mod url;
 
 pub use builder::RedisStoreBuilder;
+pub use credentials::Credentials;
 pub use store::RedisStore;
 #[cfg(feature = "tls")]
 pub use tls::Tls;

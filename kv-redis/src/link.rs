@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 
-use crate::address::{Credentials, Place};
+use crate::address::Place;
 use crate::commands::Commands;
+use crate::credentials::{Credentials, Source};
 use crate::fault::{Fault, Refusal};
 use crate::info::Facts;
 use crate::page::{Finder, NoPage, Page};
@@ -33,7 +34,7 @@ const LONGEST: usize = 512 << 20;
 /// Who a server has to take us for, and what it has to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Source,
     pub(crate) database: u32,
     pub(crate) role: Role,
 }
@@ -171,7 +172,8 @@ impl Link {
             use_until: now,
             facts: Facts::untold(),
         };
-        link.log_in(login, deadline).map_err(|fault| {
+        let credentials = credentials(login, deadline)?;
+        link.log_in(login, &credentials, deadline).map_err(|fault| {
             #[cfg(feature = "tls")]
             let fault = with_advice(fault, shows_certificate);
             link.with_guess(fault, place)
@@ -184,10 +186,13 @@ impl Link {
     fn with_guess(&self, fault: Fault, place: &Place) -> Fault {
         let Fault::NotConnected(cause) = fault else { return fault };
         let guess = match (&self.channel, cause.kind()) {
-            (Channel::Plain(_), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
-                if matches!(place, Place::Tcp { .. }) =>
-            {
+            (Channel::Plain(_), kind) if has_ended(kind) && matches!(place, Place::Tcp { .. }) => {
                 "the server closed the connection at once; perhaps it wants TLS (`rediss://`)"
+            }
+            // One that takes no more connections cannot say so before the handshake, and closes them.
+            #[cfg(feature = "tls")]
+            (Channel::Tls(stream), kind) if has_ended(kind) && stream.conn.is_handshaking() => {
+                "the server closed the connection during the TLS handshake; perhaps it takes no more connections (maxclients)"
             }
             #[cfg(feature = "tls")]
             (Channel::Tls(stream), io::ErrorKind::TimedOut) if stream.conn.is_handshaking() => {
@@ -198,8 +203,9 @@ impl Link {
         Fault::NotConnected(io::Error::new(cause.kind(), guess))
     }
 
-    fn log_in(&mut self, login: &Login, deadline: Instant) -> Result<(), Fault> {
-        let Credentials { user, password } = &login.credentials;
+    /// Says who we are, and looks at what the server says of itself.
+    fn log_in(&mut self, login: &Login, credentials: &Credentials, deadline: Instant) -> Result<(), Fault> {
+        let Credentials { user, password } = credentials;
         let mut request = Request::reading();
         match (user.as_deref(), password.as_deref()) {
             (Some(user), Some(password)) => request.add(Shape::Done, ["AUTH".into(), user.into(), password.into()]),
@@ -214,19 +220,25 @@ impl Link {
             request.add(Shape::Any, ["ROLE".into()]);
         }
         request.add(Shape::Value, ["INFO".into(), "server".into()]);
-        let answer = self.exchange(&request, Instant::now(), deadline).map_err(|fault| match fault {
-            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
-            Fault::OutOfStep => Fault::unfit("what answers there does not speak the protocol of redis"),
-            other => other,
-        })?;
-        let refused = |error: ServerError| Err(Fault::Unusable(Refusal::from(error).hiding(password.as_deref())));
-        let mut replies = answer.replies;
+        let refused = |refusal: Refusal| Err(Fault::Unusable(refusal.hiding(password.as_deref())));
+        let mut replies = Vec::new();
+        if let Err(fault) = self.exchange_into(&mut replies, &request, Instant::now(), deadline) {
+            return match fault {
+                Fault::Broken { cause, .. } => match self.last_words(replies, &cause) {
+                    Some(error) => refused(error.into()),
+                    None => Err(Fault::NotConnected(cause)),
+                },
+                Fault::Refused(refusal) => refused(refusal),
+                Fault::OutOfStep => Err(Fault::unfit("what answers there does not speak the protocol of redis")),
+                other => Err(other),
+            };
+        }
         let info = replies.pop();
         #[cfg(feature = "sentinel")]
         let role = if login.role == Role::Primary { replies.pop() } else { None };
         for reply in replies {
             if let Reply::ServerError(error) = reply {
-                return refused(error);
+                return refused(error.into());
             }
         }
         #[cfg(feature = "sentinel")]
@@ -236,7 +248,7 @@ impl Link {
             Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => {
                 self.ask_otherwise_for_role(error, deadline)?;
             }
-            Some(Reply::ServerError(error)) => return refused(error),
+            Some(Reply::ServerError(error)) => return refused(error.into()),
             _ => {}
         }
         match info {
@@ -246,7 +258,7 @@ impl Link {
             }
             // All that is needed may be there and not this.
             Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => Ok(()),
-            Some(Reply::ServerError(error)) => refused(error),
+            Some(Reply::ServerError(error)) => refused(error.into()),
             _ => Err(Fault::OutOfStep),
         }
     }
@@ -266,6 +278,16 @@ impl Link {
             Some(Reply::BulkString(_)) => Err(not_primary()),
             _ => Err(Fault::Unusable(refusal.into())),
         }
+    }
+
+    /// The error by which a server said why it closes a new connection: as the reply to the first command, whatever that was, or
+    /// before it had read any.
+    fn last_words(&mut self, replies: Vec<Reply>, cause: &io::Error) -> Option<ServerError> {
+        let is_error = |reply| if let Reply::ServerError(error) = reply { Some(error) } else { None };
+        if replies.is_empty() && cause.kind() != io::ErrorKind::TimedOut {
+            return self.receive().ok().and_then(is_error);
+        }
+        replies.into_iter().find_map(is_error)
     }
 
     /// What the server has, as far as it has told.
@@ -295,13 +317,26 @@ impl Link {
 
     /// Sends a request, now, and receives its replies. After an error the connection must not be used any more.
     pub(crate) fn exchange(&mut self, request: &Request<'_>, now: Instant, deadline: Instant) -> Result<Answer, Fault> {
+        let mut replies = Vec::with_capacity(request.shapes().len());
+        let page = self.exchange_into(&mut replies, request, now, deadline)?;
+        Ok(Answer { replies, page, run: self.facts.run })
+    }
+
+    /// The same, and what came before an error is there, too.
+    fn exchange_into(
+        &mut self,
+        replies: &mut Vec<Reply>,
+        request: &Request<'_>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Option<Page>, Fault> {
         self.channel.socket_mut().begin(now, deadline);
         self.received = 0;
         if let Err(cause) = self.send(request) {
             return Err(self.why_not_sent(cause));
         }
         request.do_meanwhile();
-        let (mut replies, mut page, mut length) = (Vec::with_capacity(request.shapes().len()), None, 0);
+        let (mut page, mut length) = (None, 0);
         for &shape in request.shapes() {
             let reply = match shape {
                 Shape::Page if request.shapes().len() == 1 => match self.receive_page()? {
@@ -330,7 +365,7 @@ impl Link {
             self.parser = Parser::new();
         }
         self.last_used = Instant::now();
-        Ok(Answer { replies, page, run: self.facts.run })
+        Ok(page)
     }
 
     fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
@@ -461,6 +496,12 @@ fn closed() -> Fault {
     broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))
 }
 
+/// Whether the peer closed the connection.
+fn has_ended(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+}
+
 /// What ends a value.
 const END: &[u8] = b"\r\n";
 
@@ -473,6 +514,17 @@ fn length_of_value(reply: &[u8]) -> Option<(usize, usize)> {
     let digits = line.get(..end)?.strip_prefix(b"$").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let length = str::from_utf8(digits).ok()?.parse().ok().filter(|length| *length <= LONGEST)?;
     Some((end + END.len(), length))
+}
+
+/// Who we are on a new connection. Whoever provides that may take its time, and cannot be interrupted.
+fn credentials(login: &Login, deadline: Instant) -> Result<Credentials, Fault> {
+    let begun = Instant::now();
+    let credentials = login.credentials.get()?;
+    if matches!(login.credentials, Source::Fixed(_)) || Instant::now() < deadline {
+        return Ok(credentials);
+    }
+    let text = format!("`credentials_provider` took {:?} of that", begun.elapsed());
+    Err(Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text)))
 }
 
 /// Says what to do about an error of TLS: a certificate that is not accepted will not be the next time either.

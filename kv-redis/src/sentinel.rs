@@ -10,6 +10,7 @@ use std::time::Instant;
 use redis::Value as Reply;
 
 use crate::address::{Address, Place};
+use crate::credentials::Source;
 use crate::fault::Fault;
 use crate::link::{Link, Login, Role};
 use crate::node::Dialer;
@@ -43,6 +44,8 @@ impl Sentinels {
                     self.first.store(at, Ordering::Relaxed);
                     return Ok(link);
                 }
+                // The others would name a primary for which there are no credentials either.
+                Err(fault @ Fault::NoCredentials(_)) => return Err(fault),
                 Err(fault) => last = fault,
             }
         }
@@ -50,7 +53,8 @@ impl Sentinels {
     }
 
     fn dial_by(&self, sentinel: &Address, dialer: &Dialer, deadline: Instant) -> Result<Link, Fault> {
-        let login = Login { credentials: sentinel.credentials.clone(), database: 0, role: Role::Sentinel };
+        let login =
+            Login { credentials: Source::Fixed(sentinel.credentials.clone()), database: 0, role: Role::Sentinel };
         let mut link = dialer.dial_any_at(&sentinel.place, &login, deadline)?;
         let question = Request::reading()
             .with(Shape::Any, ["SENTINEL".into(), "GET-MASTER-ADDR-BY-NAME".into(), self.service.as_str().into()]);

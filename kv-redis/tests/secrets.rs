@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use kv_conformance::proxy::{Behaviour, Cut};
-use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls, r2d2};
+use kv_redis::{Credentials, Error, Failure, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls, r2d2};
 
 #[path = "support/secrets.rs"]
 mod secrets;
@@ -96,6 +96,12 @@ fn wrong_passwords(redis: &Redis) {
     is_refused("no such user", &on(format!("redis://{SECRET}:{SECRET}@{address}")), says);
     is_refused("a password given to the builder", &on(redis.url()).password(SECRET), says);
     is_refused("a user given to the builder", &on(redis.url()).username(SECRET), says);
+    let provided = on(redis.url()).credentials_provider(|| Ok::<_, Error>(Credentials::new(SECRET, SECRET)));
+    fails("none beside", &provided, provided.clone().build(), "`credentials_provider` is set");
+    let provided =
+        on(format!("redis://{address}")).credentials_provider(|| Ok::<_, Error>(Credentials::new("app", SECRET)));
+    is_refused("a provider", &provided, says);
+    fails("credentials", &Credentials::new(SECRET, SECRET), Err::<(), _>(Error::Backend(Failure::new("s", "m"))), "");
     is_refused("in place of another one", &on(format!("redis://:{SECRET}@{address}")).username("app"), says);
     let socket = redis.socket();
     let url = format!("redis+unix://{}?user=app&pass={SECRET}", socket.display());
@@ -135,6 +141,39 @@ fn bad_urls() {
         format!("redis+unix:///socket?db={SECRET}"),
         format!("redis+unix:///socket?user={SECRET}"),
         format!("redis://u:{SECRET}@[host"),
+        format!("unix:///:{SECRET}@/tmp/s.sock"),
+        format!("unix:///u:{SECRET}@/tmp/s.sock"),
+        format!("unix:///{SECRET}@/tmp/s.sock"),
+        format!("unix:///:{}@/tmp/s.sock", encoded(SECRET, true)),
+        format!("unix:///%3A{SECRET}%40/tmp/s.sock"),
+        format!("unix://:{SECRET}@/tmp/s.sock"),
+        format!("unix:///tmp/s.sock,password={SECRET}"),
+        format!("unix:///tmp/s.sock%3Fpass%3D{SECRET}"),
+        format!("unix:///tmp/s.sock?password={SECRET}"),
+        format!("unix:{SECRET}"),
+        format!("redis://host,password={SECRET}"),
+        format!("redis://host;password={SECRET}"),
+        format!("redis://host:6379,password={SECRET},ssl=True"),
+        format!("host:6379,password={SECRET},ssl=True"),
+        format!("redis://host:6379,abortConnect=false,password={SECRET}"),
+        format!("redis://host password={SECRET}"),
+        format!("redis://host:{SECRET}"),
+        format!("redis://host/{SECRET}"),
+        format!("redis://host/0/{SECRET}"),
+        format!("redis://host#{SECRET}"),
+        format!("redis://host%2Cpassword={SECRET}"),
+        format!("redis://host%40{SECRET}"),
+        format!("redis://[::1%{SECRET}@host]"),
+        format!("redis://[{SECRET}]"),
+        format!("redis://host\\{SECRET}"),
+        format!("redis://:x@host1,redis://:{SECRET}@host2"),
+        format!("redis://:{SECRET}@host1 redis://:{SECRET}@host2"),
+        format!("redis://:{SECRET}@host1\nredis://:{SECRET}@host2"),
+        format!("\"redis://:{SECRET}@host\""),
+        format!("redis://:{SECRET}@host\n"),
+        format!("{{\"url\": \"redis://:{SECRET}@host\"}}"),
+        format!("redis-sentinel://:{SECRET}@host/mymaster"),
+        format!("rediss+unix://:{SECRET}@/tmp/s.sock"),
     ];
     for password in CARELESS.into_iter().skip(2) {
         urls.push(format!("redis://u:{password}@host/0"));
@@ -146,6 +185,10 @@ fn bad_urls() {
         // Some of the careless ones are URLs, by chance: of a host that is not there.
         let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL cannot be used" };
         fails(&format!("URL {number}"), &builder, builder.clone().connect(), says);
+    }
+    for service in [format!("redis://:{SECRET}@host"), format!("mymaster,password={SECRET}")] {
+        let builder = RedisStore::builder().sentinels(service, ["redis://host"]);
+        fails("no name of a primary", &builder, builder.clone().build(), "the name of the primary");
     }
     fails("no password", &on("redis://host"), on("redis://host").username(SECRET).build(), "a user without a password");
 }

@@ -15,6 +15,7 @@ mod builder;
 mod capabilities;
 mod certificates;
 mod classic;
+mod credentials;
 mod impostors;
 mod limits;
 mod names;

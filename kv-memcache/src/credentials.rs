@@ -1,0 +1,102 @@
+//! Who we are to a server: user and password, fixed or asked for anew for each connection.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::fault::Fault;
+
+/// User and password of ASCII authentication for one connection, as a
+/// [provider](crate::MemcacheStoreBuilder::credentials_provider) gives them. Its `Debug` shows neither (E3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl Credentials {
+    /// A user and its password, as in the file of memcached's option `-Y`. That they can be sent is checked when they are used: they
+    /// have some characters each and no space, and the user no colon.
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { user: user.into(), password: password.into() }
+    }
+
+    /// The server takes what comes before the first space for the user, and its file has them on one line with a colon between.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let Self { user, password } = self;
+        let has_line_end = |text: &str| text.contains(['\r', '\n', '\0']);
+        if user.is_empty() || user.contains([' ', ':']) || has_line_end(user) {
+            return Err("the user has to be some characters, without a space, a colon or a line end");
+        }
+        // Up to some version what comes after a space is ignored.
+        if password.is_empty() || password.contains(' ') || has_line_end(password) {
+            return Err("the password has to be some characters, without a space or a line end");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(hidden)")
+    }
+}
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Where the credentials of a new connection come from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Fixed(Option<Credentials>),
+    Provider(Provider),
+}
+
+#[derive(Clone)]
+pub(crate) struct Provider(Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>);
+
+impl Provider {
+    pub(crate) fn new<E: Into<BoxError>>(provide: impl Fn() -> Result<Credentials, E> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || provide().map_err(Into::into)))
+    }
+
+    /// Asks for credentials. That the provider panics is an error like any other (E4).
+    fn ask(&self) -> Result<Credentials, Fault> {
+        let provide = &self.0;
+        match catch_unwind(AssertUnwindSafe(|| provide())) {
+            Ok(Ok(credentials)) => match credentials.check() {
+                Ok(()) => Ok(credentials),
+                Err(problem) => {
+                    Err(Fault::unfit(format!("`credentials_provider` gave what cannot be sent: {problem}")))
+                }
+            },
+            Ok(Err(cause)) => Err(Fault::NoCredentials(cause.into())),
+            Err(_) => Err(Fault::NoCredentials(Arc::new(Panicked))),
+        }
+    }
+}
+
+/// The panic has said why, in the place where panics are reported.
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked")]
+struct Panicked;
+
+impl Source {
+    /// The credentials of a connection that is being made now.
+    pub(crate) fn get(&self) -> Result<Option<Credentials>, Fault> {
+        match self {
+            Self::Fixed(credentials) => Ok(credentials.clone()),
+            Self::Provider(provider) => provider.ask().map(Some),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fixed(None) => "Credentials(none)",
+            Self::Fixed(Some(_)) => "Credentials(hidden)",
+            Self::Provider(_) => "Credentials(from a provider)",
+        })
+    }
+}

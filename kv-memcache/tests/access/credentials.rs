@@ -1,0 +1,128 @@
+//! Where user and password come from, and what a server says to them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use kv_memcache::Credentials;
+
+use super::*;
+
+#[test]
+fn what_the_url_says_and_what_the_builder_says_are_looked_at_together() {
+    let server = Memcached::start_as(Kind::WithPassword, &[]);
+    let at = format!("127.0.0.1:{}", server.port());
+    connected(patient().url(format!("memcache://{USER}@{at}")).credentials(USER, PASSWORD));
+    connected(patient().url(format!("memcache://:p-hush@{at}")).credentials(USER, PASSWORD));
+    let on = |url: String| MemcacheStore::builder().url(url);
+    let words = |builder: MemcacheStoreBuilder, words: &str| {
+        let text = refused_for_good(builder);
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    };
+    words(on(format!("memcache://hush@{at}")), "has a user without a password");
+    words(on(format!("memcache://:hush@{at}")), "has a user without a password, or the reverse");
+    words(on(format!("memcache://{at}")).credentials("", "hush"), "`credentials` cannot be sent: the user");
+    words(on(format!("memcache://{at}")).credentials("hush", ""), "`credentials` cannot be sent: the password");
+    let two = MemcacheStore::builder().servers(["memcache://u:hush@h1", "memcache://h2/x"]);
+    words(two, "the URL cannot be used (number 2 of 2): ");
+    let two = MemcacheStore::builder().servers(["memcache://u:hush@h1", "memcache://u@h2"]);
+    words(two, "the URL cannot be used (number 2 of 2): it has a user without a password");
+    let two = MemcacheStore::builder().servers(["memcache://u:hush@h1", "memcache://u@h2"]);
+    two.credentials("u", "hush").build().unwrap();
+}
+
+/// A password is hidden where a server repeats it. Where it is just a part of the server's own words, it is not.
+#[test]
+fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
+    let server = Memcached::start_as(Kind::WithPassword, &[]);
+    for password in ["E", "a", "ERROR", "CLIENT_ERROR", "authentication", "failure"] {
+        let builder = patient().url(format!("memcache://127.0.0.1:{}", server.port())).credentials(USER, password);
+        let text = refused_for_good(builder);
+        assert!(text.contains("CLIENT_ERROR authentication failure"), "{password}: {text}");
+        assert!(text.contains("does not accept user and password"), "{password}: {text}");
+    }
+}
+
+/// It says so before it has read anything, whoever asks.
+#[test]
+fn a_server_that_takes_no_more_connections_is_told_apart_from_one_that_wants_tls() {
+    for kind in [Kind::WithPassword, Kind::TlsWithPassword] {
+        let server = Memcached::start_as(kind, &["-c", "4"]);
+        let held: Vec<_> = (0..20).map(|_| TcpStream::connect(("127.0.0.1", server.port())).unwrap()).collect();
+        thread::sleep(Duration::from_millis(100));
+        let mut builders =
+            vec![MemcacheStore::builder().url(format!("memcache://{USER}:{PASSWORD}@127.0.0.1:{}", server.port()))];
+        builders.push(MemcacheStore::builder().url(format!("memcache://127.0.0.1:{}", server.port())));
+        if matches!(kind, Kind::TlsWithPassword) {
+            let tls = Tls::new().certificate_authority(server.certificates().ca.clone());
+            builders.push(MemcacheStore::builder().url(server.url()).tls(tls));
+        }
+        for builder in builders {
+            for _ in 0..5 {
+                let (error, text) = refused(builder.clone());
+                assert!(text.contains("the server takes no more connections (-c)") && error.is_transient(), "{text}");
+            }
+        }
+        drop(held);
+    }
+}
+
+#[test]
+fn each_new_connection_has_the_password_of_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passwords");
+    let set = |password: &str| fs::write(&file, format!("{USER}:{PASSWORD}\napp:{password}\n")).unwrap();
+    set("first-hush");
+    // The last of two such arguments counts.
+    let server = Memcached::start_as(Kind::WithPassword, &[&format!("--auth-file={}", file.display())]);
+    let current = Arc::new(Mutex::new("first-hush".to_owned()));
+    let (shared, calls) = (Arc::clone(&current), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&calls);
+    let provide = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Error>(Credentials::new("app", shared.lock().unwrap().as_str()))
+    };
+    let builder = patient().url(format!("memcache://127.0.0.1:{}", server.port())).credentials_provider(provide);
+    let store = connected(builder.clone().pool_size(1));
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "once for a connection");
+    set("second-hush");
+    // It reads the file when it is told to.
+    let pid = server.server().pid().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    // It looks once a second.
+    thread::sleep(Duration::from_millis(1500));
+    works(&store);
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "a connection stays what it was");
+    let text = refused_for_good(builder.clone());
+    assert!(text.contains("does not accept user and password"), "{text}");
+    "second-hush".clone_into(&mut current.lock().unwrap());
+    connected(builder);
+}
+
+#[test]
+fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
+    let server = Memcached::start_as(Kind::WithPassword, &[]);
+    let url = format!("memcache://127.0.0.1:{}", server.port());
+    let on = || MemcacheStore::builder().url(&url);
+    let says = "`credentials_provider` gave no user and password for a new connection";
+    let (error, text) = refused(on().credentials_provider(|| Err::<Credentials, _>("the vault is sealed")));
+    assert!(
+        matches!(error, Error::Unavailable(_)) && text.contains(says) && text.contains("the vault is sealed"),
+        "{text}"
+    );
+    let panics = || -> Result<Credentials, Error> { panic!("as the test wants it") };
+    let (error, text) = refused(on().credentials_provider(panics));
+    assert!(error.is_transient() && text.contains(says) && text.contains("it panicked"), "{text}");
+    let slow = || {
+        thread::sleep(Duration::from_millis(60));
+        Ok::<_, Error>(Credentials::new("u", "hush"))
+    };
+    let (error, text) = refused(on().connect_timeout(Duration::from_millis(50)).credentials_provider(slow));
+    assert!(matches!(error, Error::Timeout(_)) && text.contains("`credentials_provider` took "), "{text}");
+    let text = refused_for_good(on().credentials_provider(|| Ok::<_, Error>(Credentials::new("u", "two words, hush"))));
+    assert!(text.contains("`credentials_provider` gave what cannot be sent"), "{text}");
+    let provide = || Ok::<_, Error>(Credentials::new("u", "hush"));
+    let text = refused_for_good(on().credentials("u", "hush").credentials_provider(provide));
+    assert!(text.contains("both `credentials_provider` and `credentials`"), "{text}");
+    let text = refused_for_good(MemcacheStore::builder().url("memcache://u:hush@h").credentials_provider(provide));
+    assert!(text.contains("`credentials_provider` is set, and the URL has a user or a password"), "{text}");
+}

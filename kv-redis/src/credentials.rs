@@ -1,0 +1,97 @@
+//! Who we are to a server: user and password, fixed or asked for anew for each connection.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::fault::Fault;
+
+/// User and password for one connection, as a [provider](crate::RedisStoreBuilder::credentials_provider) gives them. Its
+/// `Debug` shows neither (E3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl Credentials {
+    /// An ACL user (redis 6 and newer) and its password, or the token that stands for it.
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), password: Some(password.into()) }
+    }
+
+    /// The password of the default user (`requirepass`).
+    pub fn from_password(password: impl Into<String>) -> Self {
+        Self { user: None, password: Some(password.into()) }
+    }
+
+    pub(crate) const fn none() -> Self {
+        Self { user: None, password: None }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_there = self.user.is_some() || self.password.is_some();
+        f.write_str(if is_there { "Credentials(hidden)" } else { "Credentials(none)" })
+    }
+}
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Where the credentials of a new connection come from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Fixed(Credentials),
+    Provider(Provider),
+}
+
+#[derive(Clone)]
+pub(crate) struct Provider(Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>);
+
+impl Provider {
+    pub(crate) fn new<E: Into<BoxError>>(provide: impl Fn() -> Result<Credentials, E> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || provide().map_err(Into::into)))
+    }
+
+    /// Asks for credentials. That the provider panics is an error like any other (E4).
+    fn ask(&self) -> Result<Credentials, Fault> {
+        let provide = &self.0;
+        match catch_unwind(AssertUnwindSafe(|| provide())) {
+            Ok(Ok(credentials)) => match (credentials.user.as_deref(), credentials.password.as_deref()) {
+                (Some(""), _) => Err(Fault::unfit(
+                    "`credentials_provider` gave an empty user (`Credentials::from_password` has none)",
+                )),
+                (None, None | Some("")) => Err(Fault::unfit("`credentials_provider` gave an empty password")),
+                _ => Ok(credentials),
+            },
+            Ok(Err(cause)) => Err(Fault::NoCredentials(cause.into())),
+            Err(_) => Err(Fault::NoCredentials(Arc::new(Panicked))),
+        }
+    }
+}
+
+/// The panic has said why, in the place where panics are reported.
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked")]
+struct Panicked;
+
+impl Source {
+    /// The credentials of a connection that is being made now.
+    pub(crate) fn get(&self) -> Result<Credentials, Fault> {
+        match self {
+            Self::Fixed(credentials) => Ok(credentials.clone()),
+            Self::Provider(provider) => provider.ask(),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(credentials) => credentials.fmt(f),
+            Self::Provider(_) => f.write_str("Credentials(from a provider)"),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Who a store is to its servers: where user and password come from, what a server says to them, and which errors name whom.
+
+#![cfg(unix)]
+#![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use kv_redis::{Credentials, Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls};
+
+mod support;
+use support::{PATIENCE, Redis, TlsClients, chain};
+
+fn on(url: impl Into<String>) -> RedisStoreBuilder {
+    RedisStore::builder().url(url).pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+#[track_caller]
+fn works(builder: RedisStoreBuilder) {
+    match builder.connect() {
+        Ok(store) => store.put("k", "v").unwrap(),
+        Err(error) => panic!("{}", chain(&error)),
+    }
+}
+
+/// That no store is to be had, and the words that say why.
+#[track_caller]
+fn says(builder: &RedisStoreBuilder, words: &str) -> Error {
+    let error = builder.clone().connect().unwrap_err();
+    let text = chain(&error);
+    assert!(text.contains(words), "{words:?} is not in {text}");
+    assert!(!format!("{builder:?} {error:?} {text}").contains("hush"), "{builder:?} {error:?} {text}");
+    error
+}
+
+mod settings {
+    use super::*;
+
+    #[test]
+    fn what_the_url_says_and_what_the_builder_says_are_looked_at_together() {
+        let redis = Redis::start(&["--requirepass", "default-hush"]);
+        redis.command(&["ACL", "SETUSER", "app", "on", ">app-hush", "~*", "+@all"]);
+        let (at, socket) = (redis.address(), redis.socket().display().to_string());
+        works(on(format!("redis://app@{at}")).password("app-hush"));
+        works(on(format!("redis://:app-hush@{at}")).username("app"));
+        works(on(format!("redis://app:no-hush@{at}")).password("app-hush"));
+        works(on(format!("redis://no-hush:no-hush@{at}")).username("app").password("app-hush"));
+        works(on(format!("redis://:@{at}")).password("default-hush"));
+        works(on(format!("redis+unix://{socket}?user=app")).password("app-hush"));
+        works(on(format!("unix://{socket}?pass=app-hush")).username("app").database(3));
+        works(on(format!("redis://:default-hush@{at}/999999")).database(3));
+        says(&on(format!("redis://app@{at}")), "the URL cannot be used: it has a user without a password");
+        says(&on(format!("redis://app:@{at}")), "the URL cannot be used: it has a user without a password");
+        says(
+            &on(format!("redis+unix://{socket}?user=app")),
+            "the URL cannot be used: it has a user without a password",
+        );
+        says(&on(format!("redis://{at}")).username("app"), "`username` is a user without a password");
+        says(&on(format!("redis://{at}")).username("").password("hush"), "`username` is empty");
+        says(&on(format!("redis://:hush@{at}")).password(""), "`password` is empty");
+        says(&on(format!("redis://:app-hush@{at}")).username("app").password(""), "WRONGPASS");
+        says(&on(format!("redis://:default-hush@{at}/999999")), "no database of this number");
+    }
+
+    #[test]
+    fn so_are_those_of_several_servers() {
+        let cluster = |urls: [&str; 2]| RedisStore::builder().cluster(urls);
+        cluster(["redis://app@h1", "redis://h2"]).username("app").password("hush").build().unwrap();
+        cluster(["redis://app@h1", "redis://app@h2"]).password("hush").build().unwrap();
+        says(&cluster(["redis://:hush@h1", "redis://h2/x"]), "the URL cannot be used (number 2 of 2): ");
+        says(
+            &cluster(["redis://app@h1", "redis://app@h2"]),
+            "the URL cannot be used (number 1 of 2): it has a user without a password",
+        );
+        says(
+            &cluster(["redis://app@h1", "redis://h2"]).password("hush"),
+            "differ in TLS (`rediss://`), user or password",
+        );
+        says(&cluster(["redis://h1/1", "redis://h2"]), "a cluster has only the database 0");
+        let sentinels = |service: &str, url: &str| RedisStore::builder().sentinels(service, [url, "redis://h2:26379"]);
+        sentinels("mymaster", "redis://h:26379/0").database(2).password("hush").build().unwrap();
+        says(&sentinels("mymaster", "redis://h:26379/2"), "`database` of the builder");
+        says(&sentinels("mymaster", "redis://h:26379/2").database(2), "a sentinel (number 1 of 2) names a database");
+        says(&sentinels("mymaster", "redis://app@h:26379").password("hush"), "those of the primary");
+        says(&sentinels("mymaster", "redis://h:26379").username("app"), "those of the primary");
+        says(&sentinels("redis://:hush@h", "redis://h"), "name of the primary");
+        says(&sentinels("mymaster,password=hush", "redis://h"), "name of the primary");
+        says(&sentinels("", "redis://h"), "name of the primary");
+    }
+}
+
+mod refusals {
+    use super::*;
+
+    /// A password is hidden where a server repeats it. Where it is just a part of the server's own words, it is not.
+    #[test]
+    fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
+        let redis = Redis::start(&["--requirepass", "theRightOne"]);
+        for password in ["A", "S", "WRONGPASS", "password", "user", "disabled", "invalid username-password pair", "ERR"]
+        {
+            let builder = on(format!("redis://{}", redis.address())).password(password);
+            let text = chain(&builder.connect().unwrap_err());
+            let own = "WRONGPASS invalid username-password pair or user is disabled";
+            assert!(text.contains("does not accept user and password") && text.contains(own), "{password}: {text}");
+        }
+    }
+
+    #[track_caller]
+    fn are_too_many(builder: &RedisStoreBuilder) {
+        for _ in 0..15 {
+            let error = says(builder, "the server takes no more connections (maxclients)");
+            assert!(error.is_transient() && chain(&error).contains("max number of clients"), "{}", chain(&error));
+        }
+        let store = builder.clone().build().unwrap();
+        let text = chain(&store.put("k", "v").unwrap_err());
+        assert!(text.contains("takes no more connections"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_takes_no_more_connections_is_told_apart_from_one_that_wants_tls() {
+        let redis = Redis::start_tls(TlsClients::Anonymous, &["--requirepass", "hush", "--maxclients", "1"]);
+        let held = redis.connection();
+        let at = redis.address();
+        are_too_many(&on(redis.url()));
+        are_too_many(&on(format!("redis://{at}")));
+        are_too_many(&on(format!("redis://app:{}@{at}/3", "hush".repeat(100_000))));
+        are_too_many(&on(redis.unix_url()));
+        are_too_many(&RedisStore::builder().cluster([redis.url()]));
+        are_too_many(&RedisStore::builder().sentinels("mymaster", [redis.url()]));
+        // With TLS it just closes the connection.
+        let tls = Tls::new().certificate_authority(redis.certificates().ca.clone());
+        let error = says(&on(redis.tls_url()).tls(tls), "during the TLS handshake");
+        assert!(error.is_transient() && chain(&error).contains("maxclients"), "{}", chain(&error));
+        drop(held);
+    }
+
+    /// Somebody who says this at once to whoever connects, and closes.
+    fn closing(words: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://:hush@{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                // Closed with what has come unread, which resets the connection.
+                let _ = stream.and_then(|mut stream| stream.write_all(words.as_bytes()));
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn what_a_server_says_before_it_closes_is_told() {
+        for (words, told, transient) in [
+            ("-DENIED Redis is running in protected mode because...\r\n", "protected mode", false),
+            ("-LOADING Redis is loading the dataset in memory\r\n", "still loading", true),
+            ("-ERR max number of clients + cluster connections reached\r\n", "no more connections", true),
+            ("-ERR out of hope\r\n", "out of hope", false),
+        ] {
+            let error = says(&on(closing(words)), told);
+            assert_eq!(error.is_transient(), transient, "{}", chain(&error));
+        }
+        let error = says(&on(closing("")), "perhaps it wants TLS");
+        assert!(matches!(error, Error::Unavailable(_)));
+        says(&on(closing("-ERR not hu")), "perhaps it wants TLS");
+    }
+}
+
+mod providers {
+    use super::*;
+
+    /// A password that others change.
+    fn current(
+        password: &str,
+    ) -> (Arc<Mutex<String>>, impl Fn() -> Result<Credentials, String> + Send + Sync + Clone + use<>) {
+        let current = Arc::new(Mutex::new(password.to_owned()));
+        let shared = Arc::clone(&current);
+        let provide = move || Ok(Credentials::new("app", shared.lock().unwrap().as_str()));
+        (current, provide)
+    }
+
+    #[test]
+    fn each_new_connection_has_the_password_of_its_time() {
+        let redis = Redis::start(&[]);
+        let set = |password: &str| {
+            redis.command(&["ACL", "SETUSER", "app", "on", "resetpass", &format!(">{password}"), "~*", "+@all"]);
+        };
+        set("first-hush");
+        let (current, provide) = current("first-hush");
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let builder = on(redis.url()).pool_size(1).credentials_provider(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            provide()
+        });
+        assert!(!format!("{builder:?} {:?}", Credentials::new("hush", "hush")).contains("hush"));
+        let store = builder.connect().unwrap();
+        for _ in 0..100 {
+            store.put("k", "v").unwrap();
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "once for a connection");
+        // An existing connection stays, a new one needs the new password.
+        set("second-hush");
+        store.put("k", "v").unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        redis.command(&["CLIENT", "KILL", "USER", "app"]);
+        thread::sleep(Duration::from_millis(20));
+        let text = chain(&store.put("k", "v").unwrap_err());
+        assert!(text.contains("WRONGPASS") && !text.contains("hush"), "{text}");
+        "second-hush".clone_into(&mut current.lock().unwrap());
+        store.put("k", "v").unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
+        // A user that is switched off loses its connections.
+        redis.command(&["ACL", "DELUSER", "app"]);
+        thread::sleep(Duration::from_millis(20));
+        set("third-hush");
+        "third-hush".clone_into(&mut current.lock().unwrap());
+        store.put("k", "v").unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn the_password_of_the_default_user_may_change_too() {
+        let redis = Redis::start(&[]);
+        let password = Arc::new(Mutex::new("first-hush".to_owned()));
+        let shared = Arc::clone(&password);
+        let provide = move || Ok::<_, Error>(Credentials::from_password(shared.lock().unwrap().as_str()));
+        let builder = on(redis.url()).credentials_provider(provide);
+        says(&builder, "the server has no password");
+        let admin = redis::Client::open(redis.url()).unwrap();
+        let mut admin = admin.get_connection().unwrap();
+        let mut set = |now: &str| redis::cmd("CONFIG").arg("SET").arg("requirepass").arg(now).exec(&mut admin).unwrap();
+        set("first-hush");
+        let store = builder.clone().shared_connections(1).connect().unwrap();
+        store.put("k", "v").unwrap();
+        set("second-hush");
+        store.put("k", "v").unwrap();
+        says(&builder, "WRONGPASS");
+        "second-hush".clone_into(&mut password.lock().unwrap());
+        works(builder);
+    }
+
+    #[test]
+    fn one_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() {
+        let redis = Redis::start(&[]);
+        let builder = on(redis.url()).credentials_provider(|| Err::<Credentials, _>("the vault is sealed"));
+        let error = says(
+            &builder,
+            "`credentials_provider` gave no user and password for a new connection: the vault is sealed",
+        );
+        assert!(error.is_transient() && !error.outcome_unknown() && matches!(error, Error::Unavailable(_)));
+        let shared = builder.shared_connections(2).build().unwrap();
+        let text = chain(&shared.put("k", "v").unwrap_err());
+        assert!(text.contains("the vault is sealed"), "{text}");
+        let error = says(&on(redis.url()).credentials_provider(panics), "a new connection: it panicked");
+        assert!(error.is_transient(), "{error:?}");
+        let slow = || {
+            thread::sleep(Duration::from_millis(60));
+            Ok::<_, Error>(Credentials::from_password("hush"))
+        };
+        let builder = on(redis.url()).connect_timeout(Duration::from_millis(50)).credentials_provider(slow);
+        let error = says(&builder, "`credentials_provider` took ");
+        assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+        for credentials in [Credentials::new("", "hush"), Credentials::from_password("")] {
+            let provide = move || Ok::<_, Error>(credentials.clone());
+            says(&on(redis.url()).credentials_provider(provide), "`credentials_provider` gave an empty ");
+        }
+        // Not asked where nobody is there.
+        redis.kill();
+        says(&on(redis.url()).credentials_provider(panics), "connecting failed");
+    }
+
+    fn panics() -> Result<Credentials, Error> {
+        panic!("as the test wants it")
+    }
+
+    #[test]
+    fn one_beside_a_user_or_a_password_is_refused() {
+        let provide = || Ok::<_, Error>(Credentials::new("app", "hush"));
+        let with = |url: &str| RedisStore::builder().url(url).credentials_provider(provide);
+        says(&with("redis://app@h"), "`credentials_provider` is set, and the URL has a user or a password");
+        says(&with("redis://:hush@h"), "`credentials_provider` is set, and the URL has a user or a password");
+        says(&with("redis://h").password("hush"), "both `credentials_provider` and `username` or `password`");
+        says(&with("redis://h").username("hush"), "both `credentials_provider` and `username` or `password`");
+        let cluster = RedisStore::builder().cluster(["redis://h", "redis://:hush@h2"]).credentials_provider(provide);
+        says(&cluster, "the URL (number 2 of 2) has a user or a password");
+        let sentinels = RedisStore::builder().sentinels("mymaster", ["redis://:hush@h"]);
+        sentinels.credentials_provider(provide).build().unwrap();
+    }
+}
