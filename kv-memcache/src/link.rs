@@ -1,6 +1,7 @@
 //! A connection to one server.
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::address::Place;
@@ -367,8 +368,9 @@ fn credentials(source: &Source, deadline: Instant) -> Result<Option<Credentials>
     if matches!(source, Source::Fixed(_)) || Instant::now() < deadline {
         return Ok(credentials);
     }
-    let text = format!("`credentials_provider` took {:?} of that", begun.elapsed());
-    Err(Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text)))
+    // Not that the server is silent.
+    let text = format!("it took {:?}, longer than is left of `connect_timeout`", begun.elapsed());
+    Err(Fault::NoCredentials(Arc::new(io::Error::new(io::ErrorKind::TimedOut, text))))
 }
 
 /// Whether the server ended the connection.

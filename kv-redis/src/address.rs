@@ -16,6 +16,15 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
+impl Place {
+    /// Where another server says that one is. What is no host is not shown, nor looked up: it may be anything (E3).
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    pub(crate) fn named(host: &str, port: u16) -> Option<Self> {
+        let host = if host.contains(':') { url::ipv6(host)? } else { url::is_name(host).then(|| host.to_owned())? };
+        Some(Self::Tcp { host, port })
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -102,9 +102,7 @@ impl RedisStore {
                     let answer = match self.send_to(&part, &request) {
                         Ok(answer) => answer,
                         // Nothing was sent, and the node may have been replaced.
-                        Err(Fault::NotConnected(_) | Fault::Unusable(_) | Fault::Unfit { .. })
-                            if part.may_move() && round == 0 =>
-                        {
+                        Err(fault) if fault.is_unsent() && part.may_move() && round == 0 => {
                             sent_away.extend(chunk.into_iter().chain(group));
                             break;
                         }
@@ -120,6 +118,7 @@ impl RedisStore {
                             return Err(self.error(fault, only, writes));
                         }
                     };
+                    let server = answer.server.as_ref();
                     for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
                         match redirection(&reply).filter(|_| part.may_move()) {
                             // What comes later for a key that is waiting has to wait, too.
@@ -130,7 +129,7 @@ impl RedisStore {
                                 waiting.insert(key(item).as_str());
                                 moving.push((index, item));
                             }
-                            None => put(index, self.no_error(reply, key(item), writes))?,
+                            None => put(index, self.no_error(reply, server, key(item), writes))?,
                         }
                     }
                 }

@@ -535,6 +535,7 @@ impl RedisStoreBuilder {
         Ok(Dialer {
             target,
             login,
+            server: None,
             names: Arc::default(),
             mapping: self.mapping.clone(),
             #[cfg(feature = "tls")]

@@ -19,7 +19,7 @@ impl RedisStore {
         &self,
         key: Key<'_>,
         make: impl Fn(Commands) -> Option<Request<'a>>,
-    ) -> Result<Option<Vec<Reply>>> {
+    ) -> Result<Option<Answer>> {
         let mut commands = self.with_known(key, Known::get);
         while let Some(request) = make(commands) {
             match self.deliver(key, &request) {
@@ -27,7 +27,7 @@ impl RedisStore {
                     commands = commands.without(request.needs());
                     self.with_known(key, |known| known.remove(request.needs()));
                 }
-                Ok(answer) => return Ok(Some(answer.replies)),
+                Ok(answer) => return Ok(Some(answer)),
                 Err(Fault::Lacks(has)) => commands = commands.and(has),
                 Err(fault) => return Err(self.error(fault, Some(key), request.writes())),
             }

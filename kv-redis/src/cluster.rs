@@ -12,7 +12,7 @@ use crc::{CRC_16_XMODEM, Crc};
 use redis::{ServerErrorKind, Value as Reply};
 
 use crate::address::Place;
-use crate::fault::{Fault, Refusal};
+use crate::fault::{Fault, Refusal, ServerName};
 use crate::link::{Answer, redirection};
 use crate::node::{Dialer, Node, Server as _};
 use crate::request::{Request, Shape};
@@ -116,7 +116,7 @@ impl Cluster {
             asks = false;
             match result {
                 // Nothing was sent. It may have been replaced meanwhile: then the others know, if there is time to ask.
-                Err(fault @ (Fault::NotConnected(_) | Fault::Unusable(_) | Fault::Unfit { .. })) => {
+                Err(fault) if fault.is_unsent() => {
                     self.suspect(&node);
                     let is_late = begin.elapsed() >= self.dialer.limits.connect;
                     match if is_late { Ok(Arc::clone(&node)) } else { self.owner(slot) } {
@@ -187,7 +187,7 @@ impl Cluster {
 
     /// A node of which all connections are in use has not failed. Of one that is silent that is known, since it was found to be.
     fn suspect_after(&self, fault: &Fault, node: &Node) {
-        if !matches!(fault, Fault::PoolExhausted | Fault::Silent(_) | Fault::NoCredentials(_)) {
+        if !matches!(fault.itself(), Fault::PoolExhausted | Fault::Silent(_) | Fault::NoCredentials(_)) {
             self.suspect(node);
         }
     }
@@ -287,7 +287,7 @@ impl Cluster {
                 }
                 // The others would not get any either.
                 Err(fault @ Fault::NoCredentials(_)) => return Err(fault),
-                Err(fault) => last = Some(fault),
+                Err(fault) => last = Some(fault.at(Some(&self.name_of(place)))),
             }
         }
         match best {
@@ -340,7 +340,7 @@ impl Cluster {
                 Reply::Nil => "",
                 _ => return None,
             };
-            let place = self.dialer.mapping.reach(place(host, u16::try_from(*port).ok()?, answered));
+            let place = self.dialer.mapping.reach(place(host, u16::try_from(*port).ok()?, answered)?);
             let owner = primaries.iter().position(|(known, _)| *known == place).unwrap_or_else(|| {
                 primaries.push((place.clone(), self.node(&place)));
                 primaries.len() - 1
@@ -355,10 +355,15 @@ impl Cluster {
     fn node(&self, place: &Place) -> Arc<Node> {
         let mut nodes = self.lock_nodes();
         let node = nodes.entry(place.clone()).or_insert_with(|| {
-            let node = Node::new(self.dialer.at(place.clone()), self.pool_size);
-            Arc::new(node)
+            let dialer = self.dialer.at(place.clone(), self.name_of(place));
+            Arc::new(Node::new(dialer, self.pool_size))
         });
         Arc::clone(node)
+    }
+
+    /// How messages name a node.
+    fn name_of(&self, place: &Place) -> ServerName {
+        if self.seeds.contains(place) { ServerName::given(place) } else { self.dialer.name_of(place, "the cluster") }
     }
 
     fn lock_nodes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Node>>> {
@@ -423,12 +428,12 @@ fn standing(node: &Node) -> Result<String, Fault> {
 }
 
 /// The place of a node that a cluster names. It may leave out the host: then it is that of the node that answered.
-fn place(host: &str, port: u16, answered: &Place) -> Place {
+fn place(host: &str, port: u16, answered: &Place) -> Option<Place> {
     match answered {
         Place::Tcp { host: same, .. } if matches!(host, "" | "?" | "0.0.0.0" | "::") => {
-            Place::Tcp { host: same.clone(), port }
+            Some(Place::Tcp { host: same.clone(), port })
         }
-        _ => Place::Tcp { host: host.to_owned(), port },
+        _ => Place::named(host, port),
     }
 }
 
@@ -446,7 +451,7 @@ fn way_on(replies: &[Reply], from: Option<&Place>) -> Option<Redirection> {
     let to = error.details().and_then(|details| {
         let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some(place(host, port.parse().ok()?, from?))
+        place(host, port.parse().ok()?, from?)
     });
     Some(Redirection { to, for_once: error.kind() == Some(ServerErrorKind::Ask) })
 }
@@ -498,6 +503,10 @@ mod tests {
         for nameless in ["-MOVED 3999 :6381\r\n", "-ASK 3999 ?:6381\r\n"] {
             let place = Place::Tcp { host: "10.0.0.1".into(), port: 6381 };
             assert_eq!(way_on(&[reply(nameless)]).unwrap().to, Some(place));
+        }
+        for strange in ["-MOVED 3999 a,b:6381\r\n", "-MOVED 3999 u@h:6381\r\n", "-MOVED 3999 h:port\r\n", "-MOVED\r\n"]
+        {
+            assert_eq!(way_on(&[reply(strange)]).unwrap().to, None, "{strange}");
         }
         assert!(way_on(&[reply("-ERR no\r\n"), Reply::Okay]).is_none());
     }

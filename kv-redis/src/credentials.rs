@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fault::Fault;
 
@@ -29,6 +29,13 @@ impl Credentials {
     pub(crate) const fn none() -> Self {
         Self { user: None, password: None }
     }
+
+    /// Whether the password is in a text. A host is the same in capitals.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    fn is_in(&self, text: &str) -> bool {
+        let password = self.password.as_deref().unwrap_or_default().to_lowercase();
+        !password.is_empty() && text.to_lowercase().contains(&password)
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -48,23 +55,30 @@ pub(crate) enum Source {
 }
 
 #[derive(Clone)]
-pub(crate) struct Provider(Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>);
+pub(crate) struct Provider {
+    provide: Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>,
+    /// What it gave last, for what is not to be shown.
+    last: Arc<Mutex<Option<Credentials>>>,
+}
 
 impl Provider {
     pub(crate) fn new<E: Into<BoxError>>(provide: impl Fn() -> Result<Credentials, E> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move || provide().map_err(Into::into)))
+        Self { provide: Arc::new(move || provide().map_err(Into::into)), last: Arc::default() }
     }
 
     /// Asks for credentials. That the provider panics is an error like any other (E4).
     fn ask(&self) -> Result<Credentials, Fault> {
-        let provide = &self.0;
+        let provide = &self.provide;
         match catch_unwind(AssertUnwindSafe(|| provide())) {
             Ok(Ok(credentials)) => match (credentials.user.as_deref(), credentials.password.as_deref()) {
                 (Some(""), _) => Err(Fault::unfit(
                     "`credentials_provider` gave an empty user (`Credentials::from_password` has none)",
                 )),
                 (None, None | Some("")) => Err(Fault::unfit("`credentials_provider` gave an empty password")),
-                _ => Ok(credentials),
+                _ => {
+                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials.clone());
+                    Ok(credentials)
+                }
             },
             Ok(Err(cause)) => Err(Fault::NoCredentials(cause.into())),
             Err(_) => Err(Fault::NoCredentials(Arc::new(Panicked))),
@@ -83,6 +97,18 @@ impl Source {
         match self {
             Self::Fixed(credentials) => Ok(credentials.clone()),
             Self::Provider(provider) => provider.ask(),
+        }
+    }
+
+    /// Whether a text has the password in it, as far as it is known.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        match self {
+            Self::Fixed(credentials) => credentials.is_in(text),
+            Self::Provider(provider) => {
+                let last = provider.last.lock().unwrap_or_else(PoisonError::into_inner);
+                last.as_ref().is_some_and(|credentials| credentials.is_in(text))
+            }
         }
     }
 }

@@ -3,12 +3,19 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kv_core::{Error, Failure, Key};
 use redis::ServerError;
 
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+use crate::address::Place;
 use crate::commands::Commands;
+use crate::credentials::BoxError;
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+use crate::credentials::Source;
 use crate::silence::Silent;
 
 /// Why a request has no reply, or none that can be used.
@@ -36,6 +43,44 @@ pub(crate) enum Fault {
     OutOfStep,
     /// The server answered with an error.
     Refused(Refusal),
+    /// What happened with one of several servers.
+    At(ServerName, Box<Self>),
+}
+
+/// One of several servers, as messages name it.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerName {
+    text: Arc<str>,
+    /// Whether it is not to be shown, nor what has it in it.
+    is_hidden: bool,
+    /// Whether another server named it, and its word was taken for it.
+    is_as_named: bool,
+}
+
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+impl ServerName {
+    /// One that the caller has named.
+    pub(crate) fn given(text: &impl ToString) -> Self {
+        Self { text: text.to_string().into(), is_hidden: false, is_as_named: false }
+    }
+
+    /// One that another server named, which may be anybody and know the password: so that is not shown as the name of a host (E3).
+    pub(crate) fn named(place: &Place, by: &str, is_mapped: bool, credentials: &Source) -> Self {
+        let is_hidden = match place {
+            Place::Tcp { host, .. } => host.parse::<IpAddr>().is_err() && credentials.is_in(host),
+            Place::Unix(_) => false,
+        };
+        let name = if is_hidden { "a server with the password in its name".into() } else { place.to_string() };
+        let mapped = if is_mapped { ", as `map_address` has it" } else { "" };
+        Self { text: format!("{name}, which {by} named{mapped}").into(), is_hidden, is_as_named: !is_mapped }
+    }
+}
+
+impl ServerName {
+    /// A message with the name before it, and a cause that may be shown.
+    fn tell(&self, message: &str, cause: Option<BoxError>) -> (String, Option<BoxError>) {
+        (format!("{}: {message}", self.text), cause.filter(|_| !self.is_hidden))
+    }
 }
 
 /// An error that a server sent.
@@ -239,34 +284,71 @@ impl Fault {
             Self::Lacks(commands) => Self::Lacks(*commands),
             Self::OutOfStep => Self::OutOfStep,
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
+            Self::At(server, fault) => Self::At(server.clone(), Box::new(fault.copy())),
         }
+    }
+
+    /// The same with the server where it happened, if there are several.
+    pub(crate) fn at(self, server: Option<&ServerName>) -> Self {
+        match (server, self) {
+            (Some(server), fault) if !matches!(fault, Self::At(..) | Self::Lacks(_)) => {
+                Self::At(server.clone(), Box::new(fault))
+            }
+            (_, fault) => fault,
+        }
+    }
+
+    /// What happened, wherever.
+    pub(crate) fn itself(&self) -> &Self {
+        match self {
+            Self::At(_, fault) => fault.itself(),
+            fault => fault,
+        }
+    }
+
+    /// Whether there was nobody to send the request to, so that it may be another server's now.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self.itself(), Self::NotConnected(_) | Self::Unusable(_) | Self::Unfit { .. })
     }
 
     /// Whether the connection was dead before it was used, as far as can be told: it ended, and not for lack of time.
     pub(crate) fn is_dead_connection(&self) -> bool {
-        matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
+        matches!(self.itself(), Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
     }
 
     /// Whether the server did not answer in time.
     pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::Broken { cause, .. } | Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut)
+        matches!(self.itself(), Self::Broken { cause, .. } | Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut)
     }
 
     /// Whether the server can have got any of the request.
     pub(crate) fn was_sent(&self) -> bool {
-        matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
+        matches!(self.itself(), Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
     }
 
     /// What a caller is told. `writes` is whether the request was one that changes something.
     pub(crate) fn into_error(self, store: &str, key: Option<Key<'_>>, writes: bool, limits: Limits) -> Error {
+        let (server, fault) = match self {
+            Self::At(server, fault) => (Some(server), *fault),
+            fault => (None, fault),
+        };
+        let is_as_named = server.as_ref().is_some_and(|server| server.is_as_named);
+        let may_be_mapped =
+            if is_as_named { " (if another address leads there from here, set `map_address`)" } else { "" };
         let failure = |message: String, cause: Option<Box<dyn StdError + Send + Sync>>| {
+            let (message, cause) = match &server {
+                Some(server) => server.tell(&message, cause),
+                None => (message, cause),
+            };
             let failure = Failure::new(store, message);
             let failure = if let Some(key) = key { failure.at(key) } else { failure };
             if let Some(cause) = cause { failure.caused_by(cause) } else { failure }
         };
-        let doubtful = writes && matches!(self, Self::Broken { sent: true, .. } | Self::OutOfStep);
+        let doubtful = writes && matches!(fault, Self::Broken { sent: true, .. } | Self::OutOfStep);
         let in_doubt = |failure: Failure| if doubtful { failure.with_unknown_outcome() } else { failure };
-        match self {
+        match fault {
+            // There is none within another.
+            Self::At(_, fault) => fault.into_error(store, key, writes, limits),
             Self::PoolExhausted => {
                 let message = format!(
                     "no connection of the pool became free within {:?}; a larger `pool_size` (more `shared_connections`, if there are \
@@ -288,12 +370,15 @@ impl Fault {
                 Error::Unavailable(failure(message.into(), Some(Box::new(cause))))
             }
             Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                let message = format!("connecting took longer than {:?} (`connect_timeout`)", limits.connect);
+                let message =
+                    format!("connecting took longer than {:?} (`connect_timeout`){may_be_mapped}", limits.connect);
                 // If it says more than that the time was up.
                 let cause = cause.get_ref().is_some().then_some(cause);
                 Error::Timeout(failure(message, cause.map(Into::into)))
             }
-            Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed".into(), Some(cause.into()))),
+            Self::NotConnected(cause) => {
+                Error::Unavailable(failure(format!("connecting failed{may_be_mapped}"), Some(cause.into())))
+            }
             Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("the server did not answer within {:?} (`response_timeout`)", limits.response);
                 Error::Timeout(in_doubt(failure(message, None)))

@@ -160,7 +160,7 @@ where
             }
             match self.try_exchange(lent, request) {
                 Ok(replies) => {
-                    let answer = Answer { replies, page: None, run: facts.run };
+                    let answer = Answer { replies, page: None, run: facts.run, server: None };
                     if answer.leaves_connection_usable() {
                         drop(guard.0.take());
                     }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 #[cfg(feature = "cluster")]
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
@@ -11,7 +12,7 @@ use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 use crate::address::Place;
 use crate::commands::Commands;
 use crate::credentials::{Credentials, Source};
-use crate::fault::{Fault, Refusal};
+use crate::fault::{Fault, Refusal, ServerName};
 use crate::info::Facts;
 use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
@@ -89,6 +90,8 @@ pub(crate) struct Answer {
     pub(crate) page: Option<Page>,
     /// Which process answered.
     pub(crate) run: Run,
+    /// Which server, if there are several.
+    pub(crate) server: Option<ServerName>,
 }
 
 impl Answer {
@@ -140,6 +143,8 @@ pub(crate) struct Link {
     last_used: Instant,
     use_until: Instant,
     facts: Facts,
+    /// Which of several servers it leads to.
+    server: Option<ServerName>,
 }
 
 impl Link {
@@ -171,6 +176,7 @@ impl Link {
             last_used: now,
             use_until: now,
             facts: Facts::untold(),
+            server: None,
         };
         let credentials = credentials(login, deadline)?;
         link.log_in(login, &credentials, deadline).map_err(|fault| {
@@ -290,6 +296,12 @@ impl Link {
         replies.into_iter().find_map(is_error)
     }
 
+    /// The same of which errors say that it leads to this server.
+    pub(crate) fn to(mut self, server: Option<ServerName>) -> Self {
+        self.server = server;
+        self
+    }
+
     /// What the server has, as far as it has told.
     pub(crate) fn commands(&self) -> Commands {
         self.facts.commands
@@ -318,8 +330,10 @@ impl Link {
     /// Sends a request, now, and receives its replies. After an error the connection must not be used any more.
     pub(crate) fn exchange(&mut self, request: &Request<'_>, now: Instant, deadline: Instant) -> Result<Answer, Fault> {
         let mut replies = Vec::with_capacity(request.shapes().len());
-        let page = self.exchange_into(&mut replies, request, now, deadline)?;
-        Ok(Answer { replies, page, run: self.facts.run })
+        match self.exchange_into(&mut replies, request, now, deadline) {
+            Ok(page) => Ok(Answer { replies, page, run: self.facts.run, server: self.server.clone() }),
+            Err(fault) => Err(fault.at(self.server.as_ref())),
+        }
     }
 
     /// The same, and what came before an error is there, too.
@@ -523,8 +537,9 @@ fn credentials(login: &Login, deadline: Instant) -> Result<Credentials, Fault> {
     if matches!(login.credentials, Source::Fixed(_)) || Instant::now() < deadline {
         return Ok(credentials);
     }
-    let text = format!("`credentials_provider` took {:?} of that", begun.elapsed());
-    Err(Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text)))
+    // Not that the server is silent.
+    let text = format!("it took {:?}, longer than is left of `connect_timeout`", begun.elapsed());
+    Err(Fault::NoCredentials(Arc::new(io::Error::new(io::ErrorKind::TimedOut, text))))
 }
 
 /// Says what to do about an error of TLS: a certificate that is not accepted will not be the next time either.

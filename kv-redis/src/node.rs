@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::Place;
 use crate::commands::Commands;
-use crate::fault::{Fault, Limits};
+use crate::fault::{Fault, Limits, ServerName};
 use crate::gate::{Entry, Gate, Patience};
 use crate::link::{Answer, Link, Login};
 use crate::mapping::Mapping;
@@ -54,6 +54,8 @@ impl Known {
 pub(crate) struct Dialer {
     pub(crate) target: Target,
     pub(crate) login: Login,
+    /// The server, if it is one of several.
+    pub(crate) server: Option<ServerName>,
     pub(crate) names: Arc<Names>,
     #[cfg_attr(
         not(any(feature = "cluster", feature = "sentinel")),
@@ -82,7 +84,10 @@ impl Dialer {
     fn dial(&self, limit: Duration) -> Result<Link, Fault> {
         let deadline = Instant::now() + limit;
         match &self.target {
-            Target::Place(place) => self.dial_at(place, &self.login, deadline),
+            Target::Place(place) => match self.dial_at(place, &self.login, deadline) {
+                Ok(link) => Ok(link.to(self.server.clone())),
+                Err(fault) => Err(fault.at(self.server.as_ref())),
+            },
             #[cfg(feature = "sentinel")]
             Target::Primary(sentinels) => sentinels.dial_primary(self, deadline),
         }
@@ -109,10 +114,16 @@ impl Dialer {
         )
     }
 
+    /// How messages name a server that another one has named.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    pub(crate) fn name_of(&self, place: &Place, by: &str) -> ServerName {
+        ServerName::named(place, by, self.mapping.is_given(), &self.login.credentials)
+    }
+
     /// The same for another server.
     #[cfg(feature = "cluster")]
-    pub(crate) fn at(&self, place: Place) -> Self {
-        Self { target: Target::Place(place), ..self.clone() }
+    pub(crate) fn at(&self, place: Place, server: ServerName) -> Self {
+        Self { target: Target::Place(place), server: Some(server), ..self.clone() }
     }
 }
 

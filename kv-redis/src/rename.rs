@@ -7,6 +7,7 @@ use kv_core::{Error, Failure, Key, Result};
 
 use crate::commands::{Commands, Copied};
 use crate::fault::Limits;
+use crate::link::Answer;
 use crate::request::{Request, Shape};
 use crate::steps::Read;
 use crate::store::RedisStore;
@@ -34,7 +35,9 @@ impl RedisStore {
         let copied = Copied { value: &entry.value, most: most.as_bytes(), least: least.as_bytes() };
         let removing = |commands: Commands| commands.add_removal(Request::writing(), self.name(from), &copied);
         match self.send_fitting(from, removing)? {
-            Some(mut replies) => self.no_error(replies.pop().unwrap_or_default(), from, true).map(drop),
+            Some(Answer { mut replies, server, .. }) => {
+                self.no_error(replies.pop().unwrap_or_default(), server.as_ref(), from, true).map(drop)
+            }
             None => Err(self.cannot_remove(from, ": it was copied, and is still there")),
         }
     }
@@ -52,7 +55,7 @@ impl RedisStore {
             Some(request.with(Shape::Any, ["EXEC".into()]))
         };
         match self.send_fitting(key, asking)? {
-            Some(replies) => self.entry_of(key, &replies),
+            Some(answer) => self.entry_of(key, &answer),
             // Perhaps it is something else that was refused.
             None => self.read_entry(key).and_then(|_| Err(self.cannot_remove(key, "; nothing was changed"))),
         }

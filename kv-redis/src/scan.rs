@@ -77,7 +77,9 @@ impl Scan<'_> {
                     }
                 }
                 Ok(answer) => {
-                    return self.fetched(answer, is_typed).map_err(|fault| store.error(fault, None, false));
+                    let server = answer.server.clone();
+                    let fetched = self.fetched(answer, is_typed);
+                    return fetched.map_err(|fault| store.error(fault.at(server.as_ref()), None, false));
                 }
                 Err(fault) => return Err(store.error(fault, None, false)),
             }
@@ -98,7 +100,7 @@ impl Scan<'_> {
     }
 
     fn fetched(&mut self, answer: Answer, is_typed: bool) -> Result<Fetched, Fault> {
-        let Answer { replies, page, run } = answer;
+        let Answer { replies, page, run, .. } = answer;
         let mut replies = replies.into_iter();
         let page = match (page, self.cursor) {
             (Some(page), _) => Some(page),

@@ -11,7 +11,7 @@ use redis::Value as Reply;
 
 use crate::address::{Address, Place};
 use crate::credentials::Source;
-use crate::fault::Fault;
+use crate::fault::{Fault, ServerName};
 use crate::link::{Link, Login, Role};
 use crate::node::Dialer;
 use crate::request::{Request, Shape};
@@ -33,26 +33,37 @@ impl Sentinels {
     pub(crate) fn dial_primary(&self, dialer: &Dialer, deadline: Instant) -> Result<Link, Fault> {
         let count = self.addresses.len();
         let first = self.first.load(Ordering::Relaxed);
-        let mut last = Fault::unfit("there are no sentinels");
+        let (mut of_primary, mut of_sentinel) = (None, Fault::unfit("there are no sentinels"));
         for asked in 0..count {
             let at = (first + asked) % count;
             let Some(sentinel) = self.addresses.get(at) else { continue };
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(count - asked).unwrap_or(u32::MAX);
-            match self.dial_by(sentinel, dialer, Instant::now() + share) {
+            let deadline = Instant::now() + left / u32::try_from(count - asked).unwrap_or(u32::MAX);
+            let place = match self.ask(sentinel, dialer, deadline) {
+                Ok(place) => place,
+                Err(fault) => {
+                    let name = ServerName::given(&format_args!("the sentinel {}", sentinel.place));
+                    of_sentinel = fault.at(Some(&name));
+                    continue;
+                }
+            };
+            let name = dialer.name_of(&place, "the sentinel");
+            match dialer.dial_at(&place, &dialer.login, deadline) {
                 Ok(link) => {
                     self.first.store(at, Ordering::Relaxed);
-                    return Ok(link);
+                    return Ok(link.to(Some(name)));
                 }
                 // The others would name a primary for which there are no credentials either.
                 Err(fault @ Fault::NoCredentials(_)) => return Err(fault),
-                Err(fault) => last = fault,
+                Err(fault) => of_primary = Some(fault.at(Some(&name))),
             }
         }
-        Err(last)
+        // What is the matter with the primary says more than that one of the sentinels is away.
+        Err(of_primary.unwrap_or(of_sentinel))
     }
 
-    fn dial_by(&self, sentinel: &Address, dialer: &Dialer, deadline: Instant) -> Result<Link, Fault> {
+    /// Where the primary is, as a sentinel says.
+    fn ask(&self, sentinel: &Address, dialer: &Dialer, deadline: Instant) -> Result<Place, Fault> {
         let login =
             Login { credentials: Source::Fixed(sentinel.credentials.clone()), database: 0, role: Role::Sentinel };
         let mut link = dialer.dial_any_at(&sentinel.place, &login, deadline)?;
@@ -62,15 +73,11 @@ impl Sentinels {
             Fault::Broken { cause, .. } => Fault::NotConnected(cause),
             other => other,
         })?;
-        let place = match answer.replies.into_iter().next() {
-            Some(Reply::Array(address)) => place(&address).ok_or(Fault::OutOfStep)?,
-            Some(Reply::ServerError(error)) => return Err(Fault::Unusable(error.into())),
-            _ => {
-                let text = format!("the sentinels know no primary of the name {:?}", self.service);
-                return Err(Fault::unfit(text));
-            }
-        };
-        dialer.dial_at(&dialer.mapping.reach(place), &dialer.login, deadline)
+        match answer.replies.into_iter().next() {
+            Some(Reply::Array(address)) => Ok(dialer.mapping.reach(place(&address).ok_or(Fault::OutOfStep)?)),
+            Some(Reply::ServerError(error)) => Err(Fault::Unusable(error.into())),
+            _ => Err(Fault::unfit(format!("it knows no primary of the name {:?} (`sentinels`)", self.service))),
+        }
     }
 }
 
@@ -85,6 +92,5 @@ impl fmt::Debug for Sentinels {
 
 fn place(address: &[Reply]) -> Option<Place> {
     let [Reply::BulkString(host), Reply::BulkString(port)] = address else { return None };
-    let host = String::from_utf8(host.clone()).ok()?;
-    Some(Place::Tcp { host, port: str::from_utf8(port).ok()?.parse().ok()? })
+    Place::named(str::from_utf8(host).ok()?, str::from_utf8(port).ok()?.parse().ok()?)
 }

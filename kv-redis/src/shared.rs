@@ -12,7 +12,7 @@ use std::{io, mem, ptr, thread};
 
 use redis::Value as Reply;
 
-use crate::fault::{Fault, Limits};
+use crate::fault::{Fault, Limits, ServerName};
 use crate::link::{Answer, Run};
 use crate::node::{Known, Lanes, Node, Server};
 use crate::pool::{PerProcess, Pool};
@@ -70,6 +70,7 @@ enum Outcome {
     Answered {
         replies: Vec<Reply>,
         run: Run,
+        server: Option<ServerName>,
     },
     Failed(Failed),
 }
@@ -153,10 +154,10 @@ impl<L: Lanes> Shared<L> {
         // The next batch can be sent before those of this one have their replies.
         drop(batch_permit);
         Ok(match result {
-            Ok(Answer { mut replies, run, .. }) => {
+            Ok(Answer { mut replies, run, server, .. }) => {
                 let reply = replies.pop();
-                lead.conclude(Outcome::Answered { replies, run });
-                answer(reply, run)
+                lead.conclude(Outcome::Answered { replies, run, server: server.clone() });
+                answer(reply, run, server)
             }
             Err(fault) => {
                 let failed = Failed { fault: of_several(fault), writes: request.writes() };
@@ -180,7 +181,9 @@ impl<L: Lanes> Shared<L> {
         let mut outcome = self.lock_here(batches, &batch.outcome)?;
         loop {
             match &mut *outcome {
-                Outcome::Answered { replies, run } => return Ok(answer(replies.get_mut(index).map(mem::take), *run)),
+                Outcome::Answered { replies, run, server } => {
+                    return Ok(answer(replies.get_mut(index).map(mem::take), *run, server.clone()));
+                }
                 Outcome::Failed(failed) => return Ok(Err(failed.copy())),
                 Outcome::Pending => {}
             }
@@ -306,9 +309,9 @@ fn is_short(request: &Request<'_>) -> bool {
     is_single && request.len() <= SHORT
 }
 
-fn answer(reply: Option<Reply>, run: Run) -> Result<Answer, Failed> {
+fn answer(reply: Option<Reply>, run: Run, server: Option<ServerName>) -> Result<Answer, Failed> {
     match reply {
-        Some(reply) => Ok(Answer { replies: vec![reply], page: None, run }),
+        Some(reply) => Ok(Answer { replies: vec![reply], page: None, run, server }),
         None => Err(Failed { fault: Fault::OutOfStep, writes: true }),
     }
 }
@@ -316,6 +319,7 @@ fn answer(reply: Option<Reply>, run: Run) -> Result<Answer, Failed> {
 /// What a fault of several requests means for one of them. A refusal of all that was sent may be meant for another one.
 fn of_several(fault: Fault) -> Fault {
     match fault {
+        Fault::At(server, fault) => of_several(*fault).at(Some(&server)),
         Fault::Refused(_) => {
             let cause = io::Error::new(io::ErrorKind::ConnectionAborted, "the server refused what was sent together");
             Fault::Broken { cause, sent: true }
@@ -376,7 +380,7 @@ mod tests {
         fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
             let commands = commands(request);
             lock(&self.alone).push(commands.len());
-            (self.act)(commands).map(|replies| Answer { replies, page: None, run: None })
+            (self.act)(commands).map(|replies| Answer { replies, page: None, run: None, server: None })
         }
 
         fn known(&self) -> &Known {
@@ -401,7 +405,7 @@ mod tests {
         fn exchange_by(&self, (): &mut (), request: &Request<'_>) -> Result<Answer, Fault> {
             let commands = commands(request);
             lock(&self.exchanges).push(commands.len());
-            (self.act)(commands).map(|replies| Answer { replies, page: None, run: None })
+            (self.act)(commands).map(|replies| Answer { replies, page: None, run: None, server: None })
         }
     }
 

@@ -4,6 +4,7 @@ use kv_core::{Error, Key, Result};
 use redis::Value as Reply;
 
 use crate::fault::Fault;
+use crate::link::Answer;
 use crate::request::{Request, Shape};
 use crate::store::RedisStore;
 
@@ -22,8 +23,8 @@ impl RedisStore {
     }
 
     pub(crate) fn read_entry(&self, key: Key<'_>) -> Result<Read> {
-        let replies = self.send(key, &self.reading_entry(key))?;
-        self.entry_of(key, &replies)
+        let answer = self.send(key, &self.reading_entry(key))?;
+        self.entry_of(key, &answer)
     }
 
     /// Value and TTL of the same moment.
@@ -40,7 +41,8 @@ impl RedisStore {
     }
 
     /// The entry that was read, out of the replies.
-    pub(crate) fn entry_of(&self, key: Key<'_>, replies: &[Reply]) -> Result<Read> {
+    pub(crate) fn entry_of(&self, key: Key<'_>, answer: &Answer) -> Result<Read> {
+        let replies = &answer.replies;
         let refusal = replies.iter().find_map(|reply| match reply {
             Reply::ServerError(error) => Some(error.clone()),
             Reply::Array(replies) => replies.iter().find_map(|reply| match reply {
@@ -50,7 +52,7 @@ impl RedisStore {
             _ => None,
         });
         if let Some(error) = refusal {
-            return Err(self.error(Fault::Refused(error.into()), Some(key), false));
+            return Err(self.error(Fault::Refused(error.into()).at(answer.server.as_ref()), Some(key), false));
         }
         let result =
             replies.iter().find_map(|reply| if let Reply::Array(result) = reply { Some(result) } else { None });

@@ -15,9 +15,9 @@ use crate::builder::Settings;
 #[cfg(feature = "cluster")]
 use crate::cluster::{self, Cluster, Spread};
 use crate::commands::Commands;
-use crate::fault::Fault;
 #[cfg(feature = "cluster")]
 use crate::fault::Limits;
+use crate::fault::{Fault, ServerName};
 use crate::link::Answer;
 use crate::listing::Listing;
 use crate::node::{Node, Server};
@@ -180,16 +180,15 @@ impl RedisStore {
         }
     }
 
-    /// As [`deliver`](Self::deliver); the replies.
-    pub(crate) fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Vec<Reply>> {
-        let answer = self.deliver(key, request);
-        answer.map(|answer| answer.replies).map_err(|fault| self.error(fault, Some(key), request.writes()))
+    /// As [`deliver`](Self::deliver), with an error for the caller.
+    pub(crate) fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer> {
+        self.deliver(key, request).map_err(|fault| self.error(fault, Some(key), request.writes()))
     }
 
     /// Sends a request of one command that concerns one key, or two of the same slot; its reply, which is no error.
     pub(crate) fn ask(&self, key: Key<'_>, request: &Request<'_>) -> Result<Reply> {
-        let reply = self.send(key, request)?.pop().unwrap_or_default();
-        self.no_error(reply, key, request.writes())
+        let Answer { mut replies, server, .. } = self.send(key, request)?;
+        self.no_error(replies.pop().unwrap_or_default(), server.as_ref(), key, request.writes())
     }
 
     pub(crate) fn error(&self, fault: Fault, key: Option<Key<'_>>, writes: bool) -> Error {
@@ -245,10 +244,16 @@ impl RedisStore {
         }
     }
 
-    /// A reply that is no error of the server.
-    pub(crate) fn no_error(&self, reply: Reply, key: Key<'_>, writes: bool) -> Result<Reply> {
+    /// A reply that is no error of the server, which is named if it is one of several.
+    pub(crate) fn no_error(
+        &self,
+        reply: Reply,
+        server: Option<&ServerName>,
+        key: Key<'_>,
+        writes: bool,
+    ) -> Result<Reply> {
         match reply {
-            Reply::ServerError(error) => Err(self.error(Fault::Refused(error.into()), Some(key), writes)),
+            Reply::ServerError(error) => Err(self.error(Fault::Refused(error.into()).at(server), Some(key), writes)),
             reply => Ok(reply),
         }
     }
@@ -386,8 +391,10 @@ impl KeyValueStore for RedisStore {
             }
             None => {
                 let persist = |commands: Commands| Some(commands.persist(name));
-                for reply in self.send_fitting(key, persist)?.unwrap_or_default() {
-                    if let Reply::Array(results) = self.no_error(reply, key, true)? {
+                let answer = self.send_fitting(key, persist)?;
+                let (replies, server) = answer.map(|answer| (answer.replies, answer.server)).unwrap_or_default();
+                for reply in replies {
+                    if let Reply::Array(results) = self.no_error(reply, server.as_ref(), key, true)? {
                         return Ok(results.last() != Some(&Reply::Int(0)));
                     }
                 }
@@ -420,11 +427,12 @@ impl KeyValueStore for RedisStore {
                     );
                     let answer =
                         self.send_to(&Part::Whole, &request).map_err(|fault| self.error(fault, None, false))?;
-                    for reply in answer.replies {
+                    let Answer { replies, server, .. } = answer;
+                    for reply in replies {
                         match reply {
                             Reply::Array(replies) => values.extend(replies.into_iter().map(value)),
                             Reply::ServerError(error) => {
-                                return Err(self.error(Fault::Refused(error.into()), None, false));
+                                return Err(self.error(Fault::Refused(error.into()).at(server.as_ref()), None, false));
                             }
                             _ => {}
                         }
@@ -499,14 +507,15 @@ impl KeyValueStore for RedisStore {
             return self.copy_in_steps(from, to);
         }
         let copy = |commands: Commands| commands.copy(self.name(from), self.name(to));
-        let Some(mut replies) = self.send_fitting(from, copy)? else { return self.copy_in_steps(from, to) };
+        let Some(answer) = self.send_fitting(from, copy)? else { return self.copy_in_steps(from, to) };
+        let Answer { mut replies, server, .. } = answer;
         match replies.pop() {
             Some(Reply::Int(0)) => Err(Error::not_found(&self.label, from)),
             #[cfg(feature = "cluster")]
             Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
                 self.copy_in_steps(from, to)
             }
-            reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
+            reply => self.no_error(reply.unwrap_or_default(), server.as_ref(), from, true).map(drop),
         }
     }
 
@@ -519,7 +528,8 @@ impl KeyValueStore for RedisStore {
             return self.rename_in_steps(from, to);
         }
         let request = Request::writing().with(Shape::Done, ["RENAME".into(), self.name(from), self.name(to)]);
-        match self.send(from, &request)?.pop() {
+        let Answer { mut replies, server, .. } = self.send(from, &request)?;
+        match replies.pop() {
             Some(Reply::ServerError(error)) if error.details() == Some("no such key") => {
                 Err(Error::not_found(&self.label, from))
             }
@@ -527,7 +537,7 @@ impl KeyValueStore for RedisStore {
             Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
                 self.rename_in_steps(from, to)
             }
-            reply => self.no_error(reply.unwrap_or_default(), from, true).map(drop),
+            reply => self.no_error(reply.unwrap_or_default(), server.as_ref(), from, true).map(drop),
         }
     }
 }
