@@ -98,9 +98,8 @@ impl<'a> Parts<'a> {
         }
         let (host, port) = match server.rfind(']') {
             Some(end) => match server.split_at_checked(end + 1) {
-                Some((host, "")) => (host, None),
-                Some((host, port)) => (host, port.strip_prefix(':')),
-                None => (server, None),
+                Some((host, port)) if port.starts_with(':') => (host, port.strip_prefix(':')),
+                _ => (server, None),
             },
             None => server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
         };

@@ -306,6 +306,8 @@ mod tests {
             ("redis://h:1:hush", "brackets"),
             ("redis://[hush", "IPv6"),
             ("redis://[hush]", "IPv6"),
+            ("redis://[::1]hush", "IPv6"),
+            ("redis://hush[::1]", "IPv6"),
             ("redis://0.0.0.0", "stands for all addresses"),
             ("redis://h\u{fc}sh", "xn--"),
             ("redis://h%2Chush", "neither a name"),

@@ -16,7 +16,7 @@ fn unfit(builder: MemcacheStoreBuilder, says: &str) {
 #[test]
 fn settings_that_are_of_no_use_are_refused() {
     let new = MemcacheStore::builder;
-    unfit(new().servers(Vec::<String>::new()), "there is no URL");
+    unfit(new().servers(Vec::<String>::new()), "has no URL of a server");
     for size in [0, 70_000] {
         unfit(new().pool_size(size), &format!("`pool_size` is {size}, and has to be 1 to 65535"));
     }
@@ -54,7 +54,7 @@ fn the_same_server_twice_is_refused() {
 
 #[test]
 fn nothing_goes_in_clear_or_to_whom_it_is_not_for() {
-    let differ = "differ in TLS, user or password";
+    let differ = "differ in TLS (`memcache+tls://`), user or password";
     let plain = "memcache://u:hush@127.0.0.1:1";
     for other in [
         "memcache+tls://u:hush@127.0.0.1:2",
@@ -108,7 +108,7 @@ fn a_url_that_is_none_is_refused_and_not_shown() {
     ] {
         unfit(MemcacheStore::builder().url(url), "the URL cannot be used: ");
         let text = MemcacheStore::builder().url(url).build().unwrap_err().to_string();
-        assert!(url.is_empty() || !text.contains(url), "{text}");
+        assert!(!text.contains(url) || url.len() < "memcache:///.".len(), "{text}");
     }
 }
 

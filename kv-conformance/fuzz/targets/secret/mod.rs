@@ -20,18 +20,21 @@ pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Whether whoever wrote these URLs, one a line, can have meant the secret in them for a user or a password, and for nothing
-/// else: it stands before the last `@` of what is not just a path, or in what follows a `?`. All else of a URL is shown.
+/// Whether a store of these URLs, one a line, must not show the secret in them: it is in none of the places that are shown, the
+/// host and the path of a socket, or what is there is not surely one of these.
 pub(crate) fn is_to_be_hidden(urls: &str) -> bool {
-    let (mut is_hidden, mut is_visible) = (false, false);
-    for url in urls.split('\n') {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        let (user, rest) = if rest.starts_with('/') { ("", rest) } else { rest.rsplit_once('@').unwrap_or(("", rest)) };
-        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-        is_hidden |= has_secret(user) || has_secret(parameters);
-        is_visible |= has_secret(scheme) || has_secret(place);
-    }
-    is_hidden && !is_visible
+    has_secret(urls) && !urls.split('\n').any(is_visible_in)
+}
+
+fn is_visible_in(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let place = rest.split(['?', '#']).next().unwrap_or_default();
+    let authority = place.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let is_of_host = |letter: char| letter.is_ascii_alphanumeric() || "-_.:[]%".contains(letter);
+    let path = place.strip_prefix("localhost").unwrap_or(place);
+    let may_have_login = path.rsplit_once('@').is_some_and(|(before, after)| before.contains(':') || after.starts_with('/'));
+    has_secret(host) && host.chars().all(is_of_host) || path.starts_with('/') && has_secret(path) && !may_have_login
 }
 
 /// Whether a text has the secret in it: as it is, in other case, percent-encoded, or as the bytes of a `Debug`.
