@@ -212,7 +212,11 @@ impl KeyValueStore for MemcacheStore {
         &self.label
     }
 
-    /// Everything but listing and, unless [the builder](MemcacheStoreBuilder::contains) was told otherwise, contains.
+    /// Everything but listing and, unless [the builder](MemcacheStoreBuilder::contains) was told otherwise, contains; with
+    /// [`classic`](MemcacheStoreBuilder::classic) neither TTL reading nor copying.
+    ///
+    /// The largest value and the longest TTL are what the connections of this store have learned so far, the least of it: of a store that was
+    /// only built, they may change when it connects.
     ///
     /// Lifetimes of up to 30 days are at most 2 s late, those with a fraction of a second at most 3 s, but for
     /// a tick of the server's clock that is late; for longer ones see [the crate](crate). The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and

@@ -65,6 +65,9 @@ fn one_thread_makes_one_connection() {
 /// It says so and closes the connection, which is not to be taken for something else.
 #[test]
 fn a_server_that_takes_no_more_connections_says_so() {
+    if !can("a server that takes no more connections says so", Need::SaysNoMore) {
+        return;
+    }
     // It keeps a dozen or so for itself.
     let server = Memcached::start(&["-c40"]);
     let builder = || MemcacheStore::builder().url(server.url());
@@ -99,6 +102,9 @@ fn a_server_that_takes_no_more_connections_says_so() {
 /// It says so in clear, to those who want TLS, too. This is not a wrong port.
 #[test]
 fn a_server_with_tls_that_takes_no_more_connections_is_worth_another_try() {
+    if !can("a server with TLS that takes no more connections is worth another try", Need::SaysNoMore) {
+        return;
+    }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &["-c40"]);
     let tls = Tls::new().certificate_authority(server.certificates().ca.clone());
     let mut taken = Vec::new();

@@ -105,6 +105,12 @@ fn a_server_that_drops_nothing_says_that_it_is_full() {
     let error = store.put_many([("first", small), ("batch", large), ("last", small)]).unwrap_err();
     is_out_of_memory(&error, "batch");
     assert_eq!(seconds_left(&mut raw, "batch"), None, "as the error says");
+    // A batch goes on, in other round trips, too: what fits is stored.
+    let many: Vec<_> = (0..10).map(|number| (format!("many{number}"), large)).collect();
+    let entries = many.iter().map(|(key, value)| (key.as_str(), *value)).chain([("after", small)]);
+    let error = store.put_many(entries).unwrap_err();
+    assert!(matches!(&error, Error::Backend(_)) && error.is_transient() && !error.outcome_unknown());
+    assert_eq!(value_of(&mut raw, "after").as_deref(), Some("new"));
     is_out_of_memory(&store.create("absent", &value).unwrap_err(), "absent");
     is_out_of_memory(&store.copy("fill0", "copy").unwrap_err(), "copy");
     is_out_of_memory(&store.rename("fill0", "copy").unwrap_err(), "copy");

@@ -89,6 +89,7 @@ pub(crate) fn can(what: &str, need: Need) -> bool {
         Need::Meta => (is_from([1, 6, 0]), "the meta commands came with 1.6.0"),
         Need::MetaOfToday => (is_from([1, 6, 10]), "the meta commands are another dialect before 1.6.10"),
         Need::Tags => (is_from([1, 6, 18]), "misses say to which command they belong from 1.6.18 on"),
+        Need::SaysNoMore => (is_from([1, 6, 9]), "before 1.6.9 connections over the limit wait in silence"),
         Need::Tls => (has_tls(), "it is compiled without TLS"),
         Need::Password => (is_from([1, 5, 15]), "`-Y` came with 1.5.15"),
     };
@@ -104,6 +105,8 @@ pub(crate) enum Need {
     Meta,
     /// Those whose replies are the bytes that a test has in it.
     MetaOfToday,
+    /// That it says when it takes no more connections.
+    SaysNoMore,
     /// Misses that say to which command they belong.
     Tags,
     Tls,

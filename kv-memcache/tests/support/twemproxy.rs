@@ -35,7 +35,7 @@ impl Twemproxy {
         let prepare = move |place: &Place| -> Result<(), BoxError> {
             let port = place.port();
             let pool =
-                format!("pool:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  distribution: ketama\n  servers:\n");
+                format!("pool:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  distribution: modula\n  servers:\n");
             Ok(fs::write(place.dir().join("pool.yml"), pool + &behind.concat())?)
         };
         let arguments = |place: &Place| {

@@ -127,37 +127,53 @@ fn greeting_of(bytes: &[u8], has_password: bool) -> Option<Greeting> {
         rest = after;
     }
     let (mut version, mut time, mut largest, mut lets_in_everybody) = (None, None, None, false);
-    for _ in ["stats", "stats settings"] {
-        loop {
+    for question in ["stats", "stats settings"] {
+        for index in 0.. {
             let Some((line, after)) = line(rest) else { return Some(Greeting::Unfinished) };
             rest = after;
-            if line == b"END" {
+            let is_first_of_settings = question == "stats settings" && index == 0;
+            // Then it is not known how large an item may be.
+            let is_refused = line == b"ERROR" || line == b"CLIENT_ERROR bad stats command";
+            if line == b"END" || (is_first_of_settings && is_refused) {
+                // What is there without what it has to have is no reply.
+                let is_whole = if question == "stats" { version.is_some() && time.is_some() } else { is_refused || largest.is_some() };
+                if !is_whole {
+                    return None;
+                }
                 break;
+            }
+            if is_first_of_settings {
+                lets_in_everybody = true;
             }
             match str::from_utf8(line).ok()?.strip_prefix("STAT ")?.split_once(' ').unwrap_or_default() {
                 ("version", value) => version = Some(value),
-                ("time", value) => time = number(value),
-                ("item_size_max", value) => largest = number(value),
+                ("time", value) => time = Some(number(value)?),
+                ("item_size_max", value) => largest = Some(number(value)?),
                 ("auth_enabled_ascii", value) => lets_in_everybody = value == "no",
                 _ => {}
             }
         }
     }
-    let (version, time, largest) = (version?, time?, largest?);
-    if !rest.is_empty() || (has_password && lets_in_everybody) || is_old(version) {
+    let (version, time) = (version?, time?);
+    if !rest.is_empty() || (has_password && lets_in_everybody) || !will_do(version) {
         return None;
     }
     // Until 2038, less the lifetime that is sent.
-    let is_usual = largest >= ROOM && time < 2_140_000_000;
+    let is_usual = largest.is_none_or(|largest| largest >= ROOM) && time < 2_140_000_000;
     Some(if is_usual { Greeting::Good } else { Greeting::Odd })
 }
 
-/// Whether a version is older than 1.6.13, which is the oldest that will do.
-fn is_old(version: &str) -> bool {
+/// Whether a version is one of memcached, and 1.6.0 or newer, which have the meta commands. Who says something else is asked for
+/// them, and `server.rs` does not answer that.
+fn will_do(version: &str) -> bool {
+    if !version.starts_with(|letter: char| letter.is_ascii_digit()) || version.contains(' ') {
+        return false;
+    }
     let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
-    let Some(Ok(first)) = numbers.next() else { return false };
+    // One that is too large is newer than any.
+    let Some(Ok(first)) = numbers.next() else { return true };
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    (first, next(), next()) < (1, 6, 13)
+    (first, next(), next()) >= (1, 6, 0)
 }
 
 /// What an operation gives if it is answered as `server.rs` does.

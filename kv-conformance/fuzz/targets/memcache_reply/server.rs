@@ -169,9 +169,10 @@ fn fill_in(bytes: &[u8], tags: &[u64]) -> Vec<u8> {
 fn command(reader: &mut impl BufRead) -> io::Result<(String, char, u64)> {
     let line = line(reader)?;
     let words = line.split_ascii_whitespace().collect::<Vec<_>>();
-    let [name, key, flags @ ..] = words.as_slice() else { panic!("no command: {line:?}") };
+    // A question of the greeting, to a server that did not tell which memcached it is.
+    let [name, key, flags @ ..] = words.as_slice() else { return Err(io::ErrorKind::UnexpectedEof.into()) };
     if *name == "ms" {
-        let length = flags.first().and_then(|length| length.parse::<u64>().ok()).expect("a length");
+        let length = flags.first().and_then(|length| length.trim_start_matches('S').parse::<u64>().ok()).expect("a length");
         io::copy(&mut reader.take(length + 2), &mut io::sink())?;
     }
     let tag = flags.iter().find_map(|flag| flag.strip_prefix('O')?.parse().ok()).expect("a tag");
