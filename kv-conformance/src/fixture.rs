@@ -13,6 +13,7 @@ use crate::proxy::Proxy;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) type Advance = Box<dyn Fn(Duration) + Send + Sync>;
+pub(crate) type Reopen = Box<dyn Fn() -> Result<Box<dyn KeyValueStore>, BoxError> + Send + Sync>;
 pub(crate) type Plant = Box<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 
 /// A server that the suite may take away and give back, on which the data of a store are: see [`Fixture::server`].
@@ -104,6 +105,7 @@ pub struct Fixture {
     pub(crate) proxy: Option<Arc<Proxy>>,
     pub(crate) limit: Option<Duration>,
     pub(crate) server: Option<(Box<dyn ServerControl>, Durability)>,
+    pub(crate) reopen: Option<Reopen>,
     /// Dropped last: fields are dropped in order.
     guards: Vec<Box<dyn Any + Send>>,
 }
@@ -120,6 +122,7 @@ impl Fixture {
             proxy: None,
             limit: None,
             server: None,
+            reopen: None,
             guards: Vec::new(),
         }
     }
@@ -140,6 +143,29 @@ impl Fixture {
     pub fn clock(mut self, advance: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         self.advance = Some(Box::new(advance));
         self
+    }
+
+    /// For a store that keeps its data when it is closed: a way to open it again on the same data (clause P5). The stores of the
+    /// fixture have been dropped before, the store and the [second handle](Self::second_handle); what else is to be closed, the
+    /// closure closes. With a [clock](Self::clock), the new store has the same one.
+    #[must_use]
+    pub fn reopen<S: KeyValueStore + 'static>(
+        mut self,
+        reopen: impl Fn() -> Result<S, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.reopen = Some(Box::new(move || Ok(Box::new(reopen()?))));
+        self
+    }
+
+    /// The same fixture with its store closed and opened again, if it can be; without a second handle.
+    pub(crate) fn reopened(self) -> Option<Result<Self, BoxError>> {
+        let Self { store, second_handle, reopen, .. } = self;
+        drop((store, second_handle));
+        let store = match reopen.as_ref()?() {
+            Ok(store) => store,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(Self { store, second_handle: None, reopen, ..self }))
     }
 
     /// A way to put data beside this store's own that is not the store's and that it has to overlook (clause L5): keys of
@@ -193,6 +219,7 @@ impl fmt::Debug for Fixture {
             .field("proxy", &self.proxy)
             .field("limit", &self.limit)
             .field("server", &self.server.as_ref().map(|(_, durability)| durability))
+            .field("reopen", &self.reopen.is_some())
             .field("guards", &self.guards.len())
             .finish()
     }

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         let folder = if in_memory { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
         let path = folder.path().to_owned();
         let open = || FolderStore::open(&path, default_ttl);
+        let reopened = path.clone();
         let (store, second) = (open()?, open()?);
         let plant = move || {
             // Names that are not keys, what is no file, and files of programs that have their own in the same folder.
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
             std::fs::create_dir_all(path.join("=folder/=k"))?;
             Ok(())
         };
-        Ok(Fixture::new(store).second_handle(second).foreign_data(plant).guard(folder))
+        let reopen = move || Ok(FolderStore::open(&reopened, default_ttl)?);
+        Ok(Fixture::new(store).second_handle(second).foreign_data(plant).reopen(reopen).guard(folder))
     }
 
     Suite::new("folder", || fixture(None)).with_default_ttl(|ttl| fixture(Some(ttl))).main()

@@ -29,6 +29,7 @@ pub mod partial_reads;
 pub mod prefixes;
 pub mod races;
 pub mod reading_and_writing;
+pub mod reopening;
 pub mod sequences;
 pub mod streams;
 #[cfg(test)]
@@ -119,6 +120,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         keys::CHECKS,
         values::CHECKS,
         reading_and_writing::CHECKS,
+        reopening::CHECKS,
         visibility::CHECKS,
         creating::CHECKS,
         races::CHECKS,

@@ -45,6 +45,15 @@ impl Suite {
         Ok(panics::in_fixture(MADE, open)?)
     }
 
+    /// The same fixture with its store closed and opened again.
+    pub(crate) fn reopen(&self, fixture: Fixture) -> Outcome<Fixture> {
+        let _reopening = self.watch.begin("the fixture, while its store was reopened,", 1);
+        match panics::in_fixture("its store was reopened", || fixture.reopened()) {
+            Some(reopened) => Ok(self.follow(reopened?)),
+            None => Err(NotPassed::Ignored("the fixture has no way to reopen its store (`Fixture::reopen`)".into())),
+        }
+    }
+
     /// Watches what is done with a fixture.
     pub(super) fn follow(&self, fixture: Fixture) -> Fixture {
         if let Some(proxy) = &fixture.proxy {

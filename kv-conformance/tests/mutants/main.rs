@@ -13,6 +13,7 @@ mod faults;
 mod fixtures;
 mod hangs;
 mod histories;
+mod reopening;
 mod right;
 mod wrong;
 
@@ -107,6 +108,8 @@ impl Mutant {
         let fixture = Fixture::new(handle(false)).second_handle(handle(true));
         let by_hand = matches!(clock, Clock::Manual(_));
         let fixture = if by_hand { fixture.clock(move |by| clock.advance(by)) } else { fixture };
+        let reopened = inner.clone();
+        let fixture = fixture.reopen(move || Ok(Wrong::new(reopened.clone(), self.fault, self.of, false)));
         fixture.foreign_data(move || {
             inner.plant();
             Ok(())
@@ -294,7 +297,9 @@ fn accept(config: &Config, ignored: &[&str]) -> Result<(), Failed> {
             let by_hand = matches!(clock, Clock::Manual(_));
             let store = Right::new(Config { default_ttl, clock: clock.clone(), ..config.clone() });
             let planted = store.clone();
-            let fixture = Fixture::new(store.clone()).second_handle(store).foreign_data(move || {
+            let reopened = store.clone();
+            let fixture = Fixture::new(store.clone()).reopen(move || Ok(reopened.clone()));
+            let fixture = fixture.second_handle(store).foreign_data(move || {
                 planted.plant();
                 Ok(())
             });
@@ -375,6 +380,7 @@ fn main() -> ExitCode {
     trials.extend(histories::trials());
     trials.extend(fixtures::trials());
     trials.extend(hangs::trials());
+    trials.extend(reopening::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print(mutants);

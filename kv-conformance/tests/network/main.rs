@@ -64,12 +64,13 @@ const THREADS: usize = 12;
 /// A right store directly at its server.
 fn direct(server: &Arc<Server>, default_ttl: Option<Duration>) -> Fixture {
     let store = || Client { default_ttl, ..Client::new(server.address(), Limits::of_each(LONG)) };
-    let planted = Arc::clone(server);
+    let (planted, address) = (Arc::clone(server), server.address());
+    let reopen = move || Ok(Client { default_ttl, ..Client::new(address, Limits::of_each(LONG)) });
     let plant = move || {
         planted.with_map(map::Map::plant);
         Ok(())
     };
-    Fixture::new(store()).second_handle(store()).foreign_data(plant).guard(Arc::clone(server))
+    Fixture::new(store()).second_handle(store()).foreign_data(plant).reopen(reopen).guard(Arc::clone(server))
 }
 
 /// A store behind a proxy, and a right one directly at its server.

@@ -1,0 +1,141 @@
+//! Section 3, P5: what a store that keeps its data keeps when it is closed.
+//!
+//! These need a fixture that can close its store and open it again: see [`Fixture::reopen`](crate::Fixture::reopen).
+
+use std::time::Duration;
+
+use kv_core::{Bytes, Capability, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use super::checks;
+use crate::context::Context;
+use crate::failure::{Outcome, expect, expect_eq, expect_that};
+use crate::property::values::patterned;
+use crate::time::Time;
+
+checks! {
+    p5_what_was_written_and_removed_is_so_after_reopening [P5];
+    p5_lifetimes_go_on_over_reopening [P5 T2] needs Lifetimes;
+}
+
+/// What has to be at a key.
+type Want = (&'static str, Option<Bytes>);
+
+/// Writes, overwrites, removes, copies and renames in every way that the store has. What has to be there then.
+fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Vec<Want>> {
+    let large = Bytes::from(patterned(context.size(70_000)));
+    let mut want = Vec::<Want>::new();
+    store.put("put", "v")?;
+    store.put("over", "the old value, which was longer")?;
+    store.put("over", "new")?;
+    store.put("empty", "")?;
+    store.put("bytes", &b"\0\r\n\xff"[..])?;
+    store.put("large", &large)?;
+    store.put_many([("many/1", "1"), ("many/2", "2"), ("deleted", "v"), ("deleted/many", "v"), ("again", "v")])?;
+    store.put_from("from", &b"v"[..])?;
+    expect("delete", store.delete("deleted"), true)?;
+    expect("delete_many", store.delete_many(["deleted/many", "again"]), vec![true, true])?;
+    store.put("again", "written again")?;
+    let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+    want.extend([("put", value("v")), ("over", value("new")), ("empty", value("")), ("from", value("v"))]);
+    want.extend([("bytes", Some(Bytes::from_static(b"\0\r\n\xff"))), ("large", Some(large))]);
+    want.extend([("many/1", value("1")), ("many/2", value("2")), ("again", value("written again"))]);
+    want.extend([("deleted", None), ("deleted/many", None)]);
+    if context.has(Capability::Create) {
+        expect("create", store.create("created", "v"), true)?;
+        expect("create of what is there", store.create("put", "other"), false)?;
+        want.push(("created", value("v")));
+    }
+    if context.has(Capability::Copy) {
+        store.put_many([("from/copy", "copied"), ("from/rename", "renamed"), ("to/rename", "old")])?;
+        store.copy("from/copy", "to/copy")?;
+        store.rename("from/rename", "to/rename")?;
+        want.extend([("from/copy", value("copied")), ("to/copy", value("copied"))]);
+        want.extend([("from/rename", None), ("to/rename", value("renamed"))]);
+    }
+    Ok(want)
+}
+
+/// Writes, removes, copies and renames in every way, closes the store and opens it again, twice: everything has to be as it was left. The
+/// second time finds a store that keeps what it has written itself, and not what it has read when it was opened.
+pub fn p5_what_was_written_and_removed_is_so_after_reopening(context: &Context<'_>) -> Outcome {
+    let mut fixture = context.suite.open()?;
+    let want = if fixture.reopen.is_some() { change(context, &*fixture.store)? } else { Vec::new() };
+    for time in ["", " twice"] {
+        fixture = context.suite.reopen(fixture)?;
+        let store = &*fixture.store;
+        for (key, want) in &want {
+            expect(format_args!("get({key:?}) after the store was reopened{time}"), store.get(key), want.clone())?;
+        }
+        if context.has(Capability::Listing) {
+            let mut there = want.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect::<Vec<_>>();
+            there.sort_unstable();
+            let listed = super::listed_by(store, "");
+            expect(format_args!("keys(\"\") after the store was reopened{time}"), listed, there)?;
+        }
+        store.put("put", "v")?;
+        expect("get after put into the store that was reopened", store.get("put"), Some("v".into()))?;
+    }
+    Ok(())
+}
+
+/// Gives lifetimes and takes them away in every way, closes the store, lets some of them end meanwhile, and opens it again: what has
+/// expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so.
+pub fn p5_lifetimes_go_on_over_reopening(context: &Context<'_>) -> Outcome {
+    let mut fixture = context.suite.open()?;
+    // The time goes on while the store is closed.
+    let advance = fixture.advance.take();
+    let time = Time::new(advance.as_ref());
+    let (long, short) = (context.long(), context.short().min(context.long() / 2));
+    let (mut lasting, mut forever) = (vec!["long", "many"], vec!["forever", "cleared"]);
+    if fixture.reopen.is_some() {
+        let store = &*fixture.store;
+        store.put_with_ttl("long", "v", long)?;
+        store.put_many_with_ttl([("many", "v", Ttl::After(long)), ("forever", "v", Ttl::Forever)])?;
+        store.put_with_ttl("cleared", "v", long)?;
+        store.put_with_ttl("cleared", "v", Ttl::Forever)?;
+        if context.has(Capability::Touch) {
+            store.put_many([("touched", "v"), ("kept", "v")])?;
+            expect("touch", store.touch("touched", long), true)?;
+            expect("touch", store.touch("kept", long), true)?;
+            expect("touch for ever", store.touch("kept", Ttl::Forever), true)?;
+            lasting.push("touched");
+            forever.push("kept");
+        }
+        if context.has(Capability::Copy) {
+            store.put_with_ttl("original", "v", long)?;
+            store.copy("original", "copy")?;
+            store.rename("original", "renamed")?;
+            lasting.extend(["copy", "renamed"]);
+        }
+        store.put_with_ttl("short", "v", short)?;
+    }
+    let resolution = context.capabilities().ttl_resolution();
+    let before = time.now();
+    time.wait(short + resolution);
+    fixture = context.suite.reopen(fixture)?;
+    let store = &*fixture.store;
+    expect("get of what has expired before the store was reopened", store.get("short"), None)?;
+    for (keys, is_forever) in [(lasting, false), (forever, true)] {
+        for key in keys {
+            let got = store.get(key)?;
+            let is_over =
+                !is_forever && time.now().saturating_sub(before) >= long.saturating_sub(Duration::from_millis(1));
+            if is_over {
+                continue;
+            }
+            expect_eq(format_args!("get({key:?}) after the store was reopened"), got, Some("v".into()))?;
+            if context.has(Capability::TtlReading) {
+                let left = store.ttl(key)?;
+                let holds = match left {
+                    Some(Remaining::Forever) => is_forever,
+                    Some(Remaining::For(left)) => !is_forever && left <= long.saturating_sub(short) + resolution,
+                    None => false,
+                };
+                let want =
+                    if is_forever { "for ever" } else { "what was left when it was closed, less what has passed" };
+                expect_that(format_args!("ttl({key:?}) after the store was reopened"), holds, want, left)?;
+            }
+        }
+    }
+    Ok(())
+}
