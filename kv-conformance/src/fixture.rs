@@ -104,6 +104,7 @@ pub struct Fixture {
     pub(crate) plant: Option<Plant>,
     pub(crate) proxy: Option<Arc<Proxy>>,
     pub(crate) limit: Option<Duration>,
+    pub(crate) retry_after: Duration,
     pub(crate) server: Option<(Box<dyn ServerControl>, Durability)>,
     pub(crate) reopen: Option<Reopen>,
     /// Dropped last: fields are dropped in order.
@@ -121,6 +122,7 @@ impl Fixture {
             plant: None,
             proxy: None,
             limit: None,
+            retry_after: Duration::ZERO,
             server: None,
             reopen: None,
             guards: Vec::new(),
@@ -193,6 +195,16 @@ impl Fixture {
         self
     }
 
+    /// How long a store that remembers that its server did not answer may take it for silent once it is back (clause N6), as it is
+    /// configured and documented. Until then its operations may fail at once, with
+    /// [`Unavailable`](kv_core::Error::Unavailable) and a certain outcome; they have to fail so while the server is silent. Default: zero, and
+    /// then the next operation has to work.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = time;
+        self
+    }
+
     /// The server, for the checks of faults that kill it, start it again and pause it, and what it keeps then. No other
     /// fixture may use it. A [`Server`](crate::server::Server) of the kit is one.
     #[must_use]
@@ -218,6 +230,7 @@ impl fmt::Debug for Fixture {
             .field("foreign_data", &self.plant.is_some())
             .field("proxy", &self.proxy)
             .field("limit", &self.limit)
+            .field("retry_after", &self.retry_after)
             .field("server", &self.server.as_ref().map(|(_, durability)| durability))
             .field("reopen", &self.reopen.is_some())
             .field("guards", &self.guards.len())

@@ -36,6 +36,8 @@ pub(crate) struct Rig<'a> {
     pub(crate) proxy: &'a Proxy,
     /// The longest time that an operation may take.
     pub(crate) limit: Duration,
+    /// How long the store may take a server that is back for silent (N6).
+    pub(crate) retry_after: Duration,
     server: Option<(&'a dyn ServerControl, Durability)>,
     cases: AtomicUsize,
 }
@@ -48,6 +50,7 @@ impl<'a> Rig<'a> {
             direct: fixture.second_handle.as_deref().ok_or_else(|| lacking("second handle"))?,
             proxy: fixture.proxy.as_deref().ok_or_else(|| lacking("proxy"))?,
             limit: fixture.limit.ok_or_else(|| lacking("limit"))?,
+            retry_after: fixture.retry_after,
             server: fixture.server.as_ref().map(|(server, durability)| (&**server, *durability)),
             cases: AtomicUsize::new(0),
         })
@@ -117,11 +120,23 @@ impl<'a> Rig<'a> {
         expect_that(what, took <= self.limit + MARGIN, &want, took).map_err(|failed| failed.timed_out_if(true))
     }
 
-    /// Now that all faults have ended, everything has to work: at once, and nobody may get another one's reply.
+    /// Waits until the store takes its server for silent no longer, for as long as it may (N6).
+    fn wait_for_retry(&self, key: &str) {
+        let begin = Instant::now();
+        let is_taken_for_silent = |error: &Error| matches!(error, Error::Unavailable(_)) && !error.outcome_unknown();
+        while begin.elapsed() < self.retry_after && self.store.get(key).is_err_and(|error| is_taken_for_silent(&error))
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Now that all faults have ended, everything has to work: at once, but for a server that the store takes for silent yet; and nobody may
+    /// get another one's reply.
     pub(crate) fn works_again(&self, after: impl Display) -> Outcome {
         let key = self.fresh_prefix() + "after";
         let old = value(&key, 0, 20);
         self.direct.put(&key, &old)?;
+        self.wait_for_retry(&key);
         let read = format!("get({key:?}), with nothing in its way any more (N2, N6), {after}");
         expect_undisturbed(read, || self.store.get(&key), Some(old.into()))?;
         let new = value(&key, 1, 30);

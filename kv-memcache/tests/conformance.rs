@@ -58,6 +58,9 @@ const FAULTY: &[&str] = &["tcp", "unix_socket", "tls", "classic"];
 /// Each of the three limits where there are faults.
 const FAULT_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long a silent server is left alone. One that is back when it was just tried in vain is known to be so after one more limit.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
 /// A store behind a proxy in front of a server of this kind, which keeps nothing when it ends.
 fn behind_a_proxy(kind: Kind, classic: bool) -> Result<Fixture, BoxError> {
     let server = Memcached::start_as(kind, &["-m256"]);
@@ -65,7 +68,8 @@ fn behind_a_proxy(kind: Kind, classic: bool) -> Result<Fixture, BoxError> {
         let builder = MemcacheStore::builder().classic(classic);
         builder.pool_timeout(limit).connect_timeout(limit).response_timeout(limit)
     };
-    let (mut store, mut direct) = (builder(FAULT_LIMIT).pool_size(4), builder(PATIENCE).url(server.url()));
+    let (mut store, mut direct) =
+        (builder(FAULT_LIMIT).retry_after(RETRY_AFTER).pool_size(4), builder(PATIENCE).url(server.url()));
     let proxy = if kind == Kind::Unix { Proxy::unix(server.socket())? } else { support::proxy(server.url_port()) };
     store = match proxy.path() {
         Some(path) => store.url(format!("memcache://{}", path.display())),
@@ -78,7 +82,10 @@ fn behind_a_proxy(kind: Kind, classic: bool) -> Result<Fixture, BoxError> {
         (store, direct) = (store.tls(tls.clone()), direct.tls(tls));
     }
     let fixture = Fixture::new(store.build()?).second_handle(direct.connect()?).proxy(Arc::new(proxy));
-    Ok(fixture.limit(3 * FAULT_LIMIT).server(server.into_server(), Durability::Volatile))
+    Ok(fixture
+        .limit(3 * FAULT_LIMIT)
+        .retry_after(RETRY_AFTER + FAULT_LIMIT)
+        .server(server.into_server(), Durability::Volatile))
 }
 
 /// As stores are by default: without contains.

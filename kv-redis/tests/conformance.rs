@@ -74,8 +74,8 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
     };
     let builder = |limit| RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
     let store = match proxy.path() {
-        Some(path) => builder(FAULT_LIMIT).url(format!("{scheme}://{}", path.display())),
-        None => builder(FAULT_LIMIT).url(format!("{scheme}:{}", proxy.port())),
+        Some(path) => builder(FAULT_LIMIT).retry_after(RETRY_AFTER).url(format!("{scheme}://{}", path.display())),
+        None => builder(FAULT_LIMIT).retry_after(RETRY_AFTER).url(format!("{scheme}:{}", proxy.port())),
     };
     let store = match over {
         Over::Tls => store.tls(Tls::new().certificate_authority(redis.certificates().ca.clone())),
@@ -84,7 +84,10 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
     };
     let direct = builder(PATIENCE).url(redis.url()).connect()?;
     let fixture = Fixture::new(store.pool_size(4).build()?).second_handle(direct).proxy(Arc::new(proxy));
-    Ok(fixture.limit(3 * FAULT_LIMIT).server(redis.into_server(), Durability::OverKill))
+    Ok(fixture
+        .limit(3 * FAULT_LIMIT)
+        .retry_after(RETRY_AFTER + FAULT_LIMIT)
+        .server(redis.into_server(), Durability::OverKill))
 }
 
 /// What a proxy is in front of.
@@ -99,6 +102,9 @@ enum Over {
 
 /// Each of the three limits where there are faults.
 const FAULT_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a silent server is left alone. One that is back when it was just tried in vain is known to be so after one more limit.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Objects of other types under valid names, and strings under names that are no keys.
 fn plant_other_types(url: &str) -> Result<(), BoxError> {

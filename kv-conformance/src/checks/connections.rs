@@ -12,12 +12,15 @@ use crate::act::{Act, Case};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, show_error};
 use crate::proxy::{Behaviour, Cut, Direction};
-use crate::rig::{IDLE, MARGIN, NOTICED, Rig, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes};
+use crate::rig::{
+    IDLE, MARGIN, NOTICED, Rig, WAITING, check_transient, expect_undisturbed, in_fixtures_of_their_own, in_lanes,
+};
 
 checks! { faults:
     n1_a_server_that_never_says_anything_is_an_error_within_the_limit [N1 E1 E5];
     n1_a_request_that_nobody_reads_ends_within_the_limit [N1 E1 E5];
     n1_waiting_for_the_pool_ends_within_the_limit [N1 N6 E1 E5];
+    n6_a_silent_server_is_left_alone_for_a_short_time [N6 N1 E1 E5];
     n4_a_connection_that_was_closed_while_idle_is_not_written_to [N4 N5];
     n5_a_read_is_tried_once_more_on_a_fresh_connection [N5 E1 E5];
     b4_an_empty_batch_does_no_io [B4];
@@ -99,6 +102,44 @@ pub fn n1_waiting_for_the_pool_ends_within_the_limit(context: &Context<'_>) -> O
     })?;
     rig.heal_without_what_was_held()?;
     rig.works_again(format_args!("after {THREADS} threads waited for a silent server"))
+}
+
+/// How many operations a store may need to find out that its server is silent.
+const TRIES: usize = 5;
+
+/// Reads one key after the other while the server is silent. A store that says for how long it leaves such a server alone, by
+/// [`Fixture::retry_after`](crate::Fixture::retry_after), finds out after a few operations, of which each ends within the limit, and then fails at once,
+/// with nothing sent; once the server is back it is used again within that time.
+pub fn n6_a_silent_server_is_left_alone_for_a_short_time(context: &Context<'_>) -> Outcome {
+    let rig = Rig::new(context.fixture())?;
+    if rig.retry_after.is_zero() {
+        return Err(NotPassed::Ignored(
+            "the store does not remember silent servers: `Fixture::retry_after` is zero".into(),
+        ));
+    }
+    rig.works_again("in the beginning")?;
+    rig.proxy.set(Behaviour::Hold);
+    let mut quickest = Duration::MAX;
+    for number in 0..TRIES {
+        let what = format!("get, number {number} while the server is silent");
+        let (result, took) = rig.timed(|| rig.store.get("k"));
+        rig.expect_in_time(&what, &result, took)?;
+        match result {
+            Ok(value) => {
+                return Err(NotPassed::failed(format_args!("{what}\nexpected: an error\ngot:      {value:?}")));
+            }
+            Err(error) => {
+                check_transient(&what, &error, rig.store.name(), &["k"])?;
+                if matches!(error, Error::Unavailable(_)) {
+                    quickest = quickest.min(took);
+                }
+            }
+        }
+    }
+    let what = format!("the quickest of {TRIES} operations on a silent server that failed with Unavailable (N6)");
+    expect_that(what, quickest < WAITING, "one that failed at once", quickest)?;
+    rig.heal_without_what_was_held()?;
+    rig.works_again("after the server was silent")
 }
 
 /// Lets several connections of the pool be made.

@@ -32,7 +32,7 @@ const THREADS: usize = 16;
 const BEFORE: Duration = Duration::from_millis(700);
 const AFTER: Duration = Duration::from_secs(2);
 
-/// How long after the end of an outage everything has to work again.
+/// How long after the end of an outage everything has to work again, and the time for which the store may take the server for silent.
 const RECOVERY: Duration = Duration::from_secs(1);
 
 /// How much longer it may take on a machine that does much else.
@@ -178,7 +178,7 @@ fn under_load(context: &Context<'_>, rig: &Rig<'_>, outages: &[(Outage, bool)], 
     in_lanes(&(0..=THREADS).collect::<Vec<_>>(), |&number| {
         let _over = Over(&load);
         match actors.get(number) {
-            Some(actor) => use_store(actor, &deeds, &load, Rng::with_seed(seed.wrapping_add(number as u64))),
+            Some(actor) => use_store(rig, actor, &deeds, &load, Rng::with_seed(seed.wrapping_add(number as u64))),
             None => have_outages(rig, outages, soak, &actors, &load, seed),
         }
     })?;
@@ -189,7 +189,7 @@ fn under_load(context: &Context<'_>, rig: &Rig<'_>, outages: &[(Outage, bool)], 
 }
 
 /// Does one thing after the other, at random.
-fn use_store(actor: &Mutex<Actor<'_>>, deeds: &[Deed], load: &Load, mut random: Rng) -> Outcome {
+fn use_store(rig: &Rig<'_>, actor: &Mutex<Actor<'_>>, deeds: &[Deed], load: &Load, mut random: Rng) -> Outcome {
     while !load.is_over() {
         thread::sleep(Duration::from_micros(random.u64(1000..5000)));
         if load.rests.load(Ordering::Relaxed) {
@@ -202,11 +202,12 @@ fn use_store(actor: &Mutex<Actor<'_>>, deeds: &[Deed], load: &Load, mut random: 
         // It began long after everything was to work again, and was over before the next outage.
         if let (Err(error), Some(since)) = (result, healthy)
             && load.healthy() == healthy
-            && begin > since + RECOVERY + SLACK
+            && begin > since + RECOVERY + rig.retry_after + SLACK
         {
             let what = format!(
-                "{deed:?}, {:?} after the end of an outage: everything has to work again after {RECOVERY:?} (N6)",
-                begin - since
+                "{deed:?}, {:?} after the end of an outage: everything has to work again after {:?} (N6)",
+                begin - since,
+                RECOVERY + rig.retry_after
             );
             return judge_undisturbed::<(), ()>(what, Err(error), begin.elapsed(), ());
         }
@@ -260,7 +261,7 @@ fn have_outages(
                 outage.end(rig)?;
             }
             load.set_healthy(Some(Instant::now()));
-            rest(AFTER);
+            rest(AFTER + rig.retry_after);
             let kept = match rig.server() {
                 Ok((_, durability)) if matches!(outage, Outage::Stopped | Outage::Killed) => {
                     format!(", of a server that was declared as Durability::{durability:?}")

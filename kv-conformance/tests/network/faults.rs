@@ -85,6 +85,12 @@ faults! {
     PutReplayedLater,
     /// A server that was down is not tried again for 5 s.
     RemembersDown,
+    /// A server that was silent is taken to be so for 5 s, and the documentation says 300 ms.
+    SilentTooLong,
+    /// A server that was silent once is never tried again.
+    SilentForEver,
+    /// The documentation says that operations on a silent server fail at once, and each waits for its limits.
+    SilenceForgotten,
 
     // Panics.
     /// Panics when a reply makes no sense.
@@ -246,6 +252,9 @@ impl Fault {
                 "n4_a_connection_that_was_closed_while_idle_is_not_written_to"
             }
             Self::ReadRepeatedOnPooled | Self::LossIsAbsent => "n5_a_read_is_tried_once_more_on_a_fresh_connection",
+            Self::SilentTooLong | Self::SilentForEver | Self::SilenceForgotten => {
+                "n6_a_silent_server_is_left_alone_for_a_short_time"
+            }
             Self::RemembersDown
             | Self::PanicsOnRefusal
             | Self::RefusedPutInDoubt

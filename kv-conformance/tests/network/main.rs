@@ -104,8 +104,14 @@ fn wrong(fault: Fault) -> Suite {
         Fault::NotSavedAtStop => (Saving::Never, Durability::OverStop),
         _ => (Saving::EachWrite, Durability::OverKill),
     };
-    Suite::new(format!("{fault:?}"), nothing)
-        .with_faults(move || behind_proxy(saving, durability, |address, limits| Wrong::new(address, limits, fault)))
+    let retry_after = match fault {
+        Fault::SilentTooLong | Fault::SilentForEver | Fault::SilenceForgotten => Duration::from_millis(300),
+        _ => Duration::ZERO,
+    };
+    Suite::new(format!("{fault:?}"), nothing).with_faults(move || {
+        let fixture = behind_proxy(saving, durability, |address, limits| Wrong::new(address, limits, fault))?;
+        Ok(fixture.retry_after(retry_after))
+    })
 }
 
 fn nothing() -> Result<Fixture, BoxError> {

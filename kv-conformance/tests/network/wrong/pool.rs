@@ -38,6 +38,8 @@ struct Places {
     idle: Vec<Idle>,
     /// When the server was found to be down.
     down_since: Option<Instant>,
+    /// When the server last failed to answer in time.
+    silent_since: Option<Instant>,
     /// Writes whose replies were lost.
     in_doubt: Vec<Request>,
 }
@@ -75,7 +77,8 @@ impl WrongPool {
             Fault::ConnectWithoutLimit => limits.connect = NO_LIMIT,
             _ => {}
         }
-        let places = Places { free: SIZE, idle: Vec::new(), down_since: None, in_doubt: Vec::new() };
+        let places =
+            Places { free: SIZE, idle: Vec::new(), down_since: None, silent_since: None, in_doubt: Vec::new() };
         Self { address, limits, fault, places: Mutex::new(places), freed: Condvar::new() }
     }
 
@@ -232,8 +235,17 @@ fn is_late(broken: &Broken) -> bool {
 
 impl Transport for WrongPool {
     fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken> {
+        let remembered = match self.fault {
+            Fault::SilentTooLong => REMEMBERED,
+            Fault::SilentForEver => NO_LIMIT,
+            _ => Duration::ZERO,
+        };
+        if self.places().silent_since.is_some_and(|since| since.elapsed() < remembered) {
+            return Err(Broken::NotConnected(io::ErrorKind::ConnectionAborted.into()));
+        }
         let mut place = self.lend()?;
         let result = self.try_on_links(&mut place, request);
+        self.places().silent_since = result.as_ref().is_err_and(is_late).then(Instant::now);
         place.leaks = result.is_err() && self.is(Fault::PlacesLeak);
         let Err(broken) = result else { return result };
         if self.is(Fault::PutReplayedLater) && broken.is_sent() && request.op == Op::Write {
