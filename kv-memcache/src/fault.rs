@@ -56,6 +56,11 @@ impl Refusal {
         ["ERROR", "CLIENT_ERROR bad stats command"].contains(&&*self.0)
     }
 
+    /// Whether it means that the server did not understand a request: it may not agree on where that ends.
+    pub(crate) fn is_of_request(&self) -> bool {
+        !self.0.starts_with("SERVER_ERROR")
+    }
+
     /// Whether it means that the server wants to know who asks.
     pub(crate) fn is_of_authentication(&self) -> bool {
         self.0.contains("unauthenticated")

@@ -135,7 +135,8 @@ impl<C: Connection + Send + 'static> Gate<C> {
         match entry.probe.take() {
             Some(probe) if is_silent => probe.was_not_answered(),
             Some(probe) => probe.was_answered(),
-            None if is_silent => entry.here.silence.question(begun),
+            // Whoever has waited for an answer has less than the limit left: that it is not enough says nothing of the server.
+            None if is_silent && entry.asked.is_zero() => entry.here.silence.question(begun),
             None => {}
         }
         result

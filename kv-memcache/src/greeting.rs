@@ -20,7 +20,7 @@ pub(crate) const LARGEST_OF_ALL: u64 = 1 << 30;
 const NOBODYS_KEY: &str = "\u{b7}";
 
 /// More lines than this are no reply to `stats`: 1.6.18 sends 93.
-const MOST_STATS: usize = 1000;
+pub(crate) const MOST_STATS: usize = 1000;
 
 /// No version is longer: `1.5.22_5_g1234`.
 const LONGEST_VERSION: usize = 40;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::address::Place;
 use crate::binary;
 use crate::credentials::{Credentials, Source};
+use crate::dialect::Dialect;
 use crate::fault::{Fault, Refusal};
 use crate::greeting::{self, About, Greeting, Then};
 use crate::reply::{self, Reply};
@@ -124,7 +125,10 @@ impl Opening<'_> {
         }
         for _ in 0..TIMES_TO_BE_SURE {
             let mut link = self.connect()?;
-            if link.greet_shortly(self.deadline).is_err() {
+            if let Err(fault) = link.greet_shortly(self.deadline) {
+                if fault.is_silence() {
+                    return Err(self.not_greeted(fault, credentials));
+                }
                 // It may take one connection at a time.
                 drop(link);
                 return Err(self.is_binary_or(cause));
@@ -137,7 +141,7 @@ impl Opening<'_> {
             if self.classic {
                 return Ok(link);
             }
-            match link.has_meta(self.deadline) {
+            match link.has_meta(self.deadline).map_err(|fault| self.not_greeted(fault, credentials))? {
                 Some(true) => return Err(self.not_connected(cause)),
                 Some(false) => break,
                 None => {}
@@ -207,7 +211,12 @@ impl Link {
             *heard |= !self.line.is_empty();
             let then = match received {
                 Ok(()) => greeting.take(&self.line)?,
-                Err(fault) => return Err(greeting.into_refusal().map_or(fault, Fault::Refused)),
+                // What it refused is why it closes the connection, and not why it says nothing more.
+                Err(Fault::Broken { cause, .. }) if is_end(&cause) => {
+                    let refused = greeting.into_refusal().map(Fault::Refused);
+                    return Err(refused.unwrap_or(Fault::Broken { cause, sent: true }));
+                }
+                Err(fault) => return Err(fault),
             };
             match then {
                 Then::Receive => {}
@@ -232,12 +241,16 @@ impl Link {
         self.end_exchange()
     }
 
-    /// Whether the server has meta commands. `None` if it closes the connection.
-    fn has_meta(&mut self, deadline: Instant) -> Option<bool> {
+    /// Whether the server has meta commands. `None` if it closes the connection; an error if it says nothing.
+    fn has_meta(&mut self, deadline: Instant) -> Result<Option<bool>, Fault> {
         let answered = self
             .say(greeting::META_QUESTION, Instant::now(), deadline)
             .and_then(|()| reply::receive_line(&mut self.reader, &mut self.line));
-        answered.ok().map(|()| self.line == greeting::META_ANSWER)
+        match answered {
+            Ok(()) => Ok(Some(self.line == greeting::META_ANSWER)),
+            Err(fault) if fault.is_silence() => Err(fault),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whether the server speaks the binary protocol alone.
@@ -246,7 +259,7 @@ impl Link {
     }
 
     fn tells_binary_alone(&mut self) -> io::Result<bool> {
-        loop {
+        for _ in 0..greeting::MOST_STATS {
             let mut header = [0; binary::HEADER];
             self.reader.read_exact(&mut header)?;
             match binary::read_header(header) {
@@ -263,6 +276,7 @@ impl Link {
                 }
             }
         }
+        Ok(false)
     }
 
     /// Begins an exchange with these bytes.
@@ -318,7 +332,14 @@ impl Link {
         }
         let mut replies = Vec::with_capacity(request.count());
         for command in request.commands() {
-            replies.push(reply::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?);
+            let reply = reply::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?;
+            // A server that took a value for commands refuses each of them, and nothing else tells classic replies apart.
+            let is_in_doubt =
+                matches!((dialect, &reply), (Dialect::Classic, Reply::Refused(refusal)) if refusal.is_of_request());
+            replies.push(reply);
+            if is_in_doubt && replies.len() < request.count() {
+                return Err(Fault::OutOfStep);
+            }
         }
         self.end_exchange()?;
         Ok(replies)

@@ -13,6 +13,8 @@ use std::{fmt, io, process, thread};
 
 use bound::{BOUND, Bound, Permit};
 
+use crate::pool::PerProcess;
+
 mod bound;
 #[cfg(test)]
 mod tests;
@@ -36,14 +38,14 @@ fn ask_the_system(host: &str) -> io::Result<Vec<SocketAddr>> {
 
 /// The names that a store has needed.
 pub(crate) struct Names {
-    known: Mutex<HashMap<String, Arc<Name>>>,
+    known: PerProcess<Mutex<HashMap<String, Arc<Name>>>>,
     lookup: Lookup,
     bound: &'static Bound,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { known: Mutex::default(), lookup: ask_the_system, bound: &BOUND }
+        Self { known: PerProcess::new(Mutex::default()), lookup: ask_the_system, bound: &BOUND }
     }
 }
 
@@ -63,7 +65,9 @@ impl Names {
                 generation: AtomicU64::new(0),
             })
         };
-        Ok(Arc::clone(lock(&self.known).entry(host.to_owned()).or_insert_with(new)))
+        // In a process that was forked a thread of the parent may have a lock here for ever, or one of a name.
+        let known = self.known.own(|_| Mutex::default());
+        Ok(Arc::clone(lock(known).entry(host.to_owned()).or_insert_with(new)))
     }
 }
 

@@ -222,12 +222,12 @@ impl KeyValueStore for MemcacheStore {
     /// a tick of the server's clock that is late; for longer ones see [the crate](crate). The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and
     /// at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
-        let least = self.servers.all().iter().filter_map(|node| node.known().largest_item).min();
+        let largest_item = self.servers.all().iter().map(|node| self.largest_item(node.known().largest_item)).min();
         let capabilities = Capabilities::builder()
             .without(Capability::Listing)
             .ttl_resolution(lifetime::RESOLUTION)
             .longest_ttl(self.longest_ttl())
-            .largest_value(largest_value(LONGEST_KEY, self.largest_item(least)));
+            .largest_value(largest_value(LONGEST_KEY, largest_item.unwrap_or(USUAL_ITEM)));
         let capabilities =
             if self.settings.contains { capabilities } else { capabilities.without(Capability::Contains) };
         if self.settings.classic {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kv_conformance::proxy::Proxy;
 use kv_conformance::{BoxError, Durability, Fixture, Suite};
-use kv_memcache::{Capability, KeyValueStore, MemcacheStore, MemcacheStoreBuilder, Tls};
+use kv_memcache::{Capability, KeyValueStore, KeyValueStoreExt as _, MemcacheStore, MemcacheStoreBuilder, Tls};
 
 mod support;
 use support::{Kind, Memcached, Need, PATIENCE, Twemproxy, can, skip, version};
@@ -123,7 +123,12 @@ fn through_twemproxy() -> Option<Suite> {
 fn main() -> ExitCode {
     let connect = |builder: MemcacheStoreBuilder| Ok(builder.connect()?);
     let classic = |builder: MemcacheStoreBuilder| Ok(builder.classic(true).connect()?);
-    let classic_built = |builder: MemcacheStoreBuilder| Ok(builder.classic(true).contains(true).build()?);
+    let classic_built = |builder: MemcacheStoreBuilder| {
+        let store = builder.classic(true).contains(true).build()?;
+        // It learns how large an item may be.
+        store.get("the_first_connection")?;
+        Ok(store)
+    };
     let mut suites = vec![
         without_contains(without_ttl_reading(suite("classic", Kind::Tcp, 1, classic))),
         without_ttl_reading(suite("classic_built", Kind::Unix, 1, classic_built)),

@@ -102,16 +102,21 @@ impl RedisStore {
                     let answer = match self.send_to(&part, &request) {
                         Ok(answer) => answer,
                         // Nothing was sent, and the node may have been replaced.
-                        Err(fault) if fault.is_unsent() && part.may_move() && round == 0 => {
+                        Err(fault)
+                            if (fault.is_unsent() || matches!(fault.itself(), Fault::Silent(_)))
+                                && part.may_move()
+                                && round == 0 =>
+                        {
                             sent_away.extend(chunk.into_iter().chain(group));
                             break;
                         }
                         Err(fault) if on_failure == OnFailure::GoOn => {
-                            // It is not waited for again.
-                            for (index, item) in chunk.into_iter().chain(group) {
+                            // A server that does not answer is not waited for again.
+                            let later = if fault.is_no_answer() { usize::MAX } else { 0 };
+                            for (index, item) in chunk.into_iter().chain(group.by_ref().take(later)) {
                                 put(index, Err(self.error(fault.copy(), Some(key(item)), writes)))?;
                             }
-                            break;
+                            continue;
                         }
                         Err(fault) => {
                             let only = if let [(_, item)] = chunk.as_slice() { Some(key(item)) } else { None };

@@ -167,7 +167,7 @@ impl RedisStoreBuilder {
     /// let store = RedisStore::builder()
     ///     .cluster(["redis://127.0.0.1:17000"])
     ///     .map_address(|host, port| match host {
-    ///         _ if host.starts_with("172.") => ("127.0.0.1".into(), port + 10_000),
+    ///         _ if host.starts_with("172.") => ("127.0.0.1".into(), port.wrapping_add(10_000)),
     ///         _ => (host.into(), port),
     ///     })
     ///     .build()?;

@@ -4,7 +4,7 @@ use kv_core::{Error, Failure, Key, Result};
 use redis::{ServerError, Value as Reply};
 
 use crate::commands::Commands;
-use crate::fault::Fault;
+use crate::fault::{Fault, in_script};
 use crate::link::{Answer, NODE_OF_A_CLUSTER};
 use crate::node::{Known, Server as _};
 use crate::request::{Arg, Request, Shape};
@@ -104,8 +104,8 @@ pub(crate) fn is_refused(needs: Commands, answer: &Answer) -> bool {
             Reply::ServerError(error) => match error.code() {
                 // A command or an option that is not known, or scripts that are turned off. What a script meets has its own code.
                 "ERR" => true,
-                // A command that is not there, or not allowed, in a script of an older server.
-                code if code.starts_with("@user_script") => true,
+                // A command that is not there, or not allowed, in a script of an older server; and not what a command met.
+                code if code.starts_with("@user_script") => in_script(error).is_none(),
                 // Not a key that is not allowed.
                 "NOPERM" => error.details().is_some_and(|text| text.contains("to run the")),
                 _ => false,

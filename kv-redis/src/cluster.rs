@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crc::{CRC_16_XMODEM, Crc};
 use redis::{ServerErrorKind, Value as Reply};
@@ -22,6 +22,9 @@ const SLOTS: u16 = 16384;
 
 /// The owner of a slot that has none.
 const NOBODY: u16 = u16::MAX;
+
+/// How long after the layout was asked for it is asked for again because of a node that is silent.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How often a request is sent elsewhere before that is taken for an error.
 const REDIRECTIONS: usize = 5;
@@ -79,6 +82,8 @@ pub(crate) struct Cluster {
     layout: RwLock<Option<Arc<Layout>>>,
     /// Whether the layout was seen to be wrong, or can be.
     is_stale: AtomicBool,
+    /// When the layout was asked for last.
+    looked: Mutex<Option<Instant>>,
     /// The node that failed last, which is asked last for the layout.
     suspect: Mutex<Option<Place>>,
     asking: Mutex<()>,
@@ -95,6 +100,7 @@ impl Cluster {
             nodes: Mutex::default(),
             layout: RwLock::default(),
             is_stale: AtomicBool::new(false),
+            looked: Mutex::default(),
             suspect: Mutex::default(),
             asking: Mutex::default(),
             first: AtomicUsize::new(0),
@@ -116,7 +122,7 @@ impl Cluster {
             asks = false;
             match result {
                 // Nothing was sent. It may have been replaced meanwhile: then the others know, if there is time to ask.
-                Err(fault) if fault.is_unsent() => {
+                Err(fault) if fault.is_unsent() || self.is_silent_for_long(&fault) => {
                     self.suspect(&node);
                     let is_late = begin.elapsed() >= self.dialer.limits.connect;
                     match if is_late { Ok(Arc::clone(&node)) } else { self.owner(slot) } {
@@ -185,9 +191,22 @@ impl Cluster {
         result
     }
 
-    /// A node of which all connections are in use has not failed. Of one that is silent that is known, since it was found to be.
+    /// Whether a node is silent, and the layout was not asked for just before: a replica may have taken over. Operations on such a node
+    /// fail at once, and not each of them is to ask.
+    fn is_silent_for_long(&self, fault: &Fault) -> bool {
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(fault.itself(), Fault::Silent(_)) && looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN)
+    }
+
+    /// A node of which all connections are in use has not failed.
     fn suspect_after(&self, fault: &Fault, node: &Node) {
-        if !matches!(fault.itself(), Fault::PoolExhausted | Fault::Silent(_) | Fault::NoCredentials(_)) {
+        if self.is_silent_for_long(fault) {
+            self.suspect(node);
+        }
+        if !matches!(
+            fault.itself(),
+            Fault::PoolExhausted | Fault::Silent(_) | Fault::NoCredentials(_) | Fault::Lacks(_)
+        ) {
             self.suspect(node);
         }
     }
@@ -244,6 +263,7 @@ impl Cluster {
     /// Asks the cluster for its layout.
     fn look(&self) -> Result<Arc<Layout>, Fault> {
         self.is_stale.store(false, Ordering::Relaxed);
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let layout = self.ask_for_layout().inspect_err(|_| self.is_stale.store(true, Ordering::Relaxed))?;
         let layout = Arc::new(layout);
         *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));

@@ -78,7 +78,8 @@ impl ServerName {
 
 impl ServerName {
     /// A message with the name before it, and a cause that may be shown.
-    fn tell(&self, message: &str, cause: Option<BoxError>) -> (String, Option<BoxError>) {
+    fn tell(&self, message: &str, cause: Option<BoxError>, names_host: bool) -> (String, Option<BoxError>) {
+        let message = if self.is_hidden && names_host { "it is not to be trusted" } else { message };
         (format!("{}: {message}", self.text), cause.filter(|_| !self.is_hidden))
     }
 }
@@ -161,6 +162,14 @@ const TEXTS: [&str; 20] = [
     "the server says that it is not the primary",
 ];
 
+/// The error that a command in a script met, code and text, where a server before redis 7 has put its own code before that:
+/// `@user_script: 1: -OOM command not allowed`.
+pub(crate) fn in_script(error: &ServerError) -> Option<(&str, &str)> {
+    let text = error.details().filter(|_| error.code().starts_with("@user_script"))?;
+    let (code, text) = text.split_once(": -")?.1.split_once(' ')?;
+    CODES.contains(&code).then_some((code, text))
+}
+
 impl From<ServerError> for Refusal {
     fn from(error: ServerError) -> Self {
         let text = error.details().unwrap_or_default();
@@ -169,6 +178,7 @@ impl From<ServerError> for Refusal {
         // Why a transaction was not carried out is more than that it was not.
         let reason = text.strip_prefix("Transaction discarded because of: ").and_then(|reason| reason.split_once(' '));
         let (code, text) = reason.filter(|_| error.code() == "EXECABORT").unwrap_or((error.code(), text));
+        let (code, text) = in_script(&error).unwrap_or((code, text));
         // Who we are is not to be shown either.
         let permissions = text.strip_prefix("User ").and_then(|text| text.split_once(" has no permissions"));
         match permissions.filter(|_| code == "NOPERM") {
@@ -321,6 +331,12 @@ impl Fault {
         matches!(self.itself(), Self::Broken { cause, .. } | Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut)
     }
 
+    /// Whether there was no answer, and the next request would have none either.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        let has_none = matches!(self.itself(), Self::PoolExhausted | Self::Silent(_) | Self::NoCredentials(_));
+        has_none || self.is_silence() || self.is_unsent()
+    }
+
     /// Whether the server can have got any of the request.
     pub(crate) fn was_sent(&self) -> bool {
         matches!(self.itself(), Self::Broken { sent: true, .. } | Self::OutOfStep | Self::Refused(_))
@@ -335,9 +351,11 @@ impl Fault {
         let is_as_named = server.as_ref().is_some_and(|server| server.is_as_named);
         let may_be_mapped =
             if is_as_named { " (if another address leads there from here, set `map_address`)" } else { "" };
+        // What is wrong with a certificate may name the host.
+        let names_host = matches!(fault, Self::Unfit { .. });
         let failure = |message: String, cause: Option<Box<dyn StdError + Send + Sync>>| {
             let (message, cause) = match &server {
-                Some(server) => server.tell(&message, cause),
+                Some(server) => server.tell(&message, cause, names_host),
                 None => (message, cause),
             };
             let failure = Failure::new(store, message);

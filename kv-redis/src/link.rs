@@ -12,7 +12,7 @@ use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
 use crate::address::Place;
 use crate::commands::Commands;
 use crate::credentials::{Credentials, Source};
-use crate::fault::{Fault, Refusal, ServerName};
+use crate::fault::{Fault, Refusal, ServerName, in_script};
 use crate::info::Facts;
 use crate::page::{Finder, NoPage, Page};
 use crate::request::{Request, Shape};
@@ -100,7 +100,8 @@ impl Answer {
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         let ends = |reply: &Reply| match reply {
             Reply::ServerError(error) => {
-                matches!(error.code(), "READONLY" | "MASTERDOWN" | "NOAUTH")
+                let code = in_script(error).map_or(error.code(), |(code, _)| code);
+                matches!(code, "READONLY" | "MASTERDOWN" | "NOAUTH")
                     || error.details().is_some_and(|details| details.starts_with("Protocol error"))
             }
             _ => false,
@@ -252,7 +253,7 @@ impl Link {
             Some(Reply::Array(role)) if role.first() == Some(&Reply::BulkString(b"master".to_vec())) => {}
             Some(Reply::Array(_)) => return Err(not_primary()),
             Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => {
-                self.ask_otherwise_for_role(error, deadline)?;
+                self.ask_otherwise_for_role(deadline)?.map_or_else(|| refused(error.into()), Ok)?;
             }
             Some(Reply::ServerError(error)) => return refused(error.into()),
             _ => {}
@@ -269,9 +270,9 @@ impl Link {
         }
     }
 
-    /// Makes sure that the server is the primary, where `ROLE` is renamed or forbidden.
+    /// Makes sure that the server is the primary, where `ROLE` is renamed or forbidden. `None` if it does not tell this way either.
     #[cfg(feature = "sentinel")]
-    fn ask_otherwise_for_role(&mut self, refusal: ServerError, deadline: Instant) -> Result<(), Fault> {
+    fn ask_otherwise_for_role(&mut self, deadline: Instant) -> Result<Option<()>, Fault> {
         let question = Request::reading().with(Shape::Value, ["INFO".into(), "replication".into()]);
         let answer = self.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
             Fault::Broken { cause, .. } => Fault::NotConnected(cause),
@@ -279,10 +280,10 @@ impl Link {
         })?;
         match answer.replies.first() {
             Some(Reply::BulkString(info)) if info.split(|&byte| byte == b'\n').any(|line| line == b"role:master\r") => {
-                Ok(())
+                Ok(Some(()))
             }
             Some(Reply::BulkString(_)) => Err(not_primary()),
-            _ => Err(Fault::Unusable(refusal.into())),
+            _ => Ok(None),
         }
     }
 

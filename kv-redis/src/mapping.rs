@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use crate::address::Place;
@@ -26,7 +28,8 @@ impl Mapping {
     pub(crate) fn reach(&self, announced: Place) -> Place {
         match (&self.0, announced) {
             (Some(map), Place::Tcp { host, port }) => {
-                let (host, port) = map(&host, port);
+                // A panic is the application's, and must not come through an operation (E4): the address stays as it is.
+                let (host, port) = catch_unwind(|| map(&host, port)).unwrap_or((host, port));
                 Place::Tcp { host, port }
             }
             (_, announced) => announced,

@@ -74,7 +74,14 @@ impl Sentinels {
             other => other,
         })?;
         match answer.replies.into_iter().next() {
-            Some(Reply::Array(address)) => Ok(dialer.mapping.reach(place(&address).ok_or(Fault::OutOfStep)?)),
+            Some(Reply::Array(address)) => {
+                let place = place(&address).ok_or(Fault::OutOfStep)?;
+                // It knows the password that it was given, and what it names is shown (E3).
+                if sentinel.credentials.is_in_name_of(&place) {
+                    return Err(Fault::unfit("it names an address that has its password in it"));
+                }
+                Ok(dialer.mapping.reach(place))
+            }
             Some(Reply::ServerError(error)) => Err(Fault::Unusable(error.into())),
             _ => Err(Fault::unfit(format!("it knows no primary of the name {:?} (`sentinels`)", self.service))),
         }

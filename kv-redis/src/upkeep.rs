@@ -77,7 +77,8 @@ impl Upkeep {
 
     /// After how long to look whether connections that are in use now have expired.
     pub(crate) fn pause(&self) -> Duration {
-        if self.idle_timeout.is_zero() { self.max_lifetime } else { self.idle_timeout }
+        let both = [self.idle_timeout, self.max_lifetime];
+        both.into_iter().filter(|time| !time.is_zero()).min().unwrap_or_default()
     }
 
     /// Until when an idle connection may be used.

@@ -99,9 +99,12 @@ pub fn b7_what_could_not_be_read_is_never_told_as_absent(context: &Context<'_>) 
         rig.heal_without_what_was_held()?;
         rig.works_again(format_args!("after {what}"))?;
     }
-    for Trouble { what, behaviour, .. } in troubles(bytes) {
+    for Trouble { what, behaviour, refuses } in troubles(bytes) {
         let what = format!("get_many of {} keys {what}", keys.len());
         rig.proxy.set(behaviour);
+        if refuses {
+            rig.proxy.refuse();
+        }
         let (outcome, _) = rig.timed(|| rig.store.get_many(&keys));
         match outcome {
             Ok(values) => {

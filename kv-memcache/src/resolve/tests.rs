@@ -12,7 +12,7 @@ fn chosen(texts: &[&str]) -> Vec<String> {
 }
 
 fn names(lookup: Lookup, bound: &'static Bound) -> Names {
-    Names { known: Mutex::default(), lookup, bound }
+    Names { known: PerProcess::new(Mutex::default()), lookup, bound }
 }
 
 fn name(names: &Names, host: &str) -> Arc<Name> {
