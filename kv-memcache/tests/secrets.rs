@@ -226,10 +226,13 @@ fn after_it_worked() {
     let server = Memcached::start_as(Kind::WithPassword, &[&format!("-Y{}", file.display())]);
     let limit = Duration::from_millis(200);
     let url = |port: u16| format!("memcache://other:{SECRET}@127.0.0.1:{port}");
-    let store = on(url(server.port())).response_timeout(limit).connect_timeout(limit).connect().unwrap();
+    let builder = || on(url(server.port())).response_timeout(limit).connect_timeout(limit);
+    let (store, remembers) = (builder().retry_after(Duration::ZERO).connect().unwrap(), builder().connect().unwrap());
     server.pause();
     fails("a server that falls silent", &store, store.put("k", "v"), "the server did not answer within");
     operations_fail("a server that is silent", &store, "connecting took longer than");
+    fails("a server that falls silent", &remembers, remembers.put("k", "v"), "the server did not answer within");
+    operations_fail("a server that is known to be silent", &remembers, "");
     server.resume();
     let proxy = support::proxy(server.port());
     let store = on(url(proxy.port())).connect().unwrap();

@@ -73,6 +73,8 @@ enum Outcome {
         server: Option<ServerName>,
     },
     Failed(Failed),
+    /// Nothing was sent, as the batch was that of the process that this one was forked from.
+    Inherited,
 }
 
 /// Why a batch has no replies.
@@ -130,7 +132,12 @@ impl<L: Lanes> Shared<L> {
         let mut lead = Lead { batches, batch, is_open: true, is_followed: false };
         let batch_permit = match batches.permits.try_take() {
             None => {
-                self.check_process(batches)?;
+                if let Err(Inherited) = self.check_process(batches) {
+                    // Other threads of this process may have joined meanwhile.
+                    lead.close();
+                    lead.conclude(Outcome::Inherited);
+                    return Err(Inherited);
+                }
                 batches.permits.take(self.limits.pool)
             }
             permit => permit,
@@ -185,6 +192,7 @@ impl<L: Lanes> Shared<L> {
                     return Ok(answer(replies.get_mut(index).map(mem::take), *run, server.clone()));
                 }
                 Outcome::Failed(failed) => return Ok(Err(failed.copy())),
+                Outcome::Inherited => return Err(Inherited),
                 Outcome::Pending => {}
             }
             let waited = begun.elapsed();

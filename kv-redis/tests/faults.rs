@@ -41,7 +41,8 @@ const MANY: usize = 10_000;
 const IDLE: Duration = Duration::from_millis(1200);
 
 fn settings(builder: RedisStoreBuilder) -> RedisStoreBuilder {
-    builder.pool_timeout(LIMIT).connect_timeout(LIMIT).response_timeout(LIMIT)
+    // Each fault is met, also after a time-out, and does not end in being left alone: that is in `one_server/silence.rs`.
+    builder.pool_timeout(LIMIT).connect_timeout(LIMIT).response_timeout(LIMIT).retry_after(Duration::ZERO)
 }
 
 fn builder(port: u16) -> RedisStoreBuilder {

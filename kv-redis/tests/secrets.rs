@@ -269,11 +269,13 @@ fn strangers() {
 fn after_it_worked() {
     let redis = Redis::start(&["--requirepass", SECRET]);
     let limit = Duration::from_millis(200);
-    let hurried = on(redis.url()).response_timeout(limit).connect_timeout(limit);
-    let store = hurried.connect().unwrap();
+    let hurried = || on(redis.url()).response_timeout(limit).connect_timeout(limit);
+    let (store, remembers) = (hurried().retry_after(Duration::ZERO).connect().unwrap(), hurried().connect().unwrap());
     redis.pause();
     fails("a server that falls silent", &store, store.put("k", "v"), "the server did not answer within");
     operations_fail("a server that is silent", &store, "connecting took longer than");
+    fails("a server that falls silent", &remembers, remembers.put("k", "v"), "the server did not answer within");
+    operations_fail("a server that is known to be silent", &remembers, "");
     redis.resume();
     let proxy = support::proxy(redis.port());
     let store = on(format!("redis://:{SECRET}@127.0.0.1:{}", proxy.port())).connect().unwrap();

@@ -279,7 +279,8 @@ fn for_each_operation(
 ) {
     let started: Vec<_> = of.into_iter().map(|operation| (operation, start())).collect();
     side_by_side(started, |(operation, (server, proxy))| {
-        let store = builder(proxy.port()).pool_size(1).build().unwrap();
+        // Each fault is met, also after a time-out, and does not end in being left alone.
+        let store = builder(proxy.port()).pool_size(1).retry_after(Duration::ZERO).build().unwrap();
         warm(&store);
         act(operation, &server, &proxy, &store);
     });
