@@ -97,13 +97,29 @@ impl RedisStore {
     }
 }
 
+/// How servers say that they do not have a command, an option, or scripts: redis and its kin, and proxies.
+const REFUSALS: [&str; 9] = [
+    "unknown",
+    "unsupported",
+    "not supported",
+    "syntax error",
+    "not allowed",
+    "disabled",
+    "wrong number of arg",
+    "not implemented",
+    "can't run this",
+];
+
 /// Whether a server refused what a request needs: then none of it was done.
 pub(crate) fn is_refused(needs: Commands, answer: &Answer) -> bool {
     fn is_refusal(reply: &Reply) -> bool {
         match reply {
             Reply::ServerError(error) => match error.code() {
                 // A command or an option that is not known, or scripts that are turned off. What a script meets has its own code.
-                "ERR" => true,
+                "ERR" => error.details().is_some_and(|text| {
+                    let text = text.to_ascii_lowercase();
+                    REFUSALS.iter().any(|refusal| text.contains(refusal))
+                }),
                 // A command that is not there, or not allowed, in a script of an older server; and not what a command met.
                 code if code.starts_with("@user_script") => in_script(error).is_none(),
                 // Not a key that is not allowed.
