@@ -30,14 +30,14 @@ impl Credentials {
         Self { user: None, password: None }
     }
 
-    /// Whether the password is in a text. A host is the same in capitals.
-    #[cfg(any(feature = "cluster", feature = "sentinel"))]
     /// Whether the password is in the name of a host; an address of digits shows none.
     #[cfg(feature = "sentinel")]
     pub(crate) fn is_in_name_of(&self, place: &crate::address::Place) -> bool {
         matches!(place, crate::address::Place::Tcp { host, .. } if host.parse::<std::net::IpAddr>().is_err() && self.is_in(host))
     }
 
+    /// Whether the password is in a text. A host is the same in capitals.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
     fn is_in(&self, text: &str) -> bool {
         let password = self.password.as_deref().unwrap_or_default().to_lowercase();
         !password.is_empty() && text.to_lowercase().contains(&password)

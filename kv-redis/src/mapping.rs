@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
 use crate::address::Place;
 
 type Map = Box<dyn Fn(&str, u16) -> (String, u16) + Send + Sync>;
