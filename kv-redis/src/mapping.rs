@@ -16,6 +16,7 @@ type Map = Box<dyn Fn(&str, u16) -> (String, u16) + Send + Sync>;
 pub(crate) struct Mapping(Option<Arc<AssertUnwindSafe<Map>>>);
 
 impl Mapping {
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
     pub(crate) fn new(map: impl Fn(&str, u16) -> (String, u16) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(AssertUnwindSafe(Box::new(map)))))
     }
