@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use crate::credentials::Credentials;
-use crate::dialect::{CLASSIC_EXTRA, Dialect, Meta};
+use crate::dialect::{CLASSIC_EXTRA, Deletes, Dialect, Meta};
 use crate::fault::{Fault, Refusal};
 use crate::lifetime::Clock;
 use crate::reply;
@@ -53,7 +53,7 @@ pub(crate) struct About {
 impl About {
     /// A proxy that tells nothing of itself.
     pub(crate) const TACITURN: Self =
-        Self { dialect: Dialect::Classic, largest_item: None, clock: None, is_taciturn: true };
+        Self { dialect: Dialect::Classic(Deletes::AtOnce), largest_item: None, clock: None, is_taciturn: true };
 }
 
 /// The bytes of the whole greeting.
@@ -225,7 +225,7 @@ impl<'a> Greeting<'a> {
         // The time of a proxy is not that of the servers behind it.
         let is_memcached = self.is_memcached();
         Ok(About {
-            dialect: if self.classic { Dialect::Classic } else { Dialect::meta(numbers) },
+            dialect: if self.classic { Dialect::classic(numbers) } else { Dialect::meta(numbers) },
             largest_item: self.item_size_max.map(|size| size.min(LARGEST_OF_ALL).saturating_sub(extra)),
             clock: self.time.filter(|_| is_memcached).map(|time| Clock::new(time, asked_at)),
             is_taciturn: false,

@@ -335,7 +335,7 @@ impl Link {
             let reply = reply::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?;
             // A server that took a value for commands refuses each of them, and nothing else tells classic replies apart.
             let is_in_doubt =
-                matches!((dialect, &reply), (Dialect::Classic, Reply::Refused(refusal)) if refusal.is_of_request());
+                matches!((dialect, &reply), (Dialect::Classic(_), Reply::Refused(refusal)) if refusal.is_of_request());
             replies.push(reply);
             if is_in_doubt && replies.len() < request.count() {
                 return Err(Fault::OutOfStep);

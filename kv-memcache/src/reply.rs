@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_value_of_the_classic_commands_ends_with_a_line_of_its_own() {
-        let receive = |text: &str| receive_in(text, &VALUE, Dialect::Classic);
+        let receive = |text: &str| receive_in(text, &VALUE, Dialect::classic([1, 6, 18]));
         for value in ["", "v", "END\r\n", &"v".repeat(100_000)] {
             let text = format!("VALUE k 0 {}\r\n{value}\r\nEND\r\n", value.len());
             assert_eq!(receive(&text).unwrap().hit().unwrap().value, value.as_bytes());

@@ -18,7 +18,35 @@ pub(crate) const CLASSIC_EXTRA: u64 = 12;
 /// An entry that has expired has a Unix time of January 1970. twemproxy closes the connection when it sees a negative number.
 const LONG_AGO: u32 = 60 * 60 * 24 * 30 + 1;
 
-pub(super) fn write_line(line: &mut Vec<u8>, key: Key<'_>, command: &Command<'_>, expiry: Expiry) -> Result<(), Fault> {
+/// How entries are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletes {
+    /// By `delete`.
+    AtOnce,
+    /// By a `touch` that has the entry expire in the past.
+    ByExpiry,
+}
+
+impl Deletes {
+    /// Before this version `delete` looks the entry up and removes it in two steps, so that two callers may both be told that they
+    /// removed it ([8015a69]). `touch` is one step.
+    ///
+    /// [8015a69]: https://github.com/memcached/memcached/commit/8015a698e0e7f629d875824130c200c53018e744
+    const AT_ONCE_SINCE: [u32; 3] = [1, 5, 14];
+
+    /// How a server of this version deletes for one caller alone.
+    pub(super) fn of(version: [u32; 3]) -> Self {
+        if version < Self::AT_ONCE_SINCE { Self::ByExpiry } else { Self::AtOnce }
+    }
+}
+
+pub(super) fn write_line(
+    line: &mut Vec<u8>,
+    key: Key<'_>,
+    command: &Command<'_>,
+    expiry: Expiry,
+    deletes: Deletes,
+) -> Result<(), Fault> {
     let expiry = match expiry {
         Expiry::Past => LONG_AGO,
         Expiry::Seconds(number) => number,
@@ -30,7 +58,10 @@ pub(super) fn write_line(line: &mut Vec<u8>, key: Key<'_>, command: &Command<'_>
             write!(line, "set {key} {client_flags} {expiry} {}\r\n", value.len())
         }
         Command::Create(value, _) => write!(line, "add {key} 0 {expiry} {}\r\n", value.len()),
-        Command::Delete => write!(line, "delete {key}\r\n"),
+        Command::Delete => match deletes {
+            Deletes::AtOnce => write!(line, "delete {key}\r\n"),
+            Deletes::ByExpiry => write!(line, "touch {key} {LONG_AGO}\r\n"),
+        },
         // The store says that it lacks these before it comes to this.
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => {
             return Err(Fault::unfit("there is no classic command for this"));
@@ -39,13 +70,14 @@ pub(super) fn write_line(line: &mut Vec<u8>, key: Key<'_>, command: &Command<'_>
     written.map_err(|_| Fault::unfit("there is no memory for this command"))
 }
 
-pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>) -> Result<Head, Fault> {
+pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>, deletes: Deletes) -> Result<Head, Fault> {
     let (hit, miss): (&[u8], &[u8]) = match command {
         Command::Get | Command::Contains if line == b"END" => return Ok(Head::Whole(Reply::Miss)),
         Command::Get | Command::Contains => return read_value_line(line, key),
         Command::Touch(_) => (b"TOUCHED", b"NOT_FOUND"),
         Command::Put { .. } => (b"STORED", b"STORED"),
         Command::Create(..) => (b"STORED", b"NOT_STORED"),
+        Command::Delete if deletes == Deletes::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
         Command::Delete => (b"DELETED", b"NOT_FOUND"),
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::OutOfStep),
     };
@@ -75,10 +107,10 @@ mod tests {
     use super::*;
     use crate::lifetime::Lifetime;
 
-    fn line(command: &Command<'_>) -> String {
+    fn line(command: &Command<'_>, deletes: Deletes) -> String {
         let lifetime = command.lifetime().unwrap_or(Lifetime::Forever);
         let (mut line, expiry) = (Vec::new(), lifetime.expiry(None, std::time::Instant::now()).unwrap());
-        write_line(&mut line, key!("k"), command, expiry).unwrap();
+        write_line(&mut line, key!("k"), command, expiry, deletes).unwrap();
         String::from_utf8(line).unwrap()
     }
 
@@ -98,7 +130,9 @@ mod tests {
             (Command::Create(b"v", Lifetime::Zero), "add k 0 2592001 1\r\n"),
             (Command::Delete, "delete k\r\n"),
         ] {
-            assert_eq!(line(&command), expected);
+            assert_eq!(line(&command, Deletes::AtOnce), expected);
+            let expected = expected.replace("delete k", "touch k 2592001");
+            assert_eq!(line(&command, Deletes::ByExpiry), expected);
         }
     }
 
@@ -107,16 +141,18 @@ mod tests {
         let (put, create) = (Command::put(b"v", Lifetime::Forever), Command::Create(b"v", Lifetime::Forever));
         let touch = Command::touch(Lifetime::Forever);
         let lines = ["STORED", "NOT_STORED", "DELETED", "NOT_FOUND", "TOUCHED", "END", "EXISTS", "", "stored", "OK"];
-        for (command, hit, miss) in [
-            (&put, "STORED", None),
-            (&create, "STORED", Some("NOT_STORED")),
-            (&Command::Delete, "DELETED", Some("NOT_FOUND")),
-            (&touch, "TOUCHED", Some("NOT_FOUND")),
-            (&Command::Get, "none", Some("END")),
-            (&Command::Contains, "none", Some("END")),
+        let at_once = Deletes::AtOnce;
+        for (command, deletes, hit, miss) in [
+            (&put, at_once, "STORED", None),
+            (&create, at_once, "STORED", Some("NOT_STORED")),
+            (&Command::Delete, at_once, "DELETED", Some("NOT_FOUND")),
+            (&Command::Delete, Deletes::ByExpiry, "TOUCHED", Some("NOT_FOUND")),
+            (&touch, at_once, "TOUCHED", Some("NOT_FOUND")),
+            (&Command::Get, at_once, "none", Some("END")),
+            (&Command::Contains, at_once, "none", Some("END")),
         ] {
             for line in lines {
-                match read_head(line.as_bytes(), key!("k"), command) {
+                match read_head(line.as_bytes(), key!("k"), command, deletes) {
                     Ok(Head::Whole(Reply::Hit(_))) => assert_eq!(line, hit),
                     Ok(Head::Whole(Reply::Miss)) => assert_eq!(Some(line), miss),
                     head => assert!(matches!(head, Err(Fault::OutOfStep)) && line != hit && Some(line) != miss),
@@ -126,8 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_deletes_at_once_from_1_5_14_on() {
+        for (version, expected) in [
+            ([1, 4, 25], Deletes::ByExpiry),
+            ([1, 5, 13], Deletes::ByExpiry),
+            ([1, 5, 14], Deletes::AtOnce),
+            ([1, 6, 0], Deletes::AtOnce),
+            ([u32::MAX; 3], Deletes::AtOnce),
+        ] {
+            assert_eq!(Deletes::of(version), expected, "{version:?}");
+        }
+    }
+
+    #[test]
     fn a_value_is_that_of_its_key() {
-        let head = |line: &str| read_head(line.as_bytes(), key!("k"), &Command::Get);
+        let head = |line: &str| read_head(line.as_bytes(), key!("k"), &Command::Get, Deletes::AtOnce);
         let Ok(Head::Value { length: 5, hit }) = head("VALUE k 16 5") else { panic!("a value") };
         assert_eq!(hit.client_flags, 16);
         for line in [

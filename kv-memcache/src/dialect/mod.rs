@@ -17,14 +17,14 @@ use crate::fault::Fault;
 use crate::reply::{Hit, Reply};
 use crate::request::{Command, Expiry};
 
-pub(crate) use classic::CLASSIC_EXTRA;
+pub(crate) use classic::{CLASSIC_EXTRA, Deletes};
 pub(crate) use meta::Meta;
 
 /// How to talk to the server at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Dialect {
     Meta(&'static Meta),
-    Classic,
+    Classic(Deletes),
 }
 
 /// What the first line of a reply says.
@@ -42,6 +42,11 @@ impl Dialect {
         Self::Meta(Meta::of(version))
     }
 
+    /// The dialect of the classic commands for a server of this version.
+    pub(crate) fn classic(version: [u32; 3]) -> Self {
+        Self::Classic(Deletes::of(version))
+    }
+
     /// Adds the line of a command, without its value.
     pub(crate) fn write_line(
         self,
@@ -53,7 +58,7 @@ impl Dialect {
     ) -> Result<(), Fault> {
         match self {
             Self::Meta(meta) => meta.write_line(line, key, command, expiry, tag),
-            Self::Classic => classic::write_line(line, key, command, expiry),
+            Self::Classic(deletes) => classic::write_line(line, key, command, expiry, deletes),
         }
     }
 
@@ -67,7 +72,7 @@ impl Dialect {
     ) -> Result<Head, Fault> {
         match self {
             Self::Meta(meta) => meta.read_head(line, command, tag),
-            Self::Classic => classic::read_head(line, key, command),
+            Self::Classic(deletes) => classic::read_head(line, key, command, deletes),
         }
     }
 
@@ -75,7 +80,7 @@ impl Dialect {
     pub(crate) fn end_of_value(self) -> &'static [u8] {
         match self {
             Self::Meta(_) => b"\r\n",
-            Self::Classic => b"\r\nEND\r\n",
+            Self::Classic(_) => b"\r\nEND\r\n",
         }
     }
 }

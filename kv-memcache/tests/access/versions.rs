@@ -122,3 +122,27 @@ fn without_tag(code: &'static str) -> Behaviour {
         *piece = edited.into_bytes();
     }))
 }
+
+/// `delete` of a memcached before 1.5.14 may remove an entry for two callers. `touch` does not.
+#[test]
+fn an_entry_is_deleted_by_its_expiry_where_delete_may_remove_it_twice() {
+    for (version, touches) in [("1.4.25", true), ("1.5.13", true), ("1.5.14", false), ("1.6.0", false)] {
+        let (server, proxy, builder) = start();
+        says(&proxy, version);
+        let store = builder.classic(true).connect().unwrap();
+        let reports = |acts: &[Act]| {
+            store.put_many([("k", "v"), ("l", "")]).unwrap();
+            acts.iter().map(|act| act(&store).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(reports(&[|store| store.delete("k"), |store| store.delete("k")]), [true, false], "{version}");
+        let zero: Act = |store| store.touch("k", Duration::ZERO);
+        assert_eq!(reports(&[zero, zero, |store| store.create("k", "w")]), [true, false, true], "{version}");
+        store.put_many([("k", "v"), ("l", "")]).unwrap();
+        assert_eq!(store.delete_many(["l", "k", "l", "absent"]).unwrap(), [true, true, false, false], "{version}");
+        store.put("k", "v").unwrap();
+        store.put_with_ttl("k", "v", Duration::ZERO).unwrap();
+        assert_eq!(store.get_many(["k", "l"]).unwrap(), [None, None], "{version}");
+        let expected = if touches { (0, 5) } else { (5, 0) };
+        assert_eq!((server.stat("delete_hits"), server.stat("touch_hits")), expected, "{version}");
+    }
+}
