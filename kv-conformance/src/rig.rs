@@ -120,14 +120,20 @@ impl<'a> Rig<'a> {
         expect_that(what, took <= self.limit + MARGIN, &want, took).map_err(|failed| failed.timed_out_if(true))
     }
 
-    /// Waits until the store takes its server for silent no longer, for as long as it may (N6).
-    fn wait_for_retry(&self, key: &str) {
+    /// Reads until the store takes its server for silent no longer, for as long as it may (N6).
+    fn wait_for_retry(&self, read: &str, key: &str) -> Outcome {
         let begin = Instant::now();
-        let is_taken_for_silent = |error: &Error| matches!(error, Error::Unavailable(_)) && !error.outcome_unknown();
-        while begin.elapsed() < self.retry_after && self.store.get(key).is_err_and(|error| is_taken_for_silent(&error))
-        {
-            thread::sleep(Duration::from_millis(5));
+        while begin.elapsed() < self.retry_after {
+            match timed(|| self.store.get(key)) {
+                (Err(Error::Unavailable(_)), _) => thread::sleep(Duration::from_millis(5)),
+                // The store asked, and takes the server for silent again.
+                (Err(error @ Error::Timeout(_)), took) => {
+                    return judge_undisturbed::<(), ()>(read, Err(error), took, ());
+                }
+                _ => break,
+            }
         }
+        Ok(())
     }
 
     /// Now that all faults have ended, everything has to work: at once, but for a server that the store takes for silent yet; and nobody may
@@ -136,8 +142,8 @@ impl<'a> Rig<'a> {
         let key = self.fresh_prefix() + "after";
         let old = value(&key, 0, 20);
         self.direct.put(&key, &old)?;
-        self.wait_for_retry(&key);
         let read = format!("get({key:?}), with nothing in its way any more (N2, N6), {after}");
+        self.wait_for_retry(&read, &key)?;
         expect_undisturbed(read, || self.store.get(&key), Some(old.into()))?;
         let new = value(&key, 1, 30);
         let mut tries = 0;

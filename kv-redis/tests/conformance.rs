@@ -162,7 +162,8 @@ fn main() -> ExitCode {
         let redis = Arc::clone(&redis);
         move |number| redis.url_of_database(number)
     };
-    let sentinels = Arc::new(Sentinels::start_with(&[&["--databases", "1024"], largest()].concat()));
+    let sentinels = Sentinels::start_with(&[&["--databases", "1024"], largest()].concat());
+    let sentinels = Arc::new(sentinels.without_failover());
 
     let mut suites = vec![
         tcp(Arc::clone(&redis)),
@@ -215,7 +216,9 @@ fn main() -> ExitCode {
         suites.push(over_tls());
     }
     if support::can_test("cluster", (3, 0, 0)) {
-        let cluster = Arc::new(RedisCluster::start_with(3, 0, largest()));
+        // No node takes another for down that is slow because the machine is busy.
+        let patient = ["--cluster-node-timeout", "600000"];
+        let cluster = Arc::new(RedisCluster::start_with(3, 0, &[&patient[..], largest()].concat()));
         suites.push(suite("cluster", move |number, builder| {
             Ok(builder.cluster(cluster.urls()).namespace(number.to_string()).connect()?)
         }));

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect_that};
 use crate::fault::fault_at_random;
 use crate::proxy::{Behaviour, Cut};
-use crate::rig::{Rig, in_lanes, judge_undisturbed};
+use crate::rig::{Rig, WAITING, in_lanes, judge_undisturbed};
 
 checks! { faults:
     n6_nothing_is_lost_over_outages_of_the_network_under_load [N6 N1 N2 N5 P1 E1 E4 E5];
@@ -209,7 +209,10 @@ fn use_store(rig: &Rig<'_>, actor: &Mutex<Actor<'_>>, deeds: &[Deed], load: &Loa
                 begin - since,
                 RECOVERY + rig.retry_after
             );
-            return judge_undisturbed::<(), ()>(what, Err(error), begin.elapsed(), ());
+            // Another operation may have waited in vain on a busy machine; then the store does not ask for `retry_after`.
+            let is_remembered = !rig.retry_after.is_zero() && !error.outcome_unknown();
+            let took = begin.elapsed().max(if is_remembered { WAITING } else { Duration::ZERO });
+            return judge_undisturbed::<(), ()>(what, Err(error), took, ());
         }
     }
     Ok(())

@@ -115,10 +115,13 @@ impl Redis {
         let secret = password.clone();
         let ready = move |place: &Place, pid| -> Result<(), BoxError> {
             let mut connection = connect(&url(&format!("127.0.0.1:{}", place.port()), secret.as_deref()))?;
-            let mut info = |name| redis::cmd(name).arg("server").query::<String>(&mut connection);
+            let mut info = |name| redis::cmd(name).query::<String>(&mut connection);
             let info = info("INFO").or_else(|_| info(RENAMED_INFO))?;
-            let ours = info_field(&info, "process_id").and_then(|id| id.parse().ok()) == Some(pid);
-            if ours { Ok(()) } else { Err("another server answers".into()) }
+            if info_field(&info, "process_id").and_then(|id| id.parse().ok()) != Some(pid) {
+                return Err("another server answers".into());
+            }
+            // It answers this before it has read its data, and refuses everything else until then.
+            if info_field(&info, "loading") == Some("1") { Err("it is loading its data".into()) } else { Ok(()) }
         };
         let server = builder.debian_package("redis-server").ready(ready).start().unwrap();
         Self { server, is_paused: AtomicBool::new(false), password, certificates: None }

@@ -38,6 +38,14 @@ impl Sentinels {
         all
     }
 
+    /// Has no sentinel take a server for down that is slow because the machine is busy.
+    pub(crate) fn without_failover(self) -> Self {
+        for sentinel in &self.sentinels {
+            sentinel.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", "600000"]);
+        }
+        self
+    }
+
     /// The URLs of the sentinels.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.sentinels.iter().map(Redis::url).collect()
