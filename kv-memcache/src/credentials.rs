@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
 
@@ -83,10 +84,48 @@ struct Panicked;
 
 impl Source {
     /// The credentials of a connection that is being made now.
-    pub(crate) fn get(&self) -> Result<Option<Credentials>, Fault> {
+    fn get(&self) -> Result<Option<Credentials>, Fault> {
         match self {
             Self::Fixed(credentials) => Ok(credentials.clone()),
             Self::Provider(provider) => provider.ask().map(Some),
+        }
+    }
+
+    /// The same by a deadline.
+    pub(crate) fn ask(&self, deadline: Instant) -> Result<Asked, Fault> {
+        let begun = Instant::now();
+        let credentials = self.get()?;
+        let now = Instant::now();
+        let late = Late { took: now - begun, left: deadline.saturating_duration_since(now) };
+        match self {
+            Self::Fixed(_) => Ok(Asked { credentials, late: None }),
+            Self::Provider(_) if late.left.is_zero() => Err(Fault::NoCredentials(Arc::new(late))),
+            Self::Provider(_) => Ok(Asked { credentials, late: Some(late) }),
+        }
+    }
+}
+
+/// How long a provider took, and what that left.
+#[derive(Debug, thiserror::Error)]
+#[error("it took {took:?}, and left {left:?} of `connect_timeout`")]
+pub(crate) struct Late {
+    took: Duration,
+    left: Duration,
+}
+
+/// Who we are on connections that are made by a deadline. A provider may take its time, and cannot be interrupted.
+pub(crate) struct Asked {
+    pub(crate) credentials: Option<Credentials>,
+    /// `None` if nobody was asked.
+    late: Option<Late>,
+}
+
+impl Asked {
+    /// What was the matter: where a provider took more of the time than it left, a time-out says nothing of the server.
+    pub(crate) fn blame(self, fault: Fault) -> Fault {
+        match self.late {
+            Some(late) if fault.is_silence() && late.took > late.left => Fault::NoCredentials(Arc::new(late)),
+            _ => fault,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kv_core::{Error, Failure, Key};
 
+use crate::credentials::Late;
 use crate::silence::Silent;
 
 /// Why a request has no reply, or none that can be used.
@@ -193,7 +194,7 @@ impl Fault {
             Self::TtlTooLong { index, longest } => Self::TtlTooLong { index: *index, longest: *longest },
             Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
             Self::OutOfStep => Self::OutOfStep,
-            Self::Silent(silent) => Self::Silent(*silent),
+            Self::Silent(silent) => Self::Silent(silent.clone()),
             Self::NoCredentials(cause) => Self::NoCredentials(Arc::clone(cause)),
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
         }
@@ -225,7 +226,7 @@ impl Fault {
                 fault => matches!(fault, Self::OutOfStep),
             };
         let in_doubt = |failure: Failure| if doubtful { failure.with_unknown_outcome() } else { failure };
-        let Limits { pool, connect, response } = scene.limits;
+        let pool = scene.limits.pool;
         match self {
             Self::PoolExhausted => {
                 let message = format!(
@@ -234,24 +235,22 @@ impl Fault {
                 Error::Unavailable(failure(&message, None))
             }
             Self::Silent(silent) => {
-                let message = silent.to_string();
-                Error::Unavailable(failure(&message, None))
+                let cause = silent.cause.as_ref().and_then(|cause| cause.copy().into_time_out(scene.limits));
+                Error::Unavailable(failure(&silent.to_string(), cause.map(Into::into)))
             }
             Self::NoCredentials(cause) => {
-                let message = "`credentials_provider` gave no user and password for a new connection";
+                let message = if cause.is::<Late>() {
+                    "`credentials_provider` left too little time for a new connection"
+                } else {
+                    "`credentials_provider` gave no user and password for a new connection"
+                };
                 Error::Unavailable(failure(message, Some(Box::new(cause))))
             }
-            Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                let message = format!("connecting took longer than {connect:?} (`connect_timeout`)");
-                // If it says more than that the time was up.
-                let cause = cause.get_ref().is_some().then_some(cause);
-                Error::Timeout(failure(&message, cause.map(Into::into)))
+            fault if fault.is_silence() => {
+                let TimeOut { message, cause } = fault.into_time_out(scene.limits).unwrap_or_default();
+                Error::Timeout(in_doubt(failure(&message, cause.map(Into::into))))
             }
             Self::NotConnected(cause) => Error::Unavailable(failure("connecting failed", Some(cause.into()))),
-            Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {
-                let message = format!("the server did not answer within {response:?} (`response_timeout`)");
-                Error::Timeout(in_doubt(failure(&message, None)))
-            }
             Self::Broken { cause, .. } => {
                 let message = "the connection was lost before the reply came";
                 Error::Unavailable(in_doubt(failure(message, Some(cause.into()))))
@@ -274,6 +273,33 @@ impl Fault {
                 let refused = in_doubt(failure(message, Some(refusal.into())));
                 Error::Backend(if transient { refused.transient() } else { refused })
             }
+        }
+    }
+}
+
+/// A time-out, as it is told.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("{message}")]
+struct TimeOut {
+    message: String,
+    /// If it says more than that the time was up.
+    #[source]
+    cause: Option<io::Error>,
+}
+
+impl Fault {
+    /// What is told of a time-out.
+    fn into_time_out(self, Limits { connect, response, .. }: Limits) -> Option<TimeOut> {
+        match self {
+            Self::NotConnected(cause) => Some(TimeOut {
+                message: format!("connecting took longer than {connect:?} (`connect_timeout`)"),
+                cause: cause.get_ref().is_some().then_some(cause),
+            }),
+            Self::Broken { .. } => Some(TimeOut {
+                message: format!("the server did not answer within {response:?} (`response_timeout`)"),
+                cause: None,
+            }),
+            _ => None,
         }
     }
 }

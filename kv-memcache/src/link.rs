@@ -1,7 +1,6 @@
 //! A connection to one server.
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::address::Place;
@@ -99,8 +98,11 @@ impl Opening<'_> {
             }
             link = self.connect()?;
         }
-        let credentials = credentials(self.credentials, self.deadline)?;
-        let credentials = credentials.as_ref();
+        let asked = self.credentials.ask(self.deadline)?;
+        self.greet(link, asked.credentials.as_ref()).map_err(|fault| asked.blame(fault))
+    }
+
+    fn greet(&self, mut link: Link, credentials: Option<&Credentials>) -> Result<Link, Fault> {
         let mut heard = false;
         match link.greet(credentials, self.classic, self.deadline, &mut heard) {
             Ok(()) => Ok(link),
@@ -380,18 +382,6 @@ impl Link {
     fn channel_mut(&mut self) -> &mut Channel {
         self.reader.get_mut()
     }
-}
-
-/// Who we are on a new connection. Whoever provides that may take its time, and cannot be interrupted.
-fn credentials(source: &Source, deadline: Instant) -> Result<Option<Credentials>, Fault> {
-    let begun = Instant::now();
-    let credentials = source.get()?;
-    if matches!(source, Source::Fixed(_)) || Instant::now() < deadline {
-        return Ok(credentials);
-    }
-    // Not that the server is silent.
-    let text = format!("it took {:?}, longer than is left of `connect_timeout`", begun.elapsed());
-    Err(Fault::NoCredentials(Arc::new(io::Error::new(io::ErrorKind::TimedOut, text))))
 }
 
 /// Whether the server ended the connection.

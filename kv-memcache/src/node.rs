@@ -130,7 +130,7 @@ impl Node {
     fn dial(&self, entry: &mut Entry<'_, Link>) -> Result<Link, Fault> {
         let closed = self.closed_when_asked.load(Ordering::Relaxed);
         let dial = |limit| self.dialer.dial(closed >= TACITURN_FROM, limit);
-        let link = Gate::dial(entry, self.dialer.limits.connect, dial, Fault::is_silence)?;
+        let link = Gate::dial(entry, self.dialer.limits.connect, dial)?;
         let about = link.server();
         let closed = if about.is_taciturn { closed.saturating_add(1) } else { 0 };
         self.closed_when_asked.store(closed, Ordering::Relaxed);
@@ -169,10 +169,10 @@ fn exchange_on(
     had_been_idle: bool,
 ) -> Result<Vec<Reply>, Fault> {
     let result = link.exchange(request, now, now + limit);
-    if result.as_ref().is_err_and(Fault::is_silence) {
-        entry.was_not_answered(now, had_been_idle);
-    } else if is_usable_after(&result) {
-        entry.keep(link);
+    match &result {
+        Err(fault) if fault.is_silence() => entry.was_not_answered(now, had_been_idle, fault),
+        result if is_usable_after(result) => entry.keep(link),
+        _ => {}
     }
     result
 }

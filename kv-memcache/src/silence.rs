@@ -8,8 +8,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::fault::Fault;
 
 pub(crate) struct Silence {
     /// For so long operations fail at once; if that is zero nothing is remembered.
@@ -24,9 +26,10 @@ struct State {
     phase: Phase,
     /// When it was known to answer, if it was in question before.
     answered: Option<Instant>,
+    /// The last time-out, while it is in question or silent.
+    cause: Option<Arc<Fault>>,
 }
 
-#[derive(Clone, Copy)]
 enum Phase {
     Answers,
     /// There was a time-out then. Whoever comes next asks; while somebody does the others wait.
@@ -43,12 +46,14 @@ enum Phase {
 }
 
 /// The server did not answer a short time ago, and nothing was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Silent {
     /// How long ago.
     pub(crate) ago: Duration,
     /// When it is asked again; `None` while it is.
     pub(crate) asked_in: Option<Duration>,
+    /// The time-out by which that was found out: never a `Silent` itself, so that nothing grows.
+    pub(crate) cause: Option<Arc<Fault>>,
 }
 
 impl fmt::Display for Silent {
@@ -70,7 +75,7 @@ pub(crate) struct Probe<'a> {
 
 impl Silence {
     pub(crate) fn new(retry_after: Duration) -> Self {
-        let state = State { phase: Phase::Answers, answered: None };
+        let state = State { phase: Phase::Answers, answered: None, cause: None };
         Self {
             retry_after,
             is_in_question: AtomicBool::new(false),
@@ -93,12 +98,16 @@ impl Silence {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
+            let silent = |state: &State, since: Instant, asked_in: Option<Duration>| {
+                Err(Silent { ago: now.saturating_duration_since(since), asked_in, cause: state.cause.clone() })
+            };
             match &mut state.phase {
                 Phase::Answers => return Ok(None),
                 Phase::Silent { since, until, is_asked } => {
                     if *is_asked || now < *until {
                         let asked_in = (!*is_asked).then(|| until.saturating_duration_since(now));
-                        return Err(Silent { ago: now.saturating_duration_since(*since), asked_in });
+                        let since = *since;
+                        return silent(&state, since, asked_in);
                     }
                     *is_asked = true;
                     return Ok(Some(Probe { of: self, is_over: false }));
@@ -110,7 +119,8 @@ impl Silence {
                 Phase::InQuestion { since, .. } => {
                     let left = limit.saturating_sub(begin.elapsed());
                     if left.is_zero() {
-                        return Err(Silent { ago: now.saturating_duration_since(*since), asked_in: None });
+                        let since = *since;
+                        return silent(&state, since, None);
                     }
                     state = self.has_changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
                 }
@@ -118,8 +128,8 @@ impl Silence {
         }
     }
 
-    /// Notes that there was a time-out in what began then.
-    pub(crate) fn question(&self, begun: Instant) {
+    /// Notes that there was this time-out in what began then.
+    pub(crate) fn question(&self, begun: Instant, cause: &Fault) {
         if self.retry_after.is_zero() {
             return;
         }
@@ -130,6 +140,7 @@ impl Silence {
         }
         if let Phase::Answers = state.phase {
             state.phase = Phase::InQuestion { since: Instant::now(), is_asked: false };
+            state.cause = Some(Arc::new(cause.copy()));
             self.is_in_question.store(true, Relaxed);
         }
     }
@@ -139,11 +150,12 @@ impl Silence {
     }
 
     /// Changes what is known, and tells those who wait for it.
-    fn change(&self, next: impl FnOnce(Phase) -> Phase) {
+    fn change(&self, next: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        state.phase = next(state.phase);
+        next(&mut state);
         if let Phase::Answers = state.phase {
             state.answered = Some(Instant::now());
+            state.cause = None;
         }
         self.is_in_question.store(!matches!(state.phase, Phase::Answers), Relaxed);
         drop(state);
@@ -154,17 +166,21 @@ impl Silence {
 impl Probe<'_> {
     /// The server, or its machine, answered: whatever it said.
     pub(crate) fn was_answered(self) {
-        self.end(|_| Phase::Answers);
+        self.end(|state| state.phase = Phase::Answers);
     }
 
-    /// It did not answer in time.
-    pub(crate) fn was_not_answered(self) {
+    /// It did not answer in time, and this is what was seen of that.
+    pub(crate) fn was_not_answered(self, cause: &Fault) {
         let since = Instant::now();
         let until = since + self.of.retry_after;
-        self.end(|_| Phase::Silent { since, until, is_asked: false });
+        let cause = Arc::new(cause.copy());
+        self.end(|state| {
+            state.phase = Phase::Silent { since, until, is_asked: false };
+            state.cause = Some(cause);
+        });
     }
 
-    fn end(mut self, next: impl FnOnce(Phase) -> Phase) {
+    fn end(mut self, next: impl FnOnce(&mut State)) {
         self.is_over = true;
         self.of.change(next);
     }
@@ -175,25 +191,28 @@ impl Drop for Probe<'_> {
         if self.is_over {
             return;
         }
-        self.of.change(|phase| match phase {
-            Phase::Answers => Phase::Answers,
-            Phase::InQuestion { since, .. } => Phase::InQuestion { since, is_asked: false },
-            Phase::Silent { since, until, .. } => Phase::Silent { since, until, is_asked: false },
+        self.of.change(|state| match &mut state.phase {
+            Phase::Answers => {}
+            Phase::InQuestion { is_asked, .. } | Phase::Silent { is_asked, .. } => *is_asked = false,
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{io, thread};
 
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
+    fn time_out() -> Fault {
+        Fault::NotConnected(io::ErrorKind::TimedOut.into())
+    }
+
     fn in_question(retry_after: Duration) -> Silence {
         let silence = Silence::new(retry_after);
-        silence.question(Instant::now());
+        silence.question(Instant::now(), &time_out());
         silence
     }
 
@@ -228,7 +247,7 @@ mod tests {
     #[test]
     fn of_a_silent_server_all_are_told_at_once_until_it_is_asked_again_by_one() {
         let silence = in_question(Duration::from_millis(200));
-        silence.enter(MINUTE).unwrap().unwrap().was_not_answered();
+        silence.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
         let begin = Instant::now();
         let silent = silence.enter(MINUTE).err().unwrap();
         assert!(
@@ -237,7 +256,7 @@ mod tests {
         thread::sleep(Duration::from_millis(200));
         let probe = silence.enter(MINUTE).unwrap().unwrap();
         assert!(silence.enter(MINUTE).err().unwrap().asked_in.is_none());
-        probe.was_not_answered();
+        probe.was_not_answered(&time_out());
         assert!(silence.enter(MINUTE).err().unwrap().asked_in.is_some());
         thread::sleep(Duration::from_millis(200));
         silence.enter(MINUTE).unwrap().unwrap().was_answered();
@@ -248,7 +267,7 @@ mod tests {
     fn who_does_not_come_to_ask_leaves_it_to_the_next() {
         let silence = in_question(Duration::from_millis(1));
         drop(silence.enter(MINUTE).unwrap().unwrap());
-        silence.enter(MINUTE).unwrap().unwrap().was_not_answered();
+        silence.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
         thread::sleep(Duration::from_millis(5));
         drop(silence.enter(MINUTE).unwrap().unwrap());
         assert!(silence.enter(MINUTE).unwrap().is_some());
@@ -258,12 +277,36 @@ mod tests {
     fn a_time_out_of_what_began_before_the_last_answer_says_nothing() {
         let silence = Silence::new(MINUTE);
         let begun = Instant::now();
-        silence.question(begun);
+        silence.question(begun, &time_out());
         silence.enter(MINUTE).unwrap().unwrap().was_answered();
-        silence.question(begun);
+        silence.question(begun, &time_out());
         assert!(silence.enter(MINUTE).unwrap().is_none());
-        silence.question(Instant::now());
+        silence.question(Instant::now(), &time_out());
         assert!(silence.enter(MINUTE).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_last_time_out_is_told_and_forgotten_when_the_server_answers() {
+        let silence = Silence::new(MINUTE);
+        let time_out = |text: &str| Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text));
+        let told =
+            |silence: &Silence, limit| match silence.enter(limit).err().and_then(|silent| silent.cause).as_deref() {
+                Some(Fault::NotConnected(cause)) => Some(cause.to_string()),
+                _ => None,
+            };
+        silence.question(Instant::now(), &time_out("one"));
+        let probe = silence.enter(MINUTE).unwrap().unwrap();
+        assert_eq!(told(&silence, Duration::from_millis(1)).unwrap(), "one");
+        // It is in question already.
+        silence.question(Instant::now(), &time_out("two"));
+        assert_eq!(told(&silence, Duration::from_millis(1)).unwrap(), "one");
+        probe.was_not_answered(&time_out("three"));
+        for _ in 0..3 {
+            assert_eq!(told(&silence, MINUTE).unwrap(), "three");
+        }
+        let silence = in_question(MINUTE);
+        silence.enter(MINUTE).unwrap().unwrap().was_answered();
+        assert!(silence.lock().cause.is_none());
     }
 
     #[test]

@@ -214,7 +214,8 @@ impl RedisStoreBuilder {
     /// ```
     ///
     /// It is called on the thread of the operation that needs a new connection, once that is connected, and never for an
-    /// operation on an existing one. The time that it takes is part of the [`connect_timeout`](Self::connect_timeout), though
+    /// operation on an existing one. Before nodes of a cluster are asked for the layout, and before sentinels are asked for the primary, it is called once
+    /// for all of them. The time that it takes is part of the [`connect_timeout`](Self::connect_timeout), though
     /// nothing can interrupt it: so it has to be quick, and to keep the token rather than fetch it each time. It must not use
     /// this store. Several threads may call it at once.
     ///

@@ -4,9 +4,10 @@ use kv_core::{Error, Failure, Key, Result};
 use redis::{ServerError, Value as Reply};
 
 use crate::commands::Commands;
-use crate::fault::{Fault, in_script};
+use crate::fault::Fault;
 use crate::link::{Answer, NODE_OF_A_CLUSTER};
 use crate::node::{Known, Server as _};
+use crate::refusal::is_of_command;
 use crate::request::{Arg, Request, Shape};
 use crate::store::{Part, RedisStore, Route};
 
@@ -36,7 +37,7 @@ impl RedisStore {
     }
 
     /// Does something with what is known of the server that has a key.
-    fn with_known<T>(&self, key: Key<'_>, act: impl FnOnce(&Known) -> T) -> T {
+    pub(crate) fn with_known<T>(&self, key: Key<'_>, act: impl FnOnce(&Known) -> T) -> T {
         let _ = key;
         match &self.route {
             Route::Node(node) => act(node.known()),
@@ -97,39 +98,15 @@ impl RedisStore {
     }
 }
 
-/// How servers say that they do not have a command, an option, or scripts: redis and its kin, and proxies.
-const REFUSALS: [&str; 9] = [
-    "unknown",
-    "unsupported",
-    "not supported",
-    "syntax error",
-    "not allowed",
-    "disabled",
-    "wrong number of arg",
-    "not implemented",
-    "can't run this",
-];
-
 /// Whether a server refused what a request needs: then none of it was done.
 pub(crate) fn is_refused(needs: Commands, answer: &Answer) -> bool {
-    fn is_refusal(reply: &Reply) -> bool {
+    fn is_refusal(reply: &Reply, commands: &[&str]) -> bool {
         match reply {
-            Reply::ServerError(error) => match error.code() {
-                // A command or an option that is not known, or scripts that are turned off. What a script meets has its own code.
-                "ERR" => error.details().is_some_and(|text| {
-                    let text = text.to_ascii_lowercase();
-                    REFUSALS.iter().any(|refusal| text.contains(refusal))
-                }),
-                // A command that is not there, or not allowed, in a script of an older server; and not what a command met.
-                code if code.starts_with("@user_script") => in_script(error).is_none(),
-                // Not a key that is not allowed.
-                "NOPERM" => error.details().is_some_and(|text| text.contains("to run the")),
-                _ => false,
-            },
+            Reply::ServerError(error) => is_of_command(error, commands),
             // Of a transaction.
-            Reply::Array(replies) => replies.iter().any(is_refusal),
+            Reply::Array(replies) => replies.iter().any(|reply| is_refusal(reply, commands)),
             _ => false,
         }
     }
-    needs != Commands::NONE && answer.replies.iter().any(is_refusal)
+    needs != Commands::NONE && answer.replies.iter().any(|reply| is_refusal(reply, needs.names()))
 }

@@ -12,9 +12,11 @@ use crc::{CRC_16_XMODEM, Crc};
 use redis::{ServerErrorKind, Value as Reply};
 
 use crate::address::Place;
+use crate::credentials::Source;
 use crate::fault::{Fault, Refusal, ServerName};
-use crate::link::{Answer, redirection};
+use crate::link::{Answer, Login, redirection};
 use crate::node::{Dialer, Node, Server as _};
+use crate::pool::PerProcess;
 use crate::request::{Request, Shape};
 
 /// How many slots there are.
@@ -78,6 +80,12 @@ pub(crate) struct Cluster {
     seeds: Vec<Place>,
     dialer: Dialer,
     pool_size: u32,
+    here: PerProcess<Here>,
+}
+
+/// What is known of the cluster in a process.
+#[derive(Default)]
+struct Here {
     nodes: Mutex<HashMap<Place, Arc<Node>>>,
     layout: RwLock<Option<Arc<Layout>>>,
     /// Whether the layout was seen to be wrong, or can be.
@@ -91,20 +99,34 @@ pub(crate) struct Cluster {
     first: AtomicUsize,
 }
 
+impl Here {
+    /// What a process that was forked knows: the same, but for what a thread of its parent was about to change, and will not.
+    fn inherit(parent: &Self) -> Self {
+        let layout = parent.layout.try_read().ok().and_then(|layout| layout.clone());
+        let known = layout.iter().flat_map(|layout| layout.primaries.iter().cloned());
+        let nodes = match parent.nodes.try_lock() {
+            Ok(nodes) => nodes.clone(),
+            Err(_) => known.collect(),
+        };
+        let (is_stale, first) = (parent.is_stale.load(Ordering::Relaxed), parent.first.load(Ordering::Relaxed));
+        Self {
+            nodes: Mutex::new(nodes),
+            layout: RwLock::new(layout),
+            is_stale: is_stale.into(),
+            first: first.into(),
+            ..Self::default()
+        }
+    }
+}
+
 impl Cluster {
     pub(crate) fn new(seeds: Vec<Place>, dialer: Dialer, pool_size: u32) -> Self {
-        Self {
-            seeds,
-            dialer,
-            pool_size,
-            nodes: Mutex::default(),
-            layout: RwLock::default(),
-            is_stale: AtomicBool::new(false),
-            looked: Mutex::default(),
-            suspect: Mutex::default(),
-            asking: Mutex::default(),
-            first: AtomicUsize::new(0),
-        }
+        Self { seeds, dialer, pool_size, here: PerProcess::new(Here::default()) }
+    }
+
+    /// What is known in this process. A system call.
+    fn here(&self) -> &Here {
+        self.here.own(Here::inherit)
     }
 
     /// Makes connections to every primary.
@@ -142,7 +164,7 @@ impl Cluster {
                     Some(Redirection { to, for_once }) => {
                         asks = for_once;
                         if !for_once {
-                            self.is_stale.store(true, Ordering::Relaxed);
+                            self.here.get().is_stale.store(true, Ordering::Relaxed);
                         }
                         node = match to {
                             Some(to) => self.node(&self.dialer.mapping.reach(to)),
@@ -173,7 +195,7 @@ impl Cluster {
     }
 
     pub(crate) fn not_served(&self) -> Fault {
-        self.is_stale.store(true, Ordering::Relaxed);
+        self.here.get().is_stale.store(true, Ordering::Relaxed);
         Fault::Refused(Refusal::new("CLUSTERDOWN", "no node has the slot"))
     }
 
@@ -183,7 +205,7 @@ impl Cluster {
         let result = node.exchange(request);
         match &result {
             Ok(answer) if answer.replies.iter().any(|reply| redirection(reply).is_some()) => {
-                self.is_stale.store(true, Ordering::Relaxed);
+                self.here.get().is_stale.store(true, Ordering::Relaxed);
             }
             Ok(answer) => self.suspect_if_unfit(answer, node),
             Err(fault) => self.suspect_after(fault, node),
@@ -194,7 +216,7 @@ impl Cluster {
     /// Whether a node is silent, and the layout was not asked for just before: a replica may have taken over. Operations on such a node
     /// fail at once, and not each of them is to ask.
     fn is_silent_for_long(&self, fault: &Fault) -> bool {
-        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = *self.here().looked.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(fault.itself(), Fault::Silent(_)) && looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN)
     }
 
@@ -226,8 +248,9 @@ impl Cluster {
 
     /// Notes that a node failed: before the next request the others are asked whether it has been replaced.
     fn suspect(&self, node: &Node) {
-        *self.suspect.lock().unwrap_or_else(PoisonError::into_inner) = node.place().cloned();
-        self.is_stale.store(true, Ordering::Relaxed);
+        let here = self.here();
+        *here.suspect.lock().unwrap_or_else(PoisonError::into_inner) = node.place().cloned();
+        here.is_stale.store(true, Ordering::Relaxed);
     }
 
     /// The indices of keys, by the node that has them, and those that no node has.
@@ -241,7 +264,7 @@ impl Cluster {
     pub(crate) fn layout(&self) -> Result<Arc<Layout>, Fault> {
         let known = self.known_layout();
         match known {
-            Some(layout) if !self.is_stale.load(Ordering::Relaxed) => Ok(layout),
+            Some(layout) if !self.here.get().is_stale.load(Ordering::Relaxed) => Ok(layout),
             // Better the stale one than none: who is not where it says, says so.
             Some(layout) => Ok(self.look_again().unwrap_or(layout)),
             None => self.look_again(),
@@ -249,12 +272,16 @@ impl Cluster {
     }
 
     fn known_layout(&self) -> Option<Arc<Layout>> {
-        self.layout.read().unwrap_or_else(PoisonError::into_inner).clone()
+        match self.here.get().layout.try_read() {
+            Ok(layout) => layout.clone(),
+            // A thread changes it just now, perhaps one of the process that this one was forked from.
+            Err(_) => self.here().layout.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Asks the cluster for its layout. If another thread is asking already, the known one has to do, if there is one.
     fn look_again(&self) -> Result<Arc<Layout>, Fault> {
-        match (self.asking.try_lock(), self.known_layout()) {
+        match (self.here().asking.try_lock(), self.known_layout()) {
             (Err(TryLockError::WouldBlock), Some(known)) => Ok(known),
             _ => self.look(),
         }
@@ -262,11 +289,12 @@ impl Cluster {
 
     /// Asks the cluster for its layout.
     fn look(&self) -> Result<Arc<Layout>, Fault> {
-        self.is_stale.store(false, Ordering::Relaxed);
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let layout = self.ask_for_layout().inspect_err(|_| self.is_stale.store(true, Ordering::Relaxed))?;
+        let here = self.here();
+        here.is_stale.store(false, Ordering::Relaxed);
+        *here.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let layout = self.ask_for_layout().inspect_err(|_| here.is_stale.store(true, Ordering::Relaxed))?;
         let layout = Arc::new(layout);
-        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));
+        *here.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));
         let is_known = |place: &Place| layout.primaries.iter().any(|(known, _)| known == place);
         self.lock_nodes().retain(|place, _| is_known(place) || self.seeds.contains(place));
         Ok(layout)
@@ -278,25 +306,29 @@ impl Cluster {
         let known = known.iter().flat_map(|layout| layout.primaries.iter().map(|(place, _)| place.clone()));
         let mut places = known.collect::<Vec<_>>();
         places.extend(self.seeds.iter().filter(|seed| !places.contains(seed)).cloned().collect::<Vec<_>>());
-        let suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let here = self.here();
+        let suspect = here.suspect.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Begin where the last one began to answer, or gave up.
-        let first = self.first.load(Ordering::Relaxed) % places.len().max(1);
+        let first = here.first.load(Ordering::Relaxed) % places.len().max(1);
         places.rotate_left(first);
         places.sort_by_key(|place| suspect.as_ref() == Some(place));
         let limit = self.dialer.limits.connect;
         let deadline = Instant::now() + limit;
+        // Once, as its time is to be no part of a node's share.
+        let asked_who = self.dialer.login.credentials.ask(deadline)?;
+        let login = Login { credentials: Source::Fixed(asked_who.credentials.clone()), ..self.dialer.login.clone() };
         let (mut best, mut last) = (None::<Layout>, None);
         for (asked, place) in places.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.first.store(first + asked, Ordering::Relaxed);
+                here.first.store(first + asked, Ordering::Relaxed);
                 break;
             }
             // One that does not answer must not use up the time of all the others, and one that is far away needs some.
             let share = left / u32::try_from(places.len() - asked).unwrap_or(u32::MAX);
-            match self.ask_one(place, Instant::now() + share.max(limit / 4).min(left)) {
+            match self.ask_one(place, &login, Instant::now() + share.max(limit / 4).min(left)) {
                 Ok(layout) if layout.is_complete() => {
-                    self.first.store(first + asked, Ordering::Relaxed);
+                    here.first.store(first + asked, Ordering::Relaxed);
                     return Ok(layout);
                 }
                 Ok(layout) => {
@@ -305,20 +337,18 @@ impl Cluster {
                         best = Some(layout);
                     }
                 }
-                // The others would not get any either.
-                Err(fault @ Fault::NoCredentials(_)) => return Err(fault),
                 Err(fault) => last = Some(fault.at(Some(&self.name_of(place)))),
             }
         }
         match best {
             Some(layout) => Ok(layout),
-            None => Err(last.unwrap_or_else(|| self.not_served())),
+            None => Err(asked_who.blame(last.unwrap_or_else(|| self.not_served()))),
         }
     }
 
     /// Asks a node for the layout, on a connection for that alone: those of the pool may all be in use.
-    fn ask_one(&self, place: &Place, deadline: Instant) -> Result<Layout, Fault> {
-        let mut link = self.dialer.dial_any_at(place, &self.dialer.login, deadline)?;
+    fn ask_one(&self, place: &Place, login: &Login, deadline: Instant) -> Result<Layout, Fault> {
+        let mut link = self.dialer.dial_any_at(place, login, deadline)?;
         let question = Request::reading().with(Shape::Any, ["CLUSTER".into(), "SLOTS".into()]);
         let answer = link.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
             Fault::Broken { cause, .. } => Fault::NotConnected(cause),
@@ -387,7 +417,7 @@ impl Cluster {
     }
 
     fn lock_nodes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Node>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.here().nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -55,6 +55,21 @@ impl Commands {
             .without(untold)
     }
 
+    /// What servers call the first of these.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::COPY => &["copy"],
+            Self::SCAN_TYPE => &["scan"],
+            Self::PERSIST => &["persist"],
+            Self::EVAL => &["eval", "lua"],
+            #[cfg(feature = "cluster")]
+            Self::DELIFEQ => &["delifeq"],
+            #[cfg(feature = "cluster")]
+            Self::DELEX => &["delex"],
+            _ => &[],
+        }
+    }
+
     pub(crate) const fn has(self, needs: Self) -> bool {
         self.0 & needs.0 == needs.0
     }

@@ -3,9 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
+use crate::pool::PerProcess;
 
 /// User and password for one connection, as a [provider](crate::RedisStoreBuilder::credentials_provider) gives them. Its
 /// `Debug` shows neither (E3).
@@ -64,12 +66,17 @@ pub(crate) enum Source {
 pub(crate) struct Provider {
     provide: Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>,
     /// What it gave last, for what is not to be shown.
-    last: Arc<Mutex<Option<Credentials>>>,
+    last: Arc<PerProcess<Last>>,
 }
+
+type Last = Mutex<Option<Credentials>>;
 
 impl Provider {
     pub(crate) fn new<E: Into<BoxError>>(provide: impl Fn() -> Result<Credentials, E> + Send + Sync + 'static) -> Self {
-        Self { provide: Arc::new(move || provide().map_err(Into::into)), last: Arc::default() }
+        Self {
+            provide: Arc::new(move || provide().map_err(Into::into)),
+            last: Arc::new(PerProcess::new(Last::default())),
+        }
     }
 
     /// Asks for credentials. That the provider panics is an error like any other (E4).
@@ -82,13 +89,19 @@ impl Provider {
                 )),
                 (None, None | Some("")) => Err(Fault::unfit("`credentials_provider` gave an empty password")),
                 _ => {
-                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials.clone());
+                    *self.last() = Some(credentials.clone());
                     Ok(credentials)
                 }
             },
             Ok(Err(cause)) => Err(Fault::NoCredentials(cause.into())),
             Err(_) => Err(Fault::NoCredentials(Arc::new(Panicked))),
         }
+    }
+
+    /// A thread of the process that this one was forked from may have the lock for ever.
+    fn last(&self) -> MutexGuard<'_, Option<Credentials>> {
+        let own = self.last.own(|inherited| Mutex::new(inherited.try_lock().ok().and_then(|last| last.clone())));
+        own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,10 +112,23 @@ struct Panicked;
 
 impl Source {
     /// The credentials of a connection that is being made now.
-    pub(crate) fn get(&self) -> Result<Credentials, Fault> {
+    fn get(&self) -> Result<Credentials, Fault> {
         match self {
             Self::Fixed(credentials) => Ok(credentials.clone()),
             Self::Provider(provider) => provider.ask(),
+        }
+    }
+
+    /// The same by a deadline.
+    pub(crate) fn ask(&self, deadline: Instant) -> Result<Asked, Fault> {
+        let begun = Instant::now();
+        let credentials = self.get()?;
+        let now = Instant::now();
+        let late = Late { took: now - begun, left: deadline.saturating_duration_since(now) };
+        match self {
+            Self::Fixed(_) => Ok(Asked { credentials, late: None }),
+            Self::Provider(_) if late.left.is_zero() => Err(Fault::NoCredentials(Arc::new(late))),
+            Self::Provider(_) => Ok(Asked { credentials, late: Some(late) }),
         }
     }
 
@@ -111,10 +137,32 @@ impl Source {
     pub(crate) fn is_in(&self, text: &str) -> bool {
         match self {
             Self::Fixed(credentials) => credentials.is_in(text),
-            Self::Provider(provider) => {
-                let last = provider.last.lock().unwrap_or_else(PoisonError::into_inner);
-                last.as_ref().is_some_and(|credentials| credentials.is_in(text))
-            }
+            Self::Provider(provider) => provider.last().as_ref().is_some_and(|credentials| credentials.is_in(text)),
+        }
+    }
+}
+
+/// How long a provider took, and what that left.
+#[derive(Debug, thiserror::Error)]
+#[error("it took {took:?}, and left {left:?} of `connect_timeout`")]
+pub(crate) struct Late {
+    took: Duration,
+    left: Duration,
+}
+
+/// Who we are on connections that are made by a deadline. A provider may take its time, and cannot be interrupted.
+pub(crate) struct Asked {
+    pub(crate) credentials: Credentials,
+    /// `None` if nobody was asked.
+    late: Option<Late>,
+}
+
+impl Asked {
+    /// What was the matter: where a provider took more of the time than it left, a time-out says nothing of the server.
+    pub(crate) fn blame(self, fault: Fault) -> Fault {
+        match self.late {
+            Some(late) if fault.is_silence() && late.took > late.left => Fault::NoCredentials(Arc::new(late)),
+            _ => fault,
         }
     }
 }

@@ -13,9 +13,9 @@ use redis::ServerError;
 #[cfg(any(feature = "cluster", feature = "sentinel"))]
 use crate::address::Place;
 use crate::commands::Commands;
-use crate::credentials::BoxError;
 #[cfg(any(feature = "cluster", feature = "sentinel"))]
 use crate::credentials::Source;
+use crate::credentials::{BoxError, Late};
 use crate::silence::Silent;
 
 /// Why a request has no reply, or none that can be used.
@@ -113,7 +113,7 @@ impl Refusal {
 }
 
 /// What errors of redis begin with.
-const CODES: [&str; 22] = [
+pub(crate) const CODES: [&str; 22] = [
     "ERR",
     "WRONGPASS",
     "NOAUTH",
@@ -179,10 +179,10 @@ impl From<ServerError> for Refusal {
         let reason = text.strip_prefix("Transaction discarded because of: ").and_then(|reason| reason.split_once(' '));
         let (code, text) = reason.filter(|_| error.code() == "EXECABORT").unwrap_or((error.code(), text));
         let (code, text) = in_script(&error).unwrap_or((code, text));
-        // Who we are is not to be shown either.
-        let permissions = text.strip_prefix("User ").and_then(|text| text.split_once(" has no permissions"));
-        match permissions.filter(|_| code == "NOPERM") {
-            Some((_user, rest)) => Self::new(code, format!("this user has no permissions{rest}")),
+        let (code, text) = text.strip_prefix("ACL failure in script: ").map_or((code, text), |text| ("NOPERM", text));
+        // Who we are is not to be shown either: `User app has no permissions to`, and Dragonfly's `app has no ACL permissions`.
+        match text.split_once(" has no ").filter(|_| code == "NOPERM") {
+            Some((_user, rest)) => Self::new(code, format!("this user has no {rest}")),
             None => Self::new(code, text),
         }
     }
@@ -196,12 +196,12 @@ fn explain(refusal: &Refusal) -> (Cow<'static, str>, bool) {
     let Refusal { code, text } = refusal;
     if let Some(command) = command_in(text) {
         let text = match code.as_str() {
-            "ERR" => format!(
-                "the server does not know the command {command}: it is renamed or turned off, or the server lacks it"
-            ),
-            _ => {
+            "NOPERM" => {
                 format!("the user is not allowed to use the command {command}; add it to the rights (ACL) of the user")
             }
+            _ => format!(
+                "the server does not know the command {command}: it is renamed or turned off, or the server lacks it"
+            ),
         };
         return (text.into(), false);
     }
@@ -212,8 +212,10 @@ fn explain(refusal: &Refusal) -> (Cow<'static, str>, bool) {
 /// The command of which a server says that it is not there or not for this user. Only a name of letters is taken for one, as
 /// what comes from there may be anything (E3).
 fn command_in(text: &str) -> Option<String> {
-    let rest = text.split_once("unknown command ").or_else(|| text.split_once("to run the "))?.1;
-    let name = rest.strip_prefix(['\'', '`'])?.split(['\'', '`']).next()?;
+    // `unknown command 'x'`, `unsupported command 'x'`, `command 'x' not support for your account`, `Command is not available: 'x'`.
+    let mut rests =
+        ["ommand ", "to run the ", "is not available: "].iter().filter_map(|before| text.split_once(before));
+    let name = rests.find_map(|(_, rest)| rest.strip_prefix(['\'', '`']))?.split(['\'', '`']).next()?;
     // `cluster|slots`
     let is_name = (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'|');
     is_name.then(|| name.to_ascii_uppercase().replace('|', " "))
@@ -283,7 +285,7 @@ impl Fault {
     /// The same for another caller whose request was sent together with this one.
     pub(crate) fn copy(&self) -> Self {
         match self {
-            Self::Silent(silent) => Self::Silent(*silent),
+            Self::Silent(silent) => Self::Silent(silent.clone()),
             // Only a pool of the application does not lend, and whoever shares a connection has none.
             Self::PoolExhausted | Self::NotLent(_) => Self::PoolExhausted,
             Self::NotConnected(cause) => Self::NotConnected(copy(cause)),
@@ -348,9 +350,10 @@ impl Fault {
             Self::At(server, fault) => (Some(server), *fault),
             fault => (None, fault),
         };
+        // A silent server is the one of the time-out.
+        let server = fault.silent_server().cloned().or(server);
         let is_as_named = server.as_ref().is_some_and(|server| server.is_as_named);
-        let may_be_mapped =
-            if is_as_named { " (if another address leads there from here, set `map_address`)" } else { "" };
+        let may_be_mapped = if is_as_named { MAY_BE_MAPPED } else { "" };
         // What is wrong with a certificate may name the host.
         let names_host = matches!(fault, Self::Unfit { .. });
         let failure = |message: String, cause: Option<Box<dyn StdError + Send + Sync>>| {
@@ -380,26 +383,23 @@ impl Fault {
                 Error::Unavailable(failure(message, Some(cause.into())))
             }
             Self::Silent(silent) => {
-                let message = silent.to_string();
-                Error::Unavailable(failure(message, None))
+                let cause = silent.cause.as_ref().and_then(|cause| cause.copy().into_time_out(limits, may_be_mapped));
+                Error::Unavailable(failure(silent.to_string(), cause.map(Into::into)))
             }
             Self::NoCredentials(cause) => {
-                let message = "`credentials_provider` gave no user and password for a new connection";
+                let message = if cause.is::<Late>() {
+                    "`credentials_provider` left too little time for a new connection"
+                } else {
+                    "`credentials_provider` gave no user and password for a new connection"
+                };
                 Error::Unavailable(failure(message.into(), Some(Box::new(cause))))
             }
-            Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                let message =
-                    format!("connecting took longer than {:?} (`connect_timeout`){may_be_mapped}", limits.connect);
-                // If it says more than that the time was up.
-                let cause = cause.get_ref().is_some().then_some(cause);
-                Error::Timeout(failure(message, cause.map(Into::into)))
+            fault if fault.is_silence() => {
+                let TimeOut { message, cause } = fault.into_time_out(limits, may_be_mapped).unwrap_or_default();
+                Error::Timeout(in_doubt(failure(message, cause.map(Into::into))))
             }
             Self::NotConnected(cause) => {
                 Error::Unavailable(failure(format!("connecting failed{may_be_mapped}"), Some(cause.into())))
-            }
-            Self::Broken { cause, .. } if cause.kind() == io::ErrorKind::TimedOut => {
-                let message = format!("the server did not answer within {:?} (`response_timeout`)", limits.response);
-                Error::Timeout(in_doubt(failure(message, None)))
             }
             Self::Broken { cause, .. } => {
                 let message = "the connection was lost before the reply came";
@@ -416,6 +416,48 @@ impl Fault {
                 let refused = failure(message.into_owned(), Some(refusal.into()));
                 Error::Backend(if transient { refused.transient() } else { refused })
             }
+        }
+    }
+}
+
+/// What may help where another server has named an address.
+const MAY_BE_MAPPED: &str = " (if another address leads there from here, set `map_address`)";
+
+/// A time-out, as it is told.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("{message}")]
+struct TimeOut {
+    message: String,
+    /// If it says more than that the time was up.
+    #[source]
+    cause: Option<io::Error>,
+}
+
+impl Fault {
+    /// What is told of a time-out.
+    fn into_time_out(self, limits: Limits, may_be_mapped: &str) -> Option<TimeOut> {
+        match self {
+            Self::At(_, fault) => fault.into_time_out(limits, may_be_mapped),
+            Self::NotConnected(cause) => Some(TimeOut {
+                message: format!("connecting took longer than {:?} (`connect_timeout`){may_be_mapped}", limits.connect),
+                cause: cause.get_ref().is_some().then_some(cause),
+            }),
+            Self::Broken { .. } => Some(TimeOut {
+                message: format!("the server did not answer within {:?} (`response_timeout`)", limits.response),
+                cause: None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Which of several servers is silent.
+    fn silent_server(&self) -> Option<&ServerName> {
+        match self {
+            Self::Silent(Silent { cause: Some(cause), .. }) => match &**cause {
+                Self::At(server, _) => Some(server),
+                _ => None,
+            },
+            _ => None,
         }
     }
 }

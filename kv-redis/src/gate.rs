@@ -6,6 +6,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::fault::Fault;
 use crate::pool::{PerProcess, Permit, Pool};
 use crate::silence::{Probe, Silence, Silent};
 use crate::upkeep::{Connection, Sweeper, Upkeep};
@@ -39,7 +40,7 @@ pub(crate) struct Entry<'a, C> {
 }
 
 /// Why nobody may use a connection now. Nothing was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Closed {
     /// Others use all connections.
     Exhausted,
@@ -123,21 +124,20 @@ impl<C: Connection + Send + 'static> Gate<C> {
     }
 
     /// Makes a connection, within what is left of the limit for that.
-    pub(crate) fn dial<E>(
+    pub(crate) fn dial(
         entry: &mut Entry<'_, C>,
         limit: Duration,
-        dial: impl FnOnce(Duration) -> Result<C, E>,
-        is_silence: impl FnOnce(&E) -> bool,
-    ) -> Result<C, E> {
+        dial: impl FnOnce(Duration) -> Result<C, Fault>,
+    ) -> Result<C, Fault> {
         let begun = Instant::now();
         let result = dial(limit.saturating_sub(entry.asked));
-        let is_silent = result.as_ref().is_err_and(is_silence);
-        match entry.probe.take() {
-            Some(probe) if is_silent => probe.was_not_answered(),
-            Some(probe) => probe.was_answered(),
+        let time_out = result.as_ref().err().filter(|fault| fault.is_silence());
+        match (entry.probe.take(), time_out) {
+            (Some(probe), Some(time_out)) => probe.was_not_answered(time_out),
+            (Some(probe), None) => probe.was_answered(),
             // Whoever has waited for an answer has less than the limit left: that it is not enough says nothing of the server.
-            None if is_silent && entry.asked.is_zero() => entry.here.silence.question(begun),
-            None => {}
+            (None, Some(time_out)) if entry.asked.is_zero() => entry.here.silence.question(begun, time_out),
+            (None, _) => {}
         }
         result
     }
@@ -155,17 +155,17 @@ impl<C: Connection> Entry<'_, C> {
         self.permit.connection = Some(connection);
     }
 
-    /// Notes that what began then was not answered in time. Where it was sent on a connection that had been idle, the path may have forgotten all
+    /// Notes that what began then was not answered in time, as this fault says. Where it was sent on a connection that had been idle, the path may have forgotten all
     /// that were idle then: they are closed.
-    pub(crate) fn was_not_answered(&self, begun: Instant, had_been_idle: bool) {
+    pub(crate) fn was_not_answered(&self, begun: Instant, had_been_idle: bool, fault: &Fault) {
         if had_been_idle {
             self.here.pool.close_idle(|idle| idle.last_used() < begun);
         }
-        self.here.silence.question(begun);
+        self.here.silence.question(begun, fault);
     }
 }
 
-impl From<Closed> for crate::fault::Fault {
+impl From<Closed> for Fault {
     fn from(closed: Closed) -> Self {
         match closed {
             Closed::Exhausted => Self::PoolExhausted,

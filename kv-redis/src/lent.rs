@@ -107,7 +107,7 @@ where
             Some(Reply::BulkString(info)) => Facts::read(&String::from_utf8_lossy(info), Role::Lent)?,
             _ => Facts::untold(),
         };
-        self.known.set(facts.commands);
+        self.known.set(facts);
         PooledConnection::extensions_mut(lent).insert(Used(Instant::now(), facts));
         Ok(())
     }

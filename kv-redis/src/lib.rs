@@ -24,6 +24,7 @@ mod node;
 mod page;
 mod pattern;
 mod pool;
+mod refusal;
 #[cfg(feature = "cluster")]
 mod rename;
 mod request;

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 #[cfg(feature = "cluster")]
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use redis::{ErrorKind, Parser, ServerError, ServerErrorKind, Value as Reply};
@@ -15,6 +14,7 @@ use crate::credentials::{Credentials, Source};
 use crate::fault::{Fault, Refusal, ServerName, in_script};
 use crate::info::Facts;
 use crate::page::{Finder, NoPage, Page};
+use crate::refusal::is_of_command;
 use crate::request::{Request, Shape};
 use crate::resolve::Names;
 use crate::socket::{Reach, Socket};
@@ -179,11 +179,11 @@ impl Link {
             facts: Facts::untold(),
             server: None,
         };
-        let credentials = credentials(login, deadline)?;
-        link.log_in(login, &credentials, deadline).map_err(|fault| {
+        let asked = login.credentials.ask(deadline)?;
+        link.log_in(login, &asked.credentials, deadline).map_err(|fault| {
             #[cfg(feature = "tls")]
             let fault = with_advice(fault, shows_certificate);
-            link.with_guess(fault, place)
+            asked.blame(link.with_guess(fault, place))
         })?;
         Ok(link)
     }
@@ -252,7 +252,7 @@ impl Link {
         match role {
             Some(Reply::Array(role)) if role.first() == Some(&Reply::BulkString(b"master".to_vec())) => {}
             Some(Reply::Array(_)) => return Err(not_primary()),
-            Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => {
+            Some(Reply::ServerError(error)) if is_of_command(&error, &["role"]) => {
                 self.ask_otherwise_for_role(deadline)?.map_or_else(|| refused(error.into()), Ok)?;
             }
             Some(Reply::ServerError(error)) => return refused(error.into()),
@@ -264,7 +264,7 @@ impl Link {
                 Ok(())
             }
             // All that is needed may be there and not this.
-            Some(Reply::ServerError(error)) if is_not_to_be_had(&error) => Ok(()),
+            Some(Reply::ServerError(error)) if is_of_command(&error, &["info"]) => Ok(()),
             Some(Reply::ServerError(error)) => refused(error.into()),
             _ => Err(Fault::OutOfStep),
         }
@@ -301,6 +301,11 @@ impl Link {
     pub(crate) fn to(mut self, server: Option<ServerName>) -> Self {
         self.server = server;
         self
+    }
+
+    /// What the server said of itself.
+    pub(crate) fn facts(&self) -> Facts {
+        self.facts
     }
 
     /// What the server has, as far as it has told.
@@ -531,18 +536,6 @@ fn length_of_value(reply: &[u8]) -> Option<(usize, usize)> {
     Some((end + END.len(), length))
 }
 
-/// Who we are on a new connection. Whoever provides that may take its time, and cannot be interrupted.
-fn credentials(login: &Login, deadline: Instant) -> Result<Credentials, Fault> {
-    let begun = Instant::now();
-    let credentials = login.credentials.get()?;
-    if matches!(login.credentials, Source::Fixed(_)) || Instant::now() < deadline {
-        return Ok(credentials);
-    }
-    // Not that the server is silent.
-    let text = format!("it took {:?}, longer than is left of `connect_timeout`", begun.elapsed());
-    Err(Fault::NoCredentials(Arc::new(io::Error::new(io::ErrorKind::TimedOut, text))))
-}
-
 /// Says what to do about an error of TLS: a certificate that is not accepted will not be the next time either.
 #[cfg(feature = "tls")]
 fn with_advice(fault: Fault, shows_certificate: bool) -> Fault {
@@ -639,16 +632,6 @@ impl Channel {
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.flush(),
         }
-    }
-}
-
-/// Whether a server says that a command is not there or not for this user, whatever its arguments.
-pub(crate) fn is_not_to_be_had(error: &ServerError) -> bool {
-    let text = error.details().unwrap_or_default();
-    match error.code() {
-        "NOPERM" => text.contains("to run the"),
-        "ERR" => text.contains("unknown command"),
-        _ => false,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::address::Place;
 use crate::commands::Commands;
 use crate::fault::{Fault, Limits, ServerName};
 use crate::gate::{Entry, Gate, Patience};
+use crate::info::Facts;
 use crate::link::{Answer, Link, Login};
 use crate::mapping::Mapping;
 use crate::request::Request;
@@ -27,25 +28,46 @@ pub(crate) trait Server: Send + Sync {
     fn known(&self) -> &Known;
 }
 
-/// What a server has, as the last connection was told that was made, without what the server refused since.
-pub(crate) struct Known(AtomicU8);
+/// What a server has, as the last connection was told that was made, without what it has refused: for as long as it is the same process,
+/// or says the same of itself where it does not tell that.
+pub(crate) struct Known {
+    commands: AtomicU8,
+    refused: AtomicU8,
+    /// Which server that is.
+    identity: AtomicU64,
+}
 
 impl Known {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU8::new(Commands::ALL.bits()))
+        let all = AtomicU8::new(Commands::ALL.bits());
+        Self { commands: all, refused: AtomicU8::new(Commands::NONE.bits()), identity: AtomicU64::new(0) }
     }
 
     pub(crate) fn get(&self) -> Commands {
-        Commands::of_bits(self.0.load(Relaxed))
+        Commands::of_bits(self.commands.load(Relaxed))
     }
 
-    pub(crate) fn set(&self, commands: Commands) {
-        self.0.store(commands.bits(), Relaxed);
+    /// Notes what a server said of itself.
+    pub(crate) fn set(&self, facts: Facts) {
+        let identity = facts.run.unwrap_or(facts.commands.bits().into());
+        if self.identity.swap(identity, Relaxed) != identity {
+            self.refused.store(Commands::NONE.bits(), Relaxed);
+        }
+        let refused = Commands::of_bits(self.refused.load(Relaxed));
+        self.commands.store(facts.commands.without(refused).bits(), Relaxed);
     }
 
     /// Notes that the server refused something.
     pub(crate) fn remove(&self, refused: Commands) {
-        self.0.fetch_and(Commands::ALL.without(refused).bits(), Relaxed);
+        self.refused.fetch_or(refused.bits(), Relaxed);
+        self.commands.fetch_and(Commands::ALL.without(refused).bits(), Relaxed);
+    }
+
+    /// Forgets what the server refused, as nothing else is left: it may have been allowed since.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn forget_refusals(&self) {
+        let refused = self.refused.swap(Commands::NONE.bits(), Relaxed);
+        self.commands.fetch_or(refused, Relaxed);
     }
 }
 
@@ -152,8 +174,8 @@ impl Node {
 
     fn dial(&self, entry: &mut Entry<'_, Link>) -> Result<Link, Fault> {
         let dial = |limit| self.dialer.dial(limit);
-        let link = Gate::dial(entry, self.dialer.limits.connect, dial, Fault::is_silence)?;
-        self.known.set(link.commands());
+        let link = Gate::dial(entry, self.dialer.limits.connect, dial)?;
+        self.known.set(link.facts());
         Ok(link.kept(&self.dialer.upkeep))
     }
 
@@ -237,7 +259,7 @@ fn exchange_on(
     let result = link.exchange(request, now, now + limit);
     match &result {
         Ok(answer) if answer.leaves_connection_usable() => entry.keep(link),
-        Err(fault) if fault.is_silence() => entry.was_not_answered(now, had_been_idle),
+        Err(fault) if fault.is_silence() => entry.was_not_answered(now, had_been_idle, fault),
         _ => {}
     }
     result
@@ -256,5 +278,43 @@ impl Server for Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("target", &self.dialer.target).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_remembered_for_as_long_as_the_server_is_the_same() {
+        let without_copy = Commands::ALL.without(Commands::COPY);
+        let of = |run, commands| Facts { commands, run };
+        for (first, same, other) in [
+            (of(Some(1), Commands::ALL), of(Some(1), Commands::ALL), of(Some(2), Commands::ALL)),
+            // It does not tell which process it is.
+            (of(None, Commands::ALL), of(None, Commands::ALL), of(None, Commands::ALL.without(Commands::WHOLE))),
+        ] {
+            let known = Known::new();
+            known.set(first);
+            known.remove(Commands::COPY);
+            assert_eq!(known.get(), without_copy);
+            known.set(same);
+            assert_eq!(known.get(), without_copy);
+            known.set(other);
+            assert!(known.get().has(Commands::COPY));
+            known.set(same);
+            assert!(known.get().has(Commands::COPY));
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn what_was_refused_is_tried_again_when_nothing_else_is_left() {
+        let known = Known::new();
+        known.set(Facts { commands: Commands::ALL.without(Commands::PERSIST), run: Some(1) });
+        known.remove(Commands::EVAL);
+        known.remove(Commands::DELEX);
+        known.forget_refusals();
+        assert_eq!(known.get(), Commands::ALL.without(Commands::PERSIST));
     }
 }

@@ -5,9 +5,10 @@
 //!
 //! This file is the same in kv-redis and kv-memcache, as a backend depends on `kv-core` alone.
 
-use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use crate::upkeep::{Connection, Sweep, Sweeper, Upkeep};
 
@@ -160,13 +161,22 @@ impl<C> Drop for Permit<'_, C> {
 pub(crate) struct PerProcess<T> {
     process: u32,
     here: T,
-    /// That of a child process, which is the only one in which there is one.
-    child: OnceLock<Box<Self>>,
+    /// That of a child process, which is the only one in which there is one. The second is for a child of it that was forked while another
+    /// thread stored the first.
+    child: [Slot<T>; 2],
+}
+
+/// Where a child process stores what it has. `OnceLock` alone would make a process wait for ever that was forked meanwhile.
+struct Slot<T> {
+    /// The process that stores something here, or has.
+    process: AtomicU32,
+    stored: OnceLock<Box<PerProcess<T>>>,
 }
 
 impl<T> PerProcess<T> {
     pub(crate) fn new(here: T) -> Self {
-        Self { process: process::id(), here, child: OnceLock::new() }
+        let slot = || Slot { process: AtomicU32::new(0), stored: OnceLock::new() };
+        Self { process: process::id(), here, child: [slot(), slot()] }
     }
 
     /// What this process has; after a fork that of its parent, until somebody [asks](Self::own).
@@ -180,20 +190,73 @@ impl<T> PerProcess<T> {
         is_it(&last.here) && last.process == process::id()
     }
 
-    /// What this process has. In a child that has nothing yet it is made, of what it inherited. A system call.
+    /// What this process has. In a child that has nothing yet it is made, of what it inherited; perhaps by several threads, of which one
+    /// stores it. A system call.
     pub(crate) fn own(&self, make: impl FnOnce(&T) -> T) -> &T {
-        let last = self.last();
-        if last.process == process::id() {
+        let (last, process) = (self.last(), process::id());
+        if last.process == process {
             return &last.here;
         }
-        &last.child.get_or_init(|| Box::new(Self::new(make(&last.here)))).here
+        let stored = Box::new(Self::new(make(&last.here)));
+        for slot in &last.child {
+            match slot.process.compare_exchange(0, process, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return &slot.stored.get_or_init(|| stored).here,
+                // Another thread of this process stores it just now.
+                Err(other) if other == process => loop {
+                    match slot.stored.get() {
+                        Some(stored) => return &stored.here,
+                        None => thread::yield_now(),
+                    }
+                },
+                // A thread of the process that this one was forked from was about to.
+                Err(_) => {}
+            }
+        }
+        // Both times within a few nanoseconds. Memory is lost then, and nobody waits.
+        &Box::leak(stored).here
     }
 
     fn last(&self) -> &Self {
         let mut last = self;
-        while let Some(child) = last.child.get() {
+        while let Some(child) = last.child.iter().find_map(|slot| slot.stored.get()) {
             last = child;
         }
         last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in a child of a process that has this.
+    fn inherited() -> PerProcess<u32> {
+        PerProcess { process: process::id() + 1, ..PerProcess::new(0) }
+    }
+
+    #[test]
+    fn the_threads_of_a_child_have_the_same() {
+        let inherited = inherited();
+        assert_eq!(*inherited.get(), 0);
+        let made = AtomicU32::new(0);
+        let all: Vec<_> = thread::scope(|scope| {
+            let own = || *inherited.own(|_| made.fetch_add(1, Ordering::Relaxed) + 1);
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(own)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|own| own == inherited.get() && *own > 0), "{all:?}");
+    }
+
+    #[test]
+    fn a_child_does_not_wait_for_a_thread_of_its_parent_that_was_about_to_store() {
+        for stuck in [1, 2] {
+            let inherited = inherited();
+            for slot in &inherited.child[..stuck] {
+                slot.process.store(process::id() + 1, Ordering::Relaxed);
+            }
+            assert_eq!(*inherited.own(|inherited| inherited + 1), 1);
+            // Where it could be stored it is.
+            assert_eq!(*inherited.own(|_| 2), if stuck == 1 { 1 } else { 2 });
+        }
     }
 }

@@ -8,6 +8,7 @@ use kv_core::{Error, Failure, Key, Result};
 use crate::commands::{Commands, Copied};
 use crate::fault::Limits;
 use crate::link::Answer;
+use crate::node::Known;
 use crate::request::{Request, Shape};
 use crate::steps::Read;
 use crate::store::RedisStore;
@@ -62,6 +63,7 @@ impl RedisStore {
     }
 
     fn cannot_remove(&self, key: Key<'_>, and: &str) -> Error {
+        self.with_known(key, Known::forget_refusals);
         let message = format!(
             "`rename` to a key of another slot needs EVAL (or DELIFEQ or DELEX, which new servers have), so that what is written \
              to this key meanwhile is not removed with it; the server has none of them, or the user may not use them{and}"

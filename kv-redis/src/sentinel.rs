@@ -33,6 +33,9 @@ impl Sentinels {
     pub(crate) fn dial_primary(&self, dialer: &Dialer, deadline: Instant) -> Result<Link, Fault> {
         let count = self.addresses.len();
         let first = self.first.load(Ordering::Relaxed);
+        // Once, as its time is to be no part of a sentinel's share.
+        let asked_who = dialer.login.credentials.ask(deadline)?;
+        let login = Login { credentials: Source::Fixed(asked_who.credentials.clone()), ..dialer.login.clone() };
         let (mut of_primary, mut of_sentinel) = (None, Fault::unfit("there are no sentinels"));
         for asked in 0..count {
             let at = (first + asked) % count;
@@ -48,18 +51,16 @@ impl Sentinels {
                 }
             };
             let name = dialer.name_of(&place, "the sentinel");
-            match dialer.dial_at(&place, &dialer.login, deadline) {
+            match dialer.dial_at(&place, &login, deadline) {
                 Ok(link) => {
                     self.first.store(at, Ordering::Relaxed);
                     return Ok(link.to(Some(name)));
                 }
-                // The others would name a primary for which there are no credentials either.
-                Err(fault @ Fault::NoCredentials(_)) => return Err(fault),
                 Err(fault) => of_primary = Some(fault.at(Some(&name))),
             }
         }
         // What is the matter with the primary says more than that one of the sentinels is away.
-        Err(of_primary.unwrap_or(of_sentinel))
+        Err(asked_who.blame(of_primary.unwrap_or(of_sentinel)))
     }
 
     /// Where the primary is, as a sentinel says.

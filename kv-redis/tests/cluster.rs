@@ -53,6 +53,11 @@ fn counted(node: &Redis, line: &str, what: &str) -> u64 {
     count.map_or(0, |count| count.parse().unwrap())
 }
 
+/// Whether servers count the errors that they answer with.
+fn counts_errors() -> bool {
+    support::is_since((6, 2, 0))
+}
+
 fn redirections(cluster: &RedisCluster, kind: &str) -> u64 {
     cluster.nodes().iter().map(|node| counted(node, &format!("errorstat_{kind}"), "count")).sum()
 }
@@ -72,6 +77,9 @@ fn has_lifetime(store: &RedisStore, key: &str, remaining: bool) {
 
 #[test]
 fn a_batch_is_split_by_node_and_takes_a_round_trip_a_chunk() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     const KEYS: usize = 10_000;
     // A server reads 16 KiB at a time, and a chunk of 1024 keys has some of that.
     const READS: u64 = 100;
@@ -119,6 +127,9 @@ fn a_batch_is_split_by_node_and_takes_a_round_trip_a_chunk() {
 
 #[test]
 fn keys_with_a_hash_tag_are_together_and_are_copied_and_renamed_by_one_command() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     for namespace in ["", "shop"] {
         let store = patient().cluster(cluster.urls()).namespace(namespace).connect().unwrap();
@@ -140,6 +151,9 @@ fn keys_with_a_hash_tag_are_together_and_are_copied_and_renamed_by_one_command()
 
 #[test]
 fn copy_and_rename_across_slots_keep_value_and_lifetime() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = connect(&cluster);
     let [one, two, three] = tags::<3>(&cluster);
@@ -181,6 +195,9 @@ fn copy_and_rename_across_slots_keep_value_and_lifetime() {
 
 #[test]
 fn a_listing_is_of_every_primary_and_exact() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 1);
     let names = ["", "a", "b*"];
     let stores = names.map(|name| patient().cluster(cluster.urls()).namespace(name).page_size(50).connect().unwrap());
@@ -230,6 +247,9 @@ fn half_way<'a>(cluster: &'a RedisCluster, store: &RedisStore, tag: &str) -> (su
 
 #[test]
 fn a_slot_that_is_being_moved_is_used_as_any_other() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = connect(&cluster);
     let (tag, [elsewhere]) = ("{tag}", tags::<1>(&cluster));
@@ -263,7 +283,9 @@ fn a_slot_that_is_being_moved_is_used_as_any_other() {
     assert_eq!(redirections(&cluster, "MOVED"), 0);
     assert_eq!(new.try_command(&["GET", &gone(50)]).unwrap_err().code(), Some("MOVED"));
     // Both commands of a transaction were sent away, thrice.
-    assert_eq!(counted(old, "errorstat_ASK", "count"), counted(new, "cmdstat_asking", "calls") + 3);
+    if counts_errors() {
+        assert_eq!(counted(old, "errorstat_ASK", "count"), counted(new, "cmdstat_asking", "calls") + 3);
+    }
 
     // One batch with keys of both, of another slot, twice and absent.
     store.put(&elsewhere, "elsewhere").unwrap();
@@ -312,6 +334,9 @@ fn a_slot_that_is_being_moved_is_used_as_any_other() {
 /// The nodes refuse a command with two keys of such a slot if it has one of them and not the other.
 #[test]
 fn copy_and_rename_within_a_slot_that_is_being_moved_work() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = connect(&cluster);
     let tag = "{tag}";
@@ -334,6 +359,9 @@ fn copy_and_rename_within_a_slot_that_is_being_moved_work() {
 
 #[test]
 fn a_slot_that_has_moved_is_found_by_whatever_comes_first_and_learnt() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let first: [(&str, ActOn); 9] = [
         ("get", |store, tag| store.get(tag).map(|value| assert_eq!(value.as_deref(), Some(&b"v"[..])))),
         ("put", |store, tag| store.put(tag, "v")),
@@ -364,7 +392,7 @@ fn a_slot_that_has_moved_is_found_by_whatever_comes_first_and_learnt() {
         act(&store, &tag).unwrap_or_else(|error| panic!("{name}: {}", chain(&error)));
         // One for each command that was sent, of which the longest transaction has three with a key.
         let moved = redirections(&cluster, "MOVED");
-        assert!((1..=3).contains(&moved), "{name}: {moved} redirections");
+        assert!((1..=3).contains(&moved) || !counts_errors(), "{name}: {moved} redirections");
         forget_counts(&cluster);
         act(&store, &tag).unwrap_or_else(|error| panic!("{name} again: {}", chain(&error)));
         assert_eq!(store.get(&tag).unwrap().as_deref(), Some(&b"v"[..]), "{name}");
@@ -374,6 +402,9 @@ fn a_slot_that_has_moved_is_found_by_whatever_comes_first_and_learnt() {
 
 #[test]
 fn a_batch_that_meets_a_moved_slot_is_sent_away_once_and_then_no_more() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     const KEYS: u64 = 2000;
     let cluster = RedisCluster::start(3, 0);
     let store = connect(&cluster);
@@ -391,7 +422,8 @@ fn a_batch_that_meets_a_moved_slot_is_sent_away_once_and_then_no_more() {
     };
     forget_counts(&cluster);
     all_there();
-    assert!((1..=KEYS).contains(&redirections(&cluster, "MOVED")), "{}", redirections(&cluster, "MOVED"));
+    let moved = redirections(&cluster, "MOVED");
+    assert!((1..=KEYS).contains(&moved) || !counts_errors(), "{moved}");
     forget_counts(&cluster);
     all_there();
     assert_eq!(redirections(&cluster, "MOVED"), 0);
@@ -635,6 +667,9 @@ fn a_primary_is_paused_and_goes_on_as_a_replica() {
 
 #[test]
 fn with_all_nodes_down_there_is_an_error_within_the_limits() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = RedisStore::builder().cluster(cluster.urls()).connect().unwrap();
     store.put("k", "v").unwrap();
@@ -687,6 +722,9 @@ fn with_all_nodes_down_there_is_an_error_within_the_limits() {
 /// What the other primaries have is not lost with one that is dead or silent, and that one is waited for once.
 #[test]
 fn get_each_gives_what_the_other_primaries_have_and_an_error_for_each_key_of_one_that_fails() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     // As soon as a primary is seen to be down, the others would serve nobody.
     let cluster = RedisCluster::start_with(3, 0, &["--cluster-require-full-coverage", "no"]);
     let limit = Duration::from_millis(500);
@@ -730,6 +768,9 @@ fn get_each_gives_what_the_other_primaries_have_and_an_error_for_each_key_of_one
 
 #[test]
 fn listings_do_not_wait_for_one_another_while_nobody_answers() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = RedisStore::builder().cluster(cluster.urls()).connect().unwrap();
     for node in cluster.nodes() {
@@ -754,6 +795,9 @@ fn listings_do_not_wait_for_one_another_while_nobody_answers() {
 
 #[test]
 fn one_seed_that_is_up_will_do() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let down = || format!("redis://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let store = patient().cluster([down(), down(), cluster.urls()[1].clone()]).connect().unwrap();
@@ -767,6 +811,9 @@ fn one_seed_that_is_up_will_do() {
 
 #[test]
 fn a_seed_that_accepts_and_never_answers_does_not_keep_the_others_from_being_asked() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let silent = listeners.each_ref().map(|listener| format!("redis://{}", listener.local_addr().unwrap()));
@@ -794,6 +841,9 @@ fn a_server_that_is_no_node_of_a_cluster_is_said_to_be_none() {
 
 #[test]
 fn a_plain_store_on_a_node_of_a_cluster_is_told_what_to_do() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = match RedisStore::connect(cluster.urls()[0].clone()) {
         Ok(store) => store,
@@ -821,6 +871,9 @@ fn a_plain_store_on_a_node_of_a_cluster_is_told_what_to_do() {
 
 #[test]
 fn a_cluster_that_does_not_cover_all_slots_is_down_for_the_time_being() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = RedisStore::builder().cluster(cluster.urls()).connect().unwrap();
     let [one, two, three] = tags::<3>(&cluster);
@@ -848,6 +901,9 @@ fn a_cluster_that_does_not_cover_all_slots_is_down_for_the_time_being() {
 
 #[test]
 fn a_slot_that_was_nobody_s_is_used_as_soon_as_it_is_somebody_s() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start_with(3, 0, &["--cluster-require-full-coverage", "no"]);
     let [key, ..] = tags::<1>(&cluster);
     let slot = cluster.slot_of(&key).to_string();
@@ -877,6 +933,9 @@ fn a_slot_that_was_nobody_s_is_used_as_soon_as_it_is_somebody_s() {
 
 #[test]
 fn a_node_that_does_not_know_of_all_others_misleads_nobody() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start_with(3, 0, &["--cluster-require-full-coverage", "no"]);
     let before = connect(&cluster);
     let keys: BTreeSet<_> = (0..300).map(|number| format!("k{number}")).collect();
@@ -899,6 +958,9 @@ fn a_node_that_does_not_know_of_all_others_misleads_nobody() {
 
 #[test]
 fn a_primary_that_is_cut_off_from_the_others_is_not_asked_for_ever() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 1);
     let [key, ..] = tags::<1>(&cluster);
     let store = connect(&cluster);
@@ -924,6 +986,9 @@ fn a_primary_that_is_cut_off_from_the_others_is_not_asked_for_ever() {
 
 #[test]
 fn an_object_of_another_type_is_nothing_to_a_batch() {
+    if !crate::support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
     let cluster = RedisCluster::start(3, 0);
     let store = connect(&cluster);
     let [one, other] = tags::<2>(&cluster);

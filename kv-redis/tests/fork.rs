@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder};
 use support::{PATIENCE, Redis};
+#[cfg(feature = "cluster")]
+use support::{RedisCluster, can_test};
 
 /// How long a child may take for what takes a few milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +30,11 @@ fn work(store: &RedisStore, whose: &str, rounds: usize) {
         store.put(&key, &value).unwrap();
         assert_eq!(store.get(&key).unwrap().unwrap(), value.as_bytes());
     }
+}
+
+/// Lists everything, for which the layout of a cluster is looked at anew.
+fn list(store: &RedisStore) {
+    assert!(store.keys("").unwrap().map(Result::unwrap).count() >= 5);
 }
 
 /// Says so when it is dropped, a panic included.
@@ -70,12 +77,14 @@ fn fork_with(open: impl Fn() -> RedisStore) {
             scope.spawn(move || {
                 while !is_over.load(Relaxed) {
                     work(store, &format!("thread-{number}"), 10);
+                    list(store);
                 }
             });
         }
         for number in 0..50 {
             let child = forking::fork(|| {
                 work(&open(), &format!("own-{number}"), 5);
+                list(&store);
                 let (store, number) = (&store, &number);
                 thread::scope(|scope| {
                     for thread in 0..4 {
@@ -111,6 +120,9 @@ fn so_it_is_with_shared_connections() {
 #[cfg(feature = "tls")]
 #[test]
 fn so_it_is_with_tls() {
+    if !crate::support::has_tls() {
+        return;
+    }
     if let Some(argument) = forking::argument() {
         let (url, authority) = argument.split_once(' ').unwrap();
         let tls = kv_redis::Tls::new().certificate_authority(authority);
@@ -119,4 +131,30 @@ fn so_it_is_with_tls() {
     }
     let server = Redis::start_tls(support::TlsClients::Anonymous, &[]);
     forking::run("so_it_is_with_tls", &format!("{} {}", server.tls_url(), server.certificates().ca));
+}
+
+/// What is known of the layout is behind locks that a thread of the parent may hold.
+#[cfg(feature = "cluster")]
+#[test]
+fn so_it_is_with_a_cluster() {
+    if !can_test("cluster", (3, 0, 0)) {
+        return;
+    }
+    if let Some(urls) = forking::argument() {
+        let builder = RedisStore::builder().cluster(urls.split(' ')).pool_size(2);
+        return fork_with(|| patient(builder.clone()).connect().unwrap());
+    }
+    let cluster = RedisCluster::start(3, 0);
+    forking::run("so_it_is_with_a_cluster", &cluster.urls().join(" "));
+}
+
+#[cfg(feature = "sentinel")]
+#[test]
+fn so_it_is_behind_sentinels() {
+    if let Some(urls) = forking::argument() {
+        let builder = RedisStore::builder().sentinels("mymaster", urls.split(' ')).pool_size(2);
+        return fork_with(|| patient(builder.clone()).connect().unwrap());
+    }
+    let sentinels = support::Sentinels::start();
+    forking::run("so_it_is_behind_sentinels", &sentinels.urls().join(" "));
 }

@@ -52,6 +52,9 @@ mod settings {
 
     #[test]
     fn what_the_url_says_and_what_the_builder_says_are_looked_at_together() {
+        if !crate::support::can_test("ACL", (6, 0, 0)) {
+            return;
+        }
         let redis = Redis::start(&["--requirepass", "default-hush"]);
         redis.command(&["ACL", "SETUSER", "app", "on", ">app-hush", "~*", "+@all"]);
         let (at, socket) = (redis.address(), redis.socket().display().to_string());
@@ -110,11 +113,15 @@ mod refusals {
     #[test]
     fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
         let redis = Redis::start(&["--requirepass", "theRightOne"]);
+        let own = if support::is_since((6, 0, 0)) {
+            "WRONGPASS invalid username-password pair or user is disabled"
+        } else {
+            "ERR invalid password"
+        };
         for password in ["A", "S", "WRONGPASS", "password", "user", "disabled", "invalid username-password pair", "ERR"]
         {
             let builder = on(format!("redis://{}", redis.address())).password(password);
             let text = chain(&builder.connect().unwrap_err());
-            let own = "WRONGPASS invalid username-password pair or user is disabled";
             assert!(text.contains("does not accept user and password") && text.contains(own), "{password}: {text}");
         }
     }
@@ -132,6 +139,9 @@ mod refusals {
 
     #[test]
     fn a_server_that_takes_no_more_connections_is_told_apart_from_one_that_wants_tls() {
+        if !crate::support::has_tls() {
+            return;
+        }
         let redis = Redis::start_tls(TlsClients::Anonymous, &["--requirepass", "hush", "--maxclients", "1"]);
         let held = redis.connection();
         let at = redis.address();
@@ -193,6 +203,9 @@ mod providers {
 
     #[test]
     fn each_new_connection_has_the_password_of_its_time() {
+        if !crate::support::can_test("ACL", (6, 0, 0)) {
+            return;
+        }
         let redis = Redis::start(&[]);
         let set = |password: &str| {
             redis.command(&["ACL", "SETUSER", "app", "on", "resetpass", &format!(">{password}"), "~*", "+@all"]);
@@ -247,7 +260,7 @@ mod providers {
         store.put("k", "v").unwrap();
         set("second-hush");
         store.put("k", "v").unwrap();
-        says(&builder, "WRONGPASS");
+        says(&builder, if support::is_since((6, 0, 0)) { "WRONGPASS" } else { "invalid password" });
         "second-hush".clone_into(&mut password.lock().unwrap());
         works(builder);
     }
@@ -271,8 +284,26 @@ mod providers {
             Ok::<_, Error>(Credentials::from_password("hush"))
         };
         let builder = on(redis.url()).connect_timeout(Duration::from_millis(50)).credentials_provider(slow);
-        let error = says(&builder, "`credentials_provider` gave no user and password for a new connection: it took ");
+        let too_little = "`credentials_provider` left too little time for a new connection";
+        let error = says(&builder, &format!("{too_little}: it took "));
         assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        // It leaves some, and that is not enough: that says nothing of the server, and the next operation tries again.
+        let leaves_some = || {
+            thread::sleep(Duration::from_millis(400));
+            Ok::<_, Error>(Credentials::from_password("hush"))
+        };
+        let limited = on(redis.url()).connect_timeout(Duration::from_millis(600));
+        redis.pause();
+        let store = limited.clone().credentials_provider(leaves_some).build().unwrap();
+        for _ in 0..3 {
+            let text = chain(&store.put("k", "v").unwrap_err());
+            assert!(text.contains(too_little) && text.contains("of `connect_timeout`"), "{text}");
+        }
+        // Where the server had its time it is the server that is silent.
+        let quick = || Ok::<_, Error>(Credentials::from_password("hush"));
+        let error = says(&limited.credentials_provider(quick), "connecting took longer than 600ms");
+        assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+        redis.resume();
         for credentials in [Credentials::new("", "hush"), Credentials::from_password("")] {
             let provide = move || Ok::<_, Error>(credentials.clone());
             says(&on(redis.url()).credentials_provider(provide), "`credentials_provider` gave an empty ");
@@ -284,6 +315,37 @@ mod providers {
 
     fn panics() -> Result<Credentials, Error> {
         panic!("as the test wants it")
+    }
+
+    /// What it takes is no part of the time that is shared between the nodes, or the sentinels, that are asked.
+    #[test]
+    fn a_slow_one_is_asked_once_for_all_the_servers_that_may_not_answer() {
+        if !crate::support::can_test("cluster", (3, 0, 0)) {
+            return;
+        }
+        let cluster = support::RedisCluster::start(2, 0);
+        let sentinels = support::Sentinels::start();
+        let silent: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let silent = || silent.iter().map(|listener| format!("redis://{}", listener.local_addr().unwrap()));
+        for node in cluster.nodes().iter().chain(sentinels.servers()) {
+            node.command(&["CONFIG", "SET", "masterauth", "hush"]);
+        }
+        let slow = || {
+            thread::sleep(Duration::from_millis(1500));
+            Ok::<_, Error>(Credentials::from_password("hush"))
+        };
+        for node in cluster.nodes() {
+            node.command(&["CONFIG", "SET", "requirepass", "hush"]);
+        }
+        let limited = || RedisStore::builder().connect_timeout(Duration::from_secs(4)).credentials_provider(slow);
+        works(limited().cluster(silent().take(1).chain(cluster.urls())));
+        let named = sentinels.primary().address();
+        for server in sentinels.servers() {
+            server.command(&["CONFIG", "SET", "requirepass", "hush"]);
+        }
+        works(limited().sentinels("mymaster", silent().take(1).chain(sentinels.urls())));
+        let text = chain(&limited().sentinels("mymaster", silent()).connect().unwrap_err());
+        assert!(!text.contains(&named) && text.contains("the sentinel 127.0.0.1:"), "{text}");
     }
 
     #[test]
@@ -327,6 +389,9 @@ mod names {
 
     #[test]
     fn an_error_of_a_cluster_names_the_node_and_who_named_it() {
+        if !crate::support::can_test("cluster", (3, 0, 0)) {
+            return;
+        }
         let cluster = RedisCluster::start(3, 0);
         let seed = cluster.nodes()[0].url();
         let store = patient().cluster([&seed]).connect().unwrap();
@@ -346,6 +411,9 @@ mod names {
             assert!(text.contains(&format!("{named}what is stored there")), "{text}");
         }
         // Addresses that lead nowhere from here, as those of containers.
+        if !support::can_test("setting for announced ports", (7, 0, 0)) {
+            return;
+        }
         for node in cluster.nodes() {
             node.command(&["CONFIG", "SET", "cluster-announce-port", "1"]);
         }

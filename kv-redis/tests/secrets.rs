@@ -23,6 +23,9 @@ use support::{Redis, TlsClients};
 
 #[test]
 fn nothing_that_is_printed_where_all_fails_shows_a_password() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let output = output_of("all_that_can_fail");
     for said in [
         "the server does not accept user and password",
@@ -53,6 +56,9 @@ fn a_secret_is_found_in_whatever_form() {
 #[test]
 #[ignore = "it is run by another test"]
 fn all_that_can_fail() {
+    if !crate::support::has_tls() {
+        return;
+    }
     fail_in_every_way(|| {
         let redis = Redis::start_tls(TlsClients::Anonymous, &["--requirepass", "theRightOne"]);
         wrong_passwords(&redis);

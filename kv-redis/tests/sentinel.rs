@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Ttl};
 
 mod support;
-use support::{PATIENCE, Redis, Sentinels, chain, timed, wait_until};
+use support::{PATIENCE, Redis, Sentinels, can_test, chain, replicaof, timed, wait_until};
 
 /// What a busy machine adds to a limit.
 const NOISE: Duration = Duration::from_millis(1500);
@@ -61,9 +61,15 @@ fn value(store: &RedisStore) -> String {
 
 /// The ids of a server's clients, without replicas, sentinels and who asks.
 fn clients(redis: &Redis) -> BTreeSet<u64> {
-    let list: String = redis::from_redis_value(redis.command(&["CLIENT", "LIST", "TYPE", "NORMAL"])).unwrap();
-    let others = list.lines().filter(|line| !line.contains("cmd=client|list") && !line.contains("name=sentinel"));
-    others.map(|line| line.split(['=', ' ']).nth(1).unwrap().parse().unwrap()).collect()
+    let list: String = redis::from_redis_value(redis.command(&["CLIENT", "LIST"])).unwrap();
+    let field = |line: &str, name: &str| line.split(' ').find_map(|field| field.strip_prefix(name).map(String::from));
+    let is_own = |line: &&str| {
+        // `client|list` since redis 7; the name is that of a sentinel, and other flags are those of a replica, a primary, a subscriber.
+        let is_asking = field(line, "cmd=").unwrap_or_default().starts_with("client");
+        let is_normal = !field(line, "flags=").unwrap_or_default().contains(['S', 'M', 'P']);
+        is_normal && !is_asking && !line.contains("name=sentinel")
+    };
+    list.lines().filter(is_own).map(|line| line.split(['=', ' ']).nth(1).unwrap().parse().unwrap()).collect()
 }
 
 /// Waits until a server has so many clients: it may not yet have noticed that one of the test has gone.
@@ -246,6 +252,9 @@ fn who_takes_a_sentinel_for_a_server_or_the_other_way_round_is_told_what_to_do()
 fn sentinels_have_a_password_and_the_primary_another_one() {
     const OF_SENTINELS: &str = "s3ntinel-hush";
     const OF_PRIMARY: &str = "pr1mary-hush";
+    if !can_test("setting for the password of other sentinels", (6, 2, 0)) {
+        return;
+    }
     let sentinels = Sentinels::start();
     let (old, new) = (sentinels.primary(), sentinels.replica());
     let urls = sentinels.urls();
@@ -368,14 +377,14 @@ fn a_server_that_became_a_replica_is_left_and_used_again_when_it_is_none_any_mor
         store.put("k", "v").unwrap();
         let before = wait_for_clients(&server, 1);
         // No more than a moment without an answer: there is nothing to replicate.
-        server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+        server.command(&[replicaof(), "127.0.0.1", &other.port().to_string()]);
         let error = write(&store).expect_err(name);
         assert!(is_readonly(&error), "{name}: {}", chain(&error));
         wait_until(|| match clients(&server).intersection(&before).count() {
             0 => Ok(()),
             _ => Err(format!("{name}: the connection is still open")),
         });
-        server.command(&["REPLICAOF", "NO", "ONE"]);
+        server.command(&[replicaof(), "NO", "ONE"]);
         store.put("k", "again").unwrap_or_else(|error| panic!("{name}: {}", chain(&error)));
         assert_eq!(value(&store), "again", "{name}");
         assert!(clients(&server).is_disjoint(&before), "{name}");
@@ -394,8 +403,8 @@ fn a_primary_that_became_a_replica_is_left_for_the_one_that_the_sentinels_name_t
     for sentinel in sentinels.sentinels() {
         sentinel.pause();
     }
-    new.command(&["REPLICAOF", "NO", "ONE"]);
-    old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
+    new.command(&[replicaof(), "NO", "ONE"]);
+    old.command(&[replicaof(), "127.0.0.1", &new.port().to_string()]);
     let result = store.put("k", "refused");
     for sentinel in sentinels.sentinels() {
         sentinel.resume();
@@ -468,4 +477,78 @@ fn many_threads_across_a_failover(shared_connections: u32) {
     });
     sentinels.wait_for_failover();
     store.put("k", "v").unwrap();
+}
+
+/// Where `ROLE` is not to be had, `INFO` tells who is the primary; where neither is, the error names the command.
+#[test]
+fn a_primary_is_known_without_the_command_role() {
+    if !can_test("ACL", (6, 0, 0)) {
+        return;
+    }
+    let sentinels = Sentinels::start();
+    let allow = |without: &[&str]| {
+        for server in sentinels.servers() {
+            let all = ["ACL", "SETUSER", "app", "reset", "on", ">app-hush", "~*", "+@all"];
+            server.command(&[&all[..], without].concat());
+        }
+    };
+    let builder = || patient().sentinels(NAME, sentinels.urls()).username("app").password("app-hush");
+    let replica = sentinels.replica();
+    allow(&["-role"]);
+    let store = builder().connect().unwrap();
+    store.put("k", "w").unwrap();
+    assert_eq!(value(&store), "w");
+    // What is no primary says so by `INFO`, too.
+    let port = replica.port();
+    let at_replica = move |host: &str, _: u16| (host.to_owned(), port);
+    let error = RedisStore::builder()
+        .sentinels(NAME, sentinels.urls())
+        .username("app")
+        .password("app-hush")
+        .map_address(at_replica)
+        .connect()
+        .unwrap_err();
+    assert!(is_readonly(&error), "{}", chain(&error));
+    // Neither of the two.
+    allow(&["-role", "-info"]);
+    let error = builder().connect().unwrap_err();
+    let text = chain(&error);
+    assert!(matches!(error, Error::Backend(_)) && !error.is_transient(), "{text}");
+    assert!(text.contains("the user is not allowed to use the command ROLE; add it to the rights (ACL)"), "{text}");
+    assert!(!text.contains("hush"), "{text}");
+    // That a user may not ask what server this is is no reason for anything where it may ask for the role.
+    allow(&["-info"]);
+    let store = builder().connect().unwrap();
+    store.put("k", "x").unwrap();
+    assert_eq!(value(&store), "x");
+}
+
+/// A time-out is told with every error that follows from it: which server it is, and who named it.
+#[test]
+fn that_a_primary_is_silent_is_told_with_its_address_and_who_named_it() {
+    const LIMIT: Duration = Duration::from_millis(900);
+    let sentinels = Sentinels::start();
+    for shared in [0, 1] {
+        let builder = RedisStore::builder().sentinels(NAME, sentinels.urls()).shared_connections(shared);
+        let builder = builder.connect_timeout(LIMIT).response_timeout(LIMIT).retry_after(Duration::from_secs(60));
+        let store = builder.connect().unwrap();
+        store.put("k", "v").unwrap();
+        let primary = sentinels.primary();
+        for sentinel in sentinels.sentinels() {
+            sentinel.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", "600000"]);
+        }
+        primary.pause();
+        let named = format!("{}, which the sentinel named: the server did not answer", primary.address());
+        let mut last = String::new();
+        wait_until(|| {
+            last = chain(&store.put("k", "v").unwrap_err());
+            if last.contains("so nothing was sent") { Ok(()) } else { Err(last.clone()) }
+        });
+        primary.resume();
+        assert!(
+            last.contains(&named) && last.contains("connecting took longer than 900ms (`connect_timeout`)"),
+            "{last}"
+        );
+        assert!(last.contains("set `map_address`"), "{last}");
+    }
 }

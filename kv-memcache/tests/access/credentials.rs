@@ -118,7 +118,29 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
         Ok::<_, Error>(Credentials::new("u", "hush"))
     };
     let (error, text) = refused(on().connect_timeout(Duration::from_millis(50)).credentials_provider(slow));
-    assert!(matches!(error, Error::Unavailable(_)) && text.contains(says) && text.contains("it took "), "{text}");
+    let too_little = "`credentials_provider` left too little time for a new connection";
+    assert!(
+        matches!(error, Error::Unavailable(_)) && text.contains(too_little) && text.contains(": it took "),
+        "{text}"
+    );
+    // It leaves some, and that is not enough: that says nothing of the server, and the next operation tries again.
+    let leaves_some = || {
+        thread::sleep(Duration::from_millis(400));
+        Ok::<_, Error>(Credentials::new("u", "hush"))
+    };
+    let limited = on().connect_timeout(Duration::from_millis(600));
+    server.pause();
+    let store = limited.clone().credentials_provider(leaves_some).build().unwrap();
+    for _ in 0..3 {
+        let text = chain(&store.put("k", "v").unwrap_err());
+        assert!(text.contains(too_little) && text.contains("of `connect_timeout`"), "{text}");
+    }
+    // Where the server had its time it is the server that is silent.
+    let quick = || Ok::<_, Error>(Credentials::new("u", "hush"));
+    let error = limited.credentials_provider(quick).connect().unwrap_err();
+    let text = chain(&error);
+    assert!(matches!(error, Error::Timeout(_)) && text.contains("connecting took longer than 600ms"), "{text}");
+    server.resume();
     let text = refused_for_good(on().credentials_provider(|| Ok::<_, Error>(Credentials::new("u", "two words, hush"))));
     assert!(text.contains("`credentials_provider` gave what cannot be sent"), "{text}");
     let provide = || Ok::<_, Error>(Credentials::new("u", "hush"));

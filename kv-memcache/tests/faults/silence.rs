@@ -89,6 +89,30 @@ fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
     assert_eq!(store.get_many(&keys).unwrap().into_iter().flatten().count(), keys.len());
 }
 
+/// What the first time-out said is said for as long as the server is left alone.
+#[test]
+fn an_error_that_comes_at_once_says_what_the_time_out_said() {
+    let (silent, well) = (Memcached::start(&[]), Memcached::start(&[]));
+    silent.pause();
+    let store = builder_for(&[&silent, &well]).retry_after(Duration::from_secs(60)).build().unwrap();
+    let keys = (0..60).map(|number| format!("key/{number}"));
+    let key = keys.into_iter().find(|key| store.get(key).is_err()).unwrap();
+    wait_until(|| {
+        let error = store.put(&*key, "v").unwrap_err();
+        if is_silent(&error) { Ok(()) } else { Err(format!("{error:?}")) }
+    });
+    for _ in 0..20 {
+        let error = store.get(&*key).unwrap_err();
+        assert!(is_silent(&error) && error.is_transient() && !error.outcome_unknown(), "{error:?}");
+        let text = error.report().to_string();
+        assert_eq!(text.matches("did not answer").count(), 1, "{text}");
+        assert!(
+            text.contains("connecting took longer than") && text.contains(&format!(":{}", silent.port())),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn with_zero_each_operation_waits_for_its_limits() {
     let server = Memcached::start(&[]);

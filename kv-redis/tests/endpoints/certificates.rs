@@ -64,6 +64,9 @@ fn signed(params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Identity 
 
 #[test]
 fn what_is_wrong_with_a_certificate_is_told() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let server = Showing::start();
     let (ca, issuer) = authority("a CA");
     let good = || params(&["localhost"]);
@@ -162,6 +165,9 @@ impl OpenSsl {
 /// What people make with `openssl`, what the error says to it, and that what it says to do works.
 #[test]
 fn the_commands_in_the_errors_make_certificates_that_are_accepted() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let Some(openssl) = OpenSsl::new() else { return };
     let server = Showing::start();
     let accepts = |ca: &str| {
@@ -215,6 +221,9 @@ fn the_commands_in_the_errors_make_certificates_that_are_accepted() {
 /// What the two have no version or no cipher in common is not taken for a matter of certificates alone.
 #[test]
 fn versions_and_ciphers_that_are_not_common_are_told() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let server = Showing::start();
     let trusting = || Tls::new().certificate_authority(server.0.certificates().ca.clone());
     server.set(&["tls-protocols", "TLSv1.3"]);
@@ -232,6 +241,9 @@ fn versions_and_ciphers_that_are_not_common_are_told() {
 
 #[test]
 fn a_client_certificate_that_is_missing_or_refused_is_told() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let server = Showing(Redis::start_tls(TlsClients::WithCertificate, &[]));
     let all = server.0.certificates();
     let trusting = || Tls::new().certificate_authority(all.ca.clone());
@@ -253,6 +265,9 @@ fn a_client_certificate_that_is_missing_or_refused_is_told() {
 /// Through a tunnel, or by an address: the certificate has another name than the host in the URL.
 #[test]
 fn the_name_in_the_certificate_is_told_by_a_setting() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let server = Showing::start();
     let (ca, issuer) = authority("a CA");
     server.show(&signed(&params(&["cache.example"]), &issuer));
@@ -288,11 +303,15 @@ fn the_name_in_the_certificate_is_told_by_a_setting() {
 /// All nodes have one name in their certificates then.
 #[test]
 fn the_name_goes_for_all_nodes_of_a_cluster() {
+    if !crate::support::has_tls() {
+        return;
+    }
     let redis = Redis::start_tls(
         TlsClients::Anonymous,
         &["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-announce-ip", "127.0.0.1"],
     );
-    redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let slots: Vec<_> = (0..16_384).map(|slot| slot.to_string()).collect();
+    redis.command(&["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect::<Vec<_>>());
     support::wait_until(|| {
         let info: String = redis::from_redis_value(redis.command(&["CLUSTER", "INFO"])).unwrap();
         if info.contains("cluster_state:ok") { Ok(()) } else { Err(info) }

@@ -91,6 +91,42 @@ fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
     }
 }
 
+/// What the first time-out said is said for as long as the server is left alone.
+#[test]
+fn an_error_that_comes_at_once_says_what_the_time_out_said() {
+    let redis = Redis::start(&[]);
+    redis.pause();
+    let guess = "the TLS handshake did not come to its end; perhaps the server does not speak TLS (`redis://`)";
+    let (plain, tls) = (redis.url(), redis.url().replace("redis://", "rediss://:0-hush@"));
+    for (url, shared, guess) in [(&plain, 0, None), (&plain, 1, None), (&tls, 0, Some(guess)), (&tls, 1, Some(guess))] {
+        if guess.is_some() && !cfg!(feature = "tls") {
+            continue;
+        }
+        let mut builder = limited(url.clone()).retry_after(Duration::from_secs(60)).shared_connections(shared);
+        #[cfg(feature = "tls")]
+        if guess.is_some() {
+            let (ca, _) = support::certificates::authority("a CA");
+            builder = builder.tls(kv_redis::Tls::new().certificate_authority(ca));
+        }
+        let store = builder.build().unwrap();
+        let mut lengths = BTreeSet::new();
+        wait_until(|| {
+            let error = store.put("k", "v").unwrap_err();
+            if is_silent(&error) { Ok(()) } else { Err(format!("{error:?}")) }
+        });
+        for _ in 0..20 {
+            let error = store.get("k").unwrap_err();
+            assert!(is_silent(&error) && error.is_transient() && !error.outcome_unknown(), "{error:?}");
+            let text = support::chain(&error);
+            assert!(text.contains("connecting took longer than 400ms (`connect_timeout`)"), "{text}");
+            assert!(guess.is_none_or(|guess| text.ends_with(guess)) && !text.contains("hush"), "{text}");
+            // Its numbers aside it is always the same.
+            lengths.insert(text.replace(|letter: char| letter.is_ascii_digit() || letter == '.', "").len());
+        }
+        assert!(lengths.len() <= 2, "{lengths:?}");
+    }
+}
+
 #[test]
 fn with_zero_each_operation_waits_for_its_limits() {
     let redis = Redis::start(&[]);
