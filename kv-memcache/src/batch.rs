@@ -46,6 +46,9 @@ impl MemcacheStore {
     ///
     /// A server that fails, or is silent, does not keep the others from getting their part, nor does a command that was refused.
     pub(crate) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
+        for (key, _) in &commands {
+            self.check_route(*key)?;
+        }
         let mut replies = vec![Reply::Miss; commands.len()];
         let mut worst_error = None::<Error>;
         // That something may have happened is more than that something else did not.
@@ -54,7 +57,8 @@ impl MemcacheStore {
                 worst_error = Some(error);
             }
         };
-        for answers in self.exchange_with_all(&self.groups(commands)) {
+        let items = commands.into_iter().enumerate().map(|(index, (key, command))| (index, key, command));
+        for answers in self.exchange_with_all(&self.groups(items)) {
             for (index, reply) in answers.replies {
                 match (reply, replies.get_mut(index)) {
                     (Ok(reply), Some(place)) => *place = reply,
@@ -78,7 +82,14 @@ impl MemcacheStore {
                 *place = Some(outcome);
             }
         };
-        let groups = self.groups(commands.clone());
+        let mut to_send = Vec::with_capacity(commands.len());
+        for (index, (key, command)) in commands.iter().copied().enumerate() {
+            match self.check_route(key) {
+                Ok(()) => to_send.push((index, key, command)),
+                Err(error) => put(index, Err(error)),
+            }
+        }
+        let groups = self.groups(to_send);
         for answers in self.exchange_with_all(&groups) {
             for (index, reply) in answers.replies {
                 put(index, reply);
@@ -97,9 +108,9 @@ impl MemcacheStore {
     }
 
     /// Commands by the server that has their keys, in the order of the servers.
-    fn groups<'a>(&self, commands: Vec<(Key<'a>, Command<'a>)>) -> Vec<Vec<Item<'a>>> {
+    fn groups<'a>(&self, items: impl IntoIterator<Item = Item<'a>>) -> Vec<Vec<Item<'a>>> {
         let mut groups = self.servers().all().iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        for (index, (key, command)) in commands.into_iter().enumerate() {
+        for (index, key, command) in items {
             if let Some(group) = groups.get_mut(self.servers().index_of(&key)) {
                 group.push((index, key, command));
             }

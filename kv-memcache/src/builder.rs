@@ -241,6 +241,10 @@ impl MemcacheStoreBuilder {
     /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3). With one that memcached
     /// cannot express [`build`](Self::build) fails (T4); as it can express a day less each day, until 2038, a long one may
     /// make writes fail with [`InvalidTtl`](crate::Error::InvalidTtl) later.
+    ///
+    /// More than 30 days less 2 s needs a server that tells its time, as proxies and serverless services do not: where one does not,
+    /// [`connect`](Self::connect) fails, and after [`build`](Self::build) each write that names no TTL is
+    /// [`InvalidTtl`](crate::Error::InvalidTtl).
     pub const fn default_ttl(mut self, ttl: Duration) -> Self {
         self.settings.default_ttl = Some(ttl);
         self
@@ -292,7 +296,8 @@ impl MemcacheStoreBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had to one of
-    /// them, [`Error::Backend`] if one does not accept user and password, or will not do.
+    /// them, [`Error::Backend`] if one does not accept user and password, will not do, or cannot express
+    /// [`default_ttl`](Self::default_ttl).
     pub fn connect(self) -> Result<MemcacheStore> {
         let store = self.build()?;
         store.warm_up()?;

@@ -46,10 +46,15 @@ impl Refusal {
     /// The error that this line of a server is, if it is one.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let kind = line.split(|&byte| byte == b' ').next()?;
-        let is_error = matches!(kind, b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR");
-        // Those of memcached are short and quote nothing. What is not so is not to be shown.
+        let kind = ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].into_iter().find(|known| known.as_bytes() == kind)?;
+        // Those of memcached are short and quote nothing. What is not so is not to be shown: a proxy tells at length where it failed.
         let text = str::from_utf8(line).ok().filter(|text| text.len() <= 100 && !text.contains(char::is_control));
-        is_error.then(|| Self(text.unwrap_or("an error that is not one of memcached's").to_owned()))
+        Some(Self(text.map_or_else(|| format!("{kind} (an error that is not one of memcached's)"), str::to_owned)))
+    }
+
+    /// That a `set` was not stored, as a proxy says whose configuration does not store it, or does not wait until it is stored.
+    pub(crate) fn not_stored() -> Self {
+        Self(NOT_STORED.to_owned())
     }
 
     /// Whether it means that the server does not have the command, and nothing else. The second is mcrouter's.
@@ -59,7 +64,7 @@ impl Refusal {
 
     /// Whether it means that the server did not understand a request: it may not agree on where that ends.
     pub(crate) fn is_of_request(&self) -> bool {
-        !self.0.starts_with("SERVER_ERROR")
+        !self.0.starts_with("SERVER_ERROR") && self.0 != NOT_STORED
     }
 
     /// Whether it means that the server wants to know who asks.
@@ -94,7 +99,7 @@ impl Refusal {
     /// Whether a write that was answered like this may have been done all the same: a proxy may have sent it on.
     fn is_doubtful(&self) -> bool {
         let is_certain = ["too large", "out of memory", "Too many open"].iter().any(|text| self.0.contains(text));
-        self.0.starts_with("SERVER_ERROR") && !is_certain
+        self.0 == NOT_STORED || self.0.starts_with("SERVER_ERROR") && !is_certain
     }
 
     /// How it is explained, and whether trying again may help.
@@ -121,11 +126,16 @@ impl Refusal {
                 "the server lacks this command; if it is a proxy, or a memcached before 1.6.0, tell the builder `classic(true)`",
                 false,
             ),
+            NOT_STORED => {
+                ("the proxy did not store the value, or did not wait until it was stored; look at its routes", false)
+            }
             text if text.starts_with("SERVER_ERROR") => ("the server failed, or one behind it that it asked", true),
             _ => ("the server refused", false),
         }
     }
 }
+
+const NOT_STORED: &str = "NOT_STORED";
 
 /// How memcached's errors begin that a new connection may get.
 const ERRORS: [&str; 9] = [
@@ -315,6 +325,61 @@ fn copy(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_is_too_long_to_be_shown_is_of_its_kind() {
+        // mcrouter tells at length where it failed.
+        let long = format!(
+            "SERVER_ERROR Failed to connect to {}: errno = 111 (Connection refused)",
+            "10.0.0.1:11211".repeat(10)
+        );
+        for (line, is_doubtful, is_transient) in [
+            (long.as_str(), true, true),
+            (&long.replace("SERVER_ERROR", "CLIENT_ERROR"), false, false),
+            (&long.replace("SERVER_ERROR", "ERROR"), false, false),
+        ] {
+            let refusal = Refusal::parse(line.as_bytes()).unwrap();
+            assert!(!refusal.to_string().contains("10.0.0.1"), "{refusal}");
+            assert_eq!(
+                refusal.to_string(),
+                format!("{} (an error that is not one of memcached's)", line.split_once(' ').unwrap().0)
+            );
+            assert_eq!((refusal.is_doubtful(), refusal.explain().1), (is_doubtful, is_transient), "{refusal}");
+            assert_eq!(refusal.is_of_request(), !is_doubtful, "{refusal}");
+        }
+    }
+
+    /// Of mcrouter's `AsciiSerialized.cpp`.
+    #[test]
+    fn what_mcrouter_says_of_its_servers_is_transient_and_the_outcome_is_unknown() {
+        for line in [
+            "SERVER_ERROR out of order",
+            "SERVER_ERROR timeout",
+            "SERVER_ERROR connection timeout",
+            "SERVER_ERROR connection error",
+            "SERVER_ERROR 307 busy",
+            "SERVER_ERROR 302 try again",
+            "SERVER_ERROR 301 shutdown",
+            "SERVER_ERROR unavailable",
+            "SERVER_ERROR request deadline exceeded",
+            "SERVER_ERROR aborted",
+            "SERVER_ERROR local error",
+            "SERVER_ERROR remote error",
+            "SERVER_ERROR overloaded",
+            "SERVER_ERROR unexpected result mc_res_unknown (0) for set",
+            "SERVER_ERROR RootRoute: No rh found",
+        ] {
+            let refusal = Refusal::parse(line.as_bytes()).unwrap();
+            assert_eq!(refusal.to_string(), line);
+            assert!(refusal.is_doubtful() && refusal.explain().1 && !refusal.is_of_request(), "{line}");
+        }
+        for line in
+            ["CLIENT_ERROR malformed request", "CLIENT_ERROR bad command", "CLIENT_ERROR bad key", "CLIENT_ERROR"]
+        {
+            let refusal = Refusal::parse(line.as_bytes()).unwrap();
+            assert!(!refusal.is_doubtful() && !refusal.explain().1 && refusal.is_of_request(), "{line}");
+        }
+    }
 
     #[test]
     fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {

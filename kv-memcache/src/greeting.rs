@@ -48,12 +48,19 @@ pub(crate) struct About {
     pub(crate) clock: Option<Clock>,
     /// Whether it closes connections when it is asked what it is, as twemproxy does.
     pub(crate) is_taciturn: bool,
+    /// Whether it is mcrouter, to which some keys are [something else](crate::routes).
+    pub(crate) is_mcrouter: bool,
 }
 
 impl About {
     /// A proxy that tells nothing of itself.
-    pub(crate) const TACITURN: Self =
-        Self { dialect: Dialect::Classic(Deletes::AtOnce), largest_item: None, clock: None, is_taciturn: true };
+    pub(crate) const TACITURN: Self = Self {
+        dialect: Dialect::Classic(Deletes::AtOnce),
+        largest_item: None,
+        clock: None,
+        is_taciturn: true,
+        is_mcrouter: false,
+    };
 }
 
 /// The bytes of the whole greeting.
@@ -196,6 +203,10 @@ impl<'a> Greeting<'a> {
     }
 
     fn take_stat(&mut self, line: &[u8]) -> Result<(), Fault> {
+        // mcrouter tells its command line, in which there may be anything.
+        if self.version.is_some() && !self.is_memcached() && !line.starts_with(b"STAT ") {
+            return Ok(());
+        }
         let line = str::from_utf8(line).map_err(|_| Fault::OutOfStep)?;
         let (name, value) = line.strip_prefix("STAT ").ok_or(Fault::OutOfStep)?.split_once(' ').unwrap_or_default();
         match name {
@@ -229,6 +240,7 @@ impl<'a> Greeting<'a> {
             largest_item: self.item_size_max.map(|size| size.min(LARGEST_OF_ALL).saturating_sub(extra)),
             clock: self.time.filter(|_| is_memcached).map(|time| Clock::new(time, asked_at)),
             is_taciturn: false,
+            is_mcrouter: version.contains("mcrouter"),
         })
     }
 
@@ -280,5 +292,44 @@ mod tests {
     fn a_greeting_is_longer_than_a_header_of_the_binary_protocol() {
         assert!(encode(None).len() >= binary::HEADER && SHORT.len() >= binary::HEADER);
         assert_eq!(SHORT, format!("get {NOBODYS_KEY}\r\n").repeat(SHORT_REPLIES).as_bytes());
+    }
+
+    /// What a server says that is asked what it is, line by line, in the classic mode or not.
+    fn greet(classic: bool, lines: &[&str]) -> Result<About, Fault> {
+        let mut greeting = Greeting::new(None, classic);
+        let (last, before) = lines.split_last().unwrap();
+        for line in before {
+            assert_eq!(greeting.take(line.as_bytes())?, Then::Receive, "{line}");
+        }
+        assert_ne!(greeting.take(last.as_bytes())?, Then::Receive, "{last}");
+        greeting.finish(Instant::now())
+    }
+
+    /// Its `stats.cpp` and `stat_list.h`: the version, then the command line, in which there may be a whole configuration.
+    #[test]
+    fn mcrouter_may_tell_a_command_line_of_several_lines() {
+        let stats = [
+            "STAT version 41.0.0 mcrouter",
+            "STAT commandargs --port 5000 --config-str={",
+            "  \"pools\": {\"A\": {\"servers\": [\"127.0.0.1:11211\"]}},",
+            "",
+            "  \"route\": \"PoolRoute|A\"}",
+            "STAT pid 7",
+            "STAT parent_pid 1",
+            "STAT time 1700000000",
+            "STAT uptime 60",
+            "STAT fibers_stack_high_watermark 12",
+            "STAT cmd_get_out 0.25",
+            "END",
+            "CLIENT_ERROR bad stats command",
+        ];
+        let about = greet(true, &stats).unwrap();
+        assert!(about.is_mcrouter && about.clock.is_none() && about.largest_item.is_none());
+        // A memcached has nothing between its lines.
+        let memcached = stats.map(|line| line.replace("41.0.0 mcrouter", "1.5.22"));
+        let result = greet(true, &memcached.each_ref().map(String::as_str));
+        assert!(matches!(result, Err(Fault::OutOfStep)), "{result:?}");
+        let about = greet(true, &["STAT version 1.5.22", "STAT time 7", "END", "STAT item_size_max 1048576", "END"]);
+        assert!(about.is_ok_and(|about| !about.is_mcrouter && about.clock.is_some()));
     }
 }

@@ -17,6 +17,7 @@ mod pool;
 mod reply;
 mod request;
 mod resolve;
+mod routes;
 mod servers;
 mod silence;
 mod socket;

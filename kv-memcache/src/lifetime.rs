@@ -19,9 +19,14 @@ use crate::request::Expiry;
 /// How many seconds are added to a lifetime that was rounded up.
 const ADDED: u32 = 2;
 
-/// How late an entry may go: by these, by what it was rounded up, and by how late the server's clock ticks on a busy machine,
-/// which was seen to be some milliseconds.
-pub(crate) const RESOLUTION: Duration = Duration::from_millis(ADDED as u64 * 1000 + 1000 + 100);
+/// The longest that a server may take to tell its time: a date that is made of it is late by as much.
+const QUICK: Duration = Duration::from_millis(300);
+
+/// How late an entry may expire: by these seconds, by the part of a second by which its TTL was rounded up, by another second since the clock
+/// ticks later in its second by then (with 1.6.18 by 0.7 ms each second), by how late it ticks on a busy machine, which was seen
+/// to be some milliseconds, and by how long the server took to tell its time.
+pub(crate) const RESOLUTION: Duration =
+    Duration::from_millis(ADDED as u64 * 1000 + 1000 + 1000 + 100).saturating_add(QUICK);
 
 /// The most seconds that the server takes for a number of seconds.
 const LONGEST_COUNT: u32 = 60 * 60 * 24 * 30;
@@ -117,6 +122,8 @@ fn longest_from(now: u64) -> Duration {
 pub(crate) struct Clock {
     told: u64,
     asked_at: Instant,
+    /// How long the server took to tell it.
+    took: Duration,
     /// The same by the other clock, which goes on while the machine sleeps.
     asked_at_time: SystemTime,
 }
@@ -124,18 +131,18 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that shows this Unix time, in reply to a question that was asked then.
     pub(crate) fn new(told: u64, asked_at: Instant) -> Self {
-        let since = asked_at.elapsed();
-        Self { told, asked_at, asked_at_time: SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH) }
+        let took = asked_at.elapsed();
+        Self { told, asked_at, took, asked_at_time: SystemTime::now().checked_sub(took).unwrap_or(UNIX_EPOCH) }
     }
 
-    /// Whether it can still be relied upon: clocks of two machines do not run alike for long, and this one stands still while its
-    /// machine sleeps.
+    /// Whether it can be relied upon: the server may have told it at any moment while it was asked, clocks of two machines do not run alike
+    /// for long, and this one stands still while its machine sleeps.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
         const LONG: Duration = Duration::from_secs(600);
         const APART: Duration = Duration::from_secs(1);
         let age = now.saturating_duration_since(self.asked_at);
         let age_by_time = self.asked_at_time.elapsed();
-        age <= LONG && age_by_time.is_ok_and(|age_by_time| age_by_time.abs_diff(age) <= APART)
+        self.took <= QUICK && age <= LONG && age_by_time.is_ok_and(|age_by_time| age_by_time.abs_diff(age) <= APART)
     }
 
     /// The Unix time at which an entry that is to live this long has to go. If that cannot be expressed, the longest lifetime that can.
@@ -232,6 +239,8 @@ mod tests {
         // As if this machine had slept meanwhile.
         let slept = Clock { asked_at_time: clock.asked_at_time.checked_sub(10 * SECOND).unwrap(), ..clock };
         assert!(!slept.is_fresh(asked));
+        let slow = Clock { took: QUICK + SECOND / 1000, ..clock };
+        assert!(!slow.is_fresh(asked));
         let set_back = Clock { asked_at_time: clock.asked_at_time + 10 * SECOND, ..clock };
         assert!(!set_back.is_fresh(asked));
     }

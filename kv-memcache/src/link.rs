@@ -209,7 +209,7 @@ impl Link {
         self.say(&greeting::encode(credentials), now, deadline)?;
         let mut greeting = Greeting::new(credentials, classic);
         loop {
-            let received = reply::receive_line(&mut self.reader, &mut self.line);
+            let received = reply::receive_stat(&mut self.reader, &mut self.line);
             *heard |= !self.line.is_empty();
             let then = match received {
                 Ok(()) => greeting.take(&self.line)?,

@@ -51,26 +51,47 @@ impl Dialer {
 /// What is known of a server, by the connection that was made last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
+    /// Whether there was a connection.
+    pub(crate) was_asked: bool,
     /// The largest item that it takes, in bytes.
     pub(crate) largest_item: Option<u64>,
     /// Whether it does not tell its time.
     pub(crate) lacks_clock: bool,
+    /// Whether some keys are [something else](crate::routes) to it.
+    pub(crate) is_mcrouter: bool,
 }
 
 impl Known {
+    const WAS_ASKED: u64 = 1 << 61;
+    const IS_MCROUTER: u64 = 1 << 62;
     const LACKS_CLOCK: u64 = 1 << 63;
+    const FLAGS: u64 = Self::WAS_ASKED | Self::IS_MCROUTER | Self::LACKS_CLOCK;
 
     fn of(about: &About) -> Self {
-        Self { largest_item: about.largest_item, lacks_clock: about.clock.is_none() }
+        Self {
+            was_asked: true,
+            largest_item: about.largest_item,
+            lacks_clock: about.clock.is_none(),
+            is_mcrouter: about.is_mcrouter,
+        }
     }
 
     fn pack(self) -> u64 {
-        self.largest_item.unwrap_or(0) | if self.lacks_clock { Self::LACKS_CLOCK } else { 0 }
+        let flag = |is_so, flag| if is_so { flag } else { 0 };
+        self.largest_item.unwrap_or(0)
+            | flag(self.was_asked, Self::WAS_ASKED)
+            | flag(self.is_mcrouter, Self::IS_MCROUTER)
+            | flag(self.lacks_clock, Self::LACKS_CLOCK)
     }
 
     fn unpack(packed: u64) -> Self {
-        let largest_item = Some(packed & !Self::LACKS_CLOCK).filter(|&size| size > 0);
-        Self { largest_item, lacks_clock: packed & Self::LACKS_CLOCK != 0 }
+        let has = |flag| packed & flag != 0;
+        Self {
+            was_asked: has(Self::WAS_ASKED),
+            largest_item: Some(packed & !Self::FLAGS).filter(|&size| size > 0),
+            lacks_clock: has(Self::LACKS_CLOCK),
+            is_mcrouter: has(Self::IS_MCROUTER),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::request::Command;
 /// No line of a server is longer than this.
 const LONGEST_LINE: u64 = 2048;
 
-const END_OF_LINE: &[u8; 2] = b"\r\n";
+/// mcrouter tells its command line, in which its whole configuration may be.
+const LONGEST_STAT: u64 = 256 * 1024;
 
 /// What comes after a value is not longer than this.
 const LONGEST_END: usize = 8;
@@ -50,14 +51,29 @@ pub(crate) struct Hit {
 
 /// Receives a line, without its end.
 pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
-    line.clear();
-    reader.by_ref().take(LONGEST_LINE).read_until(b'\n', line).map_err(broken)?;
-    match line.strip_suffix(END_OF_LINE).map(<[u8]>::len) {
-        Some(length) => line.truncate(length),
-        None if line.len() as u64 == LONGEST_LINE || line.ends_with(b"\n") => return Err(Fault::OutOfStep),
-        None => return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
-    }
+    receive_up_to(LONGEST_LINE, reader, line)?;
+    if line.pop() == Some(b'\r') { Ok(()) } else { Err(Fault::OutOfStep) }
+}
+
+/// Receives a line that tells something of a server, without its end. In those of a proxy a line may end in the middle.
+pub(crate) fn receive_stat(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
+    receive_up_to(LONGEST_STAT, reader, line)?;
+    line.pop_if(|last| *last == b'\r');
     Ok(())
+}
+
+/// Receives what comes before a line feed.
+fn receive_up_to(longest: u64, reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
+    line.clear();
+    reader.by_ref().take(longest).read_until(b'\n', line).map_err(broken)?;
+    if line.ends_with(b"\n") {
+        line.pop();
+        return Ok(());
+    }
+    if line.len() as u64 == longest {
+        return Err(Fault::OutOfStep);
+    }
+    Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
 }
 
 /// Receives the reply to a command. No value is as large as the largest item.
@@ -225,6 +241,19 @@ mod tests {
         assert!(matches!(receive("SERVER_ERROR Connection refused\r\n"), Ok(Reply::Refused(_))));
         let two = "VALUE k 0 1\r\nv\r\nVALUE k 0 1\r\nw\r\nEND\r\n";
         assert!(matches!(receive(two), Err(Fault::OutOfStep)));
+    }
+
+    #[test]
+    fn a_line_of_stats_may_be_long_and_have_no_carriage_return() {
+        let long = "x".repeat(100_000);
+        let text = format!("STAT commandargs {long}\r\n--config-str={{\n\r\n{}", "y".repeat(300_000));
+        let (mut reader, mut line) = (BufReader::new(text.as_bytes()), Vec::new());
+        for expected in [format!("STAT commandargs {long}"), "--config-str={".to_owned(), String::new()] {
+            receive_stat(&mut reader, &mut line).unwrap();
+            assert_eq!(str::from_utf8(&line), Ok(&*expected));
+        }
+        assert!(matches!(receive_stat(&mut reader, &mut line), Err(Fault::OutOfStep)));
+        assert!(matches!(receive_line(&mut BufReader::new(&b"EN\n"[..]), &mut line), Err(Fault::OutOfStep)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::lifetime::{self, Lifetime};
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::request::{Command, Request, item_size};
+use crate::routes;
 use crate::servers::Servers;
 
 /// The length of the longest key (K1).
@@ -67,7 +68,16 @@ impl MemcacheStore {
     /// Makes a connection to each server, so that all are known to answer, and what they take is known.
     pub(crate) fn warm_up(&self) -> Result<()> {
         for node in self.servers.all() {
-            node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
+            let known = node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
+            let default_ttl = self.settings.default_ttl.filter(|ttl| *ttl > lifetime::LONGEST_WITHOUT_CLOCK);
+            if let Some(ttl) = default_ttl.filter(|_| known.lacks_clock) {
+                let fault = Fault::unfit(format!(
+                    "`default_ttl` is {ttl:?}, and the longest TTL on this server is {:?}: it does not tell its time, which longer ones \
+                    need, as a proxy or a managed service",
+                    lifetime::LONGEST_WITHOUT_CLOCK
+                ));
+                return Err(self.error(node, fault, &[]));
+            }
         }
         Ok(())
     }
@@ -91,6 +101,7 @@ impl MemcacheStore {
 
     /// Sends a command; its reply, which is no error of the server.
     fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
+        self.check_route(key)?;
         let (node, item) = (self.node(key)?, (0, key, command));
         let answer = node.exchange(Request::new(&[item], self.tags(1)));
         let reply = answer.map_err(|fault| self.error(node, fault, &[item]))?.pop();
@@ -179,6 +190,24 @@ impl MemcacheStore {
         Ok((size > limit).then(|| largest_value(key.len(), limit)))
     }
 
+    /// An error if the key is something else to its server (K3). For such a rare key a server is asked first what it is, unless it was.
+    pub(crate) fn check_route(&self, key: Key<'_>) -> Result<()> {
+        if !self.settings.classic || !routes::is_other(key) {
+            return Ok(());
+        }
+        let node = self.node(key)?;
+        let mut known = node.known();
+        // Whatever the command is: nothing was sent.
+        let fails = |fault| Err(self.error(node, fault, &[(0, key, Command::Get)]));
+        if !known.was_asked {
+            match node.warm_up() {
+                Ok(told) => known = told,
+                Err(fault) => return fails(fault),
+            }
+        }
+        if known.is_mcrouter { fails(Fault::unfit(routes::ADVICE)) } else { Ok(()) }
+    }
+
     fn check_size(&self, key: Key<'_>, length: usize) -> Result<()> {
         let length = length as u64;
         match self.less_than(key, length, 0)? {
@@ -218,9 +247,8 @@ impl KeyValueStore for MemcacheStore {
     /// The largest value and the longest TTL are what the connections of this store have learned so far, the least of it: of a store that was
     /// only built, they may change when it connects.
     ///
-    /// Lifetimes of up to 30 days are at most 2 s late, those with a fraction of a second at most 3 s, but for
-    /// a tick of the server's clock that is late; for longer ones see [the crate](crate). The longest is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and
-    /// at least 30 days less 2 s.
+    /// An entry expires at most 4.4 s late, whatever its TTL is, and those with a TTL of a few minutes at most 3.1 s: see [the crate](crate). The
+    /// longest TTL is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
         let largest_item = self.servers.all().iter().map(|node| self.largest_item(node.known().largest_item)).min();
         let capabilities = Capabilities::builder()

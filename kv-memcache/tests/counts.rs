@@ -13,15 +13,18 @@ use std::time::Duration;
 
 use counting::{assert_allocations, assert_system_calls};
 use kv_memcache::{KeyValueStoreExt, MemcacheStore};
-use support::{Memcached, PATIENCE};
+use support::{Memcached, Need, PATIENCE, can};
 
 fn open(url: &str) -> MemcacheStore {
-    let builder = MemcacheStore::builder().url(url);
+    let builder = support::builder().url(url);
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE).connect().unwrap()
 }
 
 #[test]
 fn the_allocations_of_an_operation() {
+    if !can("the allocations of an operation", Need::Meta) {
+        return;
+    }
     let server = Memcached::start(&[]);
     let store = open(&server.url());
     for (size, length, get, put) in [("100 B", 100, 11, 9), ("100 kB", 100_000, 12, 11)] {
@@ -33,6 +36,9 @@ fn the_allocations_of_an_operation() {
 
 #[test]
 fn the_allocations_of_a_batch() {
+    if !can("the allocations of a batch", Need::Meta) {
+        return;
+    }
     let server = Memcached::start(&[]);
     let (store, value) = (open(&server.url()), vec![b'v'; 100]);
     let keys: Vec<_> = (0..1000).map(|number| format!("key-{number:06}")).collect();

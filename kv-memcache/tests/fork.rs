@@ -92,7 +92,7 @@ fn fork_with(open: impl Fn() -> MemcacheStore) {
 #[test]
 fn a_child_makes_its_own_store_and_that_of_its_parent_works_too() {
     if let Some(url) = forking::argument() {
-        return fork_with(|| patient(MemcacheStore::builder().url(&url).pool_size(2)).connect().unwrap());
+        return fork_with(|| patient(support::builder().url(&url).pool_size(2)).connect().unwrap());
     }
     let server = Memcached::start(&[]);
     forking::run("a_child_makes_its_own_store_and_that_of_its_parent_works_too", &server.url());
@@ -104,8 +104,11 @@ fn so_it_is_with_tls() {
     if let Some(argument) = forking::argument() {
         let (url, authority) = argument.split_once(' ').unwrap();
         let tls = kv_memcache::Tls::new().certificate_authority(authority);
-        let builder = MemcacheStore::builder().url(url).tls(tls).pool_size(2);
+        let builder = support::builder().url(url).tls(tls).pool_size(2);
         return fork_with(|| patient(builder.clone()).connect().unwrap());
+    }
+    if !support::can("so it is with tls", support::Need::Tls) {
+        return;
     }
     let server = Memcached::start_as(support::Kind::Tls { with_certificate: false }, &[]);
     forking::run("so_it_is_with_tls", &format!("{} {}", server.url(), server.certificates().ca));

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use kv_core::Key;
 
 use super::Head;
-use crate::fault::Fault;
+use crate::fault::{Fault, Refusal};
 use crate::reply::{Hit, Reply, number};
 use crate::request::{Command, Expiry};
 
@@ -75,6 +75,8 @@ pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>, delete
         Command::Get | Command::Contains if line == b"END" => return Ok(Head::Whole(Reply::Miss)),
         Command::Get | Command::Contains => return read_value_line(line, key),
         Command::Touch(_) => (b"TOUCHED", b"NOT_FOUND"),
+        // mcrouter, where its configuration has no server for the key, or does not wait for it.
+        Command::Put { .. } if line == b"NOT_STORED" => return Ok(Head::Whole(Reply::Refused(Refusal::not_stored()))),
         Command::Put { .. } => (b"STORED", b"STORED"),
         Command::Create(..) => (b"STORED", b"NOT_STORED"),
         Command::Delete if deletes == Deletes::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
@@ -155,6 +157,7 @@ mod tests {
                 match read_head(line.as_bytes(), key!("k"), command, deletes) {
                     Ok(Head::Whole(Reply::Hit(_))) => assert_eq!(line, hit),
                     Ok(Head::Whole(Reply::Miss)) => assert_eq!(Some(line), miss),
+                    Ok(Head::Whole(Reply::Refused(_))) => assert_eq!((line, hit, miss), ("NOT_STORED", "STORED", None)),
                     head => assert!(matches!(head, Err(Fault::OutOfStep)) && line != hit && Some(line) != miss),
                 }
             }
@@ -172,6 +175,14 @@ mod tests {
         ] {
             assert_eq!(Deletes::of(version), expected, "{version:?}");
         }
+    }
+
+    /// As mcrouter says of a `set` where its configuration has no server for the key (`NullRoute`), or does not wait for any.
+    #[test]
+    fn a_write_that_was_not_stored_is_an_error() {
+        let read = |command: &Command<'_>| read_head(b"NOT_STORED", key!("k"), command, Deletes::AtOnce).unwrap();
+        assert!(matches!(read(&Command::put(b"v", Lifetime::Forever)), Head::Whole(Reply::Refused(_))));
+        assert!(matches!(read(&Command::Create(b"v", Lifetime::Forever)), Head::Whole(Reply::Miss)));
     }
 
     #[test]

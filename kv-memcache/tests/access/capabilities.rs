@@ -17,7 +17,7 @@ fn a_store_says_what_it_can_do() {
     assert_eq!(lacking(&without), [Capability::Listing, Capability::Contains]);
     let capabilities = store.capabilities();
     let resolution = capabilities.ttl_resolution();
-    assert_eq!(resolution, Duration::from_millis(3100));
+    assert_eq!(resolution, Duration::from_millis(4400));
     let days = capabilities.longest_ttl().as_secs() / 86_400;
     assert!(days >= 29 && capabilities.longest_ttl().subsec_nanos() == 0, "{days} days");
 }

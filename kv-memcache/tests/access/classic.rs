@@ -230,13 +230,61 @@ fn mcrouter_is_told_by_its_name() {
     assert!(matches!(store.put_with_ttl("k", "v", MONTH).unwrap_err(), Error::InvalidTtl { .. }));
 }
 
+/// It cuts off what it takes for a route, so that `/users/42/name` and `name` might be one entry.
+#[test]
+fn keys_that_mcrouter_takes_for_something_else_are_refused() {
+    let server = Memcached::start(&[]);
+    let url = format!("memcache://127.0.0.1:{}", mcrouter(server.port()));
+    let builder = patient().url(&url).classic(true).contains(true);
+    let before = server.stat("cmd_get");
+    let is_refused = |error: Error, key: &str| {
+        let text = chain(&error);
+        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient() && !error.outcome_unknown(), "{text}");
+        assert!(text.contains("begin keys with something else than `/`") && error.key() == Some(key), "{text}");
+    };
+    for key in ["/users/42/name", "/*/*/k", "__mcrouter__.config_md5"] {
+        // The first operation of all, and one after it.
+        for store in [builder.clone().build().unwrap(), connected(builder.clone())] {
+            is_refused(store.get(key).unwrap_err(), key);
+            is_refused(store.put(key, "v").unwrap_err(), key);
+            is_refused(store.put_with_ttl(key, "v", Duration::ZERO).unwrap_err(), key);
+            is_refused(store.create(key, "v").unwrap_err(), key);
+            is_refused(store.delete(key).unwrap_err(), key);
+            is_refused(store.touch(key, Ttl::Forever).unwrap_err(), key);
+            is_refused(store.contains(key).unwrap_err(), key);
+            is_refused(store.get_many(["k", key]).unwrap_err(), key);
+            is_refused(store.put_many([("k", "v"), (key, "v")]).unwrap_err(), key);
+            is_refused(store.delete_many([key, "k"]).unwrap_err(), key);
+            let mut each = store.get_each(["k", key, "l"]);
+            assert!(matches!((each.pop(), each.swap_remove(0)), (Some(Ok(None)), Ok(None))));
+            is_refused(each.pop().unwrap().unwrap_err(), key);
+            for other in ["/users/42", "users/42/name/first"] {
+                store.put(other, "v").unwrap();
+                assert!(store.delete(other).unwrap());
+            }
+        }
+    }
+    assert_eq!(server.stat("cmd_set"), 3 * (2 * 2 + 1));
+    assert_eq!(server.stat("cmd_get") - before, 3 * (2 * 2 + 1));
+    // To a memcached they are keys.
+    let store = connected(patient().url(server.url()).classic(true));
+    for key in ["/users/42/name", "/*/*/k", "__mcrouter__.config_md5"] {
+        store.put_many([(key, "v"), ("name", "w")]).unwrap();
+        assert_eq!(store.get(key).unwrap().as_deref(), Some(&b"v"[..]));
+        assert!(store.get_each([key]).remove(0).unwrap().is_some());
+    }
+}
+
 /// A process that is killed when it is dropped.
-struct Process(Child);
+struct Process {
+    child: Child,
+    _settings: tempfile::TempDir,
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended.
-        let _ = self.0.kill().and_then(|()| self.0.wait());
+        let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 
@@ -245,8 +293,13 @@ fn binary(arguments: &[&str]) -> Option<(Process, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(support::program());
     command.args(["-u", "root", "-U", "0", "-l", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
-    let mut process = Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    wait_until(|| match (TcpStream::connect(("127.0.0.1", port)), process.0.try_wait()) {
+    // Without any settings SASL does not start.
+    let settings = tempfile::tempdir().unwrap();
+    fs::write(settings.path().join("memcached.conf"), "mech_list: plain\n").unwrap();
+    command.env("SASL_CONF_PATH", settings.path());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut process = Process { child, _settings: settings };
+    wait_until(|| match (TcpStream::connect(("127.0.0.1", port)), process.child.try_wait()) {
         (Ok(_), _) => Ok(true),
         (Err(_), Ok(Some(_))) => Ok(false),
         (Err(error), _) => Err(error.to_string()),
@@ -258,10 +311,7 @@ fn binary(arguments: &[&str]) -> Option<(Process, u16)> {
 fn a_server_that_speaks_the_binary_protocol_alone_is_told_at_once() {
     for arguments in [&["-B", "binary"][..], &["-S"]] {
         let Some((_process, port)) = binary(arguments) else {
-            skip(
-                &format!("memcached {arguments:?}"),
-                "it does not start here (it may be compiled without SASL, or lack its settings)",
-            );
+            skip(&format!("memcached {arguments:?}"), "it does not start here (it may be compiled without SASL)");
             continue;
         };
         for classic in [false, true] {

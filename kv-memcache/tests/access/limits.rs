@@ -20,6 +20,10 @@ fn is_too_large(result: kv_memcache::Result<()>) {
     assert!(matches!(&error, Error::ValueTooLarge { .. }), "{}", chain(&error));
 }
 
+fn is_old() -> bool {
+    !support::is_from([1, 6, 0])
+}
+
 type Store = fn(&MemcacheStore, &[u8]) -> kv_memcache::Result<()>;
 
 #[test]
@@ -186,4 +190,82 @@ fn a_long_ttl_is_refused_by_the_first_operation_too() {
         |()| panic!("it took a date"),
     );
     assert_eq!(store.get("k").unwrap(), None);
+}
+
+/// To write what would be refused each time is not what anybody wants to find out later.
+#[test]
+fn a_default_ttl_that_a_server_without_a_clock_cannot_express_is_refused_by_connect() {
+    let server = Memcached::start(&[]);
+    let longest = Duration::from_secs(30 * 24 * 60 * 60 - 2);
+    for refused in [&["stats"][..], &["stats", "stats settings"]] {
+        let without = format!("memcache://127.0.0.1:{}", refusing(server.port(), refused));
+        for servers in [vec![without.clone()], vec![server.url(), without.clone()]] {
+            let builder = |ttl| patient().servers(servers.clone()).default_ttl(ttl).classic(is_old());
+            for ttl in [longest + Duration::from_nanos(1), 40 * DAY] {
+                let text = refused_for_good(builder(ttl));
+                let port = without.rsplit_once(':').unwrap().1;
+                let says =
+                    format!("127.0.0.1:{port}: `default_ttl` is {ttl:?}, and the longest TTL on this server is ");
+                assert!(text.contains(&says), "{text}");
+                assert!(text.contains("2591998s: it does not tell its time"), "{text}");
+            }
+            connected(builder(longest));
+        }
+        // A store that did not ask finds out by its first write.
+        let store = patient().url(&without).default_ttl(40 * DAY).classic(is_old()).build().unwrap();
+        for result in [
+            store.put("k", "v"),
+            store.create("k", "v").map(drop),
+            store.put_many([("k", "v")]),
+            store.touch("k", Ttl::Default).map(drop),
+        ] {
+            let error = result.unwrap_err();
+            assert!(matches!(&error, Error::InvalidTtl { longest: told, .. } if *told == longest), "{}", chain(&error));
+        }
+        store.put_with_ttl("k", "v", DAY).unwrap();
+        assert!(store.delete("k").unwrap());
+    }
+    connected(patient().url(server.url()).default_ttl(40 * DAY).classic(is_old()));
+}
+
+/// The seconds that the server says are left.
+fn seconds_left(server: &Memcached, key: &str) -> u64 {
+    let line = server.connection().ask(format!("mg {key} t\r\n").as_bytes()).unwrap();
+    line.strip_prefix("HD t").or_else(|| line.strip_prefix("OK t")).unwrap_or_else(|| panic!("{line}")).parse().unwrap()
+}
+
+/// More than 30 days is a date, made of the time that the server told: some time before, and after a while.
+#[test]
+fn a_long_ttl_is_not_later_than_the_resolution_says() {
+    if !can("a long ttl is not later than the resolution says", Need::Meta) {
+        return;
+    }
+    let server = Memcached::start(&[]);
+    // It takes its time with the first of its connections.
+    let is_first = Arc::new(AtomicU16::new(1));
+    let port = server.port();
+    let slow = impostor(move |client| {
+        if is_first.swap(0, SeqCst) == 1 {
+            thread::sleep(Duration::from_millis(2500));
+        }
+        tunnel(&client, &TcpStream::connect(("127.0.0.1", port))?)
+    });
+    let store = connected(patient().url(format!("memcache://127.0.0.1:{slow}")));
+    let resolution = store.capabilities().ttl_resolution();
+    // In all parts of a second.
+    for moment in 0..12 {
+        for (part, given) in [40 * DAY, 40 * DAY + Duration::from_millis(1), 40 * DAY + Duration::from_millis(999)]
+            .into_iter()
+            .enumerate()
+        {
+            let (key, begin) = (format!("k{moment}-{part}"), Instant::now());
+            store.put_with_ttl(&key, "v", given).unwrap();
+            let returned = Instant::now();
+            let left = Duration::from_secs(seconds_left(&server, &key));
+            // Counted from the call it is not less, and from the return not more.
+            assert!(left + begin.elapsed() >= given, "{key}: {left:?} of {given:?}");
+            assert!(left <= given + resolution, "{key}: {left:?} of {given:?} {:?} later", returned.elapsed());
+        }
+        thread::sleep(Duration::from_millis(90));
+    }
 }

@@ -41,7 +41,7 @@ use kv_memcache::{Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, Memcach
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use kv_conformance::proxy::{Behaviour, Cut, Direction, Edit, Proxy};
-use support::{Connection, Kind, Memcached, PATIENCE, wait_until};
+use support::{Connection, Kind, Memcached, Need, PATIENCE, can, wait_until};
 
 /// Each of the three limits.
 const LIMIT: Duration = Duration::from_millis(400);
@@ -66,7 +66,7 @@ fn settings(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
 }
 
 fn builder(port: u16) -> MemcacheStoreBuilder {
-    settings(MemcacheStore::builder().url(format!("memcache://127.0.0.1:{port}")))
+    settings(support::builder().url(format!("memcache://127.0.0.1:{port}")))
 }
 
 /// A store in whose tests nothing is to time out.
@@ -76,7 +76,7 @@ fn patient(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
 
 /// For servers of any kind.
 fn builder_for(servers: &[&Memcached]) -> MemcacheStoreBuilder {
-    let builder = settings(MemcacheStore::builder()).servers(servers.iter().map(|server| server.url()));
+    let builder = settings(support::builder()).servers(servers.iter().map(|server| server.url()));
     trusting(servers, builder)
 }
 
@@ -97,10 +97,13 @@ fn trusting(_: &[&Memcached], builder: MemcacheStoreBuilder) -> MemcacheStoreBui
     builder
 }
 
-/// Every way to a server.
+/// Every way to a server that it has.
 fn kinds() -> Vec<Kind> {
-    let mut kinds = vec![Kind::Tcp, Kind::Unix, Kind::WithPassword];
-    if cfg!(feature = "tls") {
+    let mut kinds = vec![Kind::Tcp, Kind::Unix];
+    if can("user and password", Need::Password) {
+        kinds.push(Kind::WithPassword);
+    }
+    if cfg!(feature = "tls") && can("TLS", Need::Tls) {
         kinds.extend([Kind::Tls { with_certificate: false }, Kind::TlsWithPassword]);
     }
     kinds
@@ -257,8 +260,18 @@ fn many() -> impl Iterator<Item = String> {
     (0..MANY).map(|number| format!("many/{number}"))
 }
 
+/// Those of [`SINGLE`] that the server can do.
+fn single() -> impl Iterator<Item = Operation> {
+    SINGLE.into_iter().filter(|single| !is_old() || !["ttl", "copy", "rename"].contains(&single.name))
+}
+
 fn operations() -> impl Iterator<Item = Operation> {
-    SINGLE.into_iter().chain(BATCH)
+    single().chain(BATCH)
+}
+
+/// Whether the server has the classic commands alone, and the store neither `ttl` nor `copy`.
+fn is_old() -> bool {
+    !support::is_from([1, 6, 0])
 }
 
 /// Does something with each, all at the same time: most of it is waiting.

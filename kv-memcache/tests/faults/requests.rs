@@ -77,6 +77,9 @@ impl Tap {
 
 #[test]
 fn an_operation_is_its_request_and_nothing_else() {
+    if !can("an operation is its request and nothing else", Need::Meta) {
+        return;
+    }
     let server = Memcached::start(&[]);
     let tap = Tap::start(server.port());
     let store = patient(builder(tap.port)).pool_size(1).build().unwrap();
@@ -144,6 +147,9 @@ type Counted = (&'static str, BTreeMap<String, u64>, fn(&MemcacheStore));
 /// As the server counts it.
 #[test]
 fn a_hundred_operations_are_a_hundred_commands_on_one_connection() {
+    if !can("a hundred operations are a hundred commands on one connection", Need::Meta) {
+        return;
+    }
     let server = Memcached::start(&[]);
     let store = patient(builder(server.port())).pool_size(4).connect().unwrap();
     let mut stats = Stats::of(&server);

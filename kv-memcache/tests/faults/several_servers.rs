@@ -72,7 +72,7 @@ fn of_the_errors_of_several_servers_one_whose_outcome_is_unknown_is_told() {
     let (server, proxy) = start();
     let mut urls = [dead.url(), format!("memcache://127.0.0.1:{}", proxy.port())];
     for _ in 0..2 {
-        let store = patient(settings(MemcacheStore::builder()).servers(&urls)).pool_size(1).build().unwrap();
+        let store = patient(settings(support::builder()).servers(&urls)).pool_size(1).build().unwrap();
         let mut stats = Stats::of(&server);
         for (Operation { name, writes, run, .. }, command) in BATCH.into_iter().zip(["mg", "ms", "md"]) {
             proxy.set(Behaviour::CutAnswer { cut: Cut::Close, to: command, times: usize::MAX });

@@ -4,6 +4,9 @@ use super::*;
 
 #[test]
 fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_nobody_s() {
+    if !can("after a time out the connection is closed and the late reply is nobody s", Need::Meta) {
+        return;
+    }
     for_each_operation(operations(), |Operation { name, run, .. }, server, proxy, store| {
         let mut stats = Stats::of(server);
         set(server, "other", &value("other", 1, 10));
@@ -48,6 +51,9 @@ const EXCHANGES: [Exchange; 6] = [
 
 #[test]
 fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
+    if !can("after half a reply the connection is closed and the rest is nobody s", Need::Meta) {
+        return;
+    }
     let server = Memcached::start(&[]);
     set(&server, "other", &value("other", 1, 10));
     let positions = EXCHANGES.iter().flat_map(|exchange| (0..exchange.1).map(move |bytes| (exchange, bytes)));
@@ -78,6 +84,9 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
 /// N5 as well: a read is sent again, a write is not.
 #[test]
 fn a_reply_that_breaks_off_at_any_byte_is_read_again_or_its_outcome_is_unknown() {
+    if !can("a reply that breaks off at any byte is read again or its outcome is unknown", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     let mut stats = Stats::of(&server);
     let key = "key/0";
@@ -111,6 +120,9 @@ fn a_reply_that_breaks_off_at_any_byte_is_read_again_or_its_outcome_is_unknown()
 /// Where the server has only a part of the request, too.
 #[test]
 fn a_request_that_breaks_off_at_any_byte_is_a_read_that_works_or_a_write_that_may_have_been() {
+    if !can("a request that breaks off at any byte is a read that works or a write that may have been", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     let mut connection = server.connection();
     let new = value("k", 2, 5);
@@ -157,6 +169,9 @@ fn content_of(reply: &[u8]) -> Range<usize> {
 /// value there is only the sum that TCP makes.
 #[test]
 fn a_reply_with_a_wrong_byte_is_an_error_and_closes_the_connection() {
+    if !can("a reply with a wrong byte is an error and closes the connection", Need::Meta) {
+        return;
+    }
     let wrong_bytes: Vec<u8> = b"\0 \r\n+-01289AODHEVNSFXYZadhev\x7f\xff".to_vec();
     let key = "key/0";
     side_by_side(EXCHANGES, |(name, _, writes, run)| {
@@ -241,6 +256,9 @@ const TAGGED: [Tagged; 18] = [
 
 #[test]
 fn a_reply_with_the_tag_of_another_command_is_not_accepted() {
+    if !can("a reply with the tag of another command is not accepted", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     let proxy = Arc::new(proxy);
     let tags: [fn(u64) -> String; 9] = [
@@ -291,6 +309,9 @@ fn a_reply_with_the_tag_of_another_command_is_not_accepted() {
 /// Between the second and the third step of a rename somebody else writes: the third says that it is another version now.
 #[test]
 fn a_rename_whose_original_changes_leaves_the_new_one_whatever_its_tag() {
+    if !can("a rename whose original changes leaves the new one whatever its tag", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     let (server, proxy) = (Arc::new(server), Arc::new(proxy));
     for wrong in [false, true] {
@@ -325,6 +346,9 @@ fn a_rename_whose_original_changes_leaves_the_new_one_whatever_its_tag() {
 /// Both belong to the batch, and neither to its command.
 #[test]
 fn replies_of_a_batch_that_are_exchanged_are_not_accepted() {
+    if !can("replies of a batch that are exchanged are not accepted", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     set(&server, "a", "1");
     set(&server, "b", "2");
@@ -363,6 +387,9 @@ fn replies_of_a_batch_that_are_exchanged_are_not_accepted() {
 
 #[test]
 fn no_reply_makes_an_operation_panic_or_succeed_where_it_makes_no_sense() {
+    if !can("no reply makes an operation panic or succeed where it makes no sense", Need::Meta) {
+        return;
+    }
     let (server, proxy) = start();
     let endless = "VA 5 ".repeat(2000);
     let flags = format!("VA 5 {}O#\r\nvalue\r\n", "x1 ".repeat(2000));
@@ -421,7 +448,7 @@ fn no_reply_makes_an_operation_panic_or_succeed_where_it_makes_no_sense() {
     // Much of it is taken for the beginning of a reply, and waited for.
     let store = builder(proxy.port()).response_timeout(Duration::from_millis(30)).pool_size(1).build().unwrap();
     for reply in nonsense {
-        for Operation { name, commands, writes, run } in SINGLE {
+        for Operation { name, commands, writes, run } in single() {
             let what = format!("{name}, {:?}", &reply[..reply.len().min(60)]);
             // What else a server tells with a value is nothing to those that do not ask; a miss may lack its tag where a value
             // is read.
@@ -503,6 +530,9 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
 
 #[test]
 fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
+    if !can("what comes with a reply and was not asked for is nobody s reply", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     set(&server, "other", &value("other", 1, 10));
     // The third is what the next command would wait for.
@@ -518,7 +548,7 @@ fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
         "x",
     ];
     for extra in extras {
-        for Operation { name, writes, run, .. } in SINGLE {
+        for Operation { name, writes, run, .. } in single() {
             set(&server, "k", "v");
             store.get("k").unwrap();
             let before = proxy.accepted();
@@ -539,6 +569,9 @@ fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
 
 #[test]
 fn what_an_idle_connection_brings_is_nobody_s_reply() {
+    if !can("what an idle connection brings is nobody s reply", Need::Meta) {
+        return;
+    }
     let replies = ["VA 5 O+\r\nwrong\r\n", "EN O+\r\n", "HD O+\r\n", "ERROR\r\n", "x"];
     let started: Vec<_> = replies.into_iter().map(|reply| (reply, one_connection())).collect();
     side_by_side(started, |(reply, (server, proxy, store))| {
@@ -568,6 +601,9 @@ fn what_an_idle_connection_brings_is_nobody_s_reply() {
 /// Whenever it comes: there is no moment in which it is taken for a reply.
 #[test]
 fn what_a_busy_connection_brings_is_nobody_s_reply() {
+    if !can("what a busy connection brings is nobody s reply", Need::Meta) {
+        return;
+    }
     let (server, proxy) = start();
     // It may be taken for the beginning of a reply, and waited for.
     let store = builder(proxy.port()).pool_size(1).build().unwrap();
@@ -593,6 +629,9 @@ fn what_a_busy_connection_brings_is_nobody_s_reply() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknown() {
+    if !can("a record of tls that is cut or changed is read again or the outcome is unknown", Need::Tls) {
+        return;
+    }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
     let proxy = support::proxy(server.tls_port());
     let url = format!("memcache+tls://localhost:{}", proxy.port());
@@ -638,6 +677,9 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
 #[cfg(feature = "tls")]
 #[test]
 fn what_comes_after_a_record_of_tls_and_was_not_asked_for_is_nobody_s_reply() {
+    if !can("what comes after a record of tls and was not asked for is nobody s reply", Need::Tls) {
+        return;
+    }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
     let proxy = support::proxy(server.tls_port());
     let url = format!("memcache+tls://localhost:{}", proxy.port());
@@ -676,6 +718,9 @@ fn what_comes_after_a_record_of_tls_and_was_not_asked_for_is_nobody_s_reply() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_record_of_tls_that_does_not_come_whole_is_a_time_out_and_its_rest_is_nobody_s() {
+    if !can("a record of tls that does not come whole is a time out and its rest is nobody s", Need::Tls) {
+        return;
+    }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
     set(&server, "k", "v");
     set(&server, "other", &value("other", 1, 10));

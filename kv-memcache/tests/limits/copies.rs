@@ -14,6 +14,9 @@ const LIFETIMES: [Ttl; 6] = [
 
 #[test]
 fn a_copy_goes_when_its_original_goes() {
+    if !can("a copy goes when its original goes", Need::Meta) {
+        return;
+    }
     let (_server, store, mut raw) = start(&[]);
     for (number, ttl) in LIFETIMES.into_iter().enumerate() {
         let [from, to, renamed] = ["from", "to", "renamed"].map(|name| format!("{name}{number}"));
@@ -48,6 +51,9 @@ fn a_copy_goes_when_its_original_goes() {
 /// Of the shortest there is, half a second is left when it is copied: the copy must be there, and go.
 #[test]
 fn a_copy_of_what_is_about_to_go_goes_too() {
+    if !can("a copy of what is about to go goes too", Need::Meta) {
+        return;
+    }
     let (_server, store, mut raw) = start(&[]);
     store.put("for-ever", "old").unwrap();
     store.put_with_ttl("from", "v", Duration::from_millis(1)).unwrap();
@@ -73,6 +79,9 @@ fn a_copy_of_what_is_about_to_go_goes_too() {
 
 #[test]
 fn to_the_same_key_nothing_changes_and_from_an_absent_one_it_is_said() {
+    if !can("to the same key nothing changes and from an absent one it is said", Need::Meta) {
+        return;
+    }
     let (_server, store, mut raw) = start(&[]);
     store.put_with_ttl("k", "v", 1000 * SECOND).unwrap();
     store.copy("k", "k").unwrap();
@@ -99,6 +108,9 @@ fn meanwhile(proxy: &Arc<Proxy>, replies: usize, act: impl FnOnce() + Send + 'st
 
 #[test]
 fn what_is_written_to_it_during_a_rename_stays() {
+    if !can("what is written to it during a rename stays", Need::Meta) {
+        return;
+    }
     let writes: [(&str, &[u8], &str, Option<&str>); 5] = [
         ("a new value", b"set from 0 0 3\r\nnew\r\n", "STORED", Some("new")),
         // The number of its version alone has changed.

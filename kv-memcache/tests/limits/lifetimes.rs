@@ -14,10 +14,16 @@ fn longest(store: &MemcacheStore) -> Duration {
 
 #[test]
 fn a_lifetime_is_taken_for_what_it_is() {
+    if !can("a lifetime is taken for what it is", Need::Meta) {
+        return;
+    }
     let (_server, store, mut raw) = start(&[]);
     let longest = longest(&store);
     let resolution = store.capabilities().ttl_resolution();
     assert!(longest > 2 * MONTH, "{longest:?}");
+    // What the server counts is exact. A date may be a second later, and by as long as the server took to tell its time.
+    let late = |given| if given <= MONTH.saturating_sub(2 * SECOND) { 3 * SECOND } else { 4 * SECOND + SECOND / 3 };
+    assert!(resolution >= late(MONTH), "{resolution:?}");
     let less = |one: Duration, other| one.checked_sub(other).unwrap();
     let lifetimes = [
         Duration::from_nanos(1),
@@ -47,9 +53,12 @@ fn a_lifetime_is_taken_for_what_it_is() {
             let (Some(Remaining::For(left)), Some(seconds)) = (told, seconds) else {
                 panic!("{what}: {told:?}, {seconds:?} after {passed:?}")
             };
-            assert!(left + passed + 2 * SECOND >= given && left <= given + resolution, "{what}: {left:?}");
+            assert!(
+                left + passed + 2 * SECOND >= given && left + 2 * SECOND <= given + late(given),
+                "{what}: {left:?}"
+            );
             let seconds = Duration::from_secs(u64::try_from(seconds).unwrap());
-            assert!(seconds + passed >= given && seconds <= given + resolution + SECOND, "{what}: {seconds:?}");
+            assert!(seconds + passed >= given && seconds <= given + late(given), "{what}: {seconds:?}");
         }
     }
 }
@@ -58,8 +67,9 @@ fn a_lifetime_is_taken_for_what_it_is() {
 #[test]
 fn a_short_lifetime_is_kept_and_ends() {
     let (_server, store, _raw) = start(&[]);
-    let resolution = store.capabilities().ttl_resolution();
-    assert!(resolution <= 3 * SECOND + SECOND / 10, "{resolution:?}");
+    // Within the time of a short one the clock keeps its place in the second.
+    let resolution = 3 * SECOND + SECOND / 10;
+    assert!(store.capabilities().ttl_resolution() <= resolution + SECOND + SECOND / 3);
     let mut entries = Vec::new();
     // In several parts of the server's second.
     for moment in 0..4 {
@@ -91,6 +101,9 @@ fn a_short_lifetime_is_kept_and_ends() {
 
 #[test]
 fn what_cannot_be_expressed_is_refused_and_changes_nothing() {
+    if !can("what cannot be expressed is refused and changes nothing", Need::Meta) {
+        return;
+    }
     let (server, store, mut raw) = start(&[]);
     let longest = longest(&store);
     let too_long =
@@ -138,6 +151,9 @@ fn set_clock(proxy: &Proxy, change: impl Fn(u64) -> u64 + Send + 'static) {
 /// More than 30 days the server takes for a time by its own clock: so neither it nor ours has to be right.
 #[test]
 fn a_long_lifetime_goes_by_the_clock_of_the_server() {
+    if !can("a long lifetime goes by the clock of the server", Need::Meta) {
+        return;
+    }
     for hours in [2, 0, -2_i64] {
         let (_server, proxy, store, mut raw) = start_behind_a_proxy();
         set_clock(&proxy, move |time| time.checked_add_signed(hours * 3600).unwrap());
@@ -159,6 +175,9 @@ fn a_long_lifetime_goes_by_the_clock_of_the_server() {
 /// If the clock of the server is ahead, what we can express may be more than it can.
 #[test]
 fn what_the_server_cannot_express_by_its_clock_is_refused() {
+    if !can("what the server cannot express by its clock is refused", Need::Meta) {
+        return;
+    }
     let (_server, proxy, store, mut raw) = start_behind_a_proxy();
     set_clock(&proxy, |_| u64::from(i32::MAX.unsigned_abs()) - 30 * 86_400);
     store.put_with_ttl("k", "old", 1000 * SECOND).unwrap();
@@ -184,6 +203,9 @@ fn what_the_server_cannot_express_by_its_clock_is_refused() {
 
 #[test]
 fn with_a_lifetime_of_zero_the_key_is_absent() {
+    if !can("with a lifetime of zero the key is absent", Need::Meta) {
+        return;
+    }
     let (_server, store, mut raw) = start(&[]);
     let writes = WRITES.into_iter().filter(|(name, _)| !matches!(*name, "create" | "touch"));
     for (name, write) in writes {
@@ -215,6 +237,9 @@ fn with_a_lifetime_of_zero_the_key_is_absent() {
 
 #[test]
 fn the_default_lifetime_is_that_of_writes_which_name_none() {
+    if !can("the default lifetime is that of writes which name none", Need::Meta) {
+        return;
+    }
     let (server, for_ever, mut raw) = start(&[]);
     for given in [100 * SECOND, MONTH + DAY] {
         let store = patient(&server).default_ttl(given).connect().unwrap();
@@ -241,6 +266,9 @@ fn the_default_lifetime_is_that_of_writes_which_name_none() {
 
 #[test]
 fn a_default_lifetime_is_treated_as_any_other() {
+    if !can("a default lifetime is treated as any other", Need::Meta) {
+        return;
+    }
     let (server, store, mut raw) = start(&[]);
     let longest = store.capabilities().longest_ttl();
     for ttl in [longest + SECOND, Duration::MAX] {

@@ -25,12 +25,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kv_memcache::{
-    Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Remaining, Result, Ttl,
+    Capability, Error, KeyValueStore, KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder, Remaining, Result, Ttl,
 };
 
 use kv_conformance::proxy::{Behaviour, Proxy};
 use kv_conformance::{Fixture, Suite, Weakness};
-use support::{Connection, Memcached, PATIENCE, chain, wait_until};
+use support::{Connection, Memcached, Need, PATIENCE, can, chain, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,8 +43,13 @@ const SLACK: Duration = Duration::from_millis(1500);
 const OVERHEAD: usize = 59;
 
 fn patient(server: &Memcached) -> MemcacheStoreBuilder {
-    let builder = MemcacheStore::builder().url(server.url());
+    let builder = support::builder().url(server.url());
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+/// Whether the server has the classic commands alone, and the store neither `ttl` nor `copy`.
+fn is_old() -> bool {
+    !support::is_from([1, 6, 0])
 }
 
 /// A server, a store, and a connection by which the test sees what the server has.
@@ -53,7 +58,7 @@ fn start(options: &[&str]) -> (Memcached, MemcacheStore, Connection) {
     let store = patient(&server).connect().unwrap();
     let mut raw = server.connection();
     // So that the server has counted it.
-    assert_eq!(raw.ask(b"mn\r\n").unwrap(), "MN");
+    assert!(raw.ask(b"version\r\n").unwrap().starts_with("VERSION "));
     (server, store, raw)
 }
 
@@ -82,9 +87,13 @@ fn seconds_left(raw: &mut Connection, key: &str) -> Option<i64> {
 
 /// The value, as the server has it.
 fn value_of(raw: &mut Connection, key: &str) -> Option<String> {
-    match raw.ask(format!("mg {key} v\r\n").as_bytes()).unwrap() {
-        absent if absent == "EN" => None,
-        _ => Some(raw.line().unwrap()),
+    match raw.ask(format!("get {key}\r\n").as_bytes()).unwrap() {
+        absent if absent == "END" => None,
+        _ => {
+            let value = raw.line().unwrap();
+            assert_eq!(raw.line().unwrap(), "END", "{key}: {value}");
+            Some(value)
+        }
     }
 }
 

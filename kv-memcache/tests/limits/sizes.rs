@@ -59,6 +59,9 @@ fn the_server_refuses_the_same(raw: &mut Connection, key: &str, limit: usize) {
 
 #[test]
 fn what_the_server_takes_is_taken_and_not_a_byte_more() {
+    if !can("what the server takes is taken and not a byte more", Need::Meta) {
+        return;
+    }
     let options: [(usize, &[&str]); 4] = [
         (1 << 20, &["-I", "1m"]),
         (512 << 10, &["-I", "512k"]),
@@ -103,6 +106,9 @@ fn what_the_server_takes_is_taken_and_not_a_byte_more() {
 /// It is asked when the connection is made, whatever the store was told.
 #[test]
 fn a_store_that_did_not_ask_heeds_the_limit_of_the_server() {
+    if !can("a store that did not ask heeds the limit of the server", Need::Meta) {
+        return;
+    }
     for (options, item, given) in [
         (["-I", "512k"], 512 << 10, None),
         (["-I", "1m"], 1 << 20, Some(2 << 20)),
@@ -146,6 +152,9 @@ fn a_store_that_did_not_ask_heeds_the_limit_of_the_server() {
 /// A store may be told less than the server takes.
 #[test]
 fn a_store_heeds_a_smaller_limit_of_its_own() {
+    if !can("a store heeds a smaller limit of its own", Need::Meta) {
+        return;
+    }
     let server = Memcached::start(&[]);
     let mut raw = server.connection();
     let builder = patient(&server).largest_item(2000);
@@ -162,6 +171,9 @@ fn a_store_heeds_a_smaller_limit_of_its_own() {
 /// The limit is that of each server, and a batch goes to all.
 #[test]
 fn each_of_several_servers_has_its_own_limit() {
+    if !can("each of several servers has its own limit", Need::Meta) {
+        return;
+    }
     let servers = [Memcached::start(&["-I", "2m"]), Memcached::start(&["-I", "512k"])];
     let urls = servers.iter().map(Memcached::url);
     let store = patient(&servers[0]).servers(urls).largest_item(2 << 20).build().unwrap();

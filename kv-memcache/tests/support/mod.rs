@@ -32,6 +32,7 @@ use std::{env, fs, thread};
 use kv_conformance::BoxError;
 use kv_conformance::proxy::Proxy;
 use kv_conformance::server::{Place, Server};
+use kv_memcache::{MemcacheStore, MemcacheStoreBuilder};
 
 #[allow(unused_imports, reason = "each test target uses a part")]
 pub(crate) use certificates::{Certificates, Identity};
@@ -77,6 +78,11 @@ pub(crate) fn has_tls() -> bool {
     })
 }
 
+/// A builder for the server's program: with the classic commands where it has no others.
+pub(crate) fn builder() -> MemcacheStoreBuilder {
+    MemcacheStore::builder().classic(!is_from([1, 6, 0]))
+}
+
 /// Says why a test does less than its name has it, past the capture of the test's output.
 pub(crate) fn skip(what: &str, reason: &str) {
     // Whoever closed it does not want to know.
@@ -91,6 +97,7 @@ pub(crate) fn can(what: &str, need: Need) -> bool {
         Need::Tags => (is_from([1, 6, 18]), "misses say to which command they belong from 1.6.18 on"),
         Need::SaysNoMore => (is_from([1, 6, 9]), "before 1.6.9 connections over the limit wait in silence"),
         Need::Tls => (has_tls(), "it is compiled without TLS"),
+        Need::Disk => (is_from([1, 6, 0]), "extstore has to be asked for before 1.6.0, when it is compiled"),
         Need::Password => (is_from([1, 5, 15]), "`-Y` came with 1.5.15"),
     };
     if !has {
@@ -111,6 +118,8 @@ pub(crate) enum Need {
     Tags,
     Tls,
     Password,
+    /// That it can keep values on a disk.
+    Disk,
 }
 
 /// User and password that a server with [`Kind::WithPassword`] wants.
