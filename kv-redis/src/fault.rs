@@ -139,8 +139,10 @@ pub(crate) const CODES: [&str; 22] = [
 ];
 
 /// How redis's errors begin that a new connection may get.
-const TEXTS: [&str; 20] = [
+const TEXTS: [&str; 21] = [
     "invalid username-password pair or user is disabled",
+    // Of redis 6.0.
+    "invalid username-password pair",
     "AUTH <password> called without any password configured for the default user",
     "Client sent AUTH, but no password is set",
     "invalid password",

@@ -458,7 +458,9 @@ mod users {
         }
         let redis = Redis::start(&[]);
         redis.command(&["SET", "k", "v"]);
-        for (name, command, act) in ACTS {
+        // Where there is no such command it is done by others.
+        let has_copy = support::is_since((6, 2, 0));
+        for (name, command, act) in ACTS.into_iter().filter(|(name, ..)| *name != "copy" || has_copy) {
             add_user(&redis, "app", &["~*", "+@all", &format!("-{command}")]);
             let store = of_user(&redis, "app").pool_size(1).connect().unwrap();
             redis.command(&["SET", "k", "v"]);
@@ -469,12 +471,16 @@ mod users {
                 _ => is_not_allowed(name, act(&store)),
             }
             // The others are, on the same connection.
-            for (other, _, act) in ACTS.into_iter().filter(|&(_, other, _)| other != command) {
+            let is_needed_by = |other: &str| {
+                other == command || !has_copy && other == "copy" && ["get", "pttl", "set"].contains(&command)
+            };
+            let others: Vec<_> = ACTS.into_iter().filter(|(_, other, _)| !is_needed_by(other)).collect();
+            for (other, _, act) in &others {
                 redis.command(&["SET", "k", "v"]);
                 act(&store).unwrap_or_else(|error| panic!("{other} without {command}: {}", chain(&error)));
             }
             let ours = connections(&redis) - before;
-            assert_eq!(ours, ACTS.iter().filter(|(_, other, _)| *other != command).count() as u64 + 1, "{name}");
+            assert_eq!(ours, others.len() as u64 + 1, "{name}");
         }
     }
 

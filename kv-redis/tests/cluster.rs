@@ -140,7 +140,9 @@ fn keys_with_a_hash_tag_are_together_and_are_copied_and_renamed_by_one_command()
         store.rename("{tag}from", "and{tag}").unwrap();
         let calls = |command| cluster.nodes().iter().map(|node| node.count_of_calls(command)).sum::<u64>();
         let counts = ["copy", "rename", "get", "set", "del", "pttl", "exec", "pexpire"].map(calls);
-        assert_eq!(counts, [1, 1, 0, 0, 0, 0, 0, 0]);
+        // Without `COPY` one script.
+        let expected = if support::is_since((6, 2, 0)) { [1, 1, 0, 0, 0, 0, 0, 0] } else { [0, 1, 1, 1, 0, 2, 0, 1] };
+        assert_eq!(counts, expected);
         for key in ["{tag}to", "and{tag}"] {
             assert_eq!(store.get(key).unwrap().as_deref(), Some(&b"v"[..]));
             has_lifetime(&store, key, true);
@@ -284,7 +286,10 @@ fn a_slot_that_is_being_moved_is_used_as_any_other() {
     assert_eq!(new.try_command(&["GET", &gone(50)]).unwrap_err().code(), Some("MOVED"));
     // Both commands of a transaction were sent away, thrice.
     if counts_errors() {
-        assert_eq!(counted(old, "errorstat_ASK", "count"), counted(new, "cmdstat_asking", "calls") + 3);
+        let [sent_away, asked] = [counted(old, "errorstat_ASK", "count"), counted(new, "cmdstat_asking", "calls")];
+        // Valkey 9 counts one for each transaction.
+        let of_transactions = sent_away - asked;
+        assert!(of_transactions == 3 || of_transactions == 0 && !support::is_redis(), "{sent_away} {asked}");
     }
 
     // One batch with keys of both, of another slot, twice and absent.

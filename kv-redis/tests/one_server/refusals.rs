@@ -57,7 +57,7 @@ fn a_full_server_takes_no_writes_and_goes_on_with_the_rest() {
 
 #[test]
 fn a_server_that_loads_its_data_says_so_and_then_has_it() {
-    if !support::can_test("setting that makes it load slowly", (6, 0, 0)) {
+    if !support::can_test("answer while it loads little, and slowly", (7, 0, 0)) {
         return;
     }
     // It takes 10 ms for a key and looks after its clients after each 1024 bytes.
