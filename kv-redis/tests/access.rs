@@ -126,11 +126,11 @@ mod tls {
     /// The authorities of the operating system are read once for a process: so each case is one of its own.
     #[test]
     fn without_an_authority_those_of_the_system_count() {
+        const URL: &str = "KV_REDIS_TEST_URL";
+        const EXPECT: &str = "KV_REDIS_TEST_EXPECT";
         if !crate::support::has_tls() {
             return;
         }
-        const URL: &str = "KV_REDIS_TEST_URL";
-        const EXPECT: &str = "KV_REDIS_TEST_EXPECT";
         if let Ok(url) = env::var(URL) {
             for tls in [None, Some(Tls::new())] {
                 let builder = RedisStore::builder().url(&url);
@@ -324,10 +324,10 @@ mod tls {
 
     #[test]
     fn batches_are_in_order() {
+        const KEYS: usize = 10_000;
         if !crate::support::has_tls() {
             return;
         }
-        const KEYS: usize = 10_000;
         let redis = Redis::start_tls(TlsClients::Anonymous, &[]);
         let store = patient().url(redis.tls_url()).tls(trusting(&redis)).connect().unwrap();
         let value = |number: usize| number.to_string().repeat(number % 50);

@@ -5,10 +5,10 @@ use super::*;
 /// Nodes that announce a host that is none, and ports of which nothing is known here: as behind port forwarding.
 #[test]
 fn a_cluster_whose_nodes_announce_what_cannot_be_reached_is_mapped() {
+    const SHIFT: u16 = 7;
     if !crate::support::can_test("setting for announced names", (7, 0, 0)) {
         return;
     }
-    const SHIFT: u16 = 7;
     let cluster = RedisCluster::start(3, 0);
     for node in cluster.nodes() {
         let port = (node.port() ^ SHIFT).to_string();

@@ -43,6 +43,12 @@ fn calls_for(commands: &[&str], count: u64, is_there: bool) -> Calls {
             *calls.entry(command.to_owned()).or_default() += count;
         }
     }
+    // With redis 3 what is in a transaction counts as its EXEC.
+    if calls.contains_key("exec") && support::is_since((3, 0, 0)) && !support::is_since((4, 0, 0)) {
+        let multi = calls.remove("multi").unwrap();
+        let all = calls.into_values().sum();
+        return Calls::from([("multi".to_owned(), multi), ("exec".to_owned(), all)]);
+    }
     calls
 }
 
@@ -279,6 +285,16 @@ fn bare_scans(redis: &Redis, count: u32) -> usize {
     unreachable!()
 }
 
+/// What was called, with a `SCAN` for each page: without `SCAN … TYPE` that is a script, which asks for types.
+#[track_caller]
+fn pages(mut called: Calls) -> Calls {
+    if !support::is_since((6, 0, 0)) {
+        assert_eq!(called.remove("eval"), called.get("scan").copied(), "{called:?}");
+        called.remove("type");
+    }
+    called
+}
+
 #[test]
 fn a_listing_is_a_scan_for_each_page_and_holds_no_connection_between_them() {
     let (redis, keys) = (Redis::start(&[]), names(10_000));
@@ -297,7 +313,7 @@ fn a_listing_is_a_scan_for_each_page_and_holds_no_connection_between_them() {
 
     for prefix in ["", "key-"] {
         let called = calls_of(&redis, || assert!(listed(&store, prefix) == set(&keys)));
-        assert_eq!(called, calls([("scan", scans)]));
+        assert_eq!(pages(called), calls([("scan", scans)]));
     }
     let called = calls_of(&redis, || {
         for key in store.keys("").unwrap() {
@@ -305,15 +321,15 @@ fn a_listing_is_a_scan_for_each_page_and_holds_no_connection_between_them() {
             assert_eq!(store.get(&key).unwrap().unwrap(), key.as_bytes());
         }
     });
-    assert_eq!(called, calls([("get", 10_000), ("scan", scans)]));
+    assert_eq!(pages(called), calls([("get", 10_000), ("scan", scans)]));
     let called = calls_of(&redis, || assert_eq!(store.prefixes("-", "").unwrap().count(), 1));
-    assert_eq!(called, calls([("scan", scans)]));
+    assert_eq!(pages(called), calls([("scan", scans)]));
 
     let called = calls_of(&redis, || drop(store.keys("").unwrap().next().unwrap().unwrap()));
-    assert_eq!(called, calls([("scan", 2)]), "a listing is no more than a page ahead");
+    assert_eq!(pages(called), calls([("scan", 2)]), "a listing is no more than a page ahead");
     let larger = builder.page_size(100_000).connect().unwrap();
     let called = calls_of(&redis, || assert_eq!(larger.keys("").unwrap().count(), 10_000));
-    assert_eq!(called, calls([("scan", 1)]));
+    assert_eq!(pages(called), calls([("scan", 1)]));
 }
 
 #[test]

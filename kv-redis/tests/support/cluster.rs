@@ -266,7 +266,8 @@ fn line(line: &str) -> Line {
         is_well: !fields[2].split(',').any(ill) && (fields[7] == "connected" || fields[2].contains("myself")),
         seen: Seen {
             primary: (fields[3] != "-").then(|| fields[3].into()),
-            epoch: fields[6].parse().unwrap(),
+            // Before redis 6 nodes may disagree on that of a replica, which has no slots for it.
+            epoch: if fields[3] == "-" || is_since((6, 0, 0)) { fields[6].parse().unwrap() } else { 0 },
             ranges: slots
                 .map(|slots| slots.split_once('-').unwrap_or((slots, slots)))
                 .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
