@@ -14,6 +14,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) type Advance = Box<dyn Fn(Duration) + Send + Sync>;
 pub(crate) type Reopen = Box<dyn Fn() -> Result<Box<dyn KeyValueStore>, BoxError> + Send + Sync>;
+pub(crate) type Closing = Box<dyn Fn(Duration) -> Result<Box<dyn KeyValueStore>, BoxError> + Send + Sync>;
+pub(crate) type Repeated = Box<dyn Fn(&str, &str) -> Vec<Vec<u8>> + Send + Sync>;
 pub(crate) type Plant = Box<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 
 /// A server that the suite may take away and give back, on which the data of a store are: see [`Fixture::server`].
@@ -107,6 +109,9 @@ pub struct Fixture {
     pub(crate) retry_after: Duration,
     pub(crate) server: Option<(Box<dyn ServerControl>, Durability)>,
     pub(crate) reopen: Option<Reopen>,
+    pub(crate) idle_timeout: Option<Closing>,
+    pub(crate) max_lifetime: Option<Closing>,
+    pub(crate) repeated: Option<Repeated>,
     /// Dropped last: fields are dropped in order.
     guards: Vec<Box<dyn Any + Send>>,
 }
@@ -125,6 +130,9 @@ impl Fixture {
             retry_after: Duration::ZERO,
             server: None,
             reopen: None,
+            idle_timeout: None,
+            max_lifetime: None,
+            repeated: None,
             guards: Vec::new(),
         }
     }
@@ -170,6 +178,15 @@ impl Fixture {
         Some(Ok(Self { store, second_handle: None, reopen, ..self }))
     }
 
+    /// The stores, and what they need, which is to be dropped after them.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn apart(self) -> (Vec<Box<dyn KeyValueStore>>, Box<dyn Any + Send>) {
+        let Self { store, second_handle, advance, plant, proxy, server, reopen, guards, .. } = self;
+        let stores = [Some(store), second_handle].into_iter().flatten().collect();
+        // Dropped in this order.
+        (stores, Box::new((advance, plant, reopen, proxy, server, guards)))
+    }
+
     /// A way to put data beside this store's own that is not the store's and that it has to overlook (clause L5): keys of
     /// other name spaces, objects of other types, names that are not keys. It is called more than once for a store.
     #[must_use]
@@ -205,6 +222,37 @@ impl Fixture {
         self
     }
 
+    /// How to make another store behind the same [proxy](Self::proxy) that closes a connection which nobody has used for this time
+    /// (clause N4). Without it that is not checked.
+    #[must_use]
+    pub fn idle_timeout<S: KeyValueStore + 'static>(
+        mut self,
+        open: impl Fn(Duration) -> Result<S, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.idle_timeout = Some(Box::new(move |time| Ok(Box::new(open(time)?))));
+        self
+    }
+
+    /// How to make another store behind the same [proxy](Self::proxy) that uses no connection for longer than this time (clause N4).
+    /// Without it that is not checked.
+    #[must_use]
+    pub fn max_lifetime<S: KeyValueStore + 'static>(
+        mut self,
+        open: impl Fn(Duration) -> Result<S, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.max_lifetime = Some(Box::new(move |time| Ok(Box::new(open(time)?))));
+        self
+    }
+
+    /// The replies by which a server refuses a command and repeats its arguments: given a key and a value, as whoever wrote the server
+    /// put them, such as `-ERR unknown command 'SET', with args beginning with: 'KEY' 'VALUE' ` of redis. No error may show the value
+    /// (clause E3). Without it that is not checked.
+    #[must_use]
+    pub fn repeated(mut self, replies: impl Fn(&str, &str) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+        self.repeated = Some(Box::new(replies));
+        self
+    }
+
     /// The server, for the checks of faults that kill it, start it again and pause it, and what it keeps then. No other
     /// fixture may use it. A [`Server`](crate::server::Server) of the kit is one.
     #[must_use]
@@ -233,6 +281,9 @@ impl fmt::Debug for Fixture {
             .field("retry_after", &self.retry_after)
             .field("server", &self.server.as_ref().map(|(_, durability)| durability))
             .field("reopen", &self.reopen.is_some())
+            .field("idle_timeout", &self.idle_timeout.is_some())
+            .field("max_lifetime", &self.max_lifetime.is_some())
+            .field("repeated", &self.repeated.is_some())
             .field("guards", &self.guards.len())
             .finish()
     }

@@ -115,6 +115,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_panic_in_the_standard_library_the_caller_is_told() {
+        let longest = std::hint::black_box(std::time::Duration::MAX);
+        let panic = catch(|| longest + longest).unwrap_err();
+        assert_eq!(panic.message, "overflow when adding durations");
+        let place = panic.place.unwrap();
+        assert!(!place.starts_with("/rustc/") && place.contains("panics.rs:") || !is_traced(), "{place}");
+        assert!(place.ends_with(", in a call of the standard library") || !is_traced(), "{place}");
+    }
+
+    /// Whether there is debug information, without which nobody knows the caller.
+    fn is_traced() -> bool {
+        Backtrace::force_capture().to_string().contains("panics.rs:")
+    }
+
+    #[test]
     fn a_panic_of_the_fixture_says_so_and_what_follows_does_not() {
         let panic = catch(|| in_fixture("was made", || panic!("no")));
         assert_eq!(panic.unwrap_err().fixture, Some("was made"));

@@ -30,6 +30,8 @@ thread_local! {
     static LAST: RefCell<VecDeque<Done>> = const { RefCell::new(VecDeque::new()) };
     /// How many operations there were.
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// Where this thread is, if that matters: in words that follow an operation.
+    static PLACE: Cell<&'static str> = const { Cell::new("") };
 }
 
 /// An operation. One without keys concerns all of them.
@@ -96,6 +98,31 @@ fn add(done: Done) {
 
 fn failed(error: &Error) -> String {
     format!("Err({})", kind_of(error))
+}
+
+/// From now on this thread is in another place.
+#[cfg(feature = "tokio")]
+pub(crate) fn go_to(place: &'static str) {
+    PLACE.set(place);
+}
+
+/// What is done, and where.
+pub(crate) fn placed(what: &str) -> String {
+    format!("{what}{}", PLACE.get())
+}
+
+/// Notes something that is no operation of a store, and does it.
+#[cfg(feature = "tokio")]
+pub(crate) fn doing<T>(text: String, act: impl FnOnce() -> T) -> T {
+    let number = COUNT.replace(COUNT.get() + 1);
+    add(Done { keys: Vec::new(), text, came: None, number, is_wait: false, times: 1 });
+    let result = act();
+    LAST.with_borrow_mut(|last| {
+        if let Some(done) = last.iter_mut().rev().find(|done| done.number == number) {
+            done.came = Some("done".into());
+        }
+    });
+    result
 }
 
 /// From now on notes what is done with the stores of a fixture, and lets it be seen.
@@ -167,7 +194,7 @@ impl Traced {
         act: impl FnOnce() -> Result<T>,
         came: impl FnOnce(&T) -> String,
     ) -> Result<T> {
-        let text = format!("{}{}", self.name, operation());
+        let text = placed(&format!("{}{}", self.name, operation()));
         let keys = of.iter().take(REMEMBERED).map(|&key| key.into()).collect();
         let number = COUNT.replace(COUNT.get() + 1);
         let under_way = self.watch.begin(text.as_str(), of.len());
@@ -261,7 +288,7 @@ impl KeyValueStore for Traced {
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-        let listing = format!("{}keys({})", self.name, quoted(&prefix));
+        let listing = placed(&format!("{}keys({})", self.name, quoted(&prefix)));
         let listed =
             self.note(&[], || format!("keys({})", quoted(&prefix)), || self.inner.list(prefix), |_| "…".into());
         Ok(self.watch.follow(listing, listed?))
@@ -270,7 +297,7 @@ impl KeyValueStore for Traced {
     fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         let operation = || format!("prefixes({}, {})", keys(&[delimiter]), quoted(&prefix));
         let listed = self.note(&[], operation, || self.inner.list_prefixes(delimiter, prefix), |_| "…".into());
-        Ok(self.watch.follow(format!("{}{}", self.name, operation()), listed?))
+        Ok(self.watch.follow(placed(&format!("{}{}", self.name, operation())), listed?))
     }
 
     fn read_many(&self, of: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {

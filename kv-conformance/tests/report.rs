@@ -59,8 +59,12 @@ fn memory() -> Suite {
     Suite::new("memory", || Ok(Fixture::new(MemoryStore::new())))
 }
 
+fn broken() -> Suite {
+    Suite::new("broken", || Err("no server at port 7".into()))
+}
+
 fn target() -> ExitCode {
-    kv_conformance::main([memory(), wrong(), suite_of(Wrong::Panics)])
+    kv_conformance::main([memory(), wrong(), suite_of(Wrong::Panics), broken()])
 }
 
 /// Runs the target with reports to a folder.
@@ -260,6 +264,40 @@ fn a_filter_makes_a_report_partial() {
     assert!(error.starts_with("kv-matrix: the report of memory is partial"), "{error}");
 }
 
+fn several_filters_run_what_each_of_them_selects() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["memory::g1_", "memory::d1_deleting_touches_nothing_else"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    let names = read(folder.path(), "memory").results.into_iter().map(|result| result.name).collect::<Vec<_>>();
+    let is_one = |name: &String| name.starts_with("g1_") || name == "d1_deleting_touches_nothing_else";
+    let wanted = memory().check_names().into_iter().filter(is_one).collect::<Vec<_>>();
+    assert!(wanted.len() > 1 && names == wanted, "{names:?}");
+    assert!(printed.contains("\ntest result: ok. ") && files(folder.path()).len() == 2, "{printed}");
+    // With other arguments between them.
+    let listed = run(folder.path(), &["--list", "memory::g1_", "--skip", "absent", "memory::d1_"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let is_listed = |name: &str| listed.lines().any(|line| line.starts_with(&format!("memory::{name}")));
+    assert!(is_listed("d1_deleting_touches_nothing_else") && !is_listed("g1_an_absent"), "{listed}");
+    assert!(!listed.contains("memory::p1_") && !listed.contains("wrong::"), "{listed}");
+}
+
+/// A fixture that does not hold fails the run, whichever checks were to run, and says so.
+fn a_broken_fixture_fails_whatever_is_selected() {
+    const FIXTURE: &str = "fixture_is_fresh_and_its_parts_belong_together";
+    for filters in [&["broken::g1_"][..], &["broken::g1_", "broken::d1_"], &["broken::fixture_"], &["broken::"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run(folder.path(), filters);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(101), "{filters:?}: {printed}");
+        let is_told = printed.contains("the fixture failed: no server at port 7") && printed.contains(FIXTURE);
+        let is_result = printed.contains("\ntest result: FAILED. ") && !printed.contains("test result: ok");
+        assert!(is_told && is_result && printed.contains(" 1 failed;"), "{filters:?}: {printed}");
+        let failures = read(folder.path(), "broken").failures().map(|result| result.name.clone()).collect::<Vec<_>>();
+        assert_eq!(failures, [FIXTURE], "{filters:?}");
+    }
+}
+
 fn nothing_is_written_where_nothing_was_run() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(folder.path(), &["--list"]).status.code(), Some(0));
@@ -332,7 +370,7 @@ fn main() -> ExitCode {
     if env::var_os(AS_TARGET).is_some() {
         return target();
     }
-    let tests: [(_, fn()); 12] = [
+    let tests: [(_, fn()); 14] = [
         ("a_failing_store_has_its_failures_in_the_report", a_failing_store_has_its_failures_in_the_report),
         ("a_report_says_what_was_checked", a_report_says_what_was_checked),
         ("a_panic_of_the_store_breaks_e4_and_can_be_traced", a_panic_of_the_store_breaks_e4_and_can_be_traced),
@@ -341,6 +379,8 @@ fn main() -> ExitCode {
         ("an_opt_out_of_what_works_says_what_to_do", an_opt_out_of_what_works_says_what_to_do),
         ("no_password_is_in_a_report", no_password_is_in_a_report),
         ("a_filter_makes_a_report_partial", a_filter_makes_a_report_partial),
+        ("several_filters_run_what_each_of_them_selects", several_filters_run_what_each_of_them_selects),
+        ("a_broken_fixture_fails_whatever_is_selected", a_broken_fixture_fails_whatever_is_selected),
         ("nothing_is_written_where_nothing_was_run", nothing_is_written_where_nothing_was_run),
         ("a_report_that_cannot_be_written_fails_the_run", a_report_that_cannot_be_written_fails_the_run),
         ("the_matrix_is_written_and_compared", the_matrix_is_written_and_compared),

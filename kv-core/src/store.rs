@@ -48,6 +48,8 @@ use crate::{
 ///   [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`], each with a [`Failure`](crate::Failure):
 ///   `Error::Backend(Failure::new(self.name(), "reading the file failed").at(key).caused_by(error))`.
 ///   [`Error::Io`] is for the caller's own readers, writers and files;
+/// - it may be made, called and dropped inside an async runtime ([E4](crate::contract#9-errors)): a backend on an async client runs it on a
+///   thread of its own, and does not wait by `Runtime::block_on`, which panics there;
 /// - `Debug` shows neither values nor passwords ([E3](crate::contract#9-errors)).
 ///
 /// A whole backend, which the suite of `kv-conformance` accepts without an opt-out:

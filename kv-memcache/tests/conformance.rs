@@ -81,8 +81,11 @@ fn behind_a_proxy(kind: Kind, classic: bool) -> Result<Fixture, BoxError> {
         let tls = tls.client_certificate(all.client.certificate.clone(), all.client.key.clone());
         (store, direct) = (store.tls(tls.clone()), direct.tls(tls));
     }
+    let (idle, old) = (store.clone(), store.clone());
     let fixture = Fixture::new(store.build()?).second_handle(direct.connect()?).proxy(Arc::new(proxy));
     Ok(fixture
+        .idle_timeout(move |time| Ok(idle.clone().idle_timeout(time).build()?))
+        .max_lifetime(move |time| Ok(old.clone().max_lifetime(time).build()?))
         .limit(3 * FAULT_LIMIT)
         .retry_after(RETRY_AFTER + FAULT_LIMIT)
         .server(server.into_server(), Durability::Volatile))

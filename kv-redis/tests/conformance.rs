@@ -83,11 +83,23 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
         _ => store,
     };
     let direct = builder(PATIENCE).url(redis.url()).connect()?;
-    let fixture = Fixture::new(store.pool_size(4).build()?).second_handle(direct).proxy(Arc::new(proxy));
+    let store = store.pool_size(4);
+    let (idle, old) = (store.clone(), store.clone());
+    let fixture = Fixture::new(store.build()?).second_handle(direct).proxy(Arc::new(proxy));
     Ok(fixture
+        .idle_timeout(move |time| Ok(idle.clone().idle_timeout(time).build()?))
+        .max_lifetime(move |time| Ok(old.clone().max_lifetime(time).build()?))
+        .repeated(repeated)
         .limit(3 * FAULT_LIMIT)
         .retry_after(RETRY_AFTER + FAULT_LIMIT)
         .server(redis.into_server(), Durability::OverKill))
+}
+
+/// What redis says of a command that it does not know: since 7, and since 5.
+fn repeated(key: &str, value: &str) -> Vec<Vec<u8>> {
+    let since_7 = format!("-ERR unknown command 'SET', with args beginning with: '{key}' '{value}' \r\n");
+    let since_5 = format!("-ERR unknown command `SET`, with args beginning with: `{key}`, `{value}`, \r\n");
+    vec![since_7.into(), since_5.into()]
 }
 
 /// What a proxy is in front of.

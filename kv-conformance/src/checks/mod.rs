@@ -11,6 +11,7 @@
 
 pub mod batches;
 pub mod capabilities;
+pub mod closing;
 pub mod connections;
 pub mod copies;
 pub mod creating;
@@ -30,6 +31,9 @@ pub mod prefixes;
 pub mod races;
 pub mod reading_and_writing;
 pub mod reopening;
+pub mod repeated;
+pub mod restarts;
+pub mod runtimes;
 pub mod sequences;
 pub mod streams;
 #[cfg(test)]
@@ -136,10 +140,14 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         copies::CHECKS,
         streams::CHECKS,
         errors::CHECKS,
+        runtimes::CHECKS,
+        repeated::CHECKS,
         exchanges::CHECKS,
         connections::CHECKS,
+        closing::CHECKS,
         partial_reads::CHECKS,
         sequences::CHECKS,
+        restarts::CHECKS,
         outages::CHECKS,
         capabilities::CHECKS,
         model::CHECKS,

@@ -21,7 +21,7 @@ checks! {
 type Want = (&'static str, Option<Bytes>);
 
 /// Writes, overwrites, removes, copies and renames in every way that the store has. What has to be there then.
-fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Vec<Want>> {
+pub(super) fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Vec<Want>> {
     let large = Bytes::from(patterned(context.size(70_000)));
     let mut want = Vec::<Want>::new();
     store.put("put", "v")?;
@@ -55,6 +55,25 @@ fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Vec<Want>
     Ok(want)
 }
 
+/// What [`change`] has left has to be there, to be listed, and to be in the way of a create.
+pub(super) fn expect_changed(context: &Context<'_>, store: &dyn KeyValueStore, want: &[Want], after: &str) -> Outcome {
+    for (key, want) in want {
+        expect(format_args!("get({key:?}) after {after}"), store.get(key), want.clone())?;
+    }
+    if context.has(Capability::Listing) {
+        let mut there = want.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect::<Vec<_>>();
+        there.sort_unstable();
+        expect(format_args!("keys(\"\") after {after}"), super::listed_by(store, ""), there)?;
+    }
+    expect(format_args!("delete of what was deleted before {after}"), store.delete("deleted"), false)?;
+    if context.has(Capability::Create) {
+        let created = store.create("created", "other");
+        expect(format_args!("create of what was created before {after}"), created, false)?;
+    }
+    store.put("put", "v")?;
+    expect(format_args!("get after put after {after}"), store.get("put"), Some("v".into()))
+}
+
 /// Writes, removes, copies and renames in every way, closes the store and opens it again, twice: everything has to be as it was left. The
 /// second time finds a store that keeps what it has written itself, and not what it has read when it was opened.
 pub fn p5_what_was_written_and_removed_is_so_after_reopening(context: &Context<'_>) -> Outcome {
@@ -62,37 +81,35 @@ pub fn p5_what_was_written_and_removed_is_so_after_reopening(context: &Context<'
     let want = if fixture.reopen.is_some() { change(context, &*fixture.store)? } else { Vec::new() };
     for time in ["", " twice"] {
         fixture = context.suite.reopen(fixture)?;
-        let store = &*fixture.store;
-        for (key, want) in &want {
-            expect(format_args!("get({key:?}) after the store was reopened{time}"), store.get(key), want.clone())?;
-        }
-        if context.has(Capability::Listing) {
-            let mut there = want.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect::<Vec<_>>();
-            there.sort_unstable();
-            let listed = super::listed_by(store, "");
-            expect(format_args!("keys(\"\") after the store was reopened{time}"), listed, there)?;
-        }
-        store.put("put", "v")?;
-        expect("get after put into the store that was reopened", store.get("put"), Some("v".into()))?;
+        expect_changed(context, &*fixture.store, &want, &format!("the store was reopened{time}"))?;
     }
     Ok(())
 }
 
-/// Gives lifetimes and takes them away in every way, closes the store, lets some of them end meanwhile, and opens it again: what has
-/// expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so.
-pub fn p5_lifetimes_go_on_over_reopening(context: &Context<'_>) -> Outcome {
-    let mut fixture = context.suite.open()?;
-    // The time goes on while the store is closed.
-    let advance = fixture.advance.take();
-    let time = Time::new(advance.as_ref());
-    let (long, short) = (context.long(), context.short().min(context.long() / 2));
-    let (mut lasting, mut forever) = (vec!["long", "many"], vec!["forever", "cleared"]);
-    if fixture.reopen.is_some() {
-        let store = &*fixture.store;
+/// Entries with lifetimes and without.
+pub(super) struct Given {
+    lasting: Vec<&'static str>,
+    forever: Vec<&'static str>,
+    long: Duration,
+    /// How long the one lives that is to end meanwhile.
+    pub(super) short: Duration,
+    /// When all had been given.
+    at: Duration,
+}
+
+impl Given {
+    /// Gives lifetimes and takes them away in every way.
+    pub(super) fn to(context: &Context<'_>, store: &dyn KeyValueStore, time: &Time<'_>) -> Outcome<Self> {
+        let (long, short) = (context.long(), context.short().min(context.long() / 2));
+        let (mut lasting, mut forever) = (vec!["long", "many"], vec!["forever", "cleared"]);
         store.put_with_ttl("long", "v", long)?;
         store.put_many_with_ttl([("many", "v", Ttl::After(long)), ("forever", "v", Ttl::Forever)])?;
         store.put_with_ttl("cleared", "v", long)?;
         store.put_with_ttl("cleared", "v", Ttl::Forever)?;
+        if context.has(Capability::Create) {
+            expect("create with a lifetime", store.create_with_ttl("created/long", "v", long), true)?;
+            lasting.push("created/long");
+        }
         if context.has(Capability::Touch) {
             store.put_many([("touched", "v"), ("kept", "v")])?;
             expect("touch", store.touch("touched", long), true)?;
@@ -108,34 +125,58 @@ pub fn p5_lifetimes_go_on_over_reopening(context: &Context<'_>) -> Outcome {
             lasting.extend(["copy", "renamed"]);
         }
         store.put_with_ttl("short", "v", short)?;
+        Ok(Self { lasting, forever, long, short, at: time.now() })
     }
-    let resolution = context.capabilities().ttl_resolution();
-    let before = time.now();
-    time.wait(short + resolution);
-    fixture = context.suite.reopen(fixture)?;
-    let store = &*fixture.store;
-    expect("get of what has expired before the store was reopened", store.get("short"), None)?;
-    for (keys, is_forever) in [(lasting, false), (forever, true)] {
-        for key in keys {
-            let got = store.get(key)?;
-            let is_over =
-                !is_forever && time.now().saturating_sub(before) >= long.saturating_sub(Duration::from_millis(1));
-            if is_over {
-                continue;
-            }
-            expect_eq(format_args!("get({key:?}) after the store was reopened"), got, Some("v".into()))?;
-            if context.has(Capability::TtlReading) {
-                let left = store.ttl(key)?;
-                let holds = match left {
-                    Some(Remaining::Forever) => is_forever,
-                    Some(Remaining::For(left)) => !is_forever && left <= long.saturating_sub(short) + resolution,
-                    None => false,
-                };
-                let want =
-                    if is_forever { "for ever" } else { "what was left when it was closed, less what has passed" };
-                expect_that(format_args!("ttl({key:?}) after the store was reopened"), holds, want, left)?;
+
+    /// What has expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so. The short
+    /// one has to have ended.
+    pub(super) fn expect(
+        &self,
+        context: &Context<'_>,
+        store: &dyn KeyValueStore,
+        time: &Time<'_>,
+        after: &str,
+    ) -> Outcome {
+        let Self { lasting, forever, long, short, at } = self;
+        let resolution = context.capabilities().ttl_resolution();
+        expect(format_args!("get of what has expired before {after}"), store.get("short"), None)?;
+        for (keys, is_forever) in [(lasting, false), (forever, true)] {
+            for key in keys {
+                let got = store.get(key)?;
+                let is_over =
+                    !is_forever && time.now().saturating_sub(*at) >= long.saturating_sub(Duration::from_millis(1));
+                if is_over {
+                    continue;
+                }
+                expect_eq(format_args!("get({key:?}) after {after}"), got, Some("v".into()))?;
+                if context.has(Capability::TtlReading) {
+                    let left = store.ttl(key)?;
+                    let holds = match left {
+                        Some(Remaining::Forever) => is_forever,
+                        Some(Remaining::For(left)) => !is_forever && left <= long.saturating_sub(*short) + resolution,
+                        None => false,
+                    };
+                    let want =
+                        if is_forever { "for ever" } else { "what was left when it was closed, less what has passed" };
+                    expect_that(format_args!("ttl({key:?}) after {after}"), holds, want, left)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Gives lifetimes and takes them away in every way, closes the store, lets some of them end meanwhile, and opens it again: what has
+/// expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so.
+pub fn p5_lifetimes_go_on_over_reopening(context: &Context<'_>) -> Outcome {
+    let mut fixture = context.suite.open()?;
+    // The time goes on while the store is closed.
+    let advance = fixture.advance.take();
+    let time = Time::new(advance.as_ref());
+    let given = fixture.reopen.is_some().then(|| Given::to(context, &*fixture.store, &time)).transpose()?;
+    if let Some(given) = &given {
+        time.wait(given.short + context.capabilities().ttl_resolution());
+    }
+    fixture = context.suite.reopen(fixture)?;
+    given.map_or(Ok(()), |given| given.expect(context, &*fixture.store, &time, "the store was reopened"))
 }

@@ -162,6 +162,10 @@ impl Shared {
         self.lock().accepted
     }
 
+    pub(super) fn open(&self) -> usize {
+        self.lock().links.len()
+    }
+
     pub(super) fn exchanges(&self) -> usize {
         self.lock().exchanges
     }

@@ -158,6 +158,11 @@ impl Proxy {
         self.shared.accepted()
     }
 
+    /// How many connections there are. One that the store has closed is there until the server has closed it as well.
+    pub fn open(&self) -> usize {
+        self.shared.open()
+    }
+
     /// How many exchanges there have been: how often a request came on a new connection, or after a reply.
     pub fn exchanges(&self) -> usize {
         self.shared.exchanges()

@@ -62,6 +62,20 @@ impl Suite {
         trace::follow(fixture, &self.watch)
     }
 
+    /// Does something that is no operation of a store, and that may hang or panic like one: it is told like one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn doing<T>(&self, what: &str, act: impl FnOnce() -> T) -> T {
+        let what = trace::placed(what);
+        let _under_way = self.watch.begin(what.as_str(), 1);
+        trace::doing(what, act)
+    }
+
+    /// The same suite for another thread of the check.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lent(&self) -> Self {
+        self.lent_to(&self.watch)
+    }
+
     /// Runs a check on a thread of its own.
     pub(super) fn run_watched(&self, check: &Check, seed: u64) -> CheckResult {
         let (started, seed, watch) = (Instant::now(), Seed::new(seed), Arc::<Watch>::default());

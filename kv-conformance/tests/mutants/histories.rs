@@ -43,6 +43,31 @@ const WRONG_ALL_THE_SAME: &[(Fault, &[Weakness])] = &[
     (Fault::StaleRead, &[Weakness::MayEvict]),
 ];
 
+/// The checks of histories that find a create which is a get and then a put, and what they say then.
+const NOT_ATOMIC: &[(&str, &str)] = &[
+    ("p1_histories_of_create_and_delete_are_linearizable", "no order of these operations explains"),
+    ("p1_no_increment_under_a_lock_is_lost", "\nexpected: 0\n"),
+    ("p1_creates_less_deletes_are_what_is_left", " is left"),
+];
+
+/// In how many runs such a create has to be found.
+const RUNS: u32 = 10;
+
+/// A create that is not atomic breaks P4, although it is a check named after P1 that finds it.
+fn blames_p4(check: &str, says: &str) -> Result<(), Failed> {
+    let suite = Mutant { fault: Fault::CreateRace, of: None }.suite();
+    for _ in 0..RUNS {
+        let report = suite.run_matching(check);
+        let Some(failure) = report.failures().next() else { continue };
+        let broken = failure.failure.as_ref().map(|failure| failure.broken.clone()).unwrap_or_default();
+        let Verdict::Failed(message) = &failure.verdict else { continue };
+        let counted = !message.contains("0 entry") && !message.contains("1 entries");
+        let is_told = broken == ["P4"] && message.contains("\nclause P4: ") && message.contains(says) && counted;
+        return if is_told { Ok(()) } else { Err(report.to_string().into()) };
+    }
+    Err(format!("{check} has not found it in {RUNS} runs").into())
+}
+
 pub(crate) fn trials() -> Vec<Trial> {
     let name = |fault: Fault, weaknesses: &[Weakness]| format!("{fault:?}/{weaknesses:?}");
     let found = FOUND
@@ -57,7 +82,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     });
     let reason = Trial::test("histories/a_weakness_needs_a_reason", need_reason);
-    found.chain(found_all_the_same).chain(weaker).chain([reason]).collect()
+    let creates = NOT_ATOMIC.iter().map(|&(check, says)| {
+        Trial::test(format!("histories/a_create_that_is_not_atomic_breaks_p4/{check}"), move || blames_p4(check, says))
+    });
+    found.chain(found_all_the_same).chain(weaker).chain([reason]).chain(creates).collect()
 }
 
 fn repeat(round: impl Fn() -> Result<(), Failed>) -> Result<(), Failed> {

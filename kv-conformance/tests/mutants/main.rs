@@ -15,6 +15,8 @@ mod hangs;
 mod histories;
 mod reopening;
 mod right;
+#[cfg(feature = "tokio")]
+mod runtimes;
 mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,8 +68,15 @@ const OF_NO_BACKEND: &[(&str, &str)] = &[
     ("b5_an_invalid_key_in_the_middle_harms_nothing", "kv-core refuses it before a backend is asked"),
     ("b4_an_empty_batch_gives_an_empty_result", "kv-core answers it before a backend is asked"),
     ("l6_an_invalid_delimiter_is_refused", "kv-core refuses it before a backend is asked"),
+    (
+        RUNTIMES,
+        "the wrong stores in `runtimes` prove it, with the feature `tokio`: those of other faults have no runtimes",
+    ),
     ("v2_a_buffer_that_changes_after_the_write_changes_nothing", "safe Rust cannot keep a buffer that it has borrowed"),
 ];
+
+/// The check that is ignored without the feature `tokio`.
+const RUNTIMES: &str = "e4_a_store_works_inside_an_async_runtime";
 
 /// A wrong store, and what of its suite depends on it.
 #[derive(Clone, Copy)]
@@ -320,13 +329,18 @@ fn accept(config: &Config, ignored: &[&str]) -> Result<(), Failed> {
         return Err(report.to_string().into());
     }
     let not_run = report.results.iter().filter_map(|result| match &result.verdict {
-        Verdict::Ignored(reason) if !reason.starts_with("opted out of") => {
+        Verdict::Ignored(reason) if !reason.starts_with("opted out of") && !is_without_runtimes(&result.name) => {
             Some(result.name.as_str()).filter(|name| !checks_of_faults().contains(*name))
         }
         _ => None,
     });
     let not_run = not_run.collect::<Vec<_>>();
     if not_run == ignored { Ok(()) } else { Err(format!("ignored: {not_run:?}, expected: {ignored:?}").into()) }
+}
+
+/// Whether this check needs a feature that these tests were built without.
+fn is_without_runtimes(check: &str) -> bool {
+    !cfg!(feature = "tokio") && check == RUNTIMES
 }
 
 /// The trials of right stores: of each kind that the suite treats in another way.
@@ -381,6 +395,8 @@ fn main() -> ExitCode {
     trials.extend(fixtures::trials());
     trials.extend(hangs::trials());
     trials.extend(reopening::trials());
+    #[cfg(feature = "tokio")]
+    trials.extend(runtimes::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print(mutants);

@@ -20,6 +20,8 @@ enum Lost {
     Touches,
     Lifetimes,
     Batches,
+    Creates,
+    Copies,
 }
 
 /// A store, and what of it is on its disk.
@@ -72,7 +74,7 @@ impl KeyValueStore for Journaled {
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
         let value = value.into_bytes();
-        self.both(Lost::Everything, |store| store.write_if_absent(key, value.clone().into(), ttl))
+        self.both(Lost::Creates, |store| store.write_if_absent(key, value.clone().into(), ttl))
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
@@ -96,7 +98,7 @@ impl KeyValueStore for Journaled {
     }
 
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
-        self.both(Lost::Everything, |store| store.copy_entry(from, to))
+        self.both(Lost::Copies, |store| store.copy_entry(from, to))
     }
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
@@ -120,14 +122,23 @@ fn suite(lost: Lost) -> Suite {
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let all =
-        [Lost::Nothing, Lost::Everything, Lost::Deletes, Lost::Renames, Lost::Touches, Lost::Lifetimes, Lost::Batches];
+    let all = [
+        Lost::Nothing,
+        Lost::Everything,
+        Lost::Deletes,
+        Lost::Renames,
+        Lost::Touches,
+        Lost::Lifetimes,
+        Lost::Batches,
+        Lost::Creates,
+        Lost::Copies,
+    ];
     all.map(|lost| Trial::test(format!("reopening/{lost:?}"), move || check(lost))).into()
 }
 
 /// A store that loses nothing passes, and any other breaks P5.
 fn check(lost: Lost) -> std::result::Result<(), Failed> {
-    let report = suite(lost).run_matching("p5_");
+    let report = suite(lost).run_matching("reopening");
     let broken =
         report.failures().filter_map(|failure| failure.failure.as_ref()).all(|failure| failure.broken == ["P5"]);
     let ran = report.results.iter().all(|result| !matches!(result.verdict, Verdict::Ignored(_)));

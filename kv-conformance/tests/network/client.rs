@@ -138,6 +138,8 @@ impl Broken {
             Self::Lost { cause, .. } => {
                 Error::Unavailable(failure("the connection was lost before the reply came".into()).caused_by(cause))
             }
+            // Its words may repeat what it was sent (E3).
+            Self::Refused(_) => Error::Backend(failure("the server refused".into()).transient()),
             Self::Nonsense => Error::Backend(failure("what came is not the reply to this request".into()).transient()),
         }
     }

@@ -195,12 +195,40 @@ faults! {
     EachOneByOne,
     /// A read that fails says what the last one said.
     FailureIsCached,
+    /// What a server says of a request that it does not know is shown, with the value that it repeats.
+    RefusalIsShown,
+    /// The beginning of it is shown, with the beginning of the value.
+    RefusalIsShownInPart,
+    /// Its words are shown one by one, in an error of unknown outcome.
+    RefusalIsShownInWords,
+
+    // Connections that nobody uses, and old ones.
+    /// They are never closed.
+    IdleIsKept,
+    /// They are closed by the next operation.
+    IdleIsClosedLater,
+    /// A connection is used for as long as it works.
+    OldIsKept,
+    /// An old connection is closed only when nobody has used it for a while.
+    OldIsKeptWhileUsed,
 
     // Servers.
     /// What was acknowledged is lost when the server is killed, although it is said to be kept: it is saved now and then.
     SavedNowAndThen,
     /// What was acknowledged is lost when the server is stopped, although it is said to be kept.
     NotSavedAtStop,
+    /// After a restart entries that had a TTL live for ever.
+    RestartForgetsTtls,
+    /// After a restart a rename is undone.
+    RestartUndoesRenames,
+    /// After a restart a copy is undone.
+    RestartUndoesCopies,
+    /// After a restart what `create` has stored is lost.
+    RestartUndoesCreates,
+    /// After a restart what was removed is back.
+    RestartUndoesRemovals,
+    /// After a restart a new TTL is the old one.
+    RestartUndoesTouches,
 }
 
 impl Fault {
@@ -272,6 +300,18 @@ impl Fault {
             Self::CursorsLeak => "l2_a_listing_that_is_dropped_early_leaves_its_connection_usable",
             Self::LostPutIsDone => "n6_nothing_is_lost_over_outages_of_the_network_under_load",
             Self::SavedNowAndThen | Self::NotSavedAtStop => "n6_nothing_is_lost_over_outages_of_the_server_under_load",
+            Self::RefusalIsShown | Self::RefusalIsShownInPart | Self::RefusalIsShownInWords => {
+                "e3_what_a_server_repeats_of_a_value_is_not_shown"
+            }
+            Self::IdleIsKept | Self::IdleIsClosedLater => "n4_an_idle_connection_is_closed_without_an_operation",
+            Self::OldIsKept | Self::OldIsKeptWhileUsed => "n4_an_old_connection_is_closed_although_it_is_used",
+            Self::RestartForgetsTtls | Self::RestartUndoesTouches => {
+                "p5_a_server_that_keeps_its_data_keeps_lifetimes_over_a_restart"
+            }
+            Self::RestartUndoesRenames
+            | Self::RestartUndoesCopies
+            | Self::RestartUndoesCreates
+            | Self::RestartUndoesRemovals => "p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart",
             _ => "n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told",
         }
     }

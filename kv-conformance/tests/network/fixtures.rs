@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kv_conformance::proxy::Proxy;
 use kv_conformance::{BoxError, Durability, Fixture, Suite, Verdict};
+use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyValueStore, Keys, Prefix, Ttl, Value};
 use libtest_mimic::{Failed, Trial};
 
 use crate::client::Client;
@@ -29,6 +31,49 @@ fn new_server() -> Result<Arc<Server>, BoxError> {
 
 fn at(proxy: &Proxy) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], proxy.port()))
+}
+
+/// A store whose limits pass again and again although nothing is in its way.
+#[derive(Debug)]
+struct Hasty {
+    inner: Client,
+    operations: AtomicUsize,
+}
+
+impl Hasty {
+    fn is_late(&self, key: Key<'_>) -> Result<(), Error> {
+        let is_late = self.operations.fetch_add(1, Ordering::Relaxed) % 4 == 3;
+        let late = || Error::Timeout(Failure::new(self.name(), "the server did not answer within 1 ms").at(key));
+        if is_late { Err(late()) } else { Ok(()) }
+    }
+}
+
+#[allow(clippy::missing_trait_methods, reason = "those of the check of the fixture are enough")]
+impl KeyValueStore for Hasty {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>, Error> {
+        self.is_late(key)?;
+        self.inner.read(key)
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<(), Error> {
+        self.inner.write(key, value, ttl)
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool, Error> {
+        self.inner.remove(key)
+    }
+
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>, Error> {
+        self.inner.list(prefix)
+    }
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -64,6 +109,18 @@ pub(crate) fn trials() -> Vec<Trial> {
                 Ok(fixture(&server, at(&proxy), at(&proxy), proxy))
             },
             "the bytes that came through the proxy while the second handle asked the server\nexpected: none",
+        ),
+        trial(
+            "limits_that_are_too_short",
+            || {
+                let server = new_server()?;
+                let proxy = Proxy::tcp(server.address())?;
+                let store = Hasty { inner: Client::new(at(&proxy), SHORT), operations: AtomicUsize::new(0) };
+                let direct = Client::new(server.address(), Limits::of_each(LONG));
+                let fixture = Fixture::new(store).second_handle(direct).proxy(Arc::new(proxy)).limit(SHORT.sum());
+                Ok(fixture.server(server, Durability::OverKill))
+            },
+            "operations timed out that nothing was in the way of, with `Fixture::limit`",
         ),
         Trial::test("fixture/shares_its_server", || {
             let server = new_server()?;

@@ -17,6 +17,8 @@ pub(crate) enum Broken {
     Lost { cause: io::Error, sent: bool },
     /// What came is no reply to this request.
     Nonsense,
+    /// The server has refused the request, with this text.
+    Refused(String),
 }
 
 impl Broken {
@@ -27,7 +29,7 @@ impl Broken {
 
     /// Whether the server may have got any of the request.
     pub(crate) fn is_sent(&self) -> bool {
-        matches!(self, Self::Lost { sent: true, .. } | Self::Nonsense)
+        matches!(self, Self::Lost { sent: true, .. } | Self::Nonsense | Self::Refused(_))
     }
 }
 
@@ -59,6 +61,10 @@ impl Link {
         let reply = stream.write_all(&request.bytes).and_then(|()| wire::receive(&mut stream, wire::REPLY));
         match reply {
             Ok((wire::DONE, fields)) => Ok(fields),
+            Ok((wire::FAILED, fields)) => {
+                let text = fields.into_iter().flatten().next().unwrap_or_default();
+                Err(Broken::Refused(String::from_utf8_lossy(&text).into_owned()))
+            }
             Ok(_) => Err(Broken::Nonsense),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Broken::Nonsense),
             Err(cause) => Err(Broken::Lost { cause, sent: stream.sent > 0 }),

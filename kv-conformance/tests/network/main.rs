@@ -27,8 +27,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::client::Client;
 use crate::faults::Fault;
-use crate::pool::Limits;
+use crate::pool::{Closes, Limits, Pool};
 use crate::server::{Saving, Server};
+use crate::wire::Op;
 use crate::wrong::Wrong;
 
 /// How long a store behind the proxy waits: short, as the checks wait for it to pass some hundred times.
@@ -82,7 +83,15 @@ fn behind_proxy<S: KeyValueStore + 'static>(
     let server = Arc::new(Server::start_new(saving)?);
     let proxy = Arc::new(Proxy::tcp(server.address())?);
     let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
+    let closing =
+        move |closes| Ok(Client { transport: Pool::closing(address, SHORT, closes), ..Client::new(address, SHORT) });
     Ok(Fixture::new(store(address, SHORT))
+        .idle_timeout(move |time| closing(Closes { idle: Some(time), ..Closes::default() }))
+        .max_lifetime(move |time| closing(Closes { old: Some(time), ..Closes::default() }))
+        .repeated(|key, value| {
+            let text = format!("unknown command, with args beginning with: '{key}' '{value}'");
+            vec![wire::frame(wire::REPLY, wire::FAILED, [Some(text.as_bytes())])]
+        })
         .second_handle(Client::new(server.address(), Limits::of_each(LONG)))
         .proxy(proxy)
         .limit(SHORT.sum())
@@ -102,6 +111,12 @@ fn wrong(fault: Fault) -> Suite {
     let (saving, durability) = match fault {
         Fault::SavedNowAndThen => (Saving::Every(Duration::from_millis(200)), Durability::OverKill),
         Fault::NotSavedAtStop => (Saving::Never, Durability::OverStop),
+        Fault::RestartForgetsTtls => (Saving::WithoutTtls, Durability::OverKill),
+        Fault::RestartUndoesRenames => (Saving::AllBut(Op::Rename), Durability::OverStop),
+        Fault::RestartUndoesCopies => (Saving::AllBut(Op::Copy), Durability::OverKill),
+        Fault::RestartUndoesCreates => (Saving::AllBut(Op::Create), Durability::OverKill),
+        Fault::RestartUndoesRemovals => (Saving::AllBut(Op::Remove), Durability::OverKill),
+        Fault::RestartUndoesTouches => (Saving::AllBut(Op::Touch), Durability::OverKill),
         _ => (Saving::EachWrite, Durability::OverKill),
     };
     let retry_after = match fault {
@@ -109,7 +124,25 @@ fn wrong(fault: Fault) -> Suite {
         _ => Duration::ZERO,
     };
     Suite::new(format!("{fault:?}"), nothing).with_faults(move || {
-        let fixture = behind_proxy(saving, durability, |address, limits| Wrong::new(address, limits, fault))?;
+        let mut at = None;
+        let fixture = behind_proxy(saving, durability, |address, limits| {
+            at = Some(address);
+            Wrong::new(address, limits, fault)
+        })?;
+        let address = at.ok_or("no store was made")?;
+        let closing = move |closes| {
+            Ok(Client { transport: Pool::closing(address, SHORT, closes), ..Client::new(address, SHORT) })
+        };
+        let fixture = match fault {
+            Fault::IdleIsKept => fixture.idle_timeout(move |_| closing(Closes::default())),
+            Fault::IdleIsClosedLater => {
+                fixture.idle_timeout(move |time| closing(Closes { idle: Some(time), later: true, ..Closes::default() }))
+            }
+            Fault::OldIsKept => fixture.max_lifetime(move |_| closing(Closes::default())),
+            Fault::OldIsKeptWhileUsed => fixture
+                .max_lifetime(move |time| closing(Closes { old: Some(time), only_idle: true, ..Closes::default() })),
+            _ => fixture,
+        };
         Ok(fixture.retry_after(retry_after))
     })
 }

@@ -94,6 +94,12 @@ impl Map {
         }
     }
 
+    /// Lets everything live for ever.
+    pub(crate) fn forget_ttls(&mut self) {
+        self.0.retain(|_, entry| is_live(entry));
+        self.0.values_mut().for_each(|(_, end)| *end = None);
+    }
+
     fn live(&self, key: &Bytes) -> Option<&Entry> {
         self.0.get(key).filter(|entry| is_live(entry))
     }

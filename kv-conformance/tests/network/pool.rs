@@ -1,7 +1,8 @@
 //! A pool of connections to one server.
 
 use std::net::SocketAddr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kv_core::Error;
@@ -55,7 +56,8 @@ pub(crate) trait Transport: Send + Sync {
 pub(crate) struct Pool {
     address: SocketAddr,
     limits: Limits,
-    places: Mutex<Places>,
+    closes: Closes,
+    places: Arc<Mutex<Places>>,
     freed: Condvar,
 }
 
@@ -63,24 +65,68 @@ struct Places {
     /// How many more may be lent.
     free: usize,
     /// Connections that nobody uses; the last was used last.
-    idle: Vec<Link>,
+    idle: Vec<Idle>,
+}
+
+/// A connection, when it was made, and when it was used last.
+struct Idle {
+    link: Link,
+    made: Instant,
+    used: Instant,
+}
+
+/// Which connections a pool closes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Closes {
+    /// Those that nobody has used for so long.
+    pub(crate) idle: Option<Duration>,
+    /// Those that are older than this.
+    pub(crate) old: Option<Duration>,
+    /// Whether they wait for the next operation until they are.
+    pub(crate) later: bool,
+    /// Whether the old ones are closed only while nobody uses them: one that is given back is not looked at.
+    pub(crate) only_idle: bool,
+}
+
+impl Closes {
+    /// Closes, of those that nobody uses, those that are due.
+    fn sweep(self, idle: &mut Vec<Idle>) {
+        let is_due = |since: Instant, after: Option<Duration>| after.is_some_and(|after| since.elapsed() > after);
+        let old = |idle: &Idle| is_due(idle.made, self.old) && (!self.only_idle || is_due(idle.used, self.old));
+        idle.retain(|idle| !is_due(idle.used, self.idle) && !old(idle));
+    }
 }
 
 /// A place in the pool, for as long as this lives.
 struct Lent<'p> {
     pool: &'p Pool,
     /// The connection that is left in the place: taken out while it is used.
-    link: Option<Link>,
+    link: Option<Idle>,
 }
 
 impl Pool {
     pub(crate) fn new(address: SocketAddr, limits: Limits) -> Self {
-        let places = Places { free: SIZE, idle: Vec::new() };
-        Self { address, limits, places: Mutex::new(places), freed: Condvar::new() }
+        Self::closing(address, limits, Closes::default())
+    }
+
+    /// A pool that closes what is idle or old, by a thread of its own, which ends with the pool.
+    pub(crate) fn closing(address: SocketAddr, limits: Limits, closes: Closes) -> Self {
+        let places = Arc::new(Mutex::new(Places { free: SIZE, idle: Vec::new() }));
+        if (closes.idle.is_some() || closes.old.is_some()) && !closes.later {
+            let places = Arc::downgrade(&places);
+            thread::spawn(move || {
+                while let Some(places) = places.upgrade() {
+                    closes.sweep(&mut lock(&places).idle);
+                    drop(places);
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        Self { address, limits, closes, places, freed: Condvar::new() }
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
 
     /// A place in the pool, with an idle connection if there is one.
@@ -89,6 +135,7 @@ impl Pool {
         let waited = self.freed.wait_timeout_while(self.places(), self.limits.pool, none_free);
         let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
         places.free = places.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
+        self.closes.sweep(&mut places.idle);
         Ok(Lent { pool: self, link: places.idle.pop() })
     }
 }
@@ -109,10 +156,10 @@ impl Transport for Pool {
     fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken> {
         let mut place = self.lend()?;
         let begun = Instant::now();
-        if let Some(mut link) = place.link.take().filter(Link::is_quiet) {
-            match link.exchange(request, begun + self.limits.exchange) {
+        if let Some(mut idle) = place.link.take().filter(|idle| idle.link.is_quiet()) {
+            match idle.link.exchange(request, begun + self.limits.exchange) {
                 Ok(reply) => {
-                    place.link = Some(link);
+                    place.link = Some(Idle { used: Instant::now(), ..idle });
                     return Ok(reply);
                 }
                 Err(broken) if broken.is_dead() && !(request.op.writes() && broken.is_sent()) => {}
@@ -123,11 +170,16 @@ impl Transport for Pool {
         // What the first connection took is not given to the second again.
         let last = begun + self.limits.connect + self.limits.exchange;
         let reply = link.exchange(request, last.min(Instant::now() + self.limits.exchange))?;
-        place.link = Some(link);
+        let now = Instant::now();
+        place.link = Some(Idle { link, made: now, used: now });
         Ok(reply)
     }
 
     fn limits(&self) -> Limits {
         self.limits
     }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }

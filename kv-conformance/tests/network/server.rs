@@ -25,6 +25,10 @@ pub(crate) enum Saving {
     EachWrite,
     /// If it was killed, what there was some time before: up to this long.
     Every(Duration),
+    /// All of it but what this operation has done.
+    AllBut(Op),
+    /// All of it but the TTLs: what had one lives for ever.
+    WithoutTtls,
 }
 
 /// A server. It ends when this is dropped.
@@ -48,6 +52,8 @@ struct State {
     map: Map,
     /// What was saved last, and when, of a server that saves now and then.
     saved: Option<(Map, Instant)>,
+    /// What a server has on its disk that does not save one operation.
+    disk: Map,
     /// How often the server has ended: what was begun in an earlier life has no effect in this one.
     life: u64,
     paused: bool,
@@ -79,7 +85,7 @@ impl Server {
     pub(crate) fn kill(&self) {
         self.end(|saving, state| match saving {
             Saving::Never | Saving::AtStop => state.map = Map::default(),
-            Saving::EachWrite => {}
+            Saving::EachWrite | Saving::AllBut(_) | Saving::WithoutTtls => {}
             Saving::Every(_) => state.map = state.saved.take().map(|(map, _)| map).unwrap_or_default(),
         });
     }
@@ -131,6 +137,11 @@ impl Server {
                 let _ = connection.shutdown(Shutdown::Both);
             }
             keep(self.shared.saving, &mut state);
+            match self.shared.saving {
+                Saving::AllBut(_) => state.map = state.disk.clone(),
+                Saving::WithoutTtls => state.map.forget_ttls(),
+                _ => {}
+            }
         }
         self.shared.changed.notify_all();
         // A connection wakes the thread that waits for one. When it has ended the port is closed.
@@ -239,6 +250,9 @@ impl Shared {
                 self.save(&mut state);
             }
             let reply = state.map.apply(op, &fields).ok_or(io::ErrorKind::InvalidData)?;
+            if matches!(self.saving, Saving::AllBut(lost) if lost != op) {
+                state.disk.apply(op, &fields);
+            }
             drop(state);
             let fields = reply.iter().map(Option::as_deref);
             connection.write_all(&wire::frame(wire::REPLY, wire::DONE, fields))?;

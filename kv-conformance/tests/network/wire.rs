@@ -19,6 +19,9 @@ pub(crate) const REPLY: u8 = 0xB8;
 /// What a reply says it is.
 pub(crate) const DONE: u8 = b'=';
 
+/// What a reply says that refuses the request: its one field is a text.
+pub(crate) const FAILED: u8 = b'!';
+
 /// Magic and length.
 pub(crate) const HEAD: usize = 5;
 

@@ -14,6 +14,7 @@
 mod firewall;
 mod lifetimes;
 mod names;
+mod persistence;
 mod pool;
 mod refusals;
 mod round_trips;

@@ -28,10 +28,13 @@ impl What {
             }
             Broken::NotConnected(_) => Self::Refused,
             Broken::Lost { .. } => Self::Lost,
-            Broken::Nonsense => Self::Nonsense,
+            Broken::Nonsense | Broken::Refused(_) => Self::Nonsense,
         }
     }
 }
+
+/// How many characters of what the server said are shown by a store that shows the beginning.
+const SHOWN: usize = 66;
 
 /// What a caller is told by a store with this fault.
 pub(super) fn explain(fault: Fault, broken: Broken, op: Op, scene: &Scene<'_>) -> Error {
@@ -66,6 +69,19 @@ pub(super) fn explain(fault: Fault, broken: Broken, op: Op, scene: &Scene<'_>) -
         | (Fault::LossIsTimeout, What::Lost, Error::Unavailable(failure)) => Error::Timeout(failure),
         (Fault::TimeoutIsUnavailable, What::Late, Error::Timeout(failure)) => Error::Unavailable(failure),
         (Fault::NonsenseIsInvalidKey, What::Nonsense, error) => Key::new("").err().map_or(error, Error::from),
+        (Fault::RefusalIsShown, What::Nonsense, Error::Backend(failure)) => Error::Backend(failure.caused_by(cause)),
+        (Fault::RefusalIsShownInPart, What::Nonsense, Error::Backend(failure)) => {
+            Error::Backend(failure.caused_by(cause.chars().take(SHOWN).collect::<String>()))
+        }
+        (Fault::RefusalIsShownInWords, What::Nonsense, error) => {
+            let message = format!("the server refused: {:?}", cause.split_whitespace().collect::<Vec<_>>());
+            let failure = Failure::new(scene.store, message).with_unknown_outcome();
+            if error.key().is_some() {
+                Error::Backend(failure.at(scene.key.expect("the error names it")))
+            } else {
+                error
+            }
+        }
         (Fault::ErrorRepeatsCause, What::Refused | What::Lost, error) => {
             let message = format!("the server could not be asked: {cause}");
             let failure = Failure::new(scene.store, message).caused_by(cause);
@@ -81,5 +97,6 @@ fn cause_of(broken: &Broken) -> String {
     match broken {
         Broken::NotConnected(cause) | Broken::Lost { cause, .. } => cause.to_string(),
         Broken::PoolExhausted | Broken::Nonsense => String::new(),
+        Broken::Refused(text) => text.clone(),
     }
 }
