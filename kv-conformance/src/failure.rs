@@ -391,6 +391,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_panic_in_the_standard_library_the_caller_is_told() {
+        let longest = std::hint::black_box(std::time::Duration::MAX);
+        let panic = crate::panics::catch(|| longest + longest).unwrap_err();
+        let failed = NotPassed::from(panic).to_string();
+        let told = failed.rsplit_once("\n(panicked at ").map_or("", |(_, told)| told);
+        assert!(failed.contains("overflow when adding durations") && !failed.contains("/rustc/"), "{failed}");
+        assert!(told.contains("failure.rs:") && told.ends_with(", in a call of the standard library)"), "{failed}");
+    }
+
+    #[test]
     fn a_place_in_the_standard_library_is_not_told() {
         let no = std::hint::black_box(Err::<(), _>("no"));
         let failed = no.map_err(NotPassed::failed).unwrap_err().to_string();

@@ -97,7 +97,9 @@ impl Async {
 }
 
 /// What the async client does.
-async fn client() {}
+async fn client() {
+    tokio::task::yield_now().await;
+}
 
 fn wait(how: How, makers: Option<&Handle>) {
     match how {
@@ -110,7 +112,10 @@ fn wait(how: How, makers: Option<&Handle>) {
         How::OnMakers => by_task(makers, client()),
         How::OwnThread => {
             let (done, is_done) = mpsc::channel();
-            thread::spawn(move || done.send(runtime().block_on(client())));
+            thread::spawn(move || {
+                runtime().block_on(client());
+                done.send(())
+            });
             is_done.recv().unwrap();
         }
     }
