@@ -90,8 +90,8 @@ fn place(file: &str, place: String) -> String {
     }
     let trace = Backtrace::force_capture().to_string();
     let frames = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
-    // Those of the hook come first, and then those of the panic.
-    let mut callers = frames.skip_while(|frame| !is_of_the_standard_library(frame) || frame.contains("/backtrace"));
+    // Those of the hook come first, which std's own panicking calls, and then those of the panic.
+    let mut callers = frames.skip_while(|frame| !frame.contains("library/std/src/panicking.rs"));
     let caller = callers.find(|frame| !is_of_the_standard_library(frame));
     // Without its own debug information the caller is not there, and what called it says nothing.
     let caller = caller.filter(|frame| frame.contains(".rs:") && !frame.contains("src/panics.rs"));

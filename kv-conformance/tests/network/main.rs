@@ -305,7 +305,8 @@ fn accept(suite: &Suite, part: &str) -> Result<(), Failed> {
     let names = suite.check_names().into_iter().filter(|name| name.contains(part)).collect::<Vec<_>>();
     in_threads(&names, |name| {
         let results = suite.run_matching(name).results.into_iter().filter(|result| result.name == *name);
-        let is_needed = !NOT_NEEDED.iter().any(|not_needed| name.starts_with(not_needed));
+        let is_built = cfg!(feature = "tokio") || !name.starts_with("e4_a_store_works_inside_an_async_runtime");
+        let is_needed = is_built && !NOT_NEEDED.iter().any(|not_needed| name.starts_with(not_needed));
         let not_passed = results.filter(|result| result.verdict != Verdict::Passed && is_needed);
         wrong.lock().unwrap().extend(not_passed.map(|result| format!("{name}: {:?}", result.verdict)));
     });

@@ -17,9 +17,9 @@ fn what_a_redis_with_an_append_only_file_has_is_there_after_a_restart() {
         let reopen = move || {
             server.stop();
             server.restart();
-            Ok(again.connect()?)
+            Ok(again.clone().connect()?)
         };
-        Ok(Fixture::new(builder.connect()?).second_handle(builder.connect()?).reopen(reopen).guard(redis))
+        Ok(Fixture::new(builder.clone().connect()?).second_handle(builder.connect()?).reopen(reopen).guard(redis))
     });
     let report = suite.run_matching("reopening");
     assert!(report.results.len() == 2 && report.passed(), "{report}");
