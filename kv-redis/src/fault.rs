@@ -477,6 +477,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_we_are_is_not_shown_and_the_command_is_named() {
+        for (line, command) in [
+            ("NOPERM User app has no permissions to run the 'get' command", Some("GET")),
+            ("ERR ACL failure in script: User app has no permissions to run the 'get' command", Some("GET")),
+            ("NOPERM app has no ACL permissions", None),
+            ("ERR Command is not available: 'COPY'. See https://upstash.com/docs", Some("COPY")),
+            ("ERR command 'eval' not support for your account", Some("EVAL")),
+            ("unsupported command 'COPY'", Some("COPY")),
+            ("ERR unknown command `COPY`, with args beginning with: `hush`", Some("COPY")),
+        ] {
+            let Ok(redis::Value::ServerError(error)) = redis::parse_redis_value(format!("-{line}\r\n").as_bytes())
+            else {
+                panic!("{line}")
+            };
+            let refusal = Refusal::from(error);
+            let (message, is_transient) = explain(&refusal);
+            assert!(
+                !is_transient && !format!("{message} {refusal}").contains("app ") && !refusal.text.contains("hush")
+            );
+            let is_named = command.is_some_and(|command| message.contains(&format!("the command {command}")));
+            assert!(is_named == command.is_some(), "{line}: {message}");
+            assert_eq!(message.contains("not allowed"), refusal.code == "NOPERM", "{line}: {message}");
+        }
+    }
+
+    #[test]
     fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {
         let hidden =
             |code: &str, text: &str, password: &str| Refusal::new(code, text).hiding(Some(password)).to_string();

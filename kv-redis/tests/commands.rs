@@ -214,6 +214,23 @@ fn what_the_server_refuses_is_refused_once() {
     }
     assert_eq!(calls(&redis, &["eval"]), [10]);
     assert_eq!(proxy.accepted(), 1, "a refusal is no reason for another connection");
+    if !can_test("COPY", (6, 2, 0)) {
+        return;
+    }
+    // Nor do other connections ask again, as long as the server is the same.
+    let exchanges = |expected: usize, what: &str| {
+        let before = proxy.exchanges();
+        store.copy("from", "to").unwrap();
+        assert_eq!(proxy.exchanges() - before, expected, "{what}");
+    };
+    exchanges(1, "the script");
+    redis.command(&["CLIENT", "KILL", "TYPE", "NORMAL"]);
+    thread::sleep(Duration::from_millis(50));
+    exchanges(2, "the login and the script");
+    redis.restart();
+    wait_until(|| store.put("from", "v").map_err(|error| chain(&error)));
+    exchanges(2, "what may be another server is asked for COPY");
+    exchanges(1, "once");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_full_server_takes_no_writes_and_goes_on_with_the_rest() {
         assert_eq!(error.key(), Some(format!("key-{}", written.len()).as_str()));
         assert!(written.len() > 10, "{} were written", written.len());
         // What a request takes itself counts, too: so that all are refused for certain, there is less.
-        redis.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
+        redis.command(&["CONFIG", "SET", "maxmemory", "1048576"]);
         is_full(&store.create("absent", &value).unwrap_err());
         is_full(&store.put(&written[0], b"new").unwrap_err());
         is_full(&store.put_many([("absent", &value)]).unwrap_err());
@@ -46,7 +46,7 @@ fn a_full_server_takes_no_writes_and_goes_on_with_the_rest() {
             assert_eq!(store.get("absent").unwrap(), None);
         });
         assert_eq!(called.get("info"), None, "the connection was closed");
-        redis.command(&["CONFIG", "SET", "maxmemory", "2mb"]);
+        redis.command(&["CONFIG", "SET", "maxmemory", "2097152"]);
         assert!(written.iter().all(|key| store.delete(key).unwrap()));
         // The server frees what it can in its own time.
         wait_until(|| store.put("k", &value).map_err(|error| error.to_string()));
