@@ -128,7 +128,7 @@ fn sentinel(port_of_primary: &str) -> Redis {
         let config = format!("port {}\nbind 127.0.0.1\ndir {}\n{watch}", place.port(), place.dir().display());
         Ok(fs::write(place.dir().join("sentinel.conf"), config)?)
     });
-    let sentinel = Redis::launch_as_it_is(builder, None);
+    let sentinel = Redis::launch_as_it_is(builder, None, false);
     // Sentinels that are too old for this take some seconds longer.
     let quick = ["INFO-PERIOD", "200", "PUBLISH-PERIOD", "200", "PING-PERIOD", "200", "ASK-PERIOD", "200"];
     let _ = sentinel.try_command(&[&["SENTINEL", "DEBUG"], &quick[..]].concat());
