@@ -123,7 +123,8 @@ impl Refusal {
                 false,
             ),
             "ERROR" => (
-                "the server lacks this command; if it is a proxy, or a memcached before 1.6.0, tell the builder `classic(true)`",
+                "the server lacks this command; a proxy, or a memcached before 1.6.0, needs `classic(true)` in the builder, and one that lacks \
+                `touch` (memcached before 1.4.8) will not do",
                 false,
             ),
             NOT_STORED => {

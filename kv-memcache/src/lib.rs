@@ -22,6 +22,7 @@ mod servers;
 mod silence;
 mod socket;
 mod store;
+mod strangers;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;

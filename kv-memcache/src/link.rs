@@ -13,12 +13,16 @@ use crate::reply::{self, Reply};
 use crate::request::{Encoded, Request};
 use crate::resolve::Names;
 use crate::socket::{Reach, Socket};
+use crate::strangers;
 #[cfg(feature = "tls")]
 use crate::tls;
 use crate::upkeep::{Connection, Upkeep};
 
 /// How much is read at once, unless a value is larger.
 const BUFFER: usize = 16 * 1024;
+
+/// What is told of a server that took a connection, and then was silent.
+const SAYS_NOTHING: &str = "the server took the connection and said nothing: it may be stopped, take no more connections (-c), or be no memcached";
 
 /// How often a server has to close the connection at the same question before that is said of it.
 const TIMES_TO_BE_SURE: usize = 3;
@@ -110,6 +114,10 @@ impl Opening<'_> {
                 drop(link);
                 self.ask_again(cause, credentials)
             }
+            Err(Fault::Broken { cause, .. }) if !heard && cause.kind() == io::ErrorKind::TimedOut => {
+                Err(Fault::NotConnected(io::Error::new(cause.kind(), SAYS_NOTHING)))
+            }
+            Err(Fault::OutOfStep) => Err(Fault::unfit(strangers::advice(&link.line))),
             Err(fault) => Err(self.not_greeted(fault, credentials)),
         }
     }
@@ -152,7 +160,7 @@ impl Opening<'_> {
         Err(Fault::without_meta(None))
     }
 
-    /// That a server speaks the binary protocol alone, or else why there is no connection.
+    /// That a server speaks the binary protocol alone, or wants TLS, or else why there is no connection.
     fn is_binary_or(&self, cause: io::Error) -> Fault {
         if self.connect().is_ok_and(|mut link| link.speaks_binary_alone(self.deadline)) {
             return Fault::unfit(
@@ -160,7 +168,18 @@ impl Opening<'_> {
                 password with `-Y`",
             );
         }
+        if !self.has_tls() && self.connect().is_ok_and(|mut link| link.answers_tls(self.deadline)) {
+            let advice = "the server wants TLS: `memcache+tls://` in the URL, and the feature `tls` of kv-memcache";
+            return Fault::Unfit { advice: advice.to_owned(), cause: Some(cause) };
+        }
         self.not_connected(cause)
+    }
+
+    fn has_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// Why there is no connection. A certificate that is not accepted will not be the next time either.
@@ -214,10 +233,11 @@ impl Link {
             let then = match received {
                 Ok(()) => greeting.take(&self.line)?,
                 // What it refused is why it closes the connection, and not why it says nothing more.
-                Err(Fault::Broken { cause, .. }) if is_end(&cause) => {
+                Err(Fault::Broken { cause, .. }) if is_end(&cause) && strangers::may_be_memcached(&self.line) => {
                     let refused = greeting.into_refusal().map(Fault::Refused);
                     return Err(refused.unwrap_or(Fault::Broken { cause, sent: true }));
                 }
+                Err(Fault::Broken { cause, .. }) if is_end(&cause) => return Err(Fault::OutOfStep),
                 Err(fault) => return Err(fault),
             };
             match then {
@@ -258,6 +278,14 @@ impl Link {
     /// Whether the server speaks the binary protocol alone.
     fn speaks_binary_alone(&mut self, deadline: Instant) -> bool {
         self.say(binary::QUESTION, Instant::now(), deadline).is_ok() && self.tells_binary_alone().unwrap_or(false)
+    }
+
+    /// Whether the server answers somebody who wants TLS.
+    fn answers_tls(&mut self, deadline: Instant) -> bool {
+        let mut answer = [0; 2];
+        self.say(strangers::TLS_HELLO, Instant::now(), deadline).is_ok()
+            && self.reader.read_exact(&mut answer).is_ok()
+            && strangers::is_tls(answer)
     }
 
     fn tells_binary_alone(&mut self) -> io::Result<bool> {

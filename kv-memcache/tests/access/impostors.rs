@@ -1,5 +1,8 @@
 //! Who answers there may be anybody.
 
+use kv_conformance::BoxError;
+use kv_conformance::server::{Place, Server};
+
 use super::*;
 
 #[track_caller]
@@ -51,6 +54,80 @@ fn what_speaks_another_protocol_is_said() {
     }
 }
 
+/// Who answers in its own protocol is named, with what to do.
+#[test]
+fn who_else_answers_is_named() {
+    for (reply, expected) in [
+        (&b"-ERR unknown command 'stats', with args beginning with: \r\n"[..], "a redis answers there: use kv-redis"),
+        (b"-NOAUTH Authentication required.\r\n", "a redis answers there: use kv-redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a web server answers there: look at host and port"),
+        (b"220 mail.example ESMTP\r\n", "a mail or FTP server answers there"),
+        (b"* OK IMAP4rev1 ready\r\n", "a mail server answers there"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "an SSH server answers there"),
+        // These have no line, and close the connection.
+        (b"AMQP\0\0\x09\x01", "an AMQP broker answers there"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "wants TLS: `memcache+tls://` in the URL"),
+        (b"E\0\0\0\x21SFATAL\0C0A000\0Munsupported\0\0", "a PostgreSQL answers there"),
+        (b"J\0\0\0\x0a8.0.36\0\x08\0\0\0", "look at host and port"),
+    ] {
+        let (error, text) = refused_by(saying(reply, true));
+        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
+        assert!(text.contains("does not speak the protocol of memcached; ") && text.contains(expected), "{text}");
+    }
+}
+
+/// These are real.
+#[test]
+fn servers_of_other_protocols_are_told_at_once() {
+    let Some(redis) = redis() else { return };
+    let port = redis.place().port();
+    for classic in [false, true] {
+        let begin = Instant::now();
+        let builder = MemcacheStore::builder().url(format!("memcache://127.0.0.1:{port}")).classic(classic);
+        let text = refused_for_good(builder);
+        assert!(text.contains("a redis answers there: use kv-redis") && begin.elapsed() < WITHIN / 2, "{text}");
+    }
+}
+
+fn redis() -> Option<Server> {
+    let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+    if std::process::Command::new(&program).arg("-v").output().is_err() {
+        skip("a redis where a memcached should be", "there is no redis-server");
+        return None;
+    }
+    let arguments = |place: &Place| ["--port", &place.port().to_string(), "--save", ""].map(str::to_owned).to_vec();
+    let ready = |place: &Place, _| -> Result<(), BoxError> {
+        let mut stream = TcpStream::connect(("127.0.0.1", place.port()))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut pong = [0; 7];
+        stream.read_exact(&mut pong)?;
+        if &pong == b"+PONG\r\n" { Ok(()) } else { Err("it is not ready".into()) }
+    };
+    Some(Server::builder(program).ports(1).args(arguments).ready(ready).start().unwrap())
+}
+
+/// A server that wants TLS closes the connection of who does not use it, mostly without a word. That will not heal.
+#[test]
+fn a_server_that_wants_tls_is_told_from_one_that_goes_down() {
+    if !can("a server that wants tls is told from one that goes down", Need::Tls) {
+        return;
+    }
+    for with_certificate in [false, true] {
+        let server = Memcached::start_as(Kind::Tls { with_certificate }, &[]);
+        let url = format!("memcache://127.0.0.1:{}", server.tls_port());
+        for builder in
+            [MemcacheStore::builder().url(&url), MemcacheStore::builder().url(&url).credentials(USER, PASSWORD)]
+        {
+            for classic in [false, true] {
+                let begin = Instant::now();
+                let text = refused_for_good(builder.clone().classic(classic));
+                assert!(text.contains("the server wants TLS: `memcache+tls://` in the URL"), "{text}");
+                assert!(begin.elapsed() < WITHIN / 2, "{:?}", begin.elapsed());
+            }
+        }
+    }
+}
+
 /// What comes after the greeting nobody asked for.
 #[test]
 fn a_greeting_with_something_behind_it_is_refused() {
@@ -79,6 +156,8 @@ fn what_says_nothing_or_half_of_it_is_waited_for_within_the_limit() {
         let (error, text) = refused_by(saying(reply, false));
         assert!(matches!(&error, Error::Timeout(_)) && error.is_transient(), "{text}");
         assert!(text.contains("connecting took longer than 1s (`connect_timeout`)"), "{text}");
+        let says_nothing = text.contains("the server took the connection and said nothing: it may be stopped");
+        assert_eq!(says_nothing, reply.is_empty(), "{text}");
     }
 }
 

@@ -4,6 +4,9 @@ use super::*;
 
 #[test]
 fn an_error_names_key_and_store_and_has_its_cause() {
+    if !can("an error names key and store and has its cause", Need::Meta) {
+        return;
+    }
     let (_server, proxy, store) = one_connection();
     proxy.set(Behaviour::CutAnswer { cut: Cut::Reset, to: "ms", times: 1 });
     let reset = store.put("k", "v").unwrap_err();
@@ -31,6 +34,9 @@ fn an_error_names_key_and_store_and_has_its_cause() {
 
 #[test]
 fn a_batch_of_one_key_names_it_and_a_larger_one_names_none() {
+    if !can("a batch of one key names it and a larger one names none", Need::Meta) {
+        return;
+    }
     let (_server, proxy, store) = one_connection();
     let one: [fn(&MemcacheStore) -> Result<()>; 3] = [
         |store| store.get_many(["k"]).map(drop),

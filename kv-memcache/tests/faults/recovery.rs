@@ -119,6 +119,9 @@ fn a_write_that_meets_a_cut_happens_once_or_its_outcome_is_unknown() {
 /// Which reads are sent once more, and that no write is.
 #[test]
 fn outcomes_are_unknown_of_writes_that_were_sent_and_of_nothing_else() {
+    if !can("outcomes are unknown of writes that were sent and of nothing else", Need::Meta) {
+        return;
+    }
     let (server, proxy, store) = one_connection();
     let mut stats = Stats::of(&server);
     for Operation { name, commands, writes, run } in operations() {

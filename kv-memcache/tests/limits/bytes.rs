@@ -136,7 +136,8 @@ fn keys_of_all_characters_and_lengths_are_keys() {
     keys.dedup();
     let entries: Vec<_> = keys.into_iter().map(|key| (key.clone(), format!("of {key}").into_bytes())).collect();
     come_back(&store, &entries);
-    assert_eq!(server.stat("curr_items"), 0, "none was taken for another one");
+    // One before 1.5.14 has them expire, and drops them later.
+    assert!(server.stat("curr_items") == 0 || !support::is_from([1, 5, 14]), "none was taken for another one");
 }
 
 #[test]

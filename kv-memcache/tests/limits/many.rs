@@ -19,7 +19,8 @@ fn a_hundred_thousand_keys_go_in_one_call() {
     }
     let removed = store.delete_many((0..=KEYS).map(key)).unwrap();
     assert_eq!(removed, [vec![true; KEYS], vec![false]].concat());
-    assert_eq!(server.stat("curr_items"), 0);
+    // One before 1.5.14 has them expire, and drops them later.
+    assert!(server.stat("curr_items") == 0 || !support::is_from([1, 5, 14]));
     assert_eq!(server.stat("total_connections"), before + 3, "these questions");
 }
 
