@@ -162,13 +162,17 @@ impl Opening<'_> {
 
     /// That a server speaks the binary protocol alone, or wants TLS, or else why there is no connection.
     fn is_binary_or(&self, cause: io::Error) -> Fault {
-        if self.connect().is_ok_and(|mut link| link.speaks_binary_alone(self.deadline)) {
+        let speaks_binary_alone = self.connect().map(|mut link| link.speaks_binary_alone(self.deadline));
+        if let Ok(Some(true)) = speaks_binary_alone {
             return Fault::unfit(
                 "the server speaks the binary protocol alone: start memcached without `-B binary` and `-S`; it takes user and \
                 password with `-Y`",
             );
         }
-        if !self.has_tls() && self.connect().is_ok_and(|mut link| link.answers_tls(self.deadline)) {
+        if let Ok(None) = speaks_binary_alone
+            && !self.has_tls()
+            && self.connect().is_ok_and(|mut link| link.answers_tls(self.deadline))
+        {
             let advice = "the server wants TLS: `memcache+tls://` in the URL, and the feature `tls` of kv-memcache";
             return Fault::Unfit { advice: advice.to_owned(), cause: Some(cause) };
         }
@@ -275,9 +279,10 @@ impl Link {
         }
     }
 
-    /// Whether the server speaks the binary protocol alone.
-    fn speaks_binary_alone(&mut self, deadline: Instant) -> bool {
-        self.say(binary::QUESTION, Instant::now(), deadline).is_ok() && self.tells_binary_alone().unwrap_or(false)
+    /// Whether the server speaks the binary protocol alone. `None` if it does not answer in it.
+    fn speaks_binary_alone(&mut self, deadline: Instant) -> Option<bool> {
+        self.say(binary::QUESTION, Instant::now(), deadline).ok()?;
+        self.tells_binary_alone().ok()
     }
 
     /// Whether the server answers somebody who wants TLS.

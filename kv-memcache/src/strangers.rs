@@ -20,8 +20,9 @@ const OTHERS: [(&[u8], &str); 11] = [
 ];
 
 /// The hello of a client that offers TLS 1.2: whoever wants TLS answers it by a record, if only by an alert.
+/// Its end, which belongs to no record, has a memcached without TLS answer, too.
 pub(crate) const TLS_HELLO: &[u8] =
-    b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03kv-memcache asks for TLS........\0\0\x04\xc0\x2f\xc0\x2b\x01\0";
+    b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03kv-memcache asks for TLS........\0\0\x04\xc0\x2f\xc0\x2b\x01\0\r\n";
 
 /// Whether this begins a record of TLS: a hello, or an alert.
 pub(crate) fn is_tls(answer: [u8; 2]) -> bool {
@@ -47,8 +48,8 @@ mod tests {
     #[test]
     fn the_hello_has_the_lengths_that_it_says() {
         let length = |high: usize, low: usize| usize::from(TLS_HELLO[high]) << 8 | usize::from(TLS_HELLO[low]);
-        assert_eq!(length(3, 4), TLS_HELLO.len() - 5);
-        assert_eq!(length(7, 8), TLS_HELLO.len() - 9);
+        assert_eq!(length(3, 4), TLS_HELLO.len() - 5 - 2);
+        assert_eq!(length(7, 8), TLS_HELLO.len() - 9 - 2);
         assert_eq!(TLS_HELLO[43], 0, "no session");
         assert_eq!(length(44, 45), 4);
         assert!(is_tls([0x15, 3]) && is_tls([0x16, 3]) && !is_tls(*b"ST") && !is_tls([0x17, 3]));
