@@ -25,7 +25,7 @@ const BUFFER: usize = 16 * 1024;
 const SAYS_NOTHING: &str = "the server took the connection and said nothing: it may be stopped, take no more connections (-c), or be no memcached";
 
 /// How often a server has to close the connection at the same question before that is said of it.
-const TIMES_TO_BE_SURE: usize = 3;
+const TIMES_TO_BE_SURE: usize = 5;
 
 impl Connection for Link {
     fn last_used(&self) -> Instant {
@@ -123,41 +123,42 @@ impl Opening<'_> {
     }
 
     /// Finds out what a server is that closes the connection when it is greeted. A server that went down just then, and is back, must
-    /// not be taken for another kind: what is said for good has been seen more than once.
+    /// not be taken for another kind: what is said for good has been seen several times in a row.
     fn ask_again(&self, cause: io::Error, credentials: Option<&Credentials>) -> Result<Link, Fault> {
-        if self.classic {
+        for _ in 0..TIMES_TO_BE_SURE {
             let (mut link, mut heard) = (self.connect()?, false);
-            match link.greet(credentials, true, self.deadline, &mut heard) {
-                Ok(()) => return Ok(link),
+            match link.greet(credentials, self.classic, self.deadline, &mut heard) {
+                Ok(()) if self.classic => return Ok(link),
+                // It was going down just then.
+                Ok(()) => return Err(self.not_connected(cause)),
                 Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => {}
                 Err(fault) => return Err(self.not_greeted(fault, credentials)),
             }
-        }
-        for _ in 0..TIMES_TO_BE_SURE {
+            // It may take one connection at a time.
+            drop(link);
             let mut link = self.connect()?;
             if let Err(fault) = link.greet_shortly(self.deadline) {
                 if fault.is_silence() {
                     return Err(self.not_greeted(fault, credentials));
                 }
-                // It may take one connection at a time.
                 drop(link);
                 return Err(self.is_binary_or(cause));
             }
-            if credentials.is_some() {
-                return Err(Fault::unfit(
-                    "the server closes the connection when it is given user and password; a proxy wants none",
-                ));
-            }
-            if self.classic {
-                return Ok(link);
-            }
-            match link.has_meta(self.deadline).map_err(|fault| self.not_greeted(fault, credentials))? {
-                Some(true) => return Err(self.not_connected(cause)),
-                Some(false) => break,
-                None => {}
+            match credentials {
+                Some(_) => {}
+                None if self.classic => return Ok(link),
+                None => match link.has_meta(self.deadline).map_err(|fault| self.not_greeted(fault, credentials))? {
+                    Some(true) => return Err(self.not_connected(cause)),
+                    Some(false) => break,
+                    None => {}
+                },
             }
         }
-        Err(Fault::without_meta(None))
+        Err(if credentials.is_some() {
+            Fault::unfit("the server closes the connection when it is given user and password; a proxy wants none")
+        } else {
+            Fault::without_meta(None)
+        })
     }
 
     /// That a server speaks the binary protocol alone, or wants TLS, or else why there is no connection.

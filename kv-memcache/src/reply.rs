@@ -51,21 +51,27 @@ pub(crate) struct Hit {
 
 /// Receives a line, without its end.
 pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
+    line.clear();
     receive_up_to(LONGEST_LINE, reader, line)?;
     if line.pop() == Some(b'\r') { Ok(()) } else { Err(Fault::OutOfStep) }
 }
 
 /// Receives a line that tells something of a server, without its end. In those of a proxy a line may end in the middle.
 pub(crate) fn receive_stat(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
-    receive_up_to(LONGEST_STAT, reader, line)?;
+    line.clear();
+    match receive_up_to(LONGEST_LINE, reader, line) {
+        // What begins otherwise is of another protocol, and may never end.
+        Err(Fault::OutOfStep) if line.starts_with(b"STAT ") => receive_up_to(LONGEST_STAT, reader, line)?,
+        received => received?,
+    }
     line.pop_if(|last| *last == b'\r');
     Ok(())
 }
 
-/// Receives what comes before a line feed.
+/// Receives what comes before a line feed, with what has come of the line already so many bytes at most.
 fn receive_up_to(longest: u64, reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
-    line.clear();
-    reader.by_ref().take(longest).read_until(b'\n', line).map_err(broken)?;
+    let left = longest.saturating_sub(line.len() as u64);
+    reader.by_ref().take(left).read_until(b'\n', line).map_err(broken)?;
     if line.ends_with(b"\n") {
         line.pop();
         return Ok(());

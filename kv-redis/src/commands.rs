@@ -5,6 +5,7 @@
 //! | [`COPY`](Commands::COPY): redis 6.2 | `COPY … REPLACE` | a script; without scripts `GET` and `PTTL` in a transaction, then `SET` |
 //! | [`SCAN_TYPE`](Commands::SCAN_TYPE): redis 6.0 | `SCAN … TYPE string` | a script of `SCAN` and `TYPE`; without scripts `TYPE` for each name, in a pipeline with the next `SCAN` |
 //! | [`PERSIST`](Commands::PERSIST): redis 3.2 | `MULTI`, `PERSIST`, `EXISTS`, `EXEC` | an `EXISTS` before the `PERSIST` |
+//! | [`LARGE_PAGES`](Commands::LARGE_PAGES): all but KeyDB | `SCAN … COUNT 1000` | `SCAN … COUNT 99` |
 //! | [`EVAL`](Commands::EVAL), `DELIFEQ` (valkey 9), `DELEX` (redis 8.4) | an entry is removed if it is what was copied | `rename` across slots is refused |
 //!
 //! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
@@ -38,7 +39,13 @@ impl Commands {
     pub(crate) const DELEX: Self = Self(1 << 5);
     /// The server says that it is no node of a cluster: a listing of it is whole (L3).
     pub(crate) const WHOLE: Self = Self(1 << 6);
-    pub(crate) const ALL: Self = Self((1 << 7) - 1);
+    /// A page of a listing has what was there when it was asked for, however large it is. KeyDB takes pages of 100 and more from a
+    /// snapshot that may be older (L1).
+    pub(crate) const LARGE_PAGES: Self = Self(1 << 7);
+    pub(crate) const ALL: Self = Self(u8::MAX);
+
+    /// What `COUNT` is at most without [`LARGE_PAGES`](Self::LARGE_PAGES).
+    const SMALL_PAGE: u64 = 99;
 
     /// What a server of this version has. Where nobody tells, all that a refusal can tell later.
     pub(crate) fn of_version(version: Option<Version>) -> Self {
@@ -46,7 +53,7 @@ impl Commands {
             Some(version) if version < first => commands,
             _ => Self::NONE,
         };
-        let untold = if version.is_none() { Self::PERSIST } else { Self::NONE };
+        let untold = if version.is_none() { Self::PERSIST.with(Self::LARGE_PAGES) } else { Self::NONE };
         Self::ALL
             .without(Self::WHOLE)
             .without(since(Self::COPY, (6, 2, 0)))
@@ -119,6 +126,17 @@ impl Commands {
             .with(Shape::Any, ["EXISTS".into(), key])
             .with(Shape::Any, ["EXEC".into()]);
         if self.has(Self::PERSIST) { request.needing(Self::PERSIST) } else { request }
+    }
+
+    /// What a page of this size needs besides the command, and its size where that is not to be had.
+    pub(crate) fn size_of_page(self, count: u64) -> (Self, u64) {
+        if count <= Self::SMALL_PAGE {
+            (Self::NONE, count)
+        } else if self.has(Self::LARGE_PAGES) {
+            (Self::LARGE_PAGES, count)
+        } else {
+            (Self::NONE, Self::SMALL_PAGE)
+        }
     }
 
     /// A page of a listing. Whether its names are all of strings, or their types are still to be asked for.

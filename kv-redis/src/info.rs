@@ -38,9 +38,13 @@ impl Facts {
         if let Some(hint) = mode.and_then(|mode| role.hint_against(mode)) {
             return Err(Fault::unfit(hint));
         }
+        // KeyDB has no other name for itself in this section.
+        let is_keydb = field("features").is_some_and(|features| features.contains("cluster_mget"))
+            || field("executable").is_some_and(|program| program.contains("keydb"));
+        let stale = if is_keydb { Commands::LARGE_PAGES } else { Commands::NONE };
         let whole = if mode == Some("standalone") { Commands::WHOLE } else { Commands::NONE };
         Ok(Self {
-            commands: Commands::of_version(version).with(whole),
+            commands: Commands::of_version(version).with(whole).without(stale),
             run: field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id)),
         })
     }
@@ -93,8 +97,24 @@ mod tests {
             assert_eq!(commands(&format!("# Server\r\nredis_version:{version}\r\n")), all.without(lacks), "{version}");
         }
         // Nobody would notice that PERSIST is the old one.
-        assert_eq!(Facts::untold().commands, all.without(Commands::PERSIST));
+        assert_eq!(Facts::untold().commands, all.without(Commands::PERSIST).without(Commands::LARGE_PAGES));
         assert_eq!(commands("redis_version:unstable\r\n"), Facts::untold().commands);
+    }
+
+    #[test]
+    fn a_page_of_keydb_is_small() {
+        for (says, is_small) in [
+            ("executable:/usr/bin/keydb-server\r\nfeatures:cluster_mget", true),
+            ("executable:/srv/server\r\nfeatures:cluster_mget", true),
+            ("executable:/opt/keydb-server", true),
+            ("executable:/usr/bin/redis-server", false),
+            ("features:", false),
+        ] {
+            let info = format!("redis_version:6.3.4\r\n{says}\r\n");
+            let expected = if is_small { (Commands::NONE, 99) } else { (Commands::LARGE_PAGES, 1000) };
+            assert_eq!(commands(&info).size_of_page(1000), expected, "{says}");
+            assert_eq!(commands(&info).size_of_page(50), (Commands::NONE, 50), "{says}");
+        }
     }
 
     #[test]

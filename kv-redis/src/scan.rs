@@ -51,8 +51,10 @@ impl Scan<'_> {
         let mut commands = known.map_or(Commands::ALL, Known::get);
         let mut meanwhile = Some(meanwhile);
         loop {
-            let (mut request, is_typed) = self.request(commands);
+            let (of_size, count) = commands.size_of_page(self.count);
+            let (mut request, is_typed) = self.request(commands, count);
             let needs = request.needs();
+            request = request.needing(of_size);
             if !*is_whole {
                 request = request.needing(Commands::WHOLE);
             }
@@ -87,11 +89,11 @@ impl Scan<'_> {
     }
 
     /// The request, and whether what comes are names of strings alone.
-    fn request(&self, commands: Commands) -> (Request<'_>, bool) {
+    fn request(&self, commands: Commands, count: u64) -> (Request<'_>, bool) {
         match (&self.untyped, self.cursor) {
-            (None, cursor) => commands.page(cursor.unwrap_or(BEGINNING), self.pattern, self.count),
+            (None, cursor) => commands.page(cursor.unwrap_or(BEGINNING), self.pattern, count),
             (Some(untyped), cursor) => {
-                let scan = cursor.map(|cursor| Commands::NONE.page(cursor, self.pattern, self.count).0);
+                let scan = cursor.map(|cursor| Commands::NONE.page(cursor, self.pattern, count).0);
                 let request = scan.unwrap_or_else(Request::reading);
                 let types = untyped.names().map(|name| ["TYPE".into(), Arg::Text(name)]);
                 (types.fold(request, |request, question| request.with(Shape::Any, question)), false)

@@ -265,6 +265,33 @@ fn a_listing_is_of_strings_alone_by_whatever_the_server_has() {
     }
 }
 
+/// KeyDB takes pages of 100 and more from a snapshot that may lack what was written just before.
+#[test]
+fn pages_of_keydb_are_small_and_so_are_those_of_a_server_that_does_not_tell_what_it_is() {
+    let redis = Redis::start(&[]);
+    let store = patient().url(redis.url()).connect().unwrap();
+    store.put_many((0..1000).map(|number| (format!("k{number}"), ""))).unwrap();
+    let program = redis.info("executable").unwrap_or_default();
+    let keydb = format!("keydb{}", "-".repeat(program.len().saturating_sub(5)));
+    let mut servers = vec![("as it is", redis.url(), 1..=3)];
+    if program.len() >= keydb.len() {
+        let edit = (format!("executable:{program}"), format!("executable:{keydb}"));
+        servers.push(("KeyDB", seen_as(&redis, vec![edit]), 10..=30));
+    }
+    if is_since((6, 0, 0)) {
+        servers.push(("without INFO", user(&redis, &redis.url(), &["-info"]), 10..=30));
+    }
+    for (name, url, pages) in servers {
+        for shared in [0, 1] {
+            let store = patient().url(&url).shared_connections(shared).connect().unwrap();
+            redis.command(&["CONFIG", "RESETSTAT"]);
+            assert_eq!(listed(&store).len(), 1000, "{name}");
+            let [scans] = calls(&redis, &["scan"])[..] else { panic!() };
+            assert!(pages.contains(&scans), "{name}: {scans}");
+        }
+    }
+}
+
 #[test]
 fn for_ever_is_one_transaction_and_revives_nothing_that_has_expired() {
     let redis = Redis::start(&[]);

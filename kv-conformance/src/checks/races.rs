@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 
-use super::checks;
 use super::visibility::{ways_of_writing, write};
+use super::{checks, listed_by};
 use crate::context::Context;
 use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_that, mismatch};
 use crate::panics;
@@ -25,6 +25,7 @@ checks! {
     d1_of_many_deleters_one_removes_the_entry [D1 B3];
     t6_a_touch_does_not_undo_a_write [T6 P1] needs Touch;
     l1_keys_that_stay_are_listed_once_while_others_come_and_go [L1 L2] needs Listing;
+    l1_a_listing_beside_others_has_what_was_written_before_it [L1 P1] needs Listing;
     b2_batches_in_opposite_orders_do_not_wait_for_each_other [B2 B3];
     c2_renames_in_opposite_directions_do_not_wait_for_each_other [C2] needs Copy;
 }
@@ -326,6 +327,31 @@ pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go(context: &Cont
         Ok(None)
     })?;
     expect_nothing("a listing while other keys come and go", "each key that stays, once", wrong)
+}
+
+/// Lets each of 8 threads write three keys of its own, list them through the second handle, if there is one, and delete them, over and
+/// over. Each listing has to have the three.
+///
+/// Rejects a store that lists from a snapshot which it made for the listing of another thread, as KeyDB does with large pages.
+pub fn l1_a_listing_beside_others_has_what_was_written_before_it(context: &Context<'_>) -> Outcome {
+    let store = context.store();
+    let other = context.second_handle().unwrap_or(store);
+    let wrong = at_once(THREADS, |thread| {
+        for round in 0..25 {
+            let prefix = format!("{thread}/{round}/");
+            let keys = ["a", "b", "c"].map(|name| format!("{prefix}{name}"));
+            for key in &keys {
+                store.put(key, "v")?;
+            }
+            let listed = listed_by(other, &prefix)?;
+            if listed != keys {
+                return Ok(Some(format!("keys({prefix:?}) gave {listed:?}, not {keys:?}")));
+            }
+            store.delete_many(&keys)?;
+        }
+        Ok(None)
+    })?;
+    expect_nothing("what 8 threads list that each wrote just before", "the keys of each", wrong)
 }
 
 /// How many keys stay.

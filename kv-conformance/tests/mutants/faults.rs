@@ -383,6 +383,8 @@ faults! {
     ListEndsAtRemoved,
     /// A key that is gone when the listing comes to it takes the one after it along. Removing and listing take their time.
     ListSkipsAfterRemoved,
+    /// A listing shows what was there when another one began that is under way.
+    ListsSnapshotOfOthers,
     /// A deleted key is listed: a stale index.
     DeletedListed,
     /// Removing with `delete_many` is forgotten by the index.

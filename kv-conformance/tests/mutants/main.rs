@@ -43,6 +43,7 @@ const SLOW: &[&str] = &[
     "c2_renames_in_opposite_directions_do_not_wait_for_each_other",
     "d1_of_many_deleters_one_removes_the_entry",
     "k4_random_prefixes_of_random_keys_match_literally",
+    "l1_a_listing_beside_others_has_what_was_written_before_it",
     "l1_keys_that_stay_are_listed_once_while_others_come_and_go",
     "p1_creates_less_deletes_are_what_is_left",
     "p1_histories_of_create_and_delete_are_linearizable",

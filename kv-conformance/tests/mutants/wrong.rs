@@ -69,6 +69,9 @@ struct State {
     /// The keys that are locked.
     locked: BTreeSet<KeyBuf>,
     cursors: usize,
+    /// How many listings are under way, and what they show.
+    listings: usize,
+    snapshot: Vec<KeyBuf>,
     cursor: Option<std::vec::IntoIter<KeyBuf>>,
 }
 

@@ -83,7 +83,7 @@ impl Redis {
     pub(crate) fn start_tls(clients: TlsClients, extra: &[&str]) -> Self {
         let certificates = Certificates::make();
         let (ca, server) = (certificates.ca.clone(), certificates.server.clone());
-        let builder = Server::builder(program()).ports(2).prepare(move |place| {
+        let builder = Server::builder(program()).ports(3).prepare(move |place| {
             fs::write(place.dir().join("ca.pem"), &ca)?;
             fs::write(place.dir().join("server.pem"), &server.certificate)?;
             fs::write(place.dir().join("server.key"), &server.key)?;
@@ -92,8 +92,15 @@ impl Redis {
         let (databases, auth) = (DATABASES.to_string(), if let TlsClients::Anonymous = clients { "no" } else { "yes" });
         let files = ["--tls-ca-cert-file", "ca.pem", "--tls-cert-file", "server.pem", "--tls-key-file", "server.key"];
         let all = [&["--databases", &databases, "--tls-auth-clients", auth], &files[..], extra].concat();
-        let tls_port = |place: &Place| vec!["--tls-port".to_owned(), place.ports()[1].to_string()];
-        Self { certificates: Some(certificates), ..Self::launch(builder, &all, tls_port) }
+        let more_ports = |place: &Place| {
+            let mut ports = vec!["--tls-port".to_owned(), place.ports()[1].to_string()];
+            if is_since((7, 0, 0)) {
+                // Or a node of a cluster takes one that somebody may have.
+                ports.extend(["--cluster-port".to_owned(), place.ports()[2].to_string()]);
+            }
+            ports
+        };
+        Self { certificates: Some(certificates), ..Self::launch(builder, &all, more_ports) }
     }
 
     /// Starts a server with what all of them have, some arguments, and some that depend on the place.

@@ -88,6 +88,7 @@ impl Wrong {
             }
             Fault::ListEndsAt1000 => Ok(keys(self.all(prefix)?.into_iter().take(1000))),
             Fault::PagesByOffset => Ok(self.by_offset(prefix)),
+            Fault::ListsSnapshotOfOthers => self.of_shared_snapshot(pattern),
             Fault::DeletedListed | Fault::DeletedManyListed | Fault::ZeroTtlListed | Fault::IndexOfHandle => {
                 self.list_by_index(prefix)
             }
@@ -179,6 +180,21 @@ impl Wrong {
             }
             page.next()
         }))
+    }
+
+    /// What was there when the first of the listings began that are under way.
+    fn of_shared_snapshot(&self, prefix: &str) -> Result<Keys<'_>> {
+        let snapshot = {
+            let mut state = self.state();
+            if state.listings == 0 {
+                state.snapshot = self.all(Prefix::EMPTY)?;
+            }
+            state.listings += 1;
+            state.snapshot.clone()
+        };
+        thread::sleep(Duration::from_micros(500));
+        self.state().listings -= 1;
+        Ok(keys(snapshot.into_iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>()))
     }
 
     /// A listing that holds a lock until it is dropped.
