@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks everything: formatting, lints, tests, doctests, the matrix in README.md, documentation, dependencies, the public
+# Checks everything: formatting, lints, tests, doctests, the matrix in the guide, documentation, dependencies, the public
 # interface. Installs what is missing for that.
 # Usage: scripts/test.sh
 # With KV_FUZZ_SECONDS=60 in the environment also runs each fuzz target for so long (scripts/fuzz.sh), on a nightly compiler.

@@ -80,7 +80,7 @@ fn a_name_that_is_given_to_another_server_takes_all_connections_with_it() {
                 is_done.store(true, Relaxed);
             });
             // The other one has the connection that there is, so that this makes one.
-            thread::sleep(Duration::from_millis(300));
+            thread::sleep(Duration::from_secs(2));
             assert_eq!(store.get("old").unwrap(), None);
             assert!(!is_done.load(Relaxed));
             signal("-CONT");

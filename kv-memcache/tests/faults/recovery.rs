@@ -94,7 +94,7 @@ fn a_write_that_meets_a_cut_happens_once_or_its_outcome_is_unknown() {
     thread::scope(|scope| {
         let cutting = scope.spawn(|| {
             let mut random = Random(seed());
-            for number in 0..400 {
+            for number in 0..800 {
                 thread::sleep(Duration::from_micros(random.below(4000)));
                 proxy.cut_now(if number % 2 == 0 { Cut::Close } else { Cut::Reset }).unwrap();
             }
