@@ -19,6 +19,9 @@ pub(crate) const LARGEST_OF_ALL: u64 = 1 << 30;
 /// takes it for a write. So it is no key of any store, and what is written is gone at once.
 const NOBODYS_KEY: &str = "\u{b7}";
 
+/// More bytes than this are no greeting: mcrouter's command line may have its whole configuration, of 256 KiB at most.
+pub(crate) const LONGEST: usize = 512 * 1024;
+
 /// More lines than this are no reply to `stats`: 1.6.18 sends 93.
 pub(crate) const MOST_STATS: usize = 1000;
 

@@ -125,16 +125,17 @@ impl Opening<'_> {
     /// Finds out what a server is that closes the connection when it is greeted. A server that went down just then, and is back, must
     /// not be taken for another kind: what is said for good has been seen several times in a row.
     fn ask_again(&self, cause: io::Error, credentials: Option<&Credentials>) -> Result<Link, Fault> {
+        let mut proxy = None;
         for _ in 0..TIMES_TO_BE_SURE {
+            // It may take one connection at a time.
+            drop(proxy.take());
             let (mut link, mut heard) = (self.connect()?, false);
             match link.greet(credentials, self.classic, self.deadline, &mut heard) {
-                Ok(()) if self.classic => return Ok(link),
-                // It was going down just then.
-                Ok(()) => return Err(self.not_connected(cause)),
+                // It was going down just then, and is back.
+                Ok(()) => return Ok(link),
                 Err(Fault::Broken { cause, .. }) if !heard && is_end(&cause) => {}
                 Err(fault) => return Err(self.not_greeted(fault, credentials)),
             }
-            // It may take one connection at a time.
             drop(link);
             let mut link = self.connect()?;
             if let Err(fault) = link.greet_shortly(self.deadline) {
@@ -146,7 +147,7 @@ impl Opening<'_> {
             }
             match credentials {
                 Some(_) => {}
-                None if self.classic => return Ok(link),
+                None if self.classic => proxy = Some(link),
                 None => match link.has_meta(self.deadline).map_err(|fault| self.not_greeted(fault, credentials))? {
                     Some(true) => return Err(self.not_connected(cause)),
                     Some(false) => break,
@@ -154,10 +155,11 @@ impl Opening<'_> {
                 },
             }
         }
-        Err(if credentials.is_some() {
-            Fault::unfit("the server closes the connection when it is given user and password; a proxy wants none")
-        } else {
-            Fault::without_meta(None)
+        proxy.ok_or_else(|| match credentials {
+            Some(_) => {
+                Fault::unfit("the server closes the connection when it is given user and password; a proxy wants none")
+            }
+            None => Fault::without_meta(None),
         })
     }
 
@@ -232,13 +234,21 @@ impl Link {
         let now = Instant::now();
         self.say(&greeting::encode(credentials), now, deadline)?;
         let mut greeting = Greeting::new(credentials, classic);
+        let mut came = 0;
         loop {
             let received = reply::receive_stat(&mut self.reader, &mut self.line);
             *heard |= !self.line.is_empty();
+            let is_first = came == 0;
+            came += self.line.len();
+            if came > greeting::LONGEST {
+                return Err(Fault::OutOfStep);
+            }
             let then = match received {
                 Ok(()) => greeting.take(&self.line)?,
                 // What it refused is why it closes the connection, and not why it says nothing more.
-                Err(Fault::Broken { cause, .. }) if is_end(&cause) && strangers::may_be_memcached(&self.line) => {
+                Err(Fault::Broken { cause, .. })
+                    if is_end(&cause) && (!is_first || strangers::may_be_memcached(&self.line)) =>
+                {
                     let refused = greeting.into_refusal().map(Fault::Refused);
                     return Err(refused.unwrap_or(Fault::Broken { cause, sent: true }));
                 }

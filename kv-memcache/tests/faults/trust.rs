@@ -495,6 +495,12 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
             let store = new().build().unwrap();
             proxy.set(Behaviour::CutAfter { cut, of: Direction::Replies, bytes: number * 17 });
             let writes = stats.get("cmd_set");
+            if number == 0 {
+                // A server that closes a connection before it says a word is greeted once more.
+                store.put("k", "v").expect(&what);
+                assert_eq!(stats.get("cmd_set"), writes + 1, "{what}");
+                continue;
+            }
             let error = store.put("k", "v").expect_err(&what);
             assert!(matches!(error, Error::Unavailable(_)) && !error.outcome_unknown(), "{what}: {error:?}");
             check(&error, &store, "put");

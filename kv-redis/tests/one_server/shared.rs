@@ -141,9 +141,15 @@ fn reads_survive_a_connection_that_is_cut_and_writes_tell_that_their_outcome_is_
             });
             all(|key| {
                 while !is_over.load(Relaxed) {
-                    assert_eq!(store.get(key).unwrap().unwrap(), key);
+                    // Of several connections one may be new and not yet made when all are cut.
+                    let is_of_new = |error: &Error| shared > 1 && error.to_string().contains("connecting failed");
+                    match store.get(key) {
+                        Ok(value) => assert_eq!(value.unwrap(), key),
+                        Err(error) => assert!(is_of_new(&error), "{error:?}"),
+                    }
                     if let Err(error) = store.put(key, key) {
-                        assert!(matches!(error, Error::Unavailable(_)) && error.outcome_unknown(), "{error:?}");
+                        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+                        assert!(error.outcome_unknown() || is_of_new(&error), "{error:?}");
                         assert_eq!(error.key(), Some(key));
                         lost.fetch_add(1, Relaxed);
                     }
