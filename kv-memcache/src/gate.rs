@@ -135,9 +135,7 @@ impl<C: Connection + Send + 'static> Gate<C> {
         match (entry.probe.take(), time_out) {
             (Some(probe), Some(time_out)) => probe.was_not_answered(time_out),
             // Whether it answers is not known: the next one asks.
-            (Some(probe), None) if result.as_ref().is_err_and(|fault| matches!(fault, Fault::NoCredentials(_))) => {
-                drop(probe)
-            }
+            (Some(probe), None) if matches!(result, Err(Fault::NoCredentials(_))) => drop(probe),
             (Some(probe), None) => probe.was_answered(),
             // Whoever has waited for an answer has less than the limit left: that it is not enough says nothing of the server.
             (None, Some(time_out)) if entry.asked.is_zero() => entry.here.silence.question(begun, time_out),

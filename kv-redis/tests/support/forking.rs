@@ -71,7 +71,7 @@ impl Child {
     #[track_caller]
     pub(crate) fn works_within(mut self, limit: Duration) {
         let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut said = String::new();
             sender.send(self.says.read_to_string(&mut said).map(|_| said))
         });
@@ -79,6 +79,8 @@ impl Child {
             let _ = Command::new("kill").args(["-9", &self.id.to_string()]).status();
             panic!("the child did not come to an end within {limit:?}");
         };
+        // A thread that begins or ends holds a lock of `std` for a moment. In a process that is forked just then no thread could begin.
+        let _ = reader.join();
         assert_eq!(said.unwrap(), WORKS, "what the child said");
     }
 }
