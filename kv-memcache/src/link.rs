@@ -182,6 +182,7 @@ impl Opening<'_> {
         self.not_connected(cause)
     }
 
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self, reason = "TLS needs it"))]
     fn has_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();

@@ -68,7 +68,7 @@ fn over_restarts<T>(
 }
 
 /// Writes, removes, creates, copies and renames in every way; then the server is stopped and started again, and another one killed, as far
-/// as it is said to keep its data over that ([`Durability`](crate::Durability)). Everything has to be as it was left.
+/// as it is said to keep its data over that ([`Durability`]). Everything has to be as it was left.
 pub fn p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart(context: &Context<'_>) -> Outcome {
     over_restarts(
         context,
