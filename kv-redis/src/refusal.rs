@@ -100,8 +100,8 @@ mod tests {
         ("Dragonfly, src/server/main_service.cc", "ERR This Redis command is not allowed from script"),
         ("kvrocks, src/server/redis_connection.cc", "ERR unknown command `copy`, with args beginning with: `a` `b`"),
         ("kvrocks, src/storage/scripting.cc", "ERR This Redis command is not allowed from scripts"),
-        ("envoy 1.27, redis_proxy/command_splitter_impl.cc", "unsupported command 'COPY'"),
-        ("envoy 1.27, redis_proxy/command_splitter_impl.cc", "wrong number of arguments for 'EVAL' command"),
+        ("envoy, redis_proxy/command_splitter_impl.cc", "unsupported command 'COPY'"),
+        ("envoy, redis_proxy/command_splitter_impl.cc", "wrong number of arguments for 'EVAL' command"),
         (
             "Upstash, as users report it",
             "ERR Command is not available: 'COPY'. See https://upstash.com/docs/redis/overall/rediscompatibility for details",

@@ -161,6 +161,18 @@ fn what_says_nothing_or_half_of_it_is_waited_for_within_the_limit() {
     }
 }
 
+/// Its command line may have several lines, which begin in no way of memcached's.
+#[test]
+fn a_mcrouter_that_goes_down_while_it_tells_its_command_line_is_unavailable() {
+    for reply in [
+        &b"STAT version 41.0.0 mcrouter\r\nSTAT commandargs --config-str={\n  \"po"[..],
+        b"STAT version 41.0.0 mcrouter\r\nSTAT commandargs --config-str={\n  \"pools\": {}\n",
+    ] {
+        let (error, text) = refused_by(saying(reply, true));
+        assert!(matches!(&error, Error::Unavailable(_)) && error.is_transient(), "{text}");
+    }
+}
+
 #[test]
 fn what_closes_the_connection_is_unavailable() {
     let closing: [fn(TcpStream) -> io::Result<()>; 2] = [

@@ -527,7 +527,9 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
         "STAT version 1.6.18\r\nEND\r\nEND\r\n",
         "HTTP/1.1 400 Bad\r\n",
     ];
-    for answer in answers.into_iter().map(String::from).chain(["x".repeat(5000)]) {
+    // Without an end, and longer than any greeting.
+    let endless = ["x".repeat(5000), format!("STAT x {}\r\n", "y".repeat(200_000)).repeat(4)];
+    for answer in answers.into_iter().map(String::from).chain(endless) {
         let store = new().build().unwrap();
         proxy.set(Behaviour::replace(answer.as_bytes()));
         let error = within(LIMIT, &answer, || store.put("k", "v")).unwrap_err();
