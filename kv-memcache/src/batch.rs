@@ -1,7 +1,7 @@
 //! Batches: a command for each key, many in one round trip to each server.
 
 use std::panic::resume_unwind;
-use std::thread;
+use std::{mem, slice, thread};
 
 use kv_core::{Error, Key, Result};
 
@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::request::{Command, Request};
+use crate::routes;
 use crate::store::MemcacheStore;
 
 /// How many keys go into one round trip, at most.
@@ -46,9 +47,6 @@ impl MemcacheStore {
     ///
     /// A server that fails, or is silent, does not keep the others from getting their part, nor does a command that was refused.
     pub(crate) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
-        for (key, _) in &commands {
-            self.check_route(*key)?;
-        }
         let mut replies = vec![Reply::Miss; commands.len()];
         let mut worst_error = None::<Error>;
         // That something may have happened is more than that something else did not.
@@ -82,21 +80,22 @@ impl MemcacheStore {
                 *place = Some(outcome);
             }
         };
-        let mut to_send = Vec::with_capacity(commands.len());
-        for (index, (key, command)) in commands.iter().copied().enumerate() {
-            match self.check_route(key) {
-                Ok(()) => to_send.push((index, key, command)),
-                Err(error) => put(index, Err(error)),
-            }
-        }
-        let groups = self.groups(to_send);
-        for answers in self.exchange_with_all(&groups) {
-            for (index, reply) in answers.replies {
-                put(index, reply);
-            }
-            if let Some(Failed { node, fault, left, .. }) = answers.failed {
+        let mut items: Vec<_> =
+            commands.iter().zip(0..).map(|(&(key, command), index)| (index, key, command)).collect();
+        while !items.is_empty() {
+            let groups = self.groups(mem::take(&mut items));
+            for answers in self.exchange_with_all(&groups) {
+                for (index, reply) in answers.replies {
+                    put(index, reply);
+                }
+                let Some(Failed { node, fault, left, .. }) = answers.failed else { continue };
                 for item in left {
-                    put(item.0, Err(self.error(node, fault.copy(), std::slice::from_ref(item))));
+                    // mcrouter takes the others: nothing of their chunk was sent.
+                    if matches!(fault, Fault::RoutedKey { .. }) && !routes::is_other(item.1) {
+                        items.push(*item);
+                    } else {
+                        put(item.0, Err(self.error(node, fault.copy(), slice::from_ref(item))));
+                    }
                 }
             }
         }

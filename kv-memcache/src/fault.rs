@@ -8,6 +8,7 @@ use std::time::Duration;
 use kv_core::{Error, Failure, Key};
 
 use crate::credentials::Late;
+use crate::routes;
 use crate::silence::Silent;
 
 /// Why a request has no reply, or none that can be used.
@@ -29,6 +30,8 @@ pub(crate) enum Fault {
     ItemTooLarge { index: usize, limit: u64 },
     /// The command of this index has a lifetime that ends, by the clock of the server, after what can be expressed. Nothing was sent.
     TtlTooLong { index: usize, longest: Duration },
+    /// The key of the command at this index is [something else](crate::routes) to the server, which is mcrouter. Nothing was sent.
+    RoutedKey { index: usize },
     /// The connection failed. Whether anything had been sent by then.
     Broken { cause: io::Error, sent: bool },
     /// What came is not the reply to this request.
@@ -203,11 +206,22 @@ impl Fault {
             Self::Unfit { advice, cause } => Self::Unfit { advice: advice.clone(), cause: cause.as_ref().map(copy) },
             Self::ItemTooLarge { index, limit } => Self::ItemTooLarge { index: *index, limit: *limit },
             Self::TtlTooLong { index, longest } => Self::TtlTooLong { index: *index, longest: *longest },
+            Self::RoutedKey { index } => Self::RoutedKey { index: *index },
             Self::Broken { cause, sent } => Self::Broken { cause: copy(cause), sent: *sent },
             Self::OutOfStep => Self::OutOfStep,
             Self::Silent(silent) => Self::Silent(silent.clone()),
             Self::NoCredentials(cause) => Self::NoCredentials(Arc::clone(cause)),
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
+        }
+    }
+
+    /// The index of the command that it is about, where nothing was sent because of that command alone.
+    pub(crate) fn index(&self) -> Option<usize> {
+        match *self {
+            Self::ItemTooLarge { index, .. } | Self::TtlTooLong { index, .. } | Self::RoutedKey { index } => {
+                Some(index)
+            }
+            _ => None,
         }
     }
 
@@ -279,6 +293,7 @@ impl Fault {
                 let message = format!("by the clock of the server {longest:?} is the longest lifetime");
                 Error::Backend(failure(&message, None))
             }
+            Self::RoutedKey { .. } => Error::Backend(failure(routes::ADVICE, None)),
             Self::Unusable(refusal) | Self::Refused(refusal) => {
                 let (message, transient) = refusal.explain();
                 let refused = in_doubt(failure(message, Some(refusal.into())));

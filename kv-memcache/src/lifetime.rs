@@ -135,14 +135,18 @@ impl Clock {
         Self { told, asked_at, took, asked_at_time: SystemTime::now().checked_sub(took).unwrap_or(UNIX_EPOCH) }
     }
 
-    /// Whether it can be relied upon: the server may have told it at any moment while it was asked, clocks of two machines do not run alike
-    /// for long, and this one stands still while its machine sleeps.
+    /// Whether the server took long to tell its time. It read its clock at any moment of these.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.took > QUICK
+    }
+
+    /// Whether it can be relied upon: clocks of two machines do not run alike for long, and this one stands still while its machine sleeps.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
         const LONG: Duration = Duration::from_secs(600);
         const APART: Duration = Duration::from_secs(1);
         let age = now.saturating_duration_since(self.asked_at);
         let age_by_time = self.asked_at_time.elapsed();
-        self.took <= QUICK && age <= LONG && age_by_time.is_ok_and(|age_by_time| age_by_time.abs_diff(age) <= APART)
+        age <= LONG && age_by_time.is_ok_and(|age_by_time| age_by_time.abs_diff(age) <= APART)
     }
 
     /// The Unix time at which an entry that is to live this long has to go. If that cannot be expressed, the longest lifetime that can.
@@ -239,10 +243,15 @@ mod tests {
         // As if this machine had slept meanwhile.
         let slept = Clock { asked_at_time: clock.asked_at_time.checked_sub(10 * SECOND).unwrap(), ..clock };
         assert!(!slept.is_fresh(asked));
-        let slow = Clock { took: QUICK + SECOND / 1000, ..clock };
-        assert!(!slow.is_fresh(asked));
         let set_back = Clock { asked_at_time: clock.asked_at_time + 10 * SECOND, ..clock };
         assert!(!set_back.is_fresh(asked));
+    }
+
+    #[test]
+    fn a_clock_is_slow_if_the_server_took_long_to_tell_its_time() {
+        let clock = |took| Clock { took, ..Clock::new(2_000_000_000, Instant::now()) };
+        assert!(!clock(QUICK).is_slow());
+        assert!(clock(QUICK + SECOND / 1000).is_slow());
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Link {
     last_used: Instant,
     use_until: Instant,
     server: About,
+    /// Whether dates are made by its clock even if the server took long to tell its time.
+    accepts_slow_clock: bool,
 }
 
 /// How a connection is made.
@@ -90,7 +92,14 @@ impl Opening<'_> {
         let channel = Channel::Plain(socket);
         let reader = BufReader::with_capacity(BUFFER, channel);
         let now = Instant::now();
-        Ok(Link { reader, line: Vec::new(), last_used: now, use_until: now, server: About::TACITURN })
+        Ok(Link {
+            reader,
+            line: Vec::new(),
+            last_used: now,
+            use_until: now,
+            server: About::TACITURN,
+            accepts_slow_clock: false,
+        })
     }
 
     /// Connects, and makes sure that the server is one to be used. One round trip, besides those of TCP and TLS.
@@ -347,9 +356,20 @@ impl Link {
         self
     }
 
-    /// Whether it can be told what time it is for the server, unless the server does not tell.
+    /// Whether dates can be made by the clock of the server, unless the server does not tell its time.
     pub(crate) fn knows_the_time(&self, now: Instant) -> bool {
-        self.server.clock.is_none_or(|clock| clock.is_fresh(now))
+        let is_accepted = self.accepts_slow_clock || !self.has_slow_clock();
+        is_accepted && self.server.clock.is_none_or(|clock| clock.is_fresh(now))
+    }
+
+    /// Whether the server took long to tell its time. A new connection may do better.
+    pub(crate) fn has_slow_clock(&self) -> bool {
+        self.server.clock.is_some_and(|clock| clock.is_slow())
+    }
+
+    /// Notes that this connection was made since another one had a slow clock: the next one would do no better.
+    pub(crate) fn accept_slow_clock(&mut self) {
+        self.accepts_slow_clock = true;
     }
 
     /// Whether it leads to the server that its name stands for.
@@ -365,7 +385,10 @@ impl Link {
         now: Instant,
         deadline: Instant,
     ) -> Result<Vec<Reply>, Fault> {
-        let About { dialect, largest_item, clock, .. } = &self.server;
+        let About { dialect, largest_item, clock, is_mcrouter, .. } = &self.server;
+        if *is_mcrouter && let Some(index) = request.routed_key() {
+            return Err(Fault::RoutedKey { index });
+        }
         if let Some(limit) = *largest_item
             && let Some(index) = request.larger_than(limit)
         {

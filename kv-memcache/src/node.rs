@@ -51,46 +51,27 @@ impl Dialer {
 /// What is known of a server, by the connection that was made last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// Whether there was a connection.
-    pub(crate) was_asked: bool,
     /// The largest item that it takes, in bytes.
     pub(crate) largest_item: Option<u64>,
     /// Whether it does not tell its time.
     pub(crate) lacks_clock: bool,
-    /// Whether some keys are [something else](crate::routes) to it.
-    pub(crate) is_mcrouter: bool,
 }
 
 impl Known {
-    const WAS_ASKED: u64 = 1 << 61;
-    const IS_MCROUTER: u64 = 1 << 62;
     const LACKS_CLOCK: u64 = 1 << 63;
-    const FLAGS: u64 = Self::WAS_ASKED | Self::IS_MCROUTER | Self::LACKS_CLOCK;
 
     fn of(about: &About) -> Self {
-        Self {
-            was_asked: true,
-            largest_item: about.largest_item,
-            lacks_clock: about.clock.is_none(),
-            is_mcrouter: about.is_mcrouter,
-        }
+        Self { largest_item: about.largest_item, lacks_clock: about.clock.is_none() }
     }
 
     fn pack(self) -> u64 {
-        let flag = |is_so, flag| if is_so { flag } else { 0 };
-        self.largest_item.unwrap_or(0)
-            | flag(self.was_asked, Self::WAS_ASKED)
-            | flag(self.is_mcrouter, Self::IS_MCROUTER)
-            | flag(self.lacks_clock, Self::LACKS_CLOCK)
+        self.largest_item.unwrap_or(0) | if self.lacks_clock { Self::LACKS_CLOCK } else { 0 }
     }
 
     fn unpack(packed: u64) -> Self {
-        let has = |flag| packed & flag != 0;
         Self {
-            was_asked: has(Self::WAS_ASKED),
-            largest_item: Some(packed & !Self::FLAGS).filter(|&size| size > 0),
-            lacks_clock: has(Self::LACKS_CLOCK),
-            is_mcrouter: has(Self::IS_MCROUTER),
+            largest_item: Some(packed & !Self::LACKS_CLOCK).filter(|&size| size > 0),
+            lacks_clock: packed & Self::LACKS_CLOCK != 0,
         }
     }
 }
@@ -165,14 +146,22 @@ impl Node {
     pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
         let mut entry = self.gate.enter(self.patience())?;
         let (now, limit) = (Instant::now(), self.dialer.limits.response);
-        let serves = |link: &Link| link.is_current() && (!request.needs_clock() || link.knows_the_time(now));
+        let mut has_slow_clock = false;
+        let serves = |link: &Link| {
+            let (is_current, is_on_time) = (link.is_current(), !request.needs_clock() || link.knows_the_time(now));
+            has_slow_clock = is_current && !is_on_time && link.has_slow_clock();
+            is_current && is_on_time
+        };
         if let Some(link) = self.gate.trusted(&mut entry, serves, now, self.patience())? {
             let result = exchange_on(link, &mut entry, request, (now, limit), true);
             if !result.as_ref().is_err_and(|fault| fault.may_be_repeated(request.writes())) {
                 return result;
             }
         }
-        let link = self.dial(&mut entry)?;
+        let mut link = self.dial(&mut entry)?;
+        if has_slow_clock {
+            link.accept_slow_clock();
+        }
         exchange_on(link, &mut entry, request, (Instant::now(), limit), false)
     }
 
@@ -203,7 +192,7 @@ fn exchange_on(
 fn is_usable_after(result: &Result<Vec<Reply>, Fault>) -> bool {
     match result {
         Ok(replies) => !replies.iter().any(|reply| matches!(reply, Reply::Refused(_))),
-        Err(fault) => matches!(fault, Fault::ItemTooLarge { .. } | Fault::TtlTooLong { .. }),
+        Err(fault) => fault.index().is_some(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::batch::Item;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::lifetime::{Clock, Lifetime};
+use crate::routes;
 
 /// Values from this length on are sent from where they are; shorter ones are copied into the request.
 const BORROWED_FROM: usize = 16 * 1024;
@@ -166,6 +167,11 @@ impl<'a> Request<'a> {
     /// The index of the first command with an item larger than this.
     pub(crate) fn larger_than(&self, limit: u64) -> Option<usize> {
         self.items.iter().position(|(_, key, command)| command.item_size(*key) > limit)
+    }
+
+    /// The index of the first command whose key is [something else](crate::routes) to mcrouter.
+    pub(crate) fn routed_key(&self) -> Option<usize> {
+        self.items.iter().position(|(_, key, _)| routes::is_other(*key))
     }
 
     /// The bytes that a server with this dialect and this clock, if it tells it, is sent now.

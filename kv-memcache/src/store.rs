@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use crate::lifetime::{self, Lifetime};
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::request::{Command, Request, item_size};
-use crate::routes;
 use crate::servers::Servers;
 
 /// The length of the longest key (K1).
@@ -101,7 +101,6 @@ impl MemcacheStore {
 
     /// Sends a command; its reply, which is no error of the server.
     fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
-        self.check_route(key)?;
         let (node, item) = (self.node(key)?, (0, key, command));
         let answer = node.exchange(Request::new(&[item], self.tags(1)));
         let reply = answer.map_err(|fault| self.error(node, fault, &[item]))?.pop();
@@ -118,18 +117,18 @@ impl MemcacheStore {
 
     /// What a caller is told of a fault of the exchange of these commands.
     pub(crate) fn error(&self, node: &Node, fault: Fault, items: &[Item<'_>]) -> Error {
-        let item = |index| items.get(index).copied();
-        if let Fault::ItemTooLarge { index, limit } = fault
-            && let Some((_, key, command)) = item(index)
-        {
-            let size = command.value().map_or(0, <[u8]>::len) as u64;
-            return Error::value_too_large(&self.label, key, size, largest_value(key.len(), limit));
-        }
-        if let Fault::TtlTooLong { index, longest } = fault
-            && let Some((_, key, command)) = item(index)
-            && let Some(Lifetime::Until(ttl)) = command.lifetime()
-        {
-            return Error::invalid_ttl(&self.label, key, ttl, longest);
+        let items = fault.index().and_then(|index| items.get(index)).map_or(items, slice::from_ref);
+        match (&fault, items) {
+            (&Fault::ItemTooLarge { limit, .. }, &[(_, key, command)]) => {
+                let size = command.value().map_or(0, <[u8]>::len) as u64;
+                return Error::value_too_large(&self.label, key, size, largest_value(key.len(), limit));
+            }
+            (&Fault::TtlTooLong { longest, .. }, [(_, key, command)]) => {
+                if let Some(Lifetime::Until(ttl)) = command.lifetime() {
+                    return Error::invalid_ttl(&self.label, *key, ttl, longest);
+                }
+            }
+            _ => {}
         }
         let server = Some(node.name()).filter(|_| self.servers.all().len() > 1);
         // A key is named only where it is the one that failed.
@@ -138,18 +137,28 @@ impl MemcacheStore {
         fault.into_error(&Scene { store: &self.label, server, key, writes, limits: self.settings.limits })
     }
 
-    /// How a lifetime is sent (T1, T4).
+    /// How a TTL is sent (T1, T4). Whether its server can have it is known when its connection is.
     fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Lifetime> {
         let lifetime = Lifetime::new(ttl.or_default(self.settings.default_ttl));
         match lifetime {
-            Lifetime::Until(ttl) if ttl > self.longest_ttl() => {
-                Err(Error::invalid_ttl(&self.label, key, ttl, self.longest_ttl()))
+            Lifetime::Until(ttl) if ttl > lifetime::longest() => {
+                Err(Error::invalid_ttl(&self.label, key, ttl, lifetime::longest()))
             }
             lifetime => Ok(lifetime),
         }
     }
 
-    /// The longest lifetime that can be expressed now: on a server that does not tell its time, one that it counts.
+    /// An error if the server of this key does not tell its time, and the TTL needs that (T4). A connection confirms it first, as in
+    /// [`less_than`](Self::less_than).
+    fn check_clock(&self, key: Key<'_>, lifetime: Lifetime) -> Result<()> {
+        let (node, Lifetime::Until(ttl)) = (self.node(key)?, lifetime) else { return Ok(()) };
+        if node.known().lacks_clock && node.warm_up().map_or(true, |known| known.lacks_clock) {
+            return Err(Error::invalid_ttl(&self.label, key, ttl, lifetime::LONGEST_WITHOUT_CLOCK));
+        }
+        Ok(())
+    }
+
+    /// The longest TTL that all servers are known to take now: one that does not tell its time takes what it can count.
     fn longest_ttl(&self) -> Duration {
         if self.servers.all().iter().any(|node| node.known().lacks_clock) {
             lifetime::LONGEST_WITHOUT_CLOCK
@@ -188,24 +197,6 @@ impl MemcacheStore {
         }
         let limit = self.largest_item(told);
         Ok((size > limit).then(|| largest_value(key.len(), limit)))
-    }
-
-    /// An error if the key is something else to its server (K3). For such a rare key a server is asked first what it is, unless it was.
-    pub(crate) fn check_route(&self, key: Key<'_>) -> Result<()> {
-        if !self.settings.classic || !routes::is_other(key) {
-            return Ok(());
-        }
-        let node = self.node(key)?;
-        let mut known = node.known();
-        // Whatever the command is: nothing was sent.
-        let fails = |fault| Err(self.error(node, fault, &[(0, key, Command::Get)]));
-        if !known.was_asked {
-            match node.warm_up() {
-                Ok(told) => known = told,
-                Err(fault) => return fails(fault),
-            }
-        }
-        if known.is_mcrouter { fails(Fault::unfit(routes::ADVICE)) } else { Ok(()) }
     }
 
     fn check_size(&self, key: Key<'_>, length: usize) -> Result<()> {
@@ -247,8 +238,8 @@ impl KeyValueStore for MemcacheStore {
     /// The largest value and the longest TTL are what the connections of this store have learned so far, the least of it: of a store that was
     /// only built, they may change when it connects.
     ///
-    /// An entry expires at most 4.4 s late, whatever its TTL is, and those with a TTL of a few minutes at most 3.1 s: see [the crate](crate). The
-    /// longest TTL is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and at least 30 days less 2 s.
+    /// An entry expires at most 4.4 s late, whatever its TTL is, and those with a TTL of a few minutes at most 3.1 s: see [the crate](crate).
+    /// (With a TTL of 30 days or more it is later by what it took the server to tell its time and does not take it to write.) The longest TTL is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
         let largest_item = self.servers.all().iter().map(|node| self.largest_item(node.known().largest_item)).min();
         let capabilities = Capabilities::builder()
@@ -313,12 +304,14 @@ impl KeyValueStore for MemcacheStore {
         outcomes.into_iter().map(|reply| Ok(reply?.hit().map(|hit| hit.value))).collect()
     }
 
-    /// Lifetimes are all checked before anything is sent, and values by the limit that the store knows.
+    /// TTLs and values are all checked before anything is sent, by what the store knows of its servers.
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let mut commands = Vec::with_capacity(entries.len());
         for Entry { key, value, ttl, .. } in &entries {
             self.check_size(*key, value.len())?;
-            commands.push((*key, Command::put(value.as_bytes(), self.lifetime(*key, *ttl)?)));
+            let lifetime = self.lifetime(*key, *ttl)?;
+            self.check_clock(*key, lifetime)?;
+            commands.push((*key, Command::put(value.as_bytes(), lifetime)));
         }
         self.pipeline(commands).map(drop)
     }

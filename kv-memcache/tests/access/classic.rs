@@ -1,17 +1,19 @@
 //! Servers without the meta commands: old ones, proxies, and those that speak the binary protocol alone.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::*;
 
-const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The longest TTL where the server does not tell its time.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60 - 2);
+pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60 - 2);
 
 /// That a server is refused, and the setting named which it needs, within half a second.
 #[track_caller]
-fn needs_the_setting(url: &str) -> String {
+pub(super) fn needs_the_setting(url: &str) -> String {
     let builder = MemcacheStore::builder().url(url);
     let begin = Instant::now();
     let text = refused_for_good(builder.clone());
@@ -25,7 +27,7 @@ fn needs_the_setting(url: &str) -> String {
 
 /// What works with the classic commands, and what does not.
 #[track_caller]
-fn is_classic(store: &MemcacheStore) {
+pub(super) fn is_classic(store: &MemcacheStore) {
     works(store);
     store.delete("k").unwrap();
     assert!(store.create("k", "v").unwrap() && !store.create("k", "w").unwrap());
@@ -171,6 +173,33 @@ fn twemproxy_takes_the_classic_commands_alone() {
     assert!(text.contains("user and password"), "{text}");
 }
 
+/// A server that closes this many connections when it is asked what it is, and answers every other question. A server that restarts
+/// does that for a moment, twemproxy always.
+fn closing(greetings: usize, memcached: u16) -> u16 {
+    let left = Arc::new(AtomicUsize::new(greetings));
+    impostor(move |mut client| {
+        let mut begin = [0; 3];
+        client.read_exact(&mut begin)?;
+        if &begin != b"get" && left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Ok(());
+        }
+        let mut server = TcpStream::connect(("127.0.0.1", memcached))?;
+        server.write_all(&begin)?;
+        tunnel(&client, &server)
+    })
+}
+
+#[test]
+fn a_server_is_a_proxy_when_it_has_closed_the_connection_at_six_greetings() {
+    let server = Memcached::start(&[]);
+    for (greetings, is_proxy) in [(0, false), (1, false), (5, false), (6, true)] {
+        let url = format!("memcache://127.0.0.1:{}", closing(greetings, server.port()));
+        let store = connected(patient().url(url).classic(true));
+        // A proxy does not tell the time of its servers.
+        assert_eq!(store.capabilities().longest_ttl() == LONGEST, is_proxy, "after {greetings} greetings");
+    }
+}
+
 /// It may have been sent on before that server went: nobody knows whether the write was done.
 #[test]
 fn a_server_behind_twemproxy_that_is_gone_is_transient_and_the_outcome_is_unknown() {
@@ -197,82 +226,6 @@ fn a_server_behind_twemproxy_that_is_gone_is_transient_and_the_outcome_is_unknow
 #[track_caller]
 fn connected_to_some(store: &MemcacheStore) {
     assert!((0..40).any(|number| store.put(format!("n{number}"), "v").is_ok()));
-}
-
-/// As mcrouter answers: its version has a name in it, and it tells its own time, which is not that of the servers.
-fn mcrouter(memcached: u16) -> u16 {
-    impostor(move |mut client| {
-        let mut greeting = [0; 24];
-        client.read_exact(&mut greeting)?;
-        client.write_all(
-            b"STAT version 41.0.0 mcrouter\r\nSTAT time 1000000000\r\nEND\r\nCLIENT_ERROR bad stats command\r\n",
-        )?;
-        let mut begin = [0; 3];
-        client.read_exact(&mut begin)?;
-        if begin[0] == b'm' {
-            return client.write_all(b"CLIENT_ERROR malformed request\r\n");
-        }
-        let mut server = TcpStream::connect(("127.0.0.1", memcached))?;
-        server.write_all(&begin)?;
-        tunnel(&client, &server)
-    })
-}
-
-#[test]
-fn mcrouter_is_told_by_its_name() {
-    let server = Memcached::start(&[]);
-    let url = format!("memcache://127.0.0.1:{}", mcrouter(server.port()));
-    let text = needs_the_setting(&url);
-    assert!(text.contains("the server says that it is `41.0.0 mcrouter`"), "{text}");
-    let store = connected(patient().url(url).classic(true));
-    is_classic(&store);
-    assert_eq!(store.capabilities().longest_ttl(), LONGEST);
-    assert!(matches!(store.put_with_ttl("k", "v", MONTH).unwrap_err(), Error::InvalidTtl { .. }));
-}
-
-/// It cuts off what it takes for a route, so that `/users/42/name` and `name` might be one entry.
-#[test]
-fn keys_that_mcrouter_takes_for_something_else_are_refused() {
-    let server = Memcached::start(&[]);
-    let url = format!("memcache://127.0.0.1:{}", mcrouter(server.port()));
-    let builder = patient().url(&url).classic(true).contains(true);
-    let before = server.stat("cmd_get");
-    let is_refused = |error: Error, key: &str| {
-        let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient() && !error.outcome_unknown(), "{text}");
-        assert!(text.contains("begin keys with something else than `/`") && error.key() == Some(key), "{text}");
-    };
-    for key in ["/users/42/name", "/*/*/k", "__mcrouter__.config_md5"] {
-        // The first operation of all, and one after it.
-        for store in [builder.clone().build().unwrap(), connected(builder.clone())] {
-            is_refused(store.get(key).unwrap_err(), key);
-            is_refused(store.put(key, "v").unwrap_err(), key);
-            is_refused(store.put_with_ttl(key, "v", Duration::ZERO).unwrap_err(), key);
-            is_refused(store.create(key, "v").unwrap_err(), key);
-            is_refused(store.delete(key).unwrap_err(), key);
-            is_refused(store.touch(key, Ttl::Forever).unwrap_err(), key);
-            is_refused(store.contains(key).unwrap_err(), key);
-            is_refused(store.get_many(["k", key]).unwrap_err(), key);
-            is_refused(store.put_many([("k", "v"), (key, "v")]).unwrap_err(), key);
-            is_refused(store.delete_many([key, "k"]).unwrap_err(), key);
-            let mut each = store.get_each(["k", key, "l"]);
-            assert!(matches!((each.pop(), each.swap_remove(0)), (Some(Ok(None)), Ok(None))));
-            is_refused(each.pop().unwrap().unwrap_err(), key);
-            for other in ["/users/42", "users/42/name/first"] {
-                store.put(other, "v").unwrap();
-                assert!(store.delete(other).unwrap());
-            }
-        }
-    }
-    assert_eq!(server.stat("cmd_set"), 3 * (2 * 2 + 1));
-    assert_eq!(server.stat("cmd_get") - before, 3 * (2 * 2 + 1));
-    // To a memcached they are keys.
-    let store = connected(patient().url(server.url()).classic(true));
-    for key in ["/users/42/name", "/*/*/k", "__mcrouter__.config_md5"] {
-        store.put_many([(key, "v"), ("name", "w")]).unwrap();
-        assert_eq!(store.get(key).unwrap().as_deref(), Some(&b"v"[..]));
-        assert!(store.get_each([key]).remove(0).unwrap().is_some());
-    }
 }
 
 /// A process that is killed when it is dropped.

@@ -1,6 +1,6 @@
 //! Where user and password come from, and what a server says to them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kv_memcache::Credentials;
@@ -162,4 +162,47 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
     assert!(text.contains("both `credentials_provider` and `credentials`"), "{text}");
     let text = refused_for_good(MemcacheStore::builder().url("memcache://u:hush@h").credentials_provider(provide));
     assert!(text.contains("`credentials_provider` is set, and the URL has a user or a password"), "{text}");
+}
+
+/// Whoever asks a server that did not answer, and gets no credentials, has learned nothing of it: the next operation asks.
+#[test]
+fn a_provider_that_fails_or_is_slow_says_nothing_of_a_server_that_was_silent() {
+    if !can("user and password", Need::Password) {
+        return;
+    }
+    let limit = Duration::from_millis(300);
+    for too_slow in [false, true] {
+        let server = Memcached::start_as(Kind::WithPassword, &[]);
+        let works = Arc::new(AtomicBool::new(true));
+        let provider_works = Arc::clone(&works);
+        let provide = move || {
+            if provider_works.load(Ordering::SeqCst) {
+                return Ok(Credentials::new(USER, PASSWORD));
+            }
+            if !too_slow {
+                return Err("the vault is sealed");
+            }
+            thread::sleep(limit);
+            Ok(Credentials::new(USER, PASSWORD))
+        };
+        let builder = MemcacheStore::builder().url(format!("memcache://127.0.0.1:{}", server.port()));
+        let builder = builder.credentials_provider(provide).pool_size(1).retry_after(Duration::from_secs(600));
+        let store = builder.connect_timeout(limit).response_timeout(limit).build().unwrap();
+        wait_until(|| store.put("k", "v").map_err(|error| chain(&error)));
+        server.pause();
+        assert!(matches!(store.get("k").unwrap_err(), Error::Timeout(_)));
+        // This one is to ask whether the server answers.
+        works.store(false, Ordering::SeqCst);
+        let error = store.get("k").unwrap_err();
+        assert!(chain(&error).contains("`credentials_provider`"), "{}", chain(&error));
+        works.store(true, Ordering::SeqCst);
+        // So does the next one: it is not told that the server is silent.
+        let error = store.get("k").unwrap_err();
+        assert!(matches!(error, Error::Timeout(_)), "{}", chain(&error));
+        // Now it is, and was not thought to answer in between.
+        let error = store.get("k").unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{}", chain(&error));
+        assert!(chain(&error).contains("so nothing was sent; it is asked again in"), "{}", chain(&error));
+        server.resume();
+    }
 }

@@ -18,6 +18,7 @@ mod classic;
 mod credentials;
 mod impostors;
 mod limits;
+mod mcrouter;
 mod names;
 mod reach;
 #[path = "../support/mod.rs"]

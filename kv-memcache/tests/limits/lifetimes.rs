@@ -172,6 +172,57 @@ fn a_long_lifetime_goes_by_the_clock_of_the_server() {
     }
 }
 
+/// A network that takes longer than a clock may take to be told does so for each new connection: to make one for each write
+/// would win nothing.
+#[test]
+fn on_a_slow_network_a_long_ttl_costs_one_connection_more_and_not_one_for_each_write() {
+    if !can("on a slow network a long ttl costs one connection more and not one for each write", Need::Meta) {
+        return;
+    }
+    thread::scope(|scope| {
+        for one_way in [Duration::from_millis(300), SECOND] {
+            scope.spawn(move || {
+                let (_server, proxy, store, mut raw) = start_behind_a_proxy();
+                let resolution = store.capabilities().ttl_resolution();
+                proxy.set(Behaviour::Delay(one_way));
+                store.put("k", "v").unwrap();
+                assert_eq!(proxy.accepted(), 1);
+                for write in 0..4 {
+                    let begin = Instant::now();
+                    store.put_with_ttl("k", "v", 40 * DAY).unwrap();
+                    let left = Duration::from_secs(u64::try_from(seconds_left(&mut raw, "k").unwrap()).unwrap());
+                    assert!(left + begin.elapsed() >= 40 * DAY, "{write}: {left:?}");
+                    // Counted from the return: the write takes as long as the question did.
+                    assert!(left <= 40 * DAY + resolution, "{write}: {left:?}");
+                    assert_eq!(proxy.accepted(), 2, "{write}");
+                }
+                // And for what is read and written between two of them.
+                store.get("k").unwrap();
+                assert!(store.touch("k", 40 * DAY).unwrap());
+                assert_eq!(proxy.accepted(), 2);
+            });
+        }
+    });
+}
+
+/// A clock that was told slowly by chance is not relied upon for long.
+#[test]
+fn after_a_slow_greeting_a_long_ttl_goes_by_the_clock_of_a_new_connection() {
+    if !can("after a slow greeting a long ttl goes by the clock of a new connection", Need::Meta) {
+        return;
+    }
+    let (_server, proxy, store, mut raw) = start_behind_a_proxy();
+    proxy.set(Behaviour::Delay(2 * SECOND));
+    store.put("k", "v").unwrap();
+    proxy.pass();
+    for _ in 0..3 {
+        store.put_with_ttl("k", "v", 40 * DAY).unwrap();
+        let left = Duration::from_secs(u64::try_from(seconds_left(&mut raw, "k").unwrap()).unwrap());
+        assert!(left <= 40 * DAY + store.capabilities().ttl_resolution(), "{left:?}");
+    }
+    assert_eq!(proxy.accepted(), 2);
+}
+
 /// If the clock of the server is ahead, what we can express may be more than it can.
 #[test]
 fn what_the_server_cannot_express_by_its_clock_is_refused() {
