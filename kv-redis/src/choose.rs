@@ -24,7 +24,7 @@ impl RedisStore {
         let mut commands = self.with_known(key, Known::get);
         while let Some(request) = make(commands) {
             match self.deliver(key, &request) {
-                Ok(answer) if is_refused(request.needs(), &answer) => {
+                Ok(answer) if is_refused(request.needs(), &request, &answer) => {
                     commands = commands.without(request.needs());
                     self.with_known(key, |known| known.remove(request.needs()));
                 }
@@ -98,15 +98,11 @@ impl RedisStore {
     }
 }
 
-/// Whether a server refused what a request needs: then none of it was done.
-pub(crate) fn is_refused(needs: Commands, answer: &Answer) -> bool {
-    fn is_refusal(reply: &Reply, commands: &[&str]) -> bool {
-        match reply {
-            Reply::ServerError(error) => is_of_command(error, commands),
-            // Of a transaction.
-            Reply::Array(replies) => replies.iter().any(|reply| is_refusal(reply, commands)),
-            _ => false,
-        }
+/// Whether a server refused the command that a request needs: then none of the request was done. What it says of the others is not
+/// looked at: that a user may not use `GET` says nothing of `EVAL`.
+pub(crate) fn is_refused(needs: Commands, request: &Request<'_>, answer: &Answer) -> bool {
+    match request.reply_to_needy(&answer.replies) {
+        Some(Reply::ServerError(error)) => needs != Commands::NONE && is_of_command(error, needs.names()),
+        _ => false,
     }
-    needs != Commands::NONE && answer.replies.iter().any(|reply| is_refusal(reply, needs.names()))
 }

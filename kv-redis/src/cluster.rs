@@ -216,7 +216,7 @@ impl Cluster {
     /// Whether a node is silent, and the layout was not asked for just before: a replica may have taken over. Operations on such a node
     /// fail at once, and not each of them is to ask.
     fn is_silent_for_long(&self, fault: &Fault) -> bool {
-        let looked = *self.here().looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = *lock(&self.here().looked);
         matches!(fault.itself(), Fault::Silent(_)) && looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN)
     }
 
@@ -249,7 +249,7 @@ impl Cluster {
     /// Notes that a node failed: before the next request the others are asked whether it has been replaced.
     fn suspect(&self, node: &Node) {
         let here = self.here();
-        *here.suspect.lock().unwrap_or_else(PoisonError::into_inner) = node.place().cloned();
+        *lock(&here.suspect) = node.place().cloned();
         here.is_stale.store(true, Ordering::Relaxed);
     }
 
@@ -291,9 +291,13 @@ impl Cluster {
     fn look(&self) -> Result<Arc<Layout>, Fault> {
         let here = self.here();
         here.is_stale.store(false, Ordering::Relaxed);
-        *here.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let layout = self.ask_for_layout().inspect_err(|_| here.is_stale.store(true, Ordering::Relaxed))?;
-        let layout = Arc::new(layout);
+        *lock(&here.looked) = Some(Instant::now());
+        let suspect = lock(&here.suspect).clone();
+        let layout = self.ask_for_layout(suspect.as_ref());
+        let layout = Arc::new(layout.inspect_err(|_| here.is_stale.store(true, Ordering::Relaxed))?);
+        // Only now: if nobody answered, or nobody was asked because there were no credentials, it is still the last to be asked. Another
+        // thread may suspect another node by now.
+        lock(&here.suspect).take_if(|current| Some(&*current) == suspect.as_ref());
         *here.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));
         let is_known = |place: &Place| layout.primaries.iter().any(|(known, _)| known == place);
         self.lock_nodes().retain(|place, _| is_known(place) || self.seeds.contains(place));
@@ -301,17 +305,16 @@ impl Cluster {
     }
 
     /// Asks one node after the other, those that are known first, within the time that a connection may take.
-    fn ask_for_layout(&self) -> Result<Layout, Fault> {
+    fn ask_for_layout(&self, suspect: Option<&Place>) -> Result<Layout, Fault> {
         let known = self.known_layout();
         let known = known.iter().flat_map(|layout| layout.primaries.iter().map(|(place, _)| place.clone()));
         let mut places = known.collect::<Vec<_>>();
         places.extend(self.seeds.iter().filter(|seed| !places.contains(seed)).cloned().collect::<Vec<_>>());
         let here = self.here();
-        let suspect = here.suspect.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Begin where the last one began to answer, or gave up.
         let first = here.first.load(Ordering::Relaxed) % places.len().max(1);
         places.rotate_left(first);
-        places.sort_by_key(|place| suspect.as_ref() == Some(place));
+        places.sort_by_key(|place| suspect == Some(place));
         let limit = self.dialer.limits.connect;
         let deadline = Instant::now() + limit;
         // Once, as its time is to be no part of a node's share.
@@ -417,7 +420,7 @@ impl Cluster {
     }
 
     fn lock_nodes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Node>>> {
-        self.here().nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.here().nodes)
     }
 }
 
@@ -485,6 +488,10 @@ fn place(host: &str, port: u16, answered: &Place) -> Option<Place> {
         }
         _ => Place::named(host, port),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Redirection {

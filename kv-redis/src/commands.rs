@@ -5,7 +5,7 @@
 //! | [`COPY`](Commands::COPY): redis 6.2 | `COPY … REPLACE` | a script; without scripts `GET` and `PTTL` in a transaction, then `SET` |
 //! | [`SCAN_TYPE`](Commands::SCAN_TYPE): redis 6.0 | `SCAN … TYPE string` | a script of `SCAN` and `TYPE`; without scripts `TYPE` for each name, in a pipeline with the next `SCAN` |
 //! | [`PERSIST`](Commands::PERSIST): redis 3.2 | `MULTI`, `PERSIST`, `EXISTS`, `EXEC` | an `EXISTS` before the `PERSIST` |
-//! | [`LARGE_PAGES`](Commands::LARGE_PAGES): all but KeyDB | `SCAN … COUNT 1000` | `SCAN … COUNT 99` |
+//! | [`LARGE_PAGES`](Commands::LARGE_PAGES): all but KeyDB | `SCAN … COUNT 1000` | with KeyDB the same in `MULTI` and `EXEC`, else `SCAN … COUNT 99` |
 //! | [`EVAL`](Commands::EVAL), `DELIFEQ` (valkey 9), `DELEX` (redis 8.4) | an entry is removed if it is what was copied | `rename` across slots is refused |
 //!
 //! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
@@ -21,7 +21,7 @@ pub(crate) const OLDEST: Version = (2, 8, 12);
 
 /// A set of commands, and of traits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Commands(u8);
+pub(crate) struct Commands(u16);
 
 impl Commands {
     pub(crate) const NONE: Self = Self(0);
@@ -37,12 +37,17 @@ impl Commands {
     #[cfg(feature = "cluster")]
     /// Of redis 8.4.
     pub(crate) const DELEX: Self = Self(1 << 5);
+    #[cfg(feature = "cluster")]
+    /// All that can remove an entry only if it is a certain one.
+    pub(crate) const REMOVAL: Self = Self::EVAL.with(Self::DELIFEQ).with(Self::DELEX);
     /// The server says that it is no node of a cluster: a listing of it is whole (L3).
     pub(crate) const WHOLE: Self = Self(1 << 6);
     /// A page of a listing has what was there when it was asked for, however large it is. KeyDB takes pages of 100 and more from a
     /// snapshot that may be older (L1).
     pub(crate) const LARGE_PAGES: Self = Self(1 << 7);
-    pub(crate) const ALL: Self = Self(u8::MAX);
+    /// A page has what was there when it was asked for, if it is asked for in a transaction: so it is with KeyDB.
+    pub(crate) const PAGES_IN_EXEC: Self = Self(1 << 8);
+    pub(crate) const ALL: Self = Self((1 << 9) - 1);
 
     /// What `COUNT` is at most without [`LARGE_PAGES`](Self::LARGE_PAGES).
     const SMALL_PAGE: u64 = 99;
@@ -55,7 +60,7 @@ impl Commands {
         };
         let untold = if version.is_none() { Self::PERSIST.with(Self::LARGE_PAGES) } else { Self::NONE };
         Self::ALL
-            .without(Self::WHOLE)
+            .without(Self::WHOLE.with(Self::PAGES_IN_EXEC))
             .without(since(Self::COPY, (6, 2, 0)))
             .without(since(Self::SCAN_TYPE, (6, 0, 0)))
             .without(since(Self::PERSIST, (3, 2, 0)))
@@ -67,6 +72,7 @@ impl Commands {
         match self {
             Self::COPY => &["copy"],
             Self::SCAN_TYPE => &["scan"],
+            Self::PAGES_IN_EXEC => &["multi", "exec"],
             Self::PERSIST => &["persist"],
             Self::EVAL => &["eval", "lua"],
             #[cfg(feature = "cluster")]
@@ -94,11 +100,11 @@ impl Commands {
         Self(self.0 & other.0)
     }
 
-    pub(crate) const fn bits(self) -> u8 {
+    pub(crate) const fn bits(self) -> u16 {
         self.0
     }
 
-    pub(crate) const fn of_bits(bits: u8) -> Self {
+    pub(crate) const fn of_bits(bits: u16) -> Self {
         Self(bits)
     }
 
@@ -121,11 +127,11 @@ impl Commands {
             request.add(Shape::Any, ["EXISTS".into(), key]);
         }
         // PERSIST alone does not tell an entry that lives for ever already from one that is not there.
-        let request = request
+        request
             .with(Shape::Any, ["PERSIST".into(), key])
+            .needing(self.and(Self::PERSIST))
             .with(Shape::Any, ["EXISTS".into(), key])
-            .with(Shape::Any, ["EXEC".into()]);
-        if self.has(Self::PERSIST) { request.needing(Self::PERSIST) } else { request }
+            .with(Shape::Any, ["EXEC".into()])
     }
 
     /// What a page of this size needs besides the command, and its size where that is not to be had.
@@ -134,6 +140,8 @@ impl Commands {
             (Self::NONE, count)
         } else if self.has(Self::LARGE_PAGES) {
             (Self::LARGE_PAGES, count)
+        } else if self.has(Self::PAGES_IN_EXEC.with(Self::SCAN_TYPE)) {
+            (Self::PAGES_IN_EXEC, count)
         } else {
             (Self::NONE, Self::SMALL_PAGE)
         }
@@ -156,6 +164,11 @@ impl Commands {
             arguments.extend([Arg::from("TYPE"), "string".into()]);
         }
         let mut request = Request::reading();
+        if self.size_of_page(count).0 == Self::PAGES_IN_EXEC {
+            request = request.with(Shape::Any, ["MULTI".into()]).needing(Self::PAGES_IN_EXEC.with(Self::SCAN_TYPE));
+            request.add_all(Shape::Any, arguments.len(), arguments);
+            return (request.with(Shape::Any, ["EXEC".into()]), true);
+        }
         request.add_all(Shape::Page, arguments.len(), arguments);
         (request.needing(needs), needs != Self::NONE)
     }

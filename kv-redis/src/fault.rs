@@ -138,8 +138,11 @@ pub(crate) const CODES: [&str; 22] = [
     "UNKILLABLE",
 ];
 
+/// How servers before redis 2.8, and some proxies, say that they want a password.
+pub(crate) const WANTS_PASSWORD: &str = "operation not permitted";
+
 /// How redis's errors begin that a new connection may get.
-const TEXTS: [&str; 21] = [
+const TEXTS: [&str; 22] = [
     "invalid username-password pair or user is disabled",
     // Of redis 6.0.
     "invalid username-password pair",
@@ -147,6 +150,7 @@ const TEXTS: [&str; 21] = [
     "Client sent AUTH, but no password is set",
     "invalid password",
     "Authentication required",
+    WANTS_PASSWORD,
     "wrong number of arguments for 'auth' command",
     "this user has no permissions",
     "unknown command",
@@ -190,37 +194,57 @@ impl From<ServerError> for Refusal {
     }
 }
 
+const MISSING_PASSWORD: (&str, bool) = ("the server wants a password; put it into the URL, or into the builder", false);
+
 const WRONG_PASSWORD: (&str, bool) =
     ("the server does not accept user and password; in a URL their special characters are percent-encoded", false);
 
 /// How an error of the server is explained, and whether trying again may help.
 fn explain(refusal: &Refusal) -> (Cow<'static, str>, bool) {
     let Refusal { code, text } = refusal;
-    if let Some(command) = command_in(text) {
-        let text = match code.as_str() {
-            "NOPERM" => {
-                format!("the user is not allowed to use the command {command}; add it to the rights (ACL) of the user")
-            }
-            _ => format!(
-                "the server does not know the command {command}: it is renamed or turned off, or the server lacks it"
-            ),
-        };
+    if let Some(command) = forbidden_command(refusal) {
+        let text =
+            format!("the user is not allowed to use the command {command}; add it to the rights (ACL) of the user");
+        return (text.into(), false);
+    }
+    if let Some(command) = unknown_command(refusal) {
+        let text = format!(
+            "the server does not know the command {command}: it is renamed or turned off, or the server lacks it"
+        );
         return (text.into(), false);
     }
     let (text, is_transient) = explain_code(code, text);
     (text.into(), is_transient)
 }
 
-/// The command of which a server says that it is not there or not for this user. Only a name of letters is taken for one, as
-/// what comes from there may be anything (E3).
-fn command_in(text: &str) -> Option<String> {
-    // `unknown command 'x'`, `unsupported command 'x'`, `command 'x' not support for your account`, `Command is not available: 'x'`.
-    let mut rests =
-        ["ommand ", "to run the ", "is not available: "].iter().filter_map(|before| text.split_once(before));
-    let name = rests.find_map(|(_, rest)| rest.strip_prefix(['\'', '`']))?.split(['\'', '`']).next()?;
+/// The command of which a server says that this user may not use it.
+fn forbidden_command(Refusal { code, text }: &Refusal) -> Option<String> {
+    let (_, rest) = text.split_once("to run the ").filter(|_| code == "NOPERM")?;
+    quoted_command(rest).map(|(name, _)| name)
+}
+
+/// The command of which a server says that it does not have it. Other errors name commands, too.
+fn unknown_command(Refusal { code, text }: &Refusal) -> Option<String> {
+    match code.as_str() {
+        "ERR" => match text.strip_prefix("unknown command ").or(text.strip_prefix("Command is not available: ")) {
+            Some(rest) => quoted_command(rest),
+            // Tair: `command 'x' not support for your account`.
+            None => quoted_command(text.strip_prefix("command ")?).filter(|(_, rest)| rest.starts_with(" not support")),
+        },
+        // Envoy, which has no code: `unsupported command 'x'`.
+        "unsupported" => quoted_command(text.strip_prefix("command ")?),
+        _ => None,
+    }
+    .map(|(name, _)| name)
+}
+
+/// A command in quotation marks at the beginning of a text, and what follows. Only a name of letters is taken for one, as what a server
+/// says may be anything (E3).
+fn quoted_command(text: &str) -> Option<(String, &str)> {
+    let (name, rest) = text.strip_prefix(['\'', '`'])?.split_once(['\'', '`'])?;
     // `cluster|slots`
     let is_name = (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'|');
-    is_name.then(|| name.to_ascii_uppercase().replace('|', " "))
+    is_name.then(|| (name.to_ascii_uppercase().replace('|', " "), rest))
 }
 
 fn explain_code(code: &str, text: &str) -> (&'static str, bool) {
@@ -246,7 +270,8 @@ fn explain_code(code: &str, text: &str) -> (&'static str, bool) {
             address to listen on; set `requirepass`, or `bind`, in its configuration",
             false,
         ),
-        "NOAUTH" => ("the server wants a password; put it into the URL, or into the builder", false),
+        "NOAUTH" => MISSING_PASSWORD,
+        "ERR" if text.starts_with(WANTS_PASSWORD) => MISSING_PASSWORD,
         "WRONGPASS" => WRONG_PASSWORD,
         "ERR" if text.contains("without any password configured") || text.contains("no password is set") => {
             ("the server has no password; leave it out of the URL, or of the builder", false)
@@ -499,6 +524,26 @@ mod tests {
             let is_named = command.is_some_and(|command| message.contains(&format!("the command {command}")));
             assert!(is_named == command.is_some(), "{line}: {message}");
             assert_eq!(message.contains("not allowed"), refusal.code == "NOPERM", "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_does_not_know_a_command_is_said_not_to() {
+        for line in [
+            "OOM command 'set' not allowed when used memory > 'maxmemory'.",
+            "BUSY the command 'get' has to wait",
+            "WRONGTYPE command 'get' against a key of another type",
+            "ERR the command 'get' takes too long at the moment",
+            "ERR command 'get' failed",
+            "ERR error in unknown command 'get'",
+            "ERR wrong number of arguments for 'get' command",
+        ] {
+            let Ok(redis::Value::ServerError(error)) = redis::parse_redis_value(format!("-{line}\r\n").as_bytes())
+            else {
+                panic!("{line}")
+            };
+            let (message, _) = explain(&error.into());
+            assert!(!message.contains("does not know the command"), "{line}: {message}");
         }
     }
 

@@ -41,10 +41,14 @@ impl Facts {
         // KeyDB has no other name for itself in this section.
         let is_keydb = field("features").is_some_and(|features| features.contains("cluster_mget"))
             || field("executable").is_some_and(|program| program.contains("keydb"));
-        let stale = if is_keydb { Commands::LARGE_PAGES } else { Commands::NONE };
         let whole = if mode == Some("standalone") { Commands::WHOLE } else { Commands::NONE };
+        let commands = Commands::of_version(version).with(whole);
         Ok(Self {
-            commands: Commands::of_version(version).with(whole).without(stale),
+            commands: if is_keydb {
+                commands.without(Commands::LARGE_PAGES).with(Commands::PAGES_IN_EXEC)
+            } else {
+                commands
+            },
             run: field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id)),
         })
     }
@@ -84,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_version_tells_which_commands_there_are() {
-        let all = Commands::ALL.without(Commands::WHOLE);
+        let all = Commands::ALL.without(Commands::WHOLE).without(Commands::PAGES_IN_EXEC);
         for (version, lacks) in [
             ("2.8.12", Commands::COPY.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
             ("3.0.7", Commands::COPY.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
@@ -102,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_keydb_is_small() {
-        for (says, is_small) in [
+    fn a_page_of_keydb_is_asked_for_in_a_transaction() {
+        for (says, is_keydb) in [
             ("executable:/usr/bin/keydb-server\r\nfeatures:cluster_mget", true),
             ("executable:/srv/server\r\nfeatures:cluster_mget", true),
             ("executable:/opt/keydb-server", true),
@@ -111,8 +115,9 @@ mod tests {
             ("features:", false),
         ] {
             let info = format!("redis_version:6.3.4\r\n{says}\r\n");
-            let expected = if is_small { (Commands::NONE, 99) } else { (Commands::LARGE_PAGES, 1000) };
-            assert_eq!(commands(&info).size_of_page(1000), expected, "{says}");
+            let way = if is_keydb { Commands::PAGES_IN_EXEC } else { Commands::LARGE_PAGES };
+            assert_eq!(commands(&info).size_of_page(1000), (way, 1000), "{says}");
+            assert_eq!(commands(&info).without(way).size_of_page(1000), (Commands::NONE, 99), "{says}");
             assert_eq!(commands(&info).size_of_page(50), (Commands::NONE, 50), "{says}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::address::Place;
@@ -28,46 +28,70 @@ pub(crate) trait Server: Send + Sync {
     fn known(&self) -> &Known;
 }
 
-/// What a server has, as the last connection was told that was made, without what it has refused: for as long as it is the same process,
-/// or says the same of itself where it does not tell that.
+/// For how long a refusal is remembered: the server may have refused a command for the moment only, or the user may have been allowed to
+/// use it since.
+const REFUSAL_LASTS: Duration = Duration::from_secs(5);
+
+/// What a server has, as its newest connection was told, without what it has refused. A refusal is remembered for [a
+/// time](REFUSAL_LASTS), and only while the server is the same process, or says the same of itself where it does not tell that.
 pub(crate) struct Known {
-    commands: AtomicU8,
-    refused: AtomicU8,
+    told: AtomicU16,
+    refused: AtomicU16,
+    /// When the first of these refusals was remembered, in milliseconds since `begin`.
+    refused_at: AtomicU64,
+    begin: Instant,
     /// Which server that is.
     identity: AtomicU64,
 }
 
 impl Known {
-    pub(crate) const fn new() -> Self {
-        let all = AtomicU8::new(Commands::ALL.bits());
-        Self { commands: all, refused: AtomicU8::new(Commands::NONE.bits()), identity: AtomicU64::new(0) }
+    pub(crate) fn new() -> Self {
+        Self {
+            told: AtomicU16::new(Commands::ALL.bits()),
+            refused: AtomicU16::new(Commands::NONE.bits()),
+            refused_at: AtomicU64::new(0),
+            begin: Instant::now(),
+            identity: AtomicU64::new(0),
+        }
     }
 
+    /// What the server has, as far as is known. The clock is read only if something was refused.
     pub(crate) fn get(&self) -> Commands {
-        Commands::of_bits(self.commands.load(Relaxed))
+        self.get_at(Instant::now)
+    }
+
+    fn get_at(&self, now: impl FnOnce() -> Instant) -> Commands {
+        let mut refused = Commands::of_bits(self.refused.load(Relaxed));
+        if refused != Commands::NONE {
+            let since = Duration::from_millis(self.refused_at.load(Relaxed));
+            if now().saturating_duration_since(self.begin) >= since + REFUSAL_LASTS {
+                self.forget_refusals();
+                refused = Commands::NONE;
+            }
+        }
+        Commands::of_bits(self.told.load(Relaxed)).without(refused)
     }
 
     /// Notes what a server said of itself.
     pub(crate) fn set(&self, facts: Facts) {
         let identity = facts.run.unwrap_or(facts.commands.bits().into());
         if self.identity.swap(identity, Relaxed) != identity {
-            self.refused.store(Commands::NONE.bits(), Relaxed);
+            self.forget_refusals();
         }
-        let refused = Commands::of_bits(self.refused.load(Relaxed));
-        self.commands.store(facts.commands.without(refused).bits(), Relaxed);
+        self.told.store(facts.commands.bits(), Relaxed);
     }
 
     /// Notes that the server refused something.
     pub(crate) fn remove(&self, refused: Commands) {
+        if self.refused.load(Relaxed) == Commands::NONE.bits() {
+            let passed = self.begin.elapsed().as_millis();
+            self.refused_at.store(u64::try_from(passed).unwrap_or(u64::MAX), Relaxed);
+        }
         self.refused.fetch_or(refused.bits(), Relaxed);
-        self.commands.fetch_and(Commands::ALL.without(refused).bits(), Relaxed);
     }
 
-    /// Forgets what the server refused, as nothing else is left: it may have been allowed since.
-    #[cfg(feature = "cluster")]
     pub(crate) fn forget_refusals(&self) {
-        let refused = self.refused.swap(Commands::NONE.bits(), Relaxed);
-        self.commands.fetch_or(refused, Relaxed);
+        self.refused.store(Commands::NONE.bits(), Relaxed);
     }
 }
 
@@ -307,14 +331,16 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "cluster")]
     #[test]
-    fn what_was_refused_is_tried_again_when_nothing_else_is_left() {
+    fn a_refusal_is_remembered_for_a_time_and_what_the_server_never_had_stays_so() {
         let known = Known::new();
         known.set(Facts { commands: Commands::ALL.without(Commands::PERSIST), run: Some(1) });
         known.remove(Commands::EVAL);
-        known.remove(Commands::DELEX);
-        known.forget_refusals();
-        assert_eq!(known.get(), Commands::ALL.without(Commands::PERSIST));
+        known.remove(Commands::COPY);
+        let had = Commands::ALL.without(Commands::PERSIST);
+        let refused = had.without(Commands::EVAL).without(Commands::COPY);
+        let at = |passed: Duration| known.get_at(|| Instant::now() + passed);
+        assert_eq!((at(Duration::ZERO), at(REFUSAL_LASTS / 2)), (refused, refused));
+        assert_eq!((at(REFUSAL_LASTS), at(Duration::ZERO)), (had, had));
     }
 }

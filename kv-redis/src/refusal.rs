@@ -6,7 +6,7 @@
 
 use redis::ServerError;
 
-use crate::fault::{CODES, in_script};
+use crate::fault::{CODES, WANTS_PASSWORD, in_script};
 
 /// What only refusals of a command have in them, in small letters.
 const WORDS: [&str; 13] = [
@@ -25,12 +25,20 @@ const WORDS: [&str; 13] = [
     "could not find scripting engine",
 ];
 
+/// Commands that have no key among their arguments.
+const WITHOUT_KEY: [&str; 3] = ["info", "role", "scan"];
+
 /// Whether an error says of one of these commands that the server does not take it. Then nothing was done.
 pub(crate) fn is_of_command(error: &ServerError, commands: &[&str]) -> bool {
     let (code, text) = (error.code(), error.details().unwrap_or_default());
     match code {
-        // Not a key that is not allowed.
-        "NOPERM" => !text.contains(" to access "),
+        // Not of a key (`to access`). Dragonfly says the same of both, so that is of the command only if it has no key.
+        "NOPERM" => {
+            let has_no_key = |command: &&str| WITHOUT_KEY.contains(command);
+            text.contains(" to run ") || !text.contains(" to access ") && commands.iter().all(has_no_key)
+        }
+        // How servers before redis 2.8, and some proxies, ask for a password.
+        "ERR" if text.starts_with(WANTS_PASSWORD) => false,
         // A command that is not there, or not allowed, in a script of an older server; and not what a command met.
         _ if code.starts_with("@user_script") => in_script(error).is_none(),
         // What a command met has its own code.
@@ -63,7 +71,7 @@ mod tests {
     }
 
     /// What servers say, and where that was found.
-    const REFUSALS: [(&str, &str); 29] = [
+    const REFUSALS: [(&str, &str); 28] = [
         ("redis 2.8.24, src/redis.c", "ERR unknown command 'COPY'"),
         ("redis 5.0.14, src/server.c", "ERR unknown command `COPY`, with args beginning with: `a`, `b`, "),
         ("redis 7.0.15, src/server.c", "ERR unknown command 'COPY', with args beginning with: 'a' 'b' "),
@@ -96,7 +104,6 @@ mod tests {
         ("Garnet, libs/server/Resp/CmdStrings.cs", "NOPERM this user has no permissions to run the command"),
         ("Garnet, libs/server/Resp/CmdStrings.cs", "ERR This instance has Lua scripting support disabled"),
         ("Dragonfly, src/server/main_service.cc", "ERR unknown command `COPY`"),
-        ("Dragonfly, src/server/main_service.cc", "NOPERM app has no ACL permissions"),
         ("Dragonfly, src/server/main_service.cc", "ERR This Redis command is not allowed from script"),
         ("kvrocks, src/server/redis_connection.cc", "ERR unknown command `copy`, with args beginning with: `a` `b`"),
         ("kvrocks, src/storage/scripting.cc", "ERR This Redis command is not allowed from scripts"),
@@ -119,6 +126,8 @@ mod tests {
             assert!(is_of_command(&error(line), &["copy", "eval"]), "{server}: {line}");
         }
         let of_lua = "ERR bad lua script for redis cluster, all the keys that the script uses should be passed using the KEYS array";
+        let of_dragonfly = error("NOPERM app has no ACL permissions");
+        assert!(["info", "role", "scan"].iter().all(|name| is_of_command(&of_dragonfly, &[name])));
         assert!(is_of_command(&error(of_lua), &["eval", "lua"]) && !is_of_command(&error(of_lua), &["copy"]));
     }
 
@@ -136,6 +145,10 @@ mod tests {
             "NOAUTH Authentication required.",
             "NOPERM this user has no permissions to access one of the keys used as arguments",
             "NOPERM User app has no permissions to access the 'eval' key",
+            "NOPERM No permissions to access a key",
+            // Dragonfly, of a command and of a key: src/server/main_service.cc, `VerifyConnectionAclStatus`.
+            "NOPERM app has no ACL permissions",
+            "ERR operation not permitted",
             "CROSSSLOT Keys in request don't hash to the same slot",
             "MOVED 1 127.0.0.1:1",
             "CLUSTERDOWN Hash slot not served",

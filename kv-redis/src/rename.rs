@@ -55,9 +55,18 @@ impl RedisStore {
             let request = commands.add_removal(request, self.name(key), &nothing)?;
             Some(request.with(Shape::Any, ["EXEC".into()]))
         };
-        match self.send_fitting(key, asking)? {
+        let known = self.with_known(key, Known::get);
+        let mut answer = self.send_fitting(key, asking)?;
+        if answer.is_none() {
+            // The user may have been allowed since the last time to do what was refused then.
+            self.with_known(key, Known::forget_refusals);
+            if !known.has(Commands::REMOVAL) {
+                answer = self.send_fitting(key, asking)?;
+            }
+        }
+        match answer {
             Some(answer) => self.entry_of(key, &answer),
-            // Perhaps it is something else that was refused.
+            // If the entry cannot be read either, that is the error.
             None => self.read_entry(key).and_then(|_| Err(self.cannot_remove(key, "; nothing was changed"))),
         }
     }

@@ -5,6 +5,8 @@
 use std::cell::Cell;
 use std::io::IoSlice;
 
+use redis::Value as Reply;
+
 use crate::commands::Commands;
 
 /// Values from this length on are sent from where they are; shorter ones are copied into the request.
@@ -67,6 +69,8 @@ pub(crate) struct Request<'a> {
     shapes: Vec<Shape>,
     writes: bool,
     needs: Commands,
+    /// The index of the command that needs it.
+    needy: usize,
     meanwhile: Meanwhile<'a>,
 }
 
@@ -83,6 +87,7 @@ impl<'a> Request<'a> {
             shapes: Vec::new(),
             writes: false,
             needs: Commands::NONE,
+            needy: 0,
             meanwhile: Cell::default(),
         }
     }
@@ -92,8 +97,26 @@ impl<'a> Request<'a> {
         Self { writes: true, ..Self::reading() }
     }
 
-    /// Says what a server has to have for this, so that it is not sent to another one.
+    /// Says what a server has to have for the command that was added last, so that the request is not sent to another one.
     pub(crate) fn needing(mut self, needs: Commands) -> Self {
+        self.needs = self.needs.with(needs);
+        self.needy = self.shapes.len().saturating_sub(1);
+        self
+    }
+
+    /// The reply to the command that needs something, or what a transaction has in its place. `replies` are all of them.
+    pub(crate) fn reply_to_needy<'r>(&self, replies: &'r [Reply]) -> Option<&'r Reply> {
+        match (replies.get(self.needy), replies.last()) {
+            // A transaction begins with `MULTI`, whose reply is not in that of its `EXEC`.
+            (Some(Reply::SimpleString(queued)), Some(Reply::Array(results))) if queued == "QUEUED" => {
+                results.get(self.needy.checked_sub(1)?)
+            }
+            (reply, _) => reply,
+        }
+    }
+
+    /// Says what else the server has to be for this.
+    pub(crate) fn also_needing(mut self, needs: Commands) -> Self {
         self.needs = self.needs.with(needs);
         self
     }
@@ -124,6 +147,7 @@ impl<'a> Request<'a> {
             shapes: Vec::new(),
             writes: false,
             needs: Commands::NONE,
+            needy: 0,
             meanwhile: Cell::new(None),
         }
     }

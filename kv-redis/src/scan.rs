@@ -54,15 +54,16 @@ impl Scan<'_> {
             let (of_size, count) = commands.size_of_page(self.count);
             let (mut request, is_typed) = self.request(commands, count);
             let needs = request.needs();
-            request = request.needing(of_size);
+            request = request.also_needing(of_size);
             if !*is_whole {
-                request = request.needing(Commands::WHOLE);
+                request = request.also_needing(Commands::WHOLE);
             }
             if let Some(work) = meanwhile.take() {
                 request = request.meanwhile(work);
             }
             let result = store.send_to(self.part, &request);
             request.do_meanwhile();
+            let is_refused = result.as_ref().is_ok_and(|answer| is_refused(needs, &request, answer));
             drop(request);
             match result {
                 Err(Fault::Lacks(has)) => {
@@ -72,7 +73,7 @@ impl Scan<'_> {
                         *is_whole = true;
                     }
                 }
-                Ok(answer) if is_refused(needs, &answer) => {
+                Ok(_) if is_refused => {
                     commands = commands.without(needs);
                     if let Some(known) = known {
                         known.remove(needs);
@@ -108,6 +109,8 @@ impl Scan<'_> {
             (Some(page), _) => Some(page),
             (None, None) => None,
             (None, Some(_)) => match replies.next() {
+                // Of a transaction, which has an error in place of a reply, or the page in the reply to its `EXEC`.
+                Some(Reply::Okay) => Some(only_result(replies.by_ref())?),
                 Some(Reply::ServerError(error)) => return Err(Fault::Refused(error.into())),
                 reply => Some(reply.and_then(Page::of_reply).ok_or(Fault::OutOfStep)?),
             },
@@ -130,5 +133,18 @@ impl Scan<'_> {
             page => (strings, page),
         };
         Ok(Fetched { cursor, strings, untyped, run })
+    }
+}
+
+/// The page in what is left of the replies to a transaction.
+fn only_result(replies: impl Iterator<Item = Reply>) -> Result<Page, Fault> {
+    let mut results = replies.filter(|reply| !matches!(reply, Reply::SimpleString(_)));
+    let result = match results.next() {
+        Some(Reply::Array(results)) => results.into_iter().next(),
+        error => error,
+    };
+    match result {
+        Some(Reply::ServerError(error)) => Err(Fault::Refused(error.into())),
+        reply => reply.and_then(Page::of_reply).ok_or(Fault::OutOfStep),
     }
 }

@@ -804,6 +804,44 @@ fn listings_do_not_wait_for_one_another_while_nobody_answers() {
     assert!(together.iter().all(|&took| took < WITHIN + alone), "one {alone:?}, six {together:?}");
 }
 
+/// A node that failed is asked last for the layout, also if the nodes could not be asked in between.
+#[test]
+fn a_provider_that_fails_does_not_make_the_store_forget_which_node_failed() {
+    let cluster = RedisCluster::start_with(3, 0, &["--cluster-node-timeout", "60000"]);
+    for node in cluster.nodes() {
+        node.command(&["CONFIG", "SET", "masterauth", "secret"]);
+    }
+    let (urls, tags) = (cluster.urls(), tags::<3>(&cluster));
+    let mut connections: Vec<_> = cluster.nodes().iter().map(Redis::connection).collect();
+    for connection in &mut connections {
+        redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("secret").exec(connection).unwrap();
+    }
+    let fails = std::sync::Arc::new(AtomicBool::new(false));
+    let provider = std::sync::Arc::clone(&fails);
+    let provide = move || {
+        let is_there = !provider.load(Relaxed);
+        is_there.then(|| kv_redis::Credentials::from_password("secret")).ok_or("there is no token at the moment")
+    };
+    let limit = Duration::from_millis(300);
+    let builder = RedisStore::builder().cluster(urls).credentials_provider(provide).response_timeout(limit);
+    let store = builder.connect_timeout(Duration::from_secs(3)).connect().unwrap();
+    for tag in &tags {
+        store.put(tag, "v").unwrap();
+    }
+    let victim = &cluster.nodes()[0];
+    victim.pause();
+    assert!(matches!(store.get(&tags[0]), Err(Error::Timeout(_))));
+    // The layout is to be asked for, and cannot be.
+    fails.store(true, Relaxed);
+    assert_eq!(store.get(&tags[1]).unwrap().as_deref(), Some(&b"v"[..]));
+    fails.store(false, Relaxed);
+    // The first node would have a share of a second.
+    let (value, took) = timed(|| store.get(&tags[1]).unwrap());
+    victim.resume();
+    assert_eq!(value.as_deref(), Some(&b"v"[..]));
+    assert!(took < Duration::from_millis(700), "{took:?}");
+}
+
 #[test]
 fn one_seed_that_is_up_will_do() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {

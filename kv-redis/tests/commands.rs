@@ -233,6 +233,25 @@ fn what_the_server_refuses_is_refused_once() {
     exchanges(1, "once");
 }
 
+/// A server may refuse a command for the moment only.
+#[test]
+fn what_the_server_refused_is_asked_for_again_after_a_time() {
+    if !can_test("COPY", (6, 2, 0)) {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let store = patient().url(user(&redis, &redis.url(), &["-copy"])).connect().unwrap();
+    store.put("from", "v").unwrap();
+    store.copy("from", "to").unwrap();
+    user(&redis, "", &[]);
+    redis.command(&["CONFIG", "RESETSTAT"]);
+    store.copy("from", "to").unwrap();
+    assert_eq!(calls(&redis, &["copy", "eval"]), [0, 1], "it is remembered");
+    thread::sleep(Duration::from_millis(5100));
+    store.copy("from", "to").unwrap();
+    assert_eq!(calls(&redis, &["copy", "eval"]), [1, 1]);
+}
+
 #[test]
 fn a_listing_is_of_strings_alone_by_whatever_the_server_has() {
     const KEYS: usize = 3000;
@@ -267,7 +286,7 @@ fn a_listing_is_of_strings_alone_by_whatever_the_server_has() {
 
 /// KeyDB takes pages of 100 and more from a snapshot that may lack what was written just before.
 #[test]
-fn pages_of_keydb_are_small_and_so_are_those_of_a_server_that_does_not_tell_what_it_is() {
+fn pages_of_keydb_are_of_a_transaction_and_those_of_a_server_that_does_not_tell_what_it_is_are_small() {
     let redis = Redis::start(&[]);
     let store = patient().url(redis.url()).connect().unwrap();
     store.put_many((0..1000).map(|number| (format!("k{number}"), ""))).unwrap();
@@ -276,7 +295,12 @@ fn pages_of_keydb_are_small_and_so_are_those_of_a_server_that_does_not_tell_what
     let mut servers = vec![("as it is", redis.url(), 1..=3)];
     if program.len() >= keydb.len() {
         let edit = (format!("executable:{program}"), format!("executable:{keydb}"));
-        servers.push(("KeyDB", seen_as(&redis, vec![edit]), 10..=30));
+        let keydb = seen_as(&redis, vec![edit]);
+        if is_since((6, 0, 0)) {
+            redis.command(&["ACL", "SETUSER", "other", "on", ">secret", "~*", "+@all", "-multi"]);
+            servers.push(("KeyDB without MULTI", keydb.replace("redis://", "redis://other:secret@"), 10..=30));
+        }
+        servers.push(("KeyDB", keydb, 1..=3));
     }
     if is_since((6, 0, 0)) {
         servers.push(("without INFO", user(&redis, &redis.url(), &["-info"]), 10..=30));
@@ -496,6 +520,36 @@ fn a_command_that_is_renamed_or_forbidden_is_named() {
     assert!(error.to_string().contains("does not know the command SELECT:"), "{}", chain(&error));
 }
 
+/// Before redis 2.8, and behind some proxies, that is how a password is asked for.
+#[test]
+fn a_server_that_permits_nothing_wants_a_password() {
+    let redis = Redis::start(&["--requirepass", "secret"]);
+    let edit = ("-NOAUTH Authentication required.", "-ERR operation not permitted ...");
+    let url = seen_as(&redis, vec![(edit.0.into(), edit.1.into())]);
+    for (database, shared) in [("", 0), ("/1", 0), ("", 1)] {
+        let builder = patient().url(format!("{}{database}", url.replace(":secret@", ""))).shared_connections(shared);
+        let error = builder.connect().unwrap_err();
+        let text = chain(&error);
+        assert!(text.contains("wants a password; put it into the URL") && !error.is_transient(), "{text}");
+        assert!(text.ends_with("ERR operation not permitted ..."), "{text}");
+    }
+}
+
+#[test]
+fn an_error_that_names_a_command_is_not_taken_for_one_of_a_command_that_is_unknown() {
+    let redis = Redis::start(&[]);
+    redis.command(&["RPUSH", "list", "v"]);
+    let own = redis.try_command(&["GET", "list"]).unwrap_err().to_string();
+    let own = &own[own.find("Operation against").unwrap()..];
+    for words in ["command 'get' against a key ", "unknown command 'get' or a key "] {
+        let edit = format!("WRONGTYPE {words}{}", "-".repeat(own.len() - words.len()));
+        let store = patient().url(seen_as(&redis, vec![(format!("WRONGTYPE {own}"), edit)])).connect().unwrap();
+        let text = chain(&store.get("list").unwrap_err());
+        assert!(text.contains("WRONGTYPE ") && text.contains("redis object of another type"), "{text}");
+        assert!(!text.contains("does not know"), "{text}");
+    }
+}
+
 #[test]
 fn nodes_of_a_cluster_may_differ_in_what_they_have() {
     if !can_test("cluster", (3, 0, 0)) {
@@ -595,6 +649,57 @@ fn what_is_written_to_a_key_while_it_is_renamed_across_slots_stays() {
             assert_eq!(left.as_deref(), expected.map(str::as_bytes), "{name} {ttl:?}");
         }
     }
+}
+
+/// A cluster, and a store on it of a user without some rights.
+fn cluster_without(rights: &[&str]) -> (RedisCluster, RedisStore) {
+    let cluster = RedisCluster::start(3, 0);
+    let store = patient().cluster(cluster.urls().iter().map(|url| url.replace("redis://", "redis://app:secret@")));
+    for node in cluster.nodes() {
+        user(node, "", rights);
+    }
+    let store = store.connect().unwrap();
+    (cluster, store)
+}
+
+fn allow(cluster: &RedisCluster, right: &str) {
+    for node in cluster.nodes() {
+        node.command(&["ACL", "SETUSER", "app", right]);
+    }
+}
+
+#[test]
+fn a_user_who_may_not_read_is_told_so_by_a_rename_across_slots_and_renames_once_that_is_allowed() {
+    if !can_test("ACL", (6, 0, 0)) {
+        return;
+    }
+    let (cluster, store) = cluster_without(&["-get"]);
+    store.put("{1}", "v").unwrap();
+    let text = chain(&store.rename("{1}", "{2}").unwrap_err());
+    assert!(text.contains("not allowed to use the command GET"), "{text}");
+    for node in cluster.nodes() {
+        node.command(&["CONFIG", "RESETSTAT"]);
+    }
+    allow(&cluster, "+get");
+    store.rename("{1}", "{2}").unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!((store.get("{1}").unwrap(), store.get("{2}").unwrap().unwrap()), (None, "v".into()));
+    let [evals, others] =
+        ["eval", "multi"].map(|name| cluster.nodes().iter().map(|node| node.count_of_calls(name)).sum::<u64>());
+    assert_eq!((evals, others), (2, 1), "a script was refused to nobody: one reads with it, one removes");
+}
+
+#[test]
+fn a_rename_across_slots_works_as_soon_as_the_user_may_use_what_it_needs() {
+    if !can_test("ACL", (6, 0, 0)) {
+        return;
+    }
+    let (cluster, store) = cluster_without(&["-copy", "-eval"]);
+    store.put("{1}", "v").unwrap();
+    // So it is known that there is no EVAL for this user.
+    store.copy("{1}", "{1}copy").unwrap();
+    allow(&cluster, "+eval");
+    store.rename("{1}", "{2}").unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!((store.get("{1}").unwrap(), store.get("{2}").unwrap().unwrap()), (None, "v".into()));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -317,6 +317,47 @@ mod providers {
         // Not asked where nobody is there.
         redis.kill();
         says(&on(redis.url()).credentials_provider(panics), "connecting failed");
+    }
+
+    /// Who has to find out whether a server answers, and has no time left for that, has not found out: the next one has to.
+    #[test]
+    fn a_slow_one_says_nothing_of_a_server_of_which_it_is_not_known_whether_it_answers() {
+        let redis = Redis::start(&[]);
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let slow = Arc::clone(&is_slow);
+        let provide = move || {
+            if slow.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(800));
+            }
+            Ok::<_, Error>(Credentials::from_password("hush"))
+        };
+        redis.command(&["CONFIG", "SET", "requirepass", "hush"]);
+        let limit = Duration::from_millis(500);
+        let limited = RedisStore::builder().url(redis.url()).connect_timeout(limit).response_timeout(limit);
+        let limited = limited.credentials_provider(provide).retry_after(Duration::from_secs(60));
+        for is_back in [false, true] {
+            is_slow.store(false, Ordering::SeqCst);
+            let store = limited.clone().connect().unwrap();
+            let get = || store.get("k").map(drop).map_err(|error| chain(&error));
+            redis.pause();
+            assert!(get().unwrap_err().contains("did not answer within"));
+            is_slow.store(true, Ordering::SeqCst);
+            for _ in 0..2 {
+                let text = get().unwrap_err();
+                assert!(text.contains("`credentials_provider` left too little time"), "{text}");
+            }
+            is_slow.store(false, Ordering::SeqCst);
+            if is_back {
+                redis.resume();
+                get().unwrap();
+            } else {
+                let text = get().unwrap_err();
+                assert!(text.contains("connecting took longer"), "{text}");
+                let text = get().unwrap_err();
+                assert!(text.contains("nothing was sent") && text.contains("(`retry_after`)"), "{text}");
+                redis.resume();
+            }
+        }
     }
 
     fn panics() -> Result<Credentials, Error> {
