@@ -1,4 +1,4 @@
-//! Measures a store beside a peer, such as the bare client underneath it, in one process and in turns.
+//! Measures a store beside a peer, such as the bare client underneath it, in one process, alternately.
 //!
 //! Needs the feature `bench`. A machine that is slow for a while slows both: what counts is the ratio of two runs that follow one another, and
 //! of many such ratios the median. Which of the two goes first alternates.
@@ -35,8 +35,8 @@
 //! draws a chart. An argument after `cargo bench … --` is a part of the names of the rows to run.
 
 mod chart;
+mod rounds;
 mod rows;
-mod turns;
 
 use std::env;
 use std::fs;
@@ -44,10 +44,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use chart::chart;
+pub use rounds::together;
 pub use rows::{Comparison, Comparisons, Row, Unit};
-pub use turns::together;
 
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// How many rounds a row has after its warm-up, unless it says otherwise.
 const ROUNDS: usize = 15;
@@ -87,7 +87,7 @@ impl Bench {
 
     /// Measures how long two calls take, each of which does as many operations as the row says.
     ///
-    /// They are called as often in a round as takes some milliseconds, and in turns.
+    /// Each is called for some milliseconds in a round, one after the other.
     ///
     /// # Errors
     /// The first error of either.
@@ -104,7 +104,7 @@ impl Bench {
         if !self.wants(&row.name) {
             return Ok(());
         }
-        self.compare_timed(row, turns::calibrated(ours, ROUND)?, turns::calibrated(peer, ROUND)?)
+        self.compare_timed(row, rounds::calibrated(ours, ROUND)?, rounds::calibrated(peer, ROUND)?)
     }
 
     /// As [`compare`](Self::compare), with calls that take their time themselves: as long as all operations of the row took, set up and
@@ -125,12 +125,12 @@ impl Bench {
         if !self.wants(&row.name) {
             return Ok(());
         }
-        let rounds = turns::take(ours, peer, row.rounds)?;
+        let rounds = rounds::take(ours, peer, row.rounds)?;
         self.add(Comparison::of_times(row, &self.section, &rounds));
         Ok(())
     }
 
-    /// A row of what was counted, not measured in turns.
+    /// A row of what was counted, not measured in rounds.
     pub fn counted(&mut self, row: Row, unit: Unit, ours: f64, peer: f64) {
         if self.wants(&row.name) {
             self.add(Comparison::of_counts(row, &self.section, unit, ours, peer));

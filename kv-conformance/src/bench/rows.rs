@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ROUNDS;
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// What is to be compared.
 #[derive(Clone, Debug)]

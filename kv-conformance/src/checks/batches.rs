@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
-use super::{BYSTANDER, checks, listed};
-use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
+use crate::checks::check::{Check, about, checks};
+use crate::checks::entries::{BYSTANDER, largest_length, listed, refused_ttl};
 use crate::property::values::patterned;
+use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
 
-checks! {
-    b1_get_many_keeps_length_and_order [B1];
-    b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order [B1 B3 B6];
-    b2_of_duplicates_in_put_many_the_last_wins [B2];
-    b2_of_duplicates_with_lifetimes_the_last_wins [B2 T1 T3] needs Lifetimes;
-    b2_put_many_overwrites_and_touches_nothing_else [B2 B5 P2];
-    b3_delete_many_tells_of_each_key_whether_it_was_there [B3 D1];
-    b4_an_empty_batch_gives_an_empty_result [B4];
-    b5_an_invalid_key_in_the_middle_harms_nothing [B5 K2];
-    b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named [B5 T4] needs Lifetimes;
-    b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named [B5 V3];
-    b6_a_hundred_thousand_keys_in_one_call_work [B6 B1 B3];
-    b6_large_values_in_one_call_work [B6 B1 V1];
-    b7_get_each_gives_each_key_its_own_outcome [B7 K2];
-    b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order [B7 B6];
-}
+checks![
+    b1_get_many_keeps_length_and_order,
+    b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order,
+    b2_of_duplicates_in_put_many_the_last_wins,
+    b2_of_duplicates_with_lifetimes_the_last_wins,
+    b2_put_many_overwrites_and_touches_nothing_else,
+    b3_delete_many_tells_of_each_key_whether_it_was_there,
+    b4_an_empty_batch_gives_an_empty_result,
+    b5_an_invalid_key_in_the_middle_harms_nothing,
+    b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named,
+    b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named,
+    b6_a_hundred_thousand_keys_in_one_call_work,
+    b6_large_values_in_one_call_work,
+    b7_get_each_gives_each_key_its_own_outcome,
+    b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order,
+];
 
 #[expect(clippy::unnecessary_wraps, reason = "it is what a get gives")]
 fn value(text: &str) -> Option<Bytes> {
@@ -34,108 +34,122 @@ fn value(text: &str) -> Option<Bytes> {
 
 /// Asks for present and absent keys, in another order than they were written, some several times. A backend that gathers the
 /// answers in a map loses the duplicates.
-pub fn b1_get_many_keeps_length_and_order(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    for n in 0..10 {
-        store.put(format!("k{n}"), n.to_string())?;
-    }
-    let keys = ["k3", "absent", "k1", "k3", "k9", "also-absent", "k0", "absent", "k3"];
-    let want = ["3", "", "1", "3", "9", "", "0", "", "3"].map(|v| if v.is_empty() { None } else { value(v) });
-    expect(format_args!("get_many({keys:?})"), store.get_many(keys), want.to_vec())?;
-    let backwards = (0..10).rev().map(|n| format!("k{n}")).collect::<Vec<_>>();
-    let want = (0..10).rev().map(|n| value(&n.to_string())).collect::<Vec<_>>();
-    expect("get_many backwards", store.get_many(&backwards), want)?;
-    store.put("empty", "")?;
-    expect(
-        "get_many of the empty value and an absent key",
-        store.get_many(["empty", "absent"]),
-        vec![value(""), None],
-    )?;
-    expect("get_many of one key", store.get_many(["k5"]), vec![value("5")])
+pub fn b1_get_many_keeps_length_and_order() -> Check {
+    about(&["B1"]).run(|context| {
+        let store = context.store();
+        for n in 0..10 {
+            store.put(format!("k{n}"), n.to_string())?;
+        }
+        let keys = ["k3", "absent", "k1", "k3", "k9", "also-absent", "k0", "absent", "k3"];
+        let want = ["3", "", "1", "3", "9", "", "0", "", "3"].map(|v| if v.is_empty() { None } else { value(v) });
+        expect(format_args!("get_many({keys:?})"), store.get_many(keys), want.to_vec())?;
+        let backwards = (0..10).rev().map(|n| format!("k{n}")).collect::<Vec<_>>();
+        let want = (0..10).rev().map(|n| value(&n.to_string())).collect::<Vec<_>>();
+        expect("get_many backwards", store.get_many(&backwards), want)?;
+        store.put("empty", "")?;
+        expect(
+            "get_many of the empty value and an absent key",
+            store.get_many(["empty", "absent"]),
+            vec![value(""), None],
+        )?;
+        expect("get_many of one key", store.get_many(["k5"]), vec![value("5")])
+    })
 }
 
 /// Reads and deletes 2500 keys in one call, each of them twice, there and back, with absent ones in between. A backend that takes
 /// chunks in the order in which their answers come, or knows duplicates within a chunk alone, fails here.
-pub fn b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let (count, is_absent) = (2500, |n: &usize| n.is_multiple_of(7));
-    store.put_many((0..count).filter(|n| !is_absent(n)).map(|n| (format!("k{n}"), n.to_string())))?;
-    let asked = (0..count).chain((0..count).rev()).collect::<Vec<_>>();
-    let keys = asked.iter().map(|n| format!("k{n}")).collect::<Vec<_>>();
-    let got = store.get_many(&keys)?;
-    expect_eq("the number of values of get_many of 5000 keys", got.len(), keys.len())?;
-    let wrong = asked.iter().zip(&got).find(|(n, got)| {
-        let want = if is_absent(n) { None } else { value(&n.to_string()) };
-        **got != want
-    });
-    expect_eq("the first wrong value of get_many of 2500 keys, there and back", wrong, None)?;
-    let removed = store.delete_many(&keys)?;
-    let want = asked.iter().enumerate().map(|(at, n)| at < count && !is_absent(n)).collect::<Vec<_>>();
-    expect_eq("the number of answers of delete_many of 5000 keys", removed.len(), want.len())?;
-    let wrong = removed.iter().zip(want).position(|(removed, want)| *removed != want);
-    expect_eq("the place of the first wrong answer of delete_many of 2500 keys, there and back", wrong, None)
+pub fn b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order() -> Check {
+    about(&["B1", "B3", "B6"]).run(|context| {
+        let store = context.store();
+        let (count, is_absent) = (2500, |n: &usize| n.is_multiple_of(7));
+        store.put_many((0..count).filter(|n| !is_absent(n)).map(|n| (format!("k{n}"), n.to_string())))?;
+        let asked = (0..count).chain((0..count).rev()).collect::<Vec<_>>();
+        let keys = asked.iter().map(|n| format!("k{n}")).collect::<Vec<_>>();
+        let got = store.get_many(&keys)?;
+        expect_eq("the number of values of get_many of 5000 keys", got.len(), keys.len())?;
+        let wrong = asked.iter().zip(&got).find(|(n, got)| {
+            let want = if is_absent(n) { None } else { value(&n.to_string()) };
+            **got != want
+        });
+        expect_eq("the first wrong value of get_many of 2500 keys, there and back", wrong, None)?;
+        let removed = store.delete_many(&keys)?;
+        let want = asked.iter().enumerate().map(|(at, n)| at < count && !is_absent(n)).collect::<Vec<_>>();
+        expect_eq("the number of answers of delete_many of 5000 keys", removed.len(), want.len())?;
+        let wrong = removed.iter().zip(want).position(|(removed, want)| *removed != want);
+        expect_eq("the place of the first wrong answer of delete_many of 2500 keys, there and back", wrong, None)
+    })
 }
 
 /// Writes one key several times in a batch.
-pub fn b2_of_duplicates_in_put_many_the_last_wins(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    store.put_many([("a", "1"), ("b", "1"), ("a", "2"), ("b", "2"), ("a", "3")])?;
-    expect("get_many after put_many with duplicates", store.get_many(["a", "b"]), vec![value("3"), value("2")])?;
-    store.put_many((0..2000).map(|n| (format!("k{}", n % 2), n.to_string())))?;
-    let want = vec![value("1998"), value("1999")];
-    expect("get_many after put_many of 1000 duplicates each", store.get_many(["k0", "k1"]), want)
+pub fn b2_of_duplicates_in_put_many_the_last_wins() -> Check {
+    about(&["B2"]).run(|context| {
+        let store = context.store();
+        store.put_many([("a", "1"), ("b", "1"), ("a", "2"), ("b", "2"), ("a", "3")])?;
+        expect("get_many after put_many with duplicates", store.get_many(["a", "b"]), vec![value("3"), value("2")])?;
+        store.put_many((0..2000).map(|n| (format!("k{}", n % 2), n.to_string())))?;
+        let want = vec![value("1998"), value("1999")];
+        expect("get_many after put_many of 1000 duplicates each", store.get_many(["k0", "k1"]), want)
+    })
 }
 
 /// Writes one key twice in a batch, with every pair of lifetimes: for ever, long, none at all. Value and lifetime have to be the last
 /// one's. A backend that sends the entries with a lifetime after the others fails here.
-pub fn b2_of_duplicates_with_lifetimes_the_last_wins(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let ttls = [Ttl::Forever, Ttl::Default, Ttl::After(context.long()), Ttl::After(Duration::ZERO)];
-    for (first, last) in ttls.iter().flat_map(|first| ttls.iter().map(move |last| (*first, *last))) {
-        store.put_many_with_ttl([("k", "first", first), ("other", "v", last), ("k", "last", last)])?;
-        let what = format!("put_many of a key with {first:?} and again with {last:?}");
-        let stays = last != Ttl::After(Duration::ZERO);
-        expect(format_args!("get after {what}"), store.get("k"), stays.then(|| "last".into()))?;
-        if stays && context.has(Capability::TtlReading) {
-            let forever = store.ttl("k")?.map(|left| left == Remaining::Forever);
-            let want = Some(!matches!(last, Ttl::After(_)));
-            expect_eq(format_args!("whether ttl is Forever after {what}"), forever, want)?;
+pub fn b2_of_duplicates_with_lifetimes_the_last_wins() -> Check {
+    about(&["B2", "T1", "T3"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        let ttls = [Ttl::Forever, Ttl::Default, Ttl::After(context.long()), Ttl::After(Duration::ZERO)];
+        for (first, last) in ttls.iter().flat_map(|first| ttls.iter().map(move |last| (*first, *last))) {
+            store.put_many_with_ttl([("k", "first", first), ("other", "v", last), ("k", "last", last)])?;
+            let what = format!("put_many of a key with {first:?} and again with {last:?}");
+            let stays = last != Ttl::After(Duration::ZERO);
+            expect(format_args!("get after {what}"), store.get("k"), stays.then(|| "last".into()))?;
+            if stays && context.has(Capability::TtlReading) {
+                let forever = store.ttl("k")?.map(|left| left == Remaining::Forever);
+                let want = Some(!matches!(last, Ttl::After(_)));
+                expect_eq(format_args!("whether ttl is Forever after {what}"), forever, want)?;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Writes a batch over entries, and beside them.
-pub fn b2_put_many_overwrites_and_touches_nothing_else(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let (bystander, unharmed) = BYSTANDER;
-    store.put(bystander, unharmed)?;
-    store.put("old", "old")?;
-    store.put_many([("old", "new"), ("new", ""), ("third", "3")])?;
-    let want = vec![value("new"), value(""), value("3"), value(unharmed)];
-    expect("get_many after put_many", store.get_many(["old", "new", "third", bystander]), want)
+pub fn b2_put_many_overwrites_and_touches_nothing_else() -> Check {
+    about(&["B2", "B5", "P2"]).run(|context| {
+        let store = context.store();
+        let (bystander, unharmed) = BYSTANDER;
+        store.put(bystander, unharmed)?;
+        store.put("old", "old")?;
+        store.put_many([("old", "new"), ("new", ""), ("third", "3")])?;
+        let want = vec![value("new"), value(""), value("3"), value(unharmed)];
+        expect("get_many after put_many", store.get_many(["old", "new", "third", bystander]), want)
+    })
 }
 
 /// Deletes present and absent keys, some several times.
-pub fn b3_delete_many_tells_of_each_key_whether_it_was_there(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let (bystander, unharmed) = BYSTANDER;
-    store.put(bystander, unharmed)?;
-    store.put_many([("a", "1"), ("b", ""), ("c", "3")])?;
-    let keys = ["absent", "c", "a", "absent", "a", "b", "c"];
-    let want = vec![false, true, true, false, false, true, false];
-    expect(format_args!("delete_many({keys:?})"), store.delete_many(keys), want)?;
-    expect("get_many after delete_many", store.get_many(["a", "b", "c"]), vec![None, None, None])?;
-    expect("get of a bystander", store.get(bystander), Some(unharmed.into()))?;
-    expect("delete_many again", store.delete_many(["a", "b", "c"]), vec![false; 3])
+pub fn b3_delete_many_tells_of_each_key_whether_it_was_there() -> Check {
+    about(&["B3", "D1"]).run(|context| {
+        let store = context.store();
+        let (bystander, unharmed) = BYSTANDER;
+        store.put(bystander, unharmed)?;
+        store.put_many([("a", "1"), ("b", ""), ("c", "3")])?;
+        let keys = ["absent", "c", "a", "absent", "a", "b", "c"];
+        let want = vec![false, true, true, false, false, true, false];
+        expect(format_args!("delete_many({keys:?})"), store.delete_many(keys), want)?;
+        expect("get_many after delete_many", store.get_many(["a", "b", "c"]), vec![None, None, None])?;
+        expect("get of a bystander", store.get(bystander), Some(unharmed.into()))?;
+        expect("delete_many again", store.delete_many(["a", "b", "c"]), vec![false; 3])
+    })
 }
 
 /// Calls the three with nothing.
-pub fn b4_an_empty_batch_gives_an_empty_result(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    expect("get_many of nothing", store.get_many(iter::empty::<&str>()), Vec::<Option<Bytes>>::new())?;
-    expect("put_many of nothing", store.put_many(iter::empty::<(&str, &str)>()), ())?;
-    expect("delete_many of nothing", store.delete_many(iter::empty::<&str>()), Vec::<bool>::new())
+pub fn b4_an_empty_batch_gives_an_empty_result() -> Check {
+    about(&["B4"]).run(|context| {
+        let store = context.store();
+        expect("get_many of nothing", store.get_many(iter::empty::<&str>()), Vec::<Option<Bytes>>::new())?;
+        expect("put_many of nothing", store.put_many(iter::empty::<(&str, &str)>()), ())?;
+        expect("delete_many of nothing", store.delete_many(iter::empty::<&str>()), Vec::<bool>::new())
+    })
 }
 
 /// The entries that a batch names beside the one that is refused, and one that it does not name.
@@ -158,90 +172,104 @@ fn expect_old_or_new(context: &Context<'_>, what: &str) -> Outcome {
 }
 
 /// Puts an invalid key into the middle of a batch. The batch has to fail before anything is written.
-pub fn b5_an_invalid_key_in_the_middle_harms_nothing(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    put_old(context)?;
-    let what = "a put_many with an invalid key in the middle";
-    let result = store.put_many([("a", "new"), ("in valid", "new"), ("c", "new")]);
-    expect_error(what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
-    let got = store.get_many(["a", "b", "c"]);
-    expect(format_args!("get_many after {what}, which is checked first"), got, vec![value("old"); 3])?;
-    expect_old_or_new(context, what)
+pub fn b5_an_invalid_key_in_the_middle_harms_nothing() -> Check {
+    about(&["B5", "K2"]).run(|context| {
+        let store = context.store();
+        put_old(context)?;
+        let what = "a put_many with an invalid key in the middle";
+        let result = store.put_many([("a", "new"), ("in valid", "new"), ("c", "new")]);
+        expect_error(what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
+        let got = store.get_many(["a", "b", "c"]);
+        expect(format_args!("get_many after {what}, which is checked first"), got, vec![value("old"); 3])?;
+        expect_old_or_new(context, what)
+    })
 }
 
 /// Puts a lifetime that is too long into the middle of a batch. The batch has to fail. What it names has its old or its new value
 /// then, what is refused its old one; what it does not name is as it was.
-pub fn b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let too_long = super::long_lifetimes::refused(context)?;
-    put_old(context)?;
-    let what = "a put_many with a lifetime that is too long in the middle";
-    let entries = [("a", Ttl::Forever), ("b", Ttl::After(too_long)), ("c", Ttl::Forever)];
-    let result = store.put_many_with_ttl(entries.map(|(key, ttl)| (key, "new", ttl)));
-    expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
-    expect(format_args!("get of the refused entry after {what}"), store.get("b"), value("old"))?;
-    expect_old_or_new(context, what)
+pub fn b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named() -> Check {
+    about(&["B5", "T4"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        let too_long = refused_ttl(context)?;
+        put_old(context)?;
+        let what = "a put_many with a lifetime that is too long in the middle";
+        let entries = [("a", Ttl::Forever), ("b", Ttl::After(too_long)), ("c", Ttl::Forever)];
+        let result = store.put_many_with_ttl(entries.map(|(key, ttl)| (key, "new", ttl)));
+        expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
+        expect(format_args!("get of the refused entry after {what}"), store.get("b"), value("old"))?;
+        expect_old_or_new(context, what)
+    })
 }
 
 /// Puts a value that is too large into the middle of a batch, as a lifetime that is too long in
 /// [`b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named`].
-pub fn b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let limit = super::values::limit_of_length(context)?;
-    put_old(context)?;
-    let what = "a put_many with a value that is too large in the middle";
-    let too_large = vec![0; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
-    // Where the limit depends on the key, it is the longest key's.
-    let longest = "b".repeat(250);
-    store.put(&longest, "old")?;
-    let result = store.put_many([("a", &b"new"[..]), (&longest, &too_large), ("c", b"new")]);
-    expect_error(what, result, "ValueTooLarge", |error| matches!(error, Error::ValueTooLarge { .. }))?;
-    expect(format_args!("get of the refused entry after {what}"), store.get(&longest), value("old"))?;
-    expect_old_or_new(context, what)
+pub fn b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named() -> Check {
+    about(&["B5", "V3"]).run(|context| {
+        let store = context.store();
+        let limit = largest_length(context)?;
+        put_old(context)?;
+        let what = "a put_many with a value that is too large in the middle";
+        let too_large = vec![0; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
+        // Where the limit depends on the key, it is the longest key's.
+        let longest = "b".repeat(250);
+        store.put(&longest, "old")?;
+        let result = store.put_many([("a", &b"new"[..]), (&longest, &too_large), ("c", b"new")]);
+        expect_error(what, result, "ValueTooLarge", |error| matches!(error, Error::ValueTooLarge { .. }))?;
+        expect(format_args!("get of the refused entry after {what}"), store.get(&longest), value("old"))?;
+        expect_old_or_new(context, what)
+    })
 }
 
 /// Writes, reads, lists and deletes 100 000 keys, each in one call. A limit of a server, or of a socket buffer that nobody
 /// empties, is found here.
-pub fn b6_a_hundred_thousand_keys_in_one_call_work(context: &Context<'_>) -> Outcome {
-    const COUNT: usize = 100_000;
-    let store = context.store();
-    let keys = (0..COUNT).map(|n| format!("k{n}")).collect::<Vec<_>>();
-    store.put_many(keys.iter().map(|key| (key, key)))?;
-    let got = store.get_many(&keys)?;
-    expect_eq("the number of values of get_many of 100 000 keys", got.len(), COUNT)?;
-    let wrong = keys.iter().zip(&got).find(|(key, got)| got.as_deref() != Some(key.as_bytes()));
-    expect_eq("the first wrong value of get_many of 100 000 keys", wrong, None)?;
-    if context.has(Capability::Listing) {
-        let listed = listed(context, "")?.len();
-        let whole = expect_eq("the number of keys(\"\")", listed, COUNT);
-        whole.map_err(|outcome| outcome.breaking(["L1"]))?;
-    }
-    let with_absent = keys.iter().map(String::as_str).chain(["absent"]);
-    let deleted = store.delete_many(with_absent)?;
-    let want = iter::repeat_n(true, COUNT).chain([false]).collect::<Vec<_>>();
-    expect_eq("the number of answers of delete_many of 100 001 keys", deleted.len(), want.len())?;
-    expect_eq("whether delete_many removed the 100 000 and not the one that is absent", deleted == want, true)?;
-    expect("get after that", store.get("k99999"), None)
+pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
+    about(&["B6", "B1", "B3"]).run(|context| {
+        const COUNT: usize = 100_000;
+        let store = context.store();
+        let keys = (0..COUNT).map(|n| format!("k{n}")).collect::<Vec<_>>();
+        store.put_many(keys.iter().map(|key| (key, key)))?;
+        let got = store.get_many(&keys)?;
+        expect_eq("the number of values of get_many of 100 000 keys", got.len(), COUNT)?;
+        let wrong = keys.iter().zip(&got).find(|(key, got)| got.as_deref() != Some(key.as_bytes()));
+        expect_eq("the first wrong value of get_many of 100 000 keys", wrong, None)?;
+        if context.has(Capability::Listing) {
+            let listed = listed(context, "")?.len();
+            let whole = expect_eq("the number of keys(\"\")", listed, COUNT);
+            whole.map_err(|outcome| outcome.breaking(["L1"]))?;
+        }
+        let with_absent = keys.iter().map(String::as_str).chain(["absent"]);
+        let deleted = store.delete_many(with_absent)?;
+        let want = iter::repeat_n(true, COUNT).chain([false]).collect::<Vec<_>>();
+        expect_eq("the number of answers of delete_many of 100 001 keys", deleted.len(), want.len())?;
+        expect_eq("whether delete_many removed the 100 000 and not the one that is absent", deleted == want, true)?;
+        expect("get after that", store.get("k99999"), None)
+    })
 }
 
 /// Writes, reads and deletes 32 values of a megabyte, or of the largest size if that is less, each in one call. They fit one by one, and
 /// a backend that makes chunks by the number of keys alone sends and receives more than a server or a limit of time may take.
-pub fn b6_large_values_in_one_call_work(context: &Context<'_>) -> Outcome {
-    const COUNT: usize = 32;
-    let (store, length) = (context.store(), context.size(1 << 20));
-    let patterned = patterned(length);
-    let value = |n: usize| {
-        let number = format!("{n:02}");
-        [number.as_bytes(), patterned.get(number.len()..).unwrap_or_default()].concat()
-    };
-    let keys = (0..COUNT).map(|n| format!("k{n:02}")).collect::<Vec<_>>();
-    store.put_many(keys.iter().enumerate().map(|(n, key)| (key, value(n))))?;
-    let got = store.get_many(&keys)?;
-    let what = format!("of get_many of {COUNT} values of {length} bytes");
-    expect_eq(format_args!("the number {what}"), got.len(), COUNT)?;
-    let wrong = (0..).zip(&got).find(|(n, got)| got.as_deref() != Some(&value(*n))).map(|(n, _)| n);
-    expect_eq(format_args!("the first wrong value {what}"), wrong, None)?;
-    expect(format_args!("delete_many of {COUNT} values of {length} bytes"), store.delete_many(&keys), vec![true; COUNT])
+pub fn b6_large_values_in_one_call_work() -> Check {
+    about(&["B6", "B1", "V1"]).run(|context| {
+        const COUNT: usize = 32;
+        let (store, length) = (context.store(), context.size(1 << 20));
+        let patterned = patterned(length);
+        let value = |n: usize| {
+            let number = format!("{n:02}");
+            [number.as_bytes(), patterned.get(number.len()..).unwrap_or_default()].concat()
+        };
+        let keys = (0..COUNT).map(|n| format!("k{n:02}")).collect::<Vec<_>>();
+        store.put_many(keys.iter().enumerate().map(|(n, key)| (key, value(n))))?;
+        let got = store.get_many(&keys)?;
+        let what = format!("of get_many of {COUNT} values of {length} bytes");
+        expect_eq(format_args!("the number {what}"), got.len(), COUNT)?;
+        let wrong = (0..).zip(&got).find(|(n, got)| got.as_deref() != Some(&value(*n))).map(|(n, _)| n);
+        expect_eq(format_args!("the first wrong value {what}"), wrong, None)?;
+        expect(
+            format_args!("delete_many of {COUNT} values of {length} bytes"),
+            store.delete_many(&keys),
+            vec![true; COUNT],
+        )
+    })
 }
 
 /// What `get_each` tells of these keys, where none of them is in the way of the others.
@@ -251,37 +279,41 @@ fn each(context: &Context<'_>, keys: &[impl kv_core::AsKey + Copy]) -> Result<Ve
 
 /// Asks with `get_each` for present and absent keys, in another order than they were written, some several times, and with an invalid
 /// one among them: that one gets an error, and all others their values.
-pub fn b7_get_each_gives_each_key_its_own_outcome(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    store.put_many([("a", "1"), ("b", ""), ("c", "3")])?;
-    let keys = ["c", "absent", "a", "c", "b", "absent", "a"];
-    let want = vec![value("3"), None, value("1"), value("3"), value(""), None, value("1")];
-    expect(format_args!("get_each({keys:?})"), each(context, &keys), want)?;
-    expect("get_each of one key", each(context, &["b"]), vec![value("")])?;
-    expect("get_each of nothing", each(context, &[""; 0]), vec![])?;
-    let mut outcomes = store.get_each(["c", "in valid", "absent", "a"]);
-    let what = "get_each of an invalid key among others";
-    expect_eq(format_args!("the number of outcomes of {what}"), outcomes.len(), 4)?;
-    let refused = outcomes.remove(1);
-    expect_error(format_args!("of the invalid key, {what}"), refused, "InvalidKey", |error| {
-        matches!(error, Error::InvalidKey(_))
-    })?;
-    let others = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
-    expect(format_args!("of the others, {what}"), others, vec![value("3"), None, value("1")])
+pub fn b7_get_each_gives_each_key_its_own_outcome() -> Check {
+    about(&["B7", "K2"]).run(|context| {
+        let store = context.store();
+        store.put_many([("a", "1"), ("b", ""), ("c", "3")])?;
+        let keys = ["c", "absent", "a", "c", "b", "absent", "a"];
+        let want = vec![value("3"), None, value("1"), value("3"), value(""), None, value("1")];
+        expect(format_args!("get_each({keys:?})"), each(context, &keys), want)?;
+        expect("get_each of one key", each(context, &["b"]), vec![value("")])?;
+        expect("get_each of nothing", each(context, &[""; 0]), vec![])?;
+        let mut outcomes = store.get_each(["c", "in valid", "absent", "a"]);
+        let what = "get_each of an invalid key among others";
+        expect_eq(format_args!("the number of outcomes of {what}"), outcomes.len(), 4)?;
+        let refused = outcomes.remove(1);
+        expect_error(format_args!("of the invalid key, {what}"), refused, "InvalidKey", |error| {
+            matches!(error, Error::InvalidKey(_))
+        })?;
+        let others = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
+        expect(format_args!("of the others, {what}"), others, vec![value("3"), None, value("1")])
+    })
 }
 
 /// Reads 2500 keys in one call of `get_each`, each of them twice, there and back, with absent ones in between.
-pub fn b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let (count, is_absent) = (2500, |n: &usize| n.is_multiple_of(7));
-    store.put_many((0..count).filter(|n| !is_absent(n)).map(|n| (format!("k{n}"), n.to_string())))?;
-    let asked = (0..count).chain((0..count).rev()).collect::<Vec<_>>();
-    let keys = asked.iter().map(|n| format!("k{n}")).collect::<Vec<_>>();
-    let got = store.get_each(&keys).into_iter().collect::<Result<Vec<_>, _>>()?;
-    expect_eq("the number of outcomes of get_each of 5000 keys", got.len(), keys.len())?;
-    let wrong = asked.iter().zip(&got).find(|(n, got)| {
-        let want = if is_absent(n) { None } else { value(&n.to_string()) };
-        **got != want
-    });
-    expect_eq("the first wrong value of get_each of 2500 keys, there and back", wrong, None)
+pub fn b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order() -> Check {
+    about(&["B7", "B6"]).run(|context| {
+        let store = context.store();
+        let (count, is_absent) = (2500, |n: &usize| n.is_multiple_of(7));
+        store.put_many((0..count).filter(|n| !is_absent(n)).map(|n| (format!("k{n}"), n.to_string())))?;
+        let asked = (0..count).chain((0..count).rev()).collect::<Vec<_>>();
+        let keys = asked.iter().map(|n| format!("k{n}")).collect::<Vec<_>>();
+        let got = store.get_each(&keys).into_iter().collect::<Result<Vec<_>, _>>()?;
+        expect_eq("the number of outcomes of get_each of 5000 keys", got.len(), keys.len())?;
+        let wrong = asked.iter().zip(&got).find(|(n, got)| {
+            let want = if is_absent(n) { None } else { value(&n.to_string()) };
+            **got != want
+        });
+        expect_eq("the first wrong value of get_each of 2500 keys, there and back", wrong, None)
+    })
 }

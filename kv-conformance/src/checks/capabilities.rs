@@ -4,23 +4,24 @@ use std::time::Duration;
 
 use kv_core::{Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
-use super::{BYSTANDER, Check, checks};
-use crate::context::Context;
-use crate::failure::{NotPassed, Outcome, expect, expect_eq, expect_error, expect_that, mismatch, show};
+use crate::checks::check::{Check, about, checks};
+use crate::checks::entries::BYSTANDER;
+use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, expect_that, mismatch, show};
 
-checks! {
-    o1_capabilities_are_those_that_were_not_opted_out_of [O1];
-    o1_capabilities_are_always_the_same [O1];
-    o1_a_second_handle_has_the_same_capabilities [O1];
-    o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes [O2];
-}
+checks![
+    o1_capabilities_are_those_that_were_not_opted_out_of,
+    o1_capabilities_are_always_the_same,
+    o1_a_second_handle_has_the_same_capabilities,
+    o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes,
+];
 
 /// Compares `capabilities()` with the opt-outs: what was opted out of must not be promised, what was not has to be.
-pub fn o1_capabilities_are_those_that_were_not_opted_out_of(context: &Context<'_>) -> Outcome {
-    let (capabilities, suite) = (context.capabilities(), context.suite);
+pub fn o1_capabilities_are_those_that_were_not_opted_out_of() -> Check {
+    about(&["O1"]).run(|context| {
+    let (capabilities, scope) = (context.capabilities(), context.scope);
     let differ = |opted_out: bool| {
         let all = Capability::ALL.iter().copied();
-        let differ = all.filter(|&of| suite.is_opted_out(of) == opted_out && capabilities.supports(of) == opted_out);
+        let differ = all.filter(|&of| scope.is_opted_out(of) == opted_out && capabilities.supports(of) == opted_out);
         differ.collect::<Vec<_>>()
     };
     let lines = |of: &[Capability], line: fn(Capability) -> String| of.iter().map(|&of| line(of)).collect::<String>();
@@ -40,6 +41,7 @@ pub fn o1_capabilities_are_those_that_were_not_opted_out_of(context: &Context<'_
     let remedy = lines(&promised, |of| format!("\n  {of}: {}", either_way(of)));
     let want = format!("nothing{remedy}");
     expect_that("what capabilities() has, and was opted out of", promised.is_empty(), &want, &promised)
+    })
 }
 
 /// What to do about an opt-out of something that is there.
@@ -48,27 +50,33 @@ fn either_way(of: Capability) -> String {
 }
 
 /// Asks twice, with work in between.
-pub fn o1_capabilities_are_always_the_same(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let before = store.capabilities();
-    store.put("k", "v")?;
-    expect_eq("capabilities() after a put", store.capabilities(), before)
+pub fn o1_capabilities_are_always_the_same() -> Check {
+    about(&["O1"]).run(|context| {
+        let store = context.store();
+        let before = store.capabilities();
+        store.put("k", "v")?;
+        expect_eq("capabilities() after a put", store.capabilities(), before)
+    })
 }
 
 /// Asks through a second handle.
-pub fn o1_a_second_handle_has_the_same_capabilities(context: &Context<'_>) -> Outcome {
-    let second = context.second_handle()?;
-    expect_eq("capabilities() of a second handle", second.capabilities(), context.capabilities())
+pub fn o1_a_second_handle_has_the_same_capabilities() -> Check {
+    about(&["O1"]).run(|context| {
+        let second = context.second_handle()?;
+        expect_eq("capabilities() of a second handle", second.capabilities(), context.capabilities())
+    })
 }
 
 /// Where lifetimes were opted out of, `Default` and `Forever` still work. (That `After` is refused is verified with the opt-out.)
-pub fn o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes(context: &Context<'_>) -> Outcome {
-    if context.has(Capability::Lifetimes) {
-        return Err(NotPassed::Ignored("the store has lifetimes".into()));
-    }
-    let store = context.store();
-    expect("put with Default", store.put_with_ttl("k", "v", Ttl::Default), ())?;
-    expect("put with Forever", store.put_with_ttl("k", "v", Ttl::Forever), ())
+pub fn o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes() -> Check {
+    about(&["O2"]).run(|context| {
+        if context.has(Capability::Lifetimes) {
+            return Err(NotPassed::Ignored("the store has lifetimes".into()));
+        }
+        let store = context.store();
+        expect("put with Default", store.put_with_ttl("k", "v", Ttl::Default), ())?;
+        expect("put with Forever", store.put_with_ttl("k", "v", Ttl::Forever), ())
+    })
 }
 
 /// The check that verifies an opt-out.
@@ -83,22 +91,14 @@ pub(crate) fn opt_out_of(capability: Capability) -> Check {
         Capability::Copy => ("o3_opt_out_of_copy", |context| verify(context, Capability::Copy)),
         _ => ("o3_opt_out_of_something_unknown", |_| Err(NotPassed::failed("the suite does not know this capability"))),
     };
-    Check {
-        name,
-        #[cfg(test)]
-        module: module_path!(),
-        clauses: &["O3", "O2"],
-        needs: &[],
-        has_faults: false,
-        run,
-    }
+    about(&["O3", "O2"]).run(run).named(name, module_path!())
 }
 
 /// The operations that were opted out of have to return `Unsupported`, with operation and store, and to change nothing.
 fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let store = context.store();
     let (bystander, unharmed) = BYSTANDER;
-    let reason = context.suite.reason(capability).unwrap_or_default();
+    let reason = context.scope.opt_outs.get(&capability).map(String::as_str).unwrap_or_default();
     let what = format!("the reason of the opt-out of {capability}");
     expect_that(what, !reason.trim().is_empty(), "a reason, for whoever reads the report", reason)?;
     store.put(bystander, unharmed)?;

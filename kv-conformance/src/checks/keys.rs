@@ -5,64 +5,69 @@ use std::iter;
 
 use kv_core::{Bytes, Capability, Error, KeyFault, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
 
-use super::values::{ways, write};
-use super::{BYSTANDER, checks, listed};
-use crate::context::Context;
-use crate::failure::{Outcome, expect, expect_eq, expect_error};
+use crate::checks::check::{Check, about, checks};
+use crate::checks::entries::{BYSTANDER, listed, ways_of_writing_new, write_new};
+use crate::running::{Context, Outcome, expect, expect_eq, expect_error, show};
 
-checks! {
-    k1_every_character_of_the_alphabet_makes_a_key [K1 V1 D1];
-    k1_keys_of_one_and_of_250_bytes_work [K1];
-    k1_every_operation_takes_every_key [K1 P1 D1 B1 B3 T6 C1 C2 P4];
-    k2_an_invalid_key_is_refused_by_every_operation [K2 E1];
-    k3_keys_that_look_alike_are_distinct [K3];
-    k3_no_operation_touches_keys_of_similar_names [K3 S2];
-    k3_keys_of_many_lengths_with_a_common_beginning_are_distinct [K3 K1];
-}
+checks![
+    k1_every_character_of_the_alphabet_makes_a_key,
+    k1_keys_of_one_and_of_250_bytes_work,
+    k1_every_operation_takes_every_key,
+    k2_an_invalid_key_is_refused_by_every_operation,
+    k3_keys_that_look_alike_are_distinct,
+    k3_no_operation_touches_keys_of_similar_names,
+    k3_keys_of_many_lengths_with_a_common_beginning_are_distinct,
+];
 
 /// The characters of which keys are made.
-pub(crate) fn alphabet() -> impl Iterator<Item = char> {
+fn alphabet() -> impl Iterator<Item = char> {
     (0x21..=0x7E_u8).map(char::from)
 }
 
 /// Writes, reads and deletes a key for each of the 94 characters, which stands at its beginning, in its middle and at its
 /// end. A backend that escapes, quotes or splits keys fails here.
-pub fn k1_every_character_of_the_alphabet_makes_a_key(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let keys = alphabet().map(|c| format!("{c}in{c}side{c}")).collect::<Vec<_>>();
-    for key in &keys {
-        store.put(key, format!("value of {key}"))?;
-    }
-    for key in &keys {
-        expect(format_args!("get({key:?})"), store.get(key), Some(format!("value of {key}").into()))?;
-    }
-    for key in &keys {
-        expect(format_args!("delete({key:?})"), store.delete(key), true)?;
-        expect(format_args!("get({key:?}) after delete({key:?})"), store.get(key), None)?;
-    }
-    Ok(())
+pub fn k1_every_character_of_the_alphabet_makes_a_key() -> Check {
+    about(&["K1", "V1", "D1"]).run(|context| {
+        let store = context.store();
+        let keys = alphabet().map(|c| format!("{c}in{c}side{c}")).collect::<Vec<_>>();
+        for key in &keys {
+            store.put(key, format!("value of {key}"))?;
+        }
+        for key in &keys {
+            expect(format_args!("get({key:?})"), store.get(key), Some(format!("value of {key}").into()))?;
+        }
+        for key in &keys {
+            expect(format_args!("delete({key:?})"), store.delete(key), true)?;
+            expect(format_args!("get({key:?}) after delete({key:?})"), store.get(key), None)?;
+        }
+        Ok(())
+    })
 }
 
 /// Uses the shortest keys, of every character, and the longest ones.
-pub fn k1_keys_of_one_and_of_250_bytes_work(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let keys = alphabet().flat_map(|c| [c.to_string(), c.to_string().repeat(250), c.to_string().repeat(249)]);
-    let keys = keys.collect::<Vec<_>>();
-    for key in &keys {
-        expect(format_args!("put({key:?}, …)"), store.put(key, key), ())?;
-    }
-    for key in &keys {
-        expect(format_args!("get({key:?})"), store.get(key), Some(key.clone().into()))?;
-    }
-    Ok(())
+pub fn k1_keys_of_one_and_of_250_bytes_work() -> Check {
+    about(&["K1"]).run(|context| {
+        let store = context.store();
+        let keys = alphabet().flat_map(|c| [c.to_string(), c.to_string().repeat(250), c.to_string().repeat(249)]);
+        let keys = keys.collect::<Vec<_>>();
+        for key in &keys {
+            expect(format_args!("put({key:?}, …)"), store.put(key, key), ())?;
+        }
+        for key in &keys {
+            expect(format_args!("get({key:?})"), store.get(key), Some(key.clone().into()))?;
+        }
+        Ok(())
+    })
 }
 
 /// Uses every operation with keys of every character and with the longest ones. A backend that makes another name of a key for one
 /// of its operations, such as that of a lock, and has a limit or a meaning for it, fails here.
-pub fn k1_every_operation_takes_every_key(context: &Context<'_>) -> Outcome {
-    let short = alphabet().map(|c| format!("{c}in{c}side{c}"));
-    let longest = ["k", "~", "!", "/", "%", "*", "\\"].map(|c| c.repeat(250));
-    short.chain(longest).try_for_each(|key| use_everywhere(context, &key))
+pub fn k1_every_operation_takes_every_key() -> Check {
+    about(&["K1", "P1", "D1", "B1", "B3", "T6", "C1", "C2", "P4"]).run(|context| {
+        let short = alphabet().map(|c| format!("{c}in{c}side{c}"));
+        let longest = ["k", "~", "!", "/", "%", "*", "\\"].map(|c| c.repeat(250));
+        short.chain(longest).try_for_each(|key| use_everywhere(context, &key))
+    })
 }
 
 /// Does everything that a store can do with a key, which is absent before and afterwards.
@@ -109,34 +114,36 @@ fn use_everywhere(context: &Context<'_>, key: &str) -> Outcome {
 
 /// Gives each operation an empty key, one of 251 bytes and ones with bytes outside the alphabet, CR, LF, NUL and space among
 /// them. Each has to answer `InvalidKey`, to say what is wrong, and to change nothing.
-pub fn k2_an_invalid_key_is_refused_by_every_operation(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let (bystander, unharmed) = BYSTANDER;
-    store.put(bystander, unharmed)?;
-    let byte = |byte, index| KeyFault::Byte { byte, index };
-    let invalid = [
-        (String::new(), KeyFault::Empty),
-        ("k".repeat(251), KeyFault::TooLong { len: 251 }),
-        ("k".repeat(100_000), KeyFault::TooLong { len: 100_000 }),
-        ("a b".into(), byte(b' ', 1)),
-        ("a\r\nset b 0 0 1\r\nx".into(), byte(b'\r', 1)),
-        ("ab\n".into(), byte(b'\n', 2)),
-        ("\0".into(), byte(0, 0)),
-        ("tab\t".into(), byte(b'\t', 3)),
-        ("del\u{7f}".into(), byte(0x7F, 3)),
-        ("grün".into(), byte(0xC3, 2)),
-    ];
-    for (key, fault) in &invalid {
-        for (operation, result) in operations_with(store, key) {
-            let what = format!("{operation} with the key {:?}", crate::failure::show(key));
-            let error = expect_error(&what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
-            if let Error::InvalidKey(invalid) = error {
-                expect_eq(format_args!("the fault that {what} reports"), invalid.fault(), *fault)?;
+pub fn k2_an_invalid_key_is_refused_by_every_operation() -> Check {
+    about(&["K2", "E1"]).run(|context| {
+        let store = context.store();
+        let (bystander, unharmed) = BYSTANDER;
+        store.put(bystander, unharmed)?;
+        let byte = |byte, index| KeyFault::Byte { byte, index };
+        let invalid = [
+            (String::new(), KeyFault::Empty),
+            ("k".repeat(251), KeyFault::TooLong { len: 251 }),
+            ("k".repeat(100_000), KeyFault::TooLong { len: 100_000 }),
+            ("a b".into(), byte(b' ', 1)),
+            ("a\r\nset b 0 0 1\r\nx".into(), byte(b'\r', 1)),
+            ("ab\n".into(), byte(b'\n', 2)),
+            ("\0".into(), byte(0, 0)),
+            ("tab\t".into(), byte(b'\t', 3)),
+            ("del\u{7f}".into(), byte(0x7F, 3)),
+            ("grün".into(), byte(0xC3, 2)),
+        ];
+        for (key, fault) in &invalid {
+            for (operation, result) in operations_with(store, key) {
+                let what = format!("{operation} with the key {:?}", show(key));
+                let error = expect_error(&what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
+                if let Error::InvalidKey(invalid) = error {
+                    expect_eq(format_args!("the fault that {what} reports"), invalid.fault(), *fault)?;
+                }
             }
+            expect("get of another key, after an invalid key", store.get(bystander), Some(unharmed.into()))?;
         }
-        expect("get of another key, after an invalid key", store.get(bystander), Some(unharmed.into()))?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The result of every operation that takes this key.
@@ -171,7 +178,8 @@ fn operations_with(store: &dyn KeyValueStore, key: &str) -> Vec<(&'static str, R
 /// Stores different values under keys that a careless backend takes for one: other case, percent escapes, dots and slashes
 /// as in paths, entities of XML, plus and minus, keys that are another one with an ending of a file or a name space. Each has to be
 /// listed as it is, and with each as a prefix what begins with just that: a listing that decodes what need not be decoded fails here.
-pub fn k3_keys_that_look_alike_are_distinct(context: &Context<'_>) -> Outcome {
+pub fn k3_keys_that_look_alike_are_distinct() -> Check {
+    about(&["K3"]).run(|context| {
     let store = context.store();
     #[rustfmt::skip]
     let keys = [
@@ -181,9 +189,9 @@ pub fn k3_keys_that_look_alike_are_distinct(context: &Context<'_>) -> Outcome {
         ".", "..", "...", "../a", "./a", "~", "-", "--", "*", "?", "key.tmp", "key.lock", "key.ttl", "key.meta", ".key.tmp",
         "key%00", "key\\0", "\\x00", "0", "00", "0.0", "-0", "1e0", "1", "null", "nil", "None", "CON", "nul", "END", "VA",
     ];
-    for way in ways(context) {
+    for way in ways_of_writing_new(context) {
         for key in keys {
-            write(store, way, key, format!("of {key}").as_bytes())?;
+            write_new(store, way, key, format!("of {key}").as_bytes())?;
         }
         for key in keys {
             let want = Some(format!("of {key}").into());
@@ -210,35 +218,38 @@ pub fn k3_keys_that_look_alike_are_distinct(context: &Context<'_>) -> Outcome {
         store.delete_many(keys)?;
     }
     Ok(())
+    })
 }
 
 /// Uses every operation with a key, in an empty store and where there are keys of the names that a backend may be tempted to give to
 /// a lock, a temporary value or a lifetime of that key. Nothing may be left behind, and those have to stay as they are.
-pub fn k3_no_operation_touches_keys_of_similar_names(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let endings = [".tmp", ".temp", ".lock", ".part", ".new", ".old", ".bak", ".ttl", ".meta", ".exp", ".0", ".1"];
-    let endings =
-        endings.into_iter().chain(["~", "_", "/", ":ttl", ":lock", ":tmp", ":meta", ":expires", "-lock", "-tmp"]);
-    let beginnings = [".", "_", "~", "tmp.", "tmp:", "lock:", "ttl:", "meta:", "expires:", "/", "key:"];
-    let mut similar = endings.map(|ending| format!("key{ending}")).collect::<Vec<_>>();
-    similar.extend(beginnings.map(|beginning| format!("{beginning}key")));
-    let use_it = || -> Outcome {
-        use_everywhere(context, "key")?;
-        let failed = store.put_from("key", b"a part".chain(Failing));
-        expect_error("put_from of a reader that fails", failed, "Io", |error| matches!(error, Error::Io { .. }))?;
-        expect("get after that", store.get("key"), None)
-    };
-    use_it()?;
-    if context.has(Capability::Listing) {
-        expect("keys(\"\") after everything was done with a key", listed(context, ""), vec!["beside".to_owned()])?;
-    }
-    store.put_many(similar.iter().map(|key| (key, key)))?;
-    use_it()?;
-    for key in &similar {
-        let what = format!("get({key:?}) after everything was done with \"key\"");
-        expect(what, store.get(key), Some(key.clone().into()))?;
-    }
-    Ok(())
+pub fn k3_no_operation_touches_keys_of_similar_names() -> Check {
+    about(&["K3", "S2"]).run(|context| {
+        let store = context.store();
+        let endings = [".tmp", ".temp", ".lock", ".part", ".new", ".old", ".bak", ".ttl", ".meta", ".exp", ".0", ".1"];
+        let endings =
+            endings.into_iter().chain(["~", "_", "/", ":ttl", ":lock", ":tmp", ":meta", ":expires", "-lock", "-tmp"]);
+        let beginnings = [".", "_", "~", "tmp.", "tmp:", "lock:", "ttl:", "meta:", "expires:", "/", "key:"];
+        let mut similar = endings.map(|ending| format!("key{ending}")).collect::<Vec<_>>();
+        similar.extend(beginnings.map(|beginning| format!("{beginning}key")));
+        let use_it = || -> Outcome {
+            use_everywhere(context, "key")?;
+            let failed = store.put_from("key", b"a part".chain(Failing));
+            expect_error("put_from of a reader that fails", failed, "Io", |error| matches!(error, Error::Io { .. }))?;
+            expect("get after that", store.get("key"), None)
+        };
+        use_it()?;
+        if context.has(Capability::Listing) {
+            expect("keys(\"\") after everything was done with a key", listed(context, ""), vec!["beside".to_owned()])?;
+        }
+        store.put_many(similar.iter().map(|key| (key, key)))?;
+        use_it()?;
+        for key in &similar {
+            let what = format!("get({key:?}) after everything was done with \"key\"");
+            expect(what, store.get(key), Some(key.clone().into()))?;
+        }
+        Ok(())
+    })
 }
 
 /// A reader that fails.
@@ -252,22 +263,24 @@ impl Read for Failing {
 
 /// Stores keys that are one another's prefixes, of every length up to 250, and deletes every other one. A backend that cuts
 /// keys, or deletes by prefix, fails here.
-pub fn k3_keys_of_many_lengths_with_a_common_beginning_are_distinct(context: &Context<'_>) -> Outcome {
-    let store = context.store();
-    let keys = (1..=250).map(|length| "k".repeat(length)).collect::<Vec<_>>();
-    for key in &keys {
-        store.put(key, key.len().to_string())?;
-    }
-    for key in keys.iter().step_by(2) {
-        store.delete(key)?;
-    }
-    for key in &keys {
-        let want = (key.len() % 2 == 0).then(|| key.len().to_string().into());
-        expect(format_args!("get of the key of {} bytes", key.len()), store.get(key), want)?;
-    }
-    if context.has(kv_core::Capability::Listing) {
-        let want = keys.iter().filter(|key| key.len() % 2 == 0).cloned().collect::<Vec<_>>();
-        expect("the listing of what is left", listed(context, ""), want)?;
-    }
-    Ok(())
+pub fn k3_keys_of_many_lengths_with_a_common_beginning_are_distinct() -> Check {
+    about(&["K3", "K1"]).run(|context| {
+        let store = context.store();
+        let keys = (1..=250).map(|length| "k".repeat(length)).collect::<Vec<_>>();
+        for key in &keys {
+            store.put(key, key.len().to_string())?;
+        }
+        for key in keys.iter().step_by(2) {
+            store.delete(key)?;
+        }
+        for key in &keys {
+            let want = (key.len() % 2 == 0).then(|| key.len().to_string().into());
+            expect(format_args!("get of the key of {} bytes", key.len()), store.get(key), want)?;
+        }
+        if context.has(kv_core::Capability::Listing) {
+            let want = keys.iter().filter(|key| key.len() % 2 == 0).cloned().collect::<Vec<_>>();
+            expect("the listing of what is left", listed(context, ""), want)?;
+        }
+        Ok(())
+    })
 }

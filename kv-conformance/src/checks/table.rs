@@ -6,7 +6,9 @@ use std::path::Path;
 use kv_core::Capability;
 use kv_core::contract::TEXT;
 
-use super::{Check, all, clause_text, opt_out_of};
+use super::capabilities::opt_out_of;
+use super::check::Check;
+use super::clauses::clause_text;
 
 const INTRODUCTION: &str = "\
 # Clauses and their checks
@@ -19,7 +21,7 @@ Each clause of the [contract](kv_core::contract) with the checks that are about 
 
 /// The checks of the contract and of every opt-out.
 fn checks() -> Vec<Check> {
-    all().copied().chain(Capability::ALL.iter().map(|&capability| opt_out_of(capability))).collect()
+    super::checks().into_iter().chain(Capability::ALL.iter().map(|&capability| opt_out_of(capability))).collect()
 }
 
 /// The clause that a line of the contract begins, if it begins one.
@@ -29,8 +31,8 @@ fn clause_of(line: &str) -> Option<&str> {
 
 /// The check as a link to what documents it. Those of the opt-outs have no function of their own.
 fn link(check: &Check) -> String {
-    let (name, module) = (check.name, check.module.rsplit("::").next().unwrap());
-    if name.starts_with("o3_") { format!("`{name}`") } else { format!("[`{name}`]({module}::{name})") }
+    let name = check.name();
+    if name.starts_with("o3_") { format!("`{name}`") } else { format!("[`{name}`]({})", check.path()) }
 }
 
 /// A row of the table.
@@ -74,6 +76,31 @@ fn every_clause_has_a_check_and_every_check_a_clause() {
     }
     for check in checks() {
         let unknown = check.clauses.iter().find(|clause| !clauses.contains(clause));
-        assert_eq!(unknown, None, "the contract has no such clause, which {} is about", check.name);
+        assert_eq!(unknown, None, "the contract has no such clause, which {} is about", check.name());
     }
+}
+
+/// The names of the functions below this folder that are checks.
+fn functions(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names.extend(functions(&path));
+        } else {
+            let text = std::fs::read_to_string(path).unwrap();
+            let lines = text.lines().filter_map(|line| line.strip_prefix("pub fn ")?.strip_suffix("() -> Check {"));
+            names.extend(lines.map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_check_is_listed_by_its_module() {
+    let mut written = functions(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checks"));
+    let mut listed = super::checks().iter().map(|check| check.name().to_owned()).collect::<Vec<_>>();
+    written.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(written, listed);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket, Type};
 
-use super::link::Shared;
+use super::connection::Shared;
 
 /// How long to wait when a connection cannot be accepted, or the address is in use.
 const RETRY: Duration = Duration::from_millis(10);

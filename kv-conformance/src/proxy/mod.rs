@@ -28,7 +28,7 @@
 //! The checks of faults use it: see [`Suite::with_faults`](crate::Suite::with_faults).
 
 mod behaviour;
-mod link;
+mod connection;
 mod listener;
 
 use std::fmt;
@@ -41,10 +41,10 @@ use socket2::SockAddr;
 #[cfg(unix)]
 use tempfile::TempDir;
 
-use crate::fixture::BoxError;
-use crate::port::Port;
+use crate::error::BoxError;
+use crate::isolation::Port;
 pub use behaviour::{Behaviour, Cut, Direction, Edit};
-use link::Shared;
+use connection::Shared;
 use listener::Listener;
 
 /// How long the proxy may take to close connections.
@@ -91,7 +91,7 @@ impl Proxy {
     /// If the path is too long for a socket, or the system refuses something.
     #[cfg(unix)]
     pub fn unix(server: impl AsRef<Path>) -> Result<Self, BoxError> {
-        let folder = crate::server::folder()?;
+        let folder = crate::isolation::folder()?;
         let address = SockAddr::unix(folder.path().join(SOCKET))?;
         Self::start(Place::Folder { _removed_last: folder }, address, SockAddr::unix(server)?)
     }

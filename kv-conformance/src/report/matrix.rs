@@ -8,7 +8,7 @@ use super::cell::Cell;
 use super::markdown::cell;
 use super::result::opted_out;
 use super::{CheckResult, Report, StoreInfo, Verdict};
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// The title of the section that is not of the contract.
 const CAPABILITIES: &str = "Capabilities";

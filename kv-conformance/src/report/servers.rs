@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Report;
 use super::markdown::cell;
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// The lines between which the table stands in a file.
 const BEGIN: &str = "<!-- kv-conformance servers -->";

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Report;
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// The folder for reports: `KV_CONFORMANCE_REPORT`, if it is set and not empty.
 pub(crate) fn folder() -> Option<PathBuf> {

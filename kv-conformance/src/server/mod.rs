@@ -50,9 +50,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::fixture::{BoxError, ServerControl};
+use crate::error::BoxError;
 pub use place::Place;
-pub(crate) use place::folder;
 use process::Process;
 
 /// How long a program has to answer, and one that is stopped to end, unless the test says otherwise.
@@ -327,29 +326,6 @@ impl Server {
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the suite does to it, where a [fixture](crate::Fixture::server) has it.
-impl ServerControl for Server {
-    fn kill(&self) -> Result<(), BoxError> {
-        Server::kill(self)
-    }
-
-    fn stop(&self) -> Result<(), BoxError> {
-        Server::stop(self)
-    }
-
-    fn start(&self) -> Result<(), BoxError> {
-        self.restart()
-    }
-
-    fn pause(&self) -> Result<(), BoxError> {
-        Server::pause(self)
-    }
-
-    fn resume(&self) -> Result<(), BoxError> {
-        Server::resume(self)
     }
 }
 

@@ -2,36 +2,19 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::Instant;
 
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use super::{LIMIT, POLL, Place};
-
-/// What a watchdog runs, a shell whose input ends with the test process, which holds the other end. It is not to be
-/// interrupted from the keyboard, nor by the hang-up that a group with a paused process gets.
-const WATCHDOG: &str = "trap '' HUP INT QUIT TERM; read -r _; ";
+use super::place::Place;
+use super::{LIMIT, POLL};
+use crate::isolation::watchdog;
 
 /// Then it kills its process group, which is the server's.
 const KILL_THE_GROUP: &str = "kill -9 0";
-
-/// Starts a watchdog in a process group of its own.
-pub(super) fn watchdog(then: &str, folder: &Path) -> io::Result<Child> {
-    Command::new("/bin/sh")
-        .arg("-c")
-        .arg(format!("{WATCHDOG}{then}"))
-        .arg("watchdog")
-        .arg(folder)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-}
 
 /// A running server with its watchdog, which is the first of their process group.
 pub(super) struct Process {

@@ -1,0 +1,103 @@
+//! What a check is made of.
+
+use std::fmt;
+
+use kv_core::Capability;
+
+use crate::running::{Context, Outcome};
+
+/// A check of the suite: what it is about, what it needs, what it does. [`Suite`](crate::Suite) runs it.
+#[derive(Clone, Copy)]
+pub struct Check {
+    name: &'static str,
+    /// The path of the module that documents it.
+    module: &'static str,
+    /// The clauses of the contract that it checks.
+    pub(crate) clauses: &'static [&'static str],
+    /// What the store has to be able to do.
+    pub(crate) needs: &'static [Capability],
+    /// Whether its store is from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+    pub(crate) has_faults: bool,
+    pub(crate) run: fn(&Context<'_>) -> Outcome,
+}
+
+/// The beginning of a check that is about these clauses: of the first one, and of others that it sees by the way.
+pub(super) const fn about(clauses: &'static [&'static str]) -> About {
+    About { clauses, needs: &[], has_faults: false }
+}
+
+/// A check without what it does.
+pub(super) struct About {
+    clauses: &'static [&'static str],
+    needs: &'static [Capability],
+    has_faults: bool,
+}
+
+impl About {
+    /// What the store has to be able to do.
+    pub(super) const fn needs(self, needs: &'static [Capability]) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// Its store is behind a proxy, from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+    pub(super) const fn under_faults(self) -> Self {
+        Self { has_faults: true, ..self }
+    }
+
+    /// What the check does. The list of its module gives it its name.
+    pub(super) const fn run(self, run: fn(&Context<'_>) -> Outcome) -> Check {
+        let Self { clauses, needs, has_faults } = self;
+        Check { name: "", module: "", clauses, needs, has_faults, run }
+    }
+}
+
+impl Check {
+    pub(super) const fn named(self, name: &'static str, module: &'static str) -> Self {
+        Self { name, module, ..self }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The name as a sentence.
+    pub(crate) fn title(&self) -> String {
+        let name = self.name.split_once('_').map_or(self.name, |(_clause, name)| name);
+        // An apostrophe is none of a name's characters.
+        let name = name.strip_suffix("_s").map_or_else(|| name.to_owned(), |name| format!("{name}'s"));
+        name.replace("_s_", "'s_").replace('_', " ")
+    }
+
+    /// The path of the function that documents it, from the module `checks` on.
+    #[cfg(test)]
+    pub(super) fn path(&self) -> String {
+        let (_, module) = self.module.split_once("::checks").unwrap();
+        format!("{}::{}", module, self.name).trim_start_matches("::").to_owned()
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("module", &self.module).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The checks of a module, in the order in which they run: each is a function of that name.
+macro_rules! checks {
+    ($($name:ident),+ $(,)?) => {
+        pub(crate) fn checks() -> Vec<$crate::checks::check::Check> {
+            vec![$($name().named(stringify!($name), module_path!())),+]
+        }
+    };
+}
+pub(super) use checks;
+
+/// The checks of several modules, in this order.
+macro_rules! checks_of {
+    ($($module:ident),+ $(,)?) => {
+        pub(crate) fn checks() -> Vec<$crate::checks::check::Check> {
+            [$($module::checks()),+].concat()
+        }
+    };
+}
+pub(super) use checks_of;

@@ -1,0 +1,13 @@
+//! Entries that several sections write, and what has to be there then.
+
+mod kept;
+mod limits;
+mod listed;
+mod old;
+mod writing;
+
+pub(super) use kept::{Given, change, expect_changed};
+pub(super) use limits::{largest_length, largest_value, refused_ttl};
+pub(super) use listed::{listed, listed_by, sorted};
+pub(super) use old::{BYSTANDER, OldEntry, expect_remaining};
+pub(super) use writing::{ways_of_writing, ways_of_writing_new, write, write_new};

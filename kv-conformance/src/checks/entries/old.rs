@@ -1,0 +1,50 @@
+//! Entries that an operation has to leave as they are.
+
+use kv_core::{Capability, KeyValueStoreExt, Remaining};
+
+use crate::running::{Context, Expiry, Outcome, expect, expect_that};
+
+/// An entry with nothing special about it, to be found unharmed afterwards.
+pub(crate) const BYSTANDER: (&str, &str) = ("bystander", "unharmed");
+
+/// An entry, with a lifetime if the store has them, that a refused operation has to leave as it is.
+pub(crate) struct OldEntry<'k> {
+    key: &'k str,
+    expiry: Option<Expiry>,
+}
+
+impl<'k> OldEntry<'k> {
+    pub(crate) fn put(context: &Context<'_>, key: &'k str) -> Outcome<Self> {
+        if context.has(Capability::Lifetimes) {
+            return Ok(Self { key, expiry: Some(context.put_for(key, "old", context.long())?) });
+        }
+        context.store().put(key, "old")?;
+        Ok(Self { key, expiry: None })
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_unchanged(&self, context: &Context<'_>, after: &str) -> Outcome {
+        let Self { key, expiry } = self;
+        expect(format_args!("get({key:?}) {after}"), context.store().get(key), Some("old".into()))?;
+        match expiry {
+            Some(expiry) if context.has(Capability::TtlReading) => expect_remaining(context, after, key, *expiry),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is left is between what has to be and what may be, for a lifetime with this expiry.
+#[track_caller]
+pub(crate) fn expect_remaining(context: &Context<'_>, what: &str, key: &str, expiry: Expiry) -> Outcome {
+    let resolution = context.capabilities().ttl_resolution();
+    let (got, before, after) = context.time.span(|| context.store().ttl(key));
+    let got = got?;
+    let least = expiry.earliest.saturating_sub(after + resolution);
+    let most = expiry.latest.saturating_sub(before) + resolution;
+    let holds = match got {
+        Some(Remaining::For(left)) => least <= left && left <= most,
+        Some(Remaining::Forever) => false,
+        None => after >= expiry.earliest,
+    };
+    expect_that(format_args!("ttl({key:?}) {what}"), holds, &format!("Some(For({least:?} to {most:?}))"), got)
+}

@@ -1,0 +1,149 @@
+//! Section 9, as far as errors can be provoked without a fault of the network.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
+
+use crate::checks::check::{Check, about, checks};
+use crate::running::{Context, expect, expect_eq, expect_that, kind_of};
+
+checks![
+    e1_an_error_names_its_key_and_its_store,
+    e3_neither_errors_nor_the_store_show_a_value,
+    e4_odd_input_does_not_panic,
+];
+
+/// Errors of every kind that can be had without a fault.
+fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
+    let store = context.store();
+    let mut results = vec![
+        store.open(key).map(drop),
+        store.get_into(key, std::io::sink()).map(drop),
+        store.put_file(key, "/nonexistent/file"),
+        store.put_from(key, Failing(value.as_bytes())),
+        store.put_with_ttl(key, value, Duration::MAX),
+        store.put_many_with_ttl([(key, value, Duration::MAX)]),
+        store.create_with_ttl(key, value, Duration::MAX).map(drop),
+        store.touch(key, Duration::MAX).map(drop),
+        store.copy(key, "other"),
+        store.rename(key, "other"),
+    ];
+    if let Some(limit) = context.capabilities().largest_value().filter(|limit| *limit <= 1 << 30) {
+        // Where the limit depends on the key, it is the longest key's: more by the length of one is too much for any.
+        let length = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1 + 250);
+        let too_large = value.as_bytes().iter().copied().cycle().take(length).collect::<Vec<_>>();
+        results.push(store.put(key, too_large));
+    }
+    results.into_iter().filter_map(Result::err).collect()
+}
+
+/// Gives what it has and fails.
+struct Failing<'a>(&'a [u8]);
+
+impl std::io::Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer) {
+            Ok(0) => Err(std::io::Error::other("gone")),
+            other => other,
+        }
+    }
+}
+
+/// Provokes errors, and looks at each: it has to name its key, or the operation that is lacking, and its store where it comes
+/// from one; its cause must not be repeated; and trying again helps none of them, since nothing was sent.
+pub fn e1_an_error_names_its_key_and_its_store() -> Check {
+    about(&["E1", "E2", "E5"]).run(|context| {
+        let key = "the-key-concerned";
+        let name = context.store().name();
+        let errors = provoked(context, key, "v");
+        expect_that("the errors provoked", errors.len() >= 4, "at least 4", errors.len())?;
+        for error in errors {
+            let shown = error.to_string();
+            let kind = kind_of(&error);
+            let lacking = matches!(error, Error::Unsupported { .. });
+            expect_that(
+                format_args!("the message of {kind}"),
+                lacking || shown.contains(key),
+                "it names the key",
+                &shown,
+            )?;
+            let io = matches!(error, Error::Io { .. });
+            expect_that(
+                format_args!("the message of {kind}"),
+                io || shown.contains(name),
+                "it names the store",
+                &shown,
+            )?;
+            let repeated = error.source().is_some_and(|cause| shown.contains(&cause.to_string()));
+            expect_eq(format_args!("whether the message of {kind} repeats its cause: {shown}"), repeated, false)?;
+            expect_eq(format_args!("is_transient of {shown}"), error.is_transient(), false)?;
+            expect_eq(format_args!("outcome_unknown of {shown}"), error.outcome_unknown(), false)?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes a secret value, provokes errors with it, and looks for it in the `Debug` of the store, of the errors, of their causes.
+pub fn e3_neither_errors_nor_the_store_show_a_value() -> Check {
+    about(&["E3"]).run(|context| {
+        let store = context.store();
+        let secret = "c4rr0t-and-st1ck";
+        let as_list = format!("{:?}", secret.as_bytes());
+        let as_list = as_list.trim_matches(['[', ']']);
+        store.put("k", secret)?;
+        let mut shown = vec![("Debug of the store after a put", format!("{store:?} {store:#?}"))];
+        expect("get", store.get("k"), Some(secret.into()))?;
+        shown.push(("Debug of the store after a get", format!("{store:?} {store:#?}")));
+        let reader = store.open("k")?;
+        shown.push(("Debug of a reader", format!("{reader:?} {reader:#?}")));
+        for error in provoked(context, "absent", secret) {
+            shown.push(("Display of an error", error.to_string()));
+            shown.push(("Debug of an error", format!("{error:?}")));
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                shown.push(("a cause", format!("{error} {error:?}")));
+                cause = error.source();
+            }
+        }
+        for (what, shown) in shown {
+            let leaks = shown.contains(secret) || shown.contains(as_list);
+            expect_that(format_args!("whether {what} shows a value"), !leaks, "no value", shown)?;
+        }
+        Ok(())
+    })
+}
+
+/// Calls everything with the longest and the shortest, with what is absent, and with what overflows: whatever the result, it
+/// has to be one.
+pub fn e4_odd_input_does_not_panic() -> Check {
+    about(&["E4"]).run(|context| {
+        let store = context.store();
+        let longest = "~".repeat(250);
+        for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
+            for key in ["!", longest.as_str()] {
+                // Their results are other checks' business; that they return at all is this one's.
+                let _ = store.put_with_ttl(key, "", ttl);
+                let _ = store.put_many_with_ttl([(key, "", Ttl::After(ttl)), (key, "", Ttl::Default)]);
+                let _ = store.create_with_ttl(key, "", ttl);
+                let _ = store.touch(key, ttl);
+                let _ = store.touch("absent", ttl);
+                let _ = store.ttl(key);
+                let _ = store.copy(key, "!copy");
+                let _ = store.rename("!copy", key);
+                let _ = store.get_many([key; 100]);
+                let _ = store.get_each([key; 100]);
+                let _ = store.delete_many([key; 100]);
+            }
+        }
+        if context.has(Capability::Listing) {
+            for prefix in ["", "~", &longest, &"~".repeat(1000)] {
+                let _ = store.keys(prefix).map(Iterator::count);
+                let _ = store.prefixes(longest.as_str(), prefix).map(Iterator::count);
+                let _ = store.prefixes("~", prefix).map(Iterator::count);
+            }
+        }
+        expect("put after odd input", store.put("k", "v"), ())?;
+        expect("get after odd input", store.get("k"), Some("v".into()))
+    })
+}

@@ -1,0 +1,16 @@
+//! Faults of the network and of the server: section 10, and what else shows only under faults.
+//!
+//! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults).
+
+pub mod closing;
+pub mod connections;
+pub mod exchanges;
+pub mod outages;
+pub mod partial_reads;
+pub mod repeated;
+pub mod restarts;
+pub mod sequences;
+
+use super::check::checks_of;
+
+checks_of![repeated, exchanges, connections, closing, partial_reads, sequences, restarts, outages];

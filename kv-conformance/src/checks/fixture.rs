@@ -1,0 +1,211 @@
+//! What the checks stand on: a fixture that is what [`Fixture`](crate::Fixture) says. It is looked at before all checks, which tell
+//! nothing of a store whose fixture does not hold.
+//!
+//! What can be the store's fault is left to the checks.
+
+use std::thread;
+use std::time::Duration;
+
+use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+
+use crate::checks::check::{Check, about};
+use crate::faults::{NOTICED, ProxiedStore};
+use crate::proxy::Direction;
+use crate::running::{Context, NotPassed, Outcome, panics, show_error};
+
+type Part = fn(&Context<'_>, &dyn KeyValueStore) -> Outcome;
+
+/// The check of the fixture. It is about no clause.
+pub(crate) fn of_store() -> Check {
+    let check = about(&[]).run(|context| {
+        all_hold(context, &[stores_are_separate, second_handle_is_of_the_same_store, clock_is_that_of_the_store])
+    });
+    check.named("fixture_is_fresh_and_its_parts_belong_together", module_path!())
+}
+
+/// The same of the fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+pub(crate) fn of_store_with_faults() -> Check {
+    let check = about(&[]).under_faults().run(|context| {
+        // What it lacks, the checks that need it say.
+        if ProxiedStore::new(context.fixture()).is_err() {
+            return Ok(());
+        }
+        all_hold(
+            context,
+            &[stores_are_separate, second_handle_is_of_the_same_store, proxy_is_in_between, limits_are_long_enough],
+        )
+    });
+    check.named("fixture_with_faults_is_behind_its_proxy", module_path!())
+}
+
+fn all_hold(context: &Context<'_>, parts: &[Part]) -> Outcome {
+    parts.iter().try_for_each(|part| match panics::catch(|| part(context, context.store())) {
+        Ok(outcome) => outcome,
+        Err(panic) if panic.fixture.is_some() => Err(panic.into()),
+        // That the store panics is for the checks to find.
+        Err(_) => Ok(()),
+    })
+}
+
+/// A key of this check alone, and how its values begin.
+const KEY: &str = "kv-conformance/fixture";
+const MARK: &str = "put by the check of the fixture: ";
+
+/// A lifetime in time that is advanced by hand, and one in real time.
+const BY_HAND: Duration = Duration::from_secs(10);
+const REAL: Duration = Duration::from_millis(20);
+
+fn wrong(what: &str, want: &str, got: &str) -> NotPassed {
+    NotPassed::failed_beside_the_store(format_args!("{what}\nexpected: {want}\ngot:      {got}"))
+}
+
+/// A value that no other run of this check has put.
+fn new_value() -> Bytes {
+    format!("{MARK}{:016x}", fastrand::u64(..)).into()
+}
+
+/// Two fixtures do not see each other's data, nor what one before them has left.
+fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let first_operation_failed = |error| {
+        let want = "it works: is there a server, may the store use it, is the folder there?";
+        wrong("the first operation with the store of a fresh fixture", want, &show_error(&error))
+            .timed_out_if(matches!(error, Error::Timeout(_)))
+    };
+    let left = store.get(KEY).map_err(first_operation_failed)?;
+    if left.is_some_and(|left| left.starts_with(MARK.as_bytes())) {
+        let got = "what this very check put there in another run of the suite, or in another suite";
+        return Err(wrong("get of a key from the store of a fresh fixture", "None: it is empty", got));
+    }
+    let mine = new_value();
+    store.put(KEY, &mine).map_err(first_operation_failed)?;
+    let has_proxy = context.fixture().proxy.is_some();
+    let other = if has_proxy { context.scope.open_with_faults()? } else { context.scope.open()? };
+    if other.store.get(KEY).is_ok_and(|got| got.as_ref() == Some(&mine)) {
+        let want = "None: every fixture has data of its own (a folder, a database, a name space), since checks run at the same time";
+        return Err(wrong(
+            "get, from the store of one fixture, of what was put into that of another",
+            want,
+            "the value",
+        ));
+    }
+    if !context.has(Capability::Listing) {
+        return Ok(());
+    }
+    let Ok(keys) = other.store.keys("") else { return Ok(()) };
+    // A key that is listed and cannot be read is the store's.
+    let there = keys.take(3).filter_map(Result::ok).filter(|key| matches!(other.store.get(key), Ok(Some(_))));
+    let there = there.map(String::from).collect::<Vec<_>>();
+    if there.is_empty() {
+        return Ok(());
+    }
+    Err(wrong("what is in the store of a fresh fixture", "nothing: it is empty", &format!("{there:?}, perhaps more")))
+}
+
+/// What is put through one handle is seen through the other. In one direction at least: if not in the other, it is the store's.
+fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    // A store that may evict, or whose reads may be stale, need not show what was just put.
+    if !context.scope.weaknesses.is_empty() {
+        return Ok(());
+    }
+    let Ok(second) = context.second_handle() else { return Ok(()) };
+    let sees = |one: &dyn KeyValueStore, other: &dyn KeyValueStore, key: String| {
+        let value = new_value();
+        let put = one.put(&key, &value).and_then(|()| one.get(&key));
+        // What does not work through one handle alone says nothing of two.
+        !put.is_ok_and(|got| got.as_ref() == Some(&value))
+            || other
+                .get(&key)
+                .map_or_else(|error| matches!(error, Error::Timeout(_)), |got| got.as_ref() == Some(&value))
+    };
+    if sees(store, second, format!("{KEY}/1")) || sees(second, store, format!("{KEY}/2")) {
+        return Ok(());
+    }
+    let want = "what was put: `second_handle` is given another handle on the same data, such as a clone or a second connection";
+    let got = "something else, or nothing, in both directions";
+    Err(wrong("get through one handle of what was put through the other", want, got))
+}
+
+/// If there is a clock to advance, it is the one by which the store's lifetimes end.
+fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    if !context.time.is_advanced_by_hand() || !context.has(Capability::Lifetimes) {
+        return Ok(());
+    }
+    let (key, capabilities) = (format!("{KEY}/ends"), context.capabilities());
+    let (ttl, resolution) = (BY_HAND.min(capabilities.longest_ttl()), capabilities.ttl_resolution());
+    let is_there = || matches!(store.get(&key), Ok(Some(_)));
+    if store.put_with_ttl(&key, "v", Ttl::After(ttl)).is_err() || !is_there() {
+        return Ok(());
+    }
+    context.time.wait(ttl + resolution);
+    if !is_there() {
+        return Ok(());
+    }
+    // Or the store does not end lifetimes, for which there are checks: not if it says that no time has passed, or if one ends in
+    // real time.
+    let has_passed = match store.ttl(&key) {
+        Ok(Some(Remaining::For(left))) => left < ttl / 2,
+        _ => true,
+    };
+    let ends_in_real_time = || {
+        let put = store.put_with_ttl(&key, "v", Ttl::After(REAL));
+        thread::sleep(REAL * 2 + resolution);
+        put.is_ok() && !is_there()
+    };
+    if has_passed && !ends_in_real_time() {
+        return Ok(());
+    }
+    let what =
+        format!("get of an entry that lives {ttl:?}, after `clock` was asked to advance by {:?}", ttl + resolution);
+    let want = "None: `clock` is given what advances the clock that the store was made with";
+    Err(wrong(&what, want, "the entry: for the store, no time has passed"))
+}
+
+/// What the store asks its server goes through the proxy, and what the second handle asks does not.
+fn proxy_is_in_between(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let proxied = ProxiedStore::new(context.fixture())?;
+    let passes = |through: &dyn KeyValueStore| {
+        let bytes = || proxied.proxy.bytes(Direction::Requests) + proxied.proxy.bytes(Direction::Replies);
+        // What belongs to an operation before may still be under way.
+        thread::sleep(NOTICED);
+        let before = bytes();
+        through.get(KEY).is_ok().then(|| bytes() > before)
+    };
+    if passes(store) == Some(false) {
+        let want = "some: the store is given the proxy's port or path in place of its server's";
+        return Err(wrong("the bytes that came through the proxy while the store asked its server", want, "none"));
+    }
+    if passes(proxied.direct) == Some(true) {
+        let want = "none: `second_handle` goes to the server itself, and sees what is there while the network fails";
+        return Err(wrong(
+            "the bytes that came through the proxy while the second handle asked the server",
+            want,
+            "some",
+        ));
+    }
+    Ok(())
+}
+
+/// How often an operation is tried that nothing is in the way of, and how many of the tries may time out on a busy machine.
+const TRIES: usize = 40;
+const SLOW: usize = 4;
+
+/// Operations that nothing is in the way of end within the limits of the store: if these are so short that they do not, every check
+/// of faults would blame something else.
+fn limits_are_long_enough(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let key = format!("{KEY}/limit");
+    let timed_out = |result: Result<(), Error>| matches!(result, Err(Error::Timeout(_)));
+    let tries =
+        (0..TRIES).map(|n| timed_out(if n % 2 == 0 { store.put(&key, "v") } else { store.get(&key).map(drop) }));
+    let slow = tries.filter(|slow| *slow).count();
+    if slow <= SLOW {
+        return Ok(());
+    }
+    let limit = context.fixture().limit.unwrap_or_default();
+    let what = format!(
+        "how many of {TRIES} operations timed out that nothing was in the way of, with `Fixture::limit` {limit:?}"
+    );
+    let want = format!(
+        "{SLOW} at most: give the store of `with_faults` longer limits, half a second each, and `limit` their sum"
+    );
+    Err(wrong(&what, &want, &slow.to_string()))
+}

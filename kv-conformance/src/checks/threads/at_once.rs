@@ -1,0 +1,36 @@
+//! Several threads that begin at the same time.
+
+use std::sync::Barrier;
+use std::thread;
+
+use kv_core::Error;
+
+use crate::running::{NotPassed, Outcome, panics};
+
+/// How many threads race unless a check says otherwise.
+pub(super) const THREADS: usize = 8;
+
+/// Runs the same with a number for each thread, at the same time, and gathers what comes of it.
+pub(super) fn at_once<T: Send>(threads: usize, run: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
+    let barrier = Barrier::new(threads);
+    let results = thread::scope(|scope| {
+        let threads = (0..threads).map(|thread| {
+            let (run, barrier) = (&run, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                // Here, where it is known which operation it was.
+                panics::catch(|| run(thread).map_err(NotPassed::from))
+            })
+        });
+        threads.collect::<Vec<_>>().into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    results.into_iter().map(|result| panics::joined(result)?).collect()
+}
+
+/// How often the threads of a race start together, and over how many keys they then run.
+pub(super) const ROUNDS: usize = 20;
+const KEYS: usize = 25;
+
+pub(super) fn keys_of(round: usize) -> Vec<String> {
+    (0..KEYS).map(|key| format!("{round}/{key}")).collect()
+}

@@ -1,0 +1,143 @@
+//! Section 4, with several threads at the moment at which entries expire.
+//!
+//! Like the other [races](super::races), these find what they find by chance.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
+
+use crate::checks::check::{Check, about, checks};
+use crate::checks::threads::at_once::{ROUNDS, THREADS, at_once, keys_of};
+use crate::running::{Context, Outcome, expect, expect_eq, expect_that, panics};
+
+checks![
+    t5_reading_an_expired_entry_does_not_remove_a_new_one,
+    t5_of_creators_at_the_end_of_a_lifetime_one_wins,
+    t5_a_touch_at_the_end_of_a_lifetime_keeps_its_word,
+];
+
+/// Lets 7 threads read expired entries in every way while one writes over them. What it writes has to stay: a store that removes an
+/// expired entry when it comes across one has to see that it is still the same.
+pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
+    about(&["T5", "P1"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
+        let ttl = Duration::from_millis(5);
+        let entries = || rounds.iter().flatten().map(|key| (key, "expired", ttl));
+        let ((), end) = context.expiring(ttl, || store.put_many_with_ttl(entries()))?;
+        context.wait_for(end);
+        let (contains, ttl) = (context.has(Capability::Contains), context.has(Capability::TtlReading));
+        for keys in &rounds {
+            at_once(THREADS, |thread| {
+                keys.iter().try_for_each(|key| match thread {
+                    0 => store.put(key, "new"),
+                    1 if contains => store.contains(key).map(drop),
+                    2 if ttl => store.ttl(key).map(drop),
+                    3 => store.get_many([key]).map(drop),
+                    _ => store.get(key).map(drop),
+                })
+            })?;
+            for key in keys {
+                let what =
+                    format!("get({key:?}), which was written while others read the expired entry that was there");
+                expect(what, store.get(key), Some("new".into()))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// How long the entries live over whose end the threads race, where time is real.
+const TTL: Duration = Duration::from_millis(150);
+
+/// Puts entries with one lifetime, and lets 8 threads act on each of them around its end. When they are done the lifetime has passed.
+/// What each thread was told of each key.
+fn around_the_end(
+    context: &Context<'_>,
+    keys: &[String],
+    act: impl Fn(usize, &str) -> Result<bool, Error> + Sync,
+) -> Outcome<Vec<Vec<bool>>> {
+    let store = context.store();
+    let ((), end) = context.expiring(TTL, || store.put_many_with_ttl(keys.iter().map(|key| (key, "old", TTL))))?;
+    let by_hand = context.time.is_advanced_by_hand();
+    if !by_hand {
+        context.time.wait_until(end.earliest.saturating_sub(TTL / 5));
+    }
+    // Where time is real, the keys are acted on one after the other over twice the time that is left.
+    let pause = TTL / 5 * 2 / u32::try_from(keys.len()).unwrap_or(u32::MAX);
+    let (barrier, acted) = (Barrier::new(THREADS + 1), AtomicUsize::new(0));
+    let told = thread::scope(|scope| {
+        let threads = (0..THREADS).map(|thread| {
+            let (act, barrier, acted) = (&act, &barrier, &acted);
+            scope.spawn(move || {
+                barrier.wait();
+                let act = |key: &String| {
+                    let told = act(thread, key);
+                    acted.fetch_add(1, Ordering::Relaxed);
+                    if !by_hand {
+                        thread::sleep(pause);
+                    }
+                    told
+                };
+                panics::catch(|| keys.iter().map(act).collect::<Result<Vec<_>, _>>())
+            })
+        });
+        let threads = threads.collect::<Vec<_>>();
+        barrier.wait();
+        // Time that is advanced by hand ends the lifetime when a part of the keys has been acted on.
+        let in_time = || acted.load(Ordering::Relaxed) < keys.len() * THREADS / 3;
+        while by_hand && in_time() && threads.iter().any(|thread| !thread.is_finished()) {
+            thread::yield_now();
+        }
+        context.wait_for(end);
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    told.into_iter().map(|told| Ok(panics::joined(told)??)).collect()
+}
+
+/// 500 keys.
+fn keys() -> Vec<String> {
+    (0..ROUNDS).flat_map(keys_of).collect()
+}
+
+/// Lets 8 threads create 500 keys while the entries that are there expire. Of each key at most one is told that it did; then its
+/// value is there, and otherwise none.
+pub fn t5_of_creators_at_the_end_of_a_lifetime_one_wins() -> Check {
+    about(&["T5", "P4"]).needs(&[Capability::Lifetimes, Capability::Create]).run(|context| {
+        let (store, keys) = (context.store(), keys());
+        let told = around_the_end(context, &keys, |thread, key| store.create(key, thread.to_string()))?;
+        for (at, key) in keys.iter().enumerate() {
+            let winners = (0..THREADS).filter(|&thread| told.get(thread).and_then(|told| told.get(at)) == Some(&true));
+            let winners = winners.collect::<Vec<_>>();
+            let what =
+                format!("which of {THREADS} threads were told that they created {key:?}, when its entry expired");
+            expect_that(what, winners.len() <= 1, "at most one", &winners)?;
+            let value = winners.first().map(|thread| thread.to_string().into());
+            expect(
+                format_args!("get({key:?}) after that: the winner's value, if there is one"),
+                store.get(key),
+                value,
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Lets 8 threads touch 500 keys with `Forever` while their entries expire. A key of which one was told that it was there is there from
+/// then on; of the others nothing is left.
+pub fn t5_a_touch_at_the_end_of_a_lifetime_keeps_its_word() -> Check {
+    about(&["T5", "T6"]).needs(&[Capability::Lifetimes, Capability::Touch]).run(|context| {
+        let (store, keys) = (context.store(), keys());
+        let told = around_the_end(context, &keys, |_, key| store.touch(key, Ttl::Forever))?;
+        for (at, key) in keys.iter().enumerate() {
+            let touched = told.iter().any(|told| told.get(at) == Some(&true));
+            let got = store.get(key)?.is_some();
+            let what = format!("whether {key:?} is there, of which a touch said at the end of its lifetime: {touched}");
+            expect_eq(what, got, touched)?;
+        }
+        Ok(())
+    })
+}

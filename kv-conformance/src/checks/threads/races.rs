@@ -1,0 +1,410 @@
+//! Sections 3 to 7, with several threads at once.
+//!
+//! These find what they find by chance: a failure is one, but it may take several runs to see it again.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
+
+use crate::checks::check::{Check, about, checks};
+use crate::checks::entries::{listed_by, sorted, ways_of_writing, write};
+use crate::checks::threads::at_once::{ROUNDS, THREADS, at_once, keys_of};
+use crate::running::{Outcome, expect, expect_eq, expect_that, mismatch};
+
+checks![
+    p1_threads_on_keys_of_their_own_do_not_disturb_each_other,
+    p3_a_reader_sees_the_old_or_the_new_value_whole,
+    p4_of_many_creators_one_wins,
+    p4_of_many_creators_over_an_expired_entry_one_wins,
+    p4_creates_and_deletes_of_one_key_take_turns,
+    d1_of_many_deleters_one_removes_the_entry,
+    t6_a_touch_does_not_undo_a_write,
+    l1_keys_that_stay_are_listed_once_while_others_come_and_go,
+    l1_a_listing_beside_others_has_what_was_written_before_it,
+    b2_batches_in_opposite_orders_do_not_wait_for_each_other,
+    c2_renames_in_opposite_directions_do_not_wait_for_each_other,
+];
+
+/// Tells the other threads of a race that it is over, also if the one that has it panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// No thread may have found something wrong.
+#[track_caller]
+fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
+    match wrong.into_iter().flatten().next() {
+        None => Ok(()),
+        Some(wrong) => Err(mismatch(what, want, &wrong)),
+    }
+}
+
+/// Lets each of 8 threads write, read and delete its own 50 keys, over and over, in every way of writing. What one does must not be
+/// seen at the keys of another, nor be undone by it.
+pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other() -> Check {
+    about(&["P1", "D1"]).run(|context| {
+        let store = context.store();
+        let ways =
+            ways_of_writing(context).into_iter().filter(|way| !matches!(*way, "copy" | "rename")).collect::<Vec<_>>();
+        let wrong = at_once(THREADS, |thread| {
+            for round in 0..5 {
+                for (n, way) in (0..50).zip(ways.iter().cycle().skip(round)) {
+                    let (key, value) = (format!("{thread}/{n}"), format!("{thread}/{n}/{round}"));
+                    write(store, way, &key, &value)?;
+                    let got = store.get(&key)?;
+                    if got != Some(value.clone().into()) {
+                        return Ok(Some(format!("get({key:?}) after {way} of {value:?} gave {got:?}")));
+                    }
+                    if n % 3 == 0 && (!store.delete(&key)? || store.get(&key)?.is_some()) {
+                        return Ok(Some(format!("delete({key:?}) did not remove it")));
+                    }
+                }
+                for n in 0..50 {
+                    let key = format!("{thread}/{n}");
+                    let want = (n % 3 != 0).then(|| Bytes::from(format!("{key}/{round}")));
+                    let got = store.get(&key)?;
+                    if got != want {
+                        return Ok(Some(format!("get({key:?}) at the end of a round gave {got:?}, not {want:?}")));
+                    }
+                }
+            }
+            Ok(None)
+        })?;
+        expect_nothing("what 8 threads saw at keys of their own", "what each of them did there", wrong)
+    })
+}
+
+/// How often a value is read at least while it is overwritten.
+const READS: usize = 50;
+
+/// Lets two threads overwrite one key, in each way of writing and by copying and renaming onto it, with values of one repeated
+/// byte and of different lengths, while others read it, alone, in a batch and as a stream. Each read has to give one of the
+/// values that were written: no mixture, no piece, not nothing.
+pub fn p3_a_reader_sees_the_old_or_the_new_value_whole() -> Check {
+    about(&["P3"]).run(|context| {
+        let store = context.store();
+        let unit = (context.size(18_001) / 6).max(1);
+        let value = |n: usize| vec![b'a' + u8::try_from(n % 26).unwrap_or_default(); 1 + (n % 6) * unit];
+        let mut ways = vec!["put", "put_many", "put_from"];
+        if context.has(Capability::Copy) {
+            ways.extend(["copy", "rename"]);
+        }
+        store.put("k", value(0))?;
+        for way in ways {
+            let (reads, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let wrong = at_once(5, |thread| {
+                let _over = Over(&done);
+                if thread < 2 {
+                    let from = format!("from/{thread}");
+                    // On until enough was read meanwhile, or something wrong.
+                    let more =
+                        |n: &usize| *n < 50 || reads.load(Ordering::Relaxed) < READS && !done.load(Ordering::Relaxed);
+                    return (0..)
+                        .take_while(more)
+                        .try_for_each(|n| {
+                            let value = value(n * 2 + thread);
+                            match way {
+                                "put" => store.put("k", value),
+                                "put_many" => store.put_many([("k", value)]),
+                                "put_from" => store.put_from("k", value.as_slice()),
+                                "copy" => store.put(&from, value).and_then(|()| store.copy(&from, "k")),
+                                _ => store.put(&from, value).and_then(|()| store.rename(&from, "k")),
+                            }
+                        })
+                        .map(|()| None);
+                }
+                while !done.load(Ordering::Relaxed) {
+                    let got = match thread {
+                        2 => store.get_many(["k"])?.pop().flatten(),
+                        3 => read_stream(store, "k")?,
+                        _ => store.get("k")?,
+                    };
+                    let Some(got) = got else { return Ok(Some("nothing, as if the key were absent".to_owned())) };
+                    let same = got.first().is_some_and(|first| got.iter().all(|byte| byte == first));
+                    if !same || !(got.len() - 1).is_multiple_of(unit) {
+                        return Ok(Some(format!("{} bytes that were never written so", got.len())));
+                    }
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(None)
+            })?;
+            let what = format!("what was read while the value was overwritten by {way}");
+            expect_nothing(what, "always one of the values that were written, whole", wrong)?;
+        }
+        Ok(())
+    })
+}
+
+fn read_stream(store: &dyn KeyValueStore, key: &str) -> Result<Option<Bytes>, Error> {
+    let mut read = Vec::new();
+    match store.get_into(key, &mut read) {
+        Ok(_) => Ok(Some(read.into())),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets 8 threads create the same keys at the same time. Of each key exactly one has to be told that it did, and its value has
+/// to be the one that is there. A create that is a get and then a put fails here.
+pub fn p4_of_many_creators_one_wins() -> Check {
+    about(&["P4"])
+        .needs(&[Capability::Create])
+        .run(|context| (0..ROUNDS).try_for_each(|round| race_to_create(context.store(), &keys_of(round))))
+}
+
+/// As [`p4_of_many_creators_one_wins`], where entries have expired: removing one and storing the new one has to be one step.
+pub fn p4_of_many_creators_over_an_expired_entry_one_wins() -> Check {
+    about(&["P4", "T5"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
+        let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
+        let mut last = None;
+        for key in rounds.iter().flatten() {
+            last = Some(context.put_for(key, "expired", Duration::from_millis(5))?);
+        }
+        if let Some(end) = last {
+            context.wait_for(end);
+        }
+        rounds.iter().try_for_each(|keys| race_to_create(context.store(), keys))
+    })
+}
+
+fn race_to_create(store: &dyn KeyValueStore, keys: &[String]) -> Outcome {
+    let won = at_once(THREADS, |thread| {
+        keys.iter().map(|key| store.create(key, thread.to_string())).collect::<Result<Vec<_>, _>>()
+    })?;
+    for (at, key) in keys.iter().enumerate() {
+        let winners = (0..THREADS).filter(|&thread| won.get(thread).and_then(|won| won.get(at)) == Some(&true));
+        let winners = winners.collect::<Vec<_>>();
+        let what = format!("which of {THREADS} threads that created {key:?} at the same time were told that they did");
+        expect_that(what, winners.len() == 1, "exactly one", &winners)?;
+        let value = winners.first().map(|thread| thread.to_string().into());
+        expect(format_args!("get({key:?}) after that: the winner's value"), store.get(key), value)?;
+    }
+    Ok(())
+}
+
+/// Lets 4 threads create the same keys, while 4 others delete them. At each key, creates and deletes that were told that they did it
+/// take turns: as many of one as of the other, or one create more, and then its entry is there. A delete that comes in two steps,
+/// and takes away what was created in between, fails here.
+pub fn p4_creates_and_deletes_of_one_key_take_turns() -> Check {
+    about(&["P4", "D1"]).needs(&[Capability::Create]).run(|context| {
+        let store = context.store();
+        for round in 0..ROUNDS {
+            let keys = keys_of(round);
+            let done = at_once(THREADS, |thread| {
+                let act = |key: &String| if thread % 2 == 0 { store.create(key, "v") } else { store.delete(key) };
+                let count = |key| {
+                    Ok((0..3).map(|_| act(key)).collect::<Result<Vec<_>, _>>()?.into_iter().filter(|did| *did).count())
+                };
+                keys.iter().map(count).collect::<Result<Vec<_>, Error>>()
+            })?;
+            for (at, key) in keys.iter().enumerate() {
+                let by =
+                    |odd: usize| done.iter().skip(odd).step_by(2).filter_map(|counts| counts.get(at)).sum::<usize>();
+                let (created, deleted) = (by(0), by(1));
+                let there = store.get(key)?.is_some();
+                let what = format!("creates and deletes of {key:?} that did it, and whether it is there afterwards");
+                let holds = created == deleted + usize::from(there);
+                let want = "as many creates as deletes where it is absent, one more where it is there";
+                expect_that(what, holds, want, (created, deleted, there))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Lets 8 threads delete the same entries at the same time, alone and in batches. Of each exactly one has to be told that it did.
+pub fn d1_of_many_deleters_one_removes_the_entry() -> Check {
+    about(&["D1", "B3"]).run(|context| {
+        let store = context.store();
+        for round in 0..ROUNDS {
+            let keys = keys_of(round);
+            store.put_many(keys.iter().map(|key| (key, "v")))?;
+            let (operation, removed) = if round % 2 == 0 {
+                let delete = |_| keys.iter().map(|key| store.delete(key)).collect::<Result<Vec<_>, _>>();
+                ("delete", at_once(THREADS, delete)?)
+            } else {
+                ("delete_many", at_once(THREADS, |_| store.delete_many(&keys))?)
+            };
+            for (at, key) in keys.iter().enumerate() {
+                let count = removed.iter().filter(|removed| removed.get(at) == Some(&true)).count();
+                let what = format!("how many of {THREADS} threads were told by {operation} that they removed {key:?}");
+                expect_eq(what, count, 1)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Lets a thread write a key, wait until another has touched it twice, and read it back. Each write has to stay: a touch that
+/// reads the entry and writes it again undoes what came in between.
+pub fn t6_a_touch_does_not_undo_a_write() -> Check {
+    about(&["T6", "P1"]).needs(&[Capability::Touch]).run(|context| {
+        let store = context.store();
+        store.put("k", "v")?;
+        let (touches, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let touch = || -> Result<(), Error> {
+            while !done.load(Ordering::Relaxed) {
+                store.touch("k", Ttl::Forever)?;
+                touches.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        let write = || -> Result<Option<String>, Error> {
+            for n in 0..100 {
+                let value = Bytes::from(n.to_string());
+                store.put("k", &value)?;
+                let before = touches.load(Ordering::Relaxed);
+                while touches.load(Ordering::Relaxed) < before + 2 && !done.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                let got = store.get("k")?;
+                if got.as_ref() != Some(&value) {
+                    return Ok(Some(format!("{got:?} after put of {value:?}")));
+                }
+            }
+            Ok(None)
+        };
+        let wrong = at_once(2, |thread| {
+            let _over = Over(&done);
+            if thread == 0 { write() } else { touch().map(|()| None) }
+        })?;
+        let what = "what a thread reads at a key that it alone writes, and another thread touches";
+        expect_nothing(what, "what it wrote last", wrong)
+    })
+}
+
+/// Lists 500 keys that stay, several times, while two threads overwrite some of them, and create and delete others with the same
+/// prefix, before, between and behind them. Each that stays has to come exactly once, and nothing that was never written may come.
+pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go() -> Check {
+    about(&["L1", "L2"]).needs(&[Capability::Listing]).run(|context| {
+        let store = context.store();
+        let stay = (0..STAY).map(|n| format!("k/{n:03}/stay")).collect::<Vec<_>>();
+        store.put_many(stay.iter().map(|key| (key, "v")))?;
+        let (written, deleted, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        let wrong = at_once(3, |thread| {
+            let _over = Over(&done);
+            if thread == 0 {
+                // On until enough has come and gone meanwhile. A store whose `delete` always says `false` is another check's.
+                let is_enough = || deleted.load(Ordering::Relaxed) >= 200 || written.load(Ordering::Relaxed) >= 2000;
+                let more = |n: &u32| *n < 10 || !is_enough() && !done.load(Ordering::Relaxed);
+                let wrong = (0..).take_while(more).find_map(|_| match store.keys("k/").and_then(sorted) {
+                    Ok(listed) => wrong_listing(&listed, &stay),
+                    Err(error) => Some(format!("an error: {error}")),
+                });
+                return Ok(wrong);
+            }
+            let comes = |n: usize| format!("k/{:03}/come{thread}", n * 7 % STAY);
+            let mut n = 0;
+            while !done.load(Ordering::Relaxed) {
+                store.put(format!("k/{:03}/stay", n % STAY), "overwritten")?;
+                store.put(comes(n), "v")?;
+                written.fetch_add(1, Ordering::Relaxed);
+                if n >= 20 && store.delete(comes(n - 20))? {
+                    deleted.fetch_add(1, Ordering::Relaxed);
+                }
+                n += 1;
+            }
+            Ok(None)
+        })?;
+        expect_nothing("a listing while other keys come and go", "each key that stays, once", wrong)
+    })
+}
+
+/// Lets each of 8 threads write three keys of its own, list them through the second handle, if there is one, and delete them, over and
+/// over. Each listing has to have the three.
+///
+/// Rejects a store that lists from a snapshot which it made for the listing of another thread, as KeyDB does with large pages.
+pub fn l1_a_listing_beside_others_has_what_was_written_before_it() -> Check {
+    about(&["L1", "P1"]).needs(&[Capability::Listing]).run(|context| {
+        let store = context.store();
+        let other = context.second_handle().unwrap_or(store);
+        let wrong = at_once(THREADS, |thread| {
+            for round in 0..25 {
+                let prefix = format!("{thread}/{round}/");
+                let keys = ["a", "b", "c"].map(|name| format!("{prefix}{name}"));
+                for key in &keys {
+                    store.put(key, "v")?;
+                }
+                let listed = listed_by(other, &prefix)?;
+                if listed != keys {
+                    return Ok(Some(format!("keys({prefix:?}) gave {listed:?}, not {keys:?}")));
+                }
+                store.delete_many(&keys)?;
+            }
+            Ok(None)
+        })?;
+        expect_nothing("what 8 threads list that each wrote just before", "the keys of each", wrong)
+    })
+}
+
+/// How many keys stay.
+const STAY: usize = 500;
+
+fn wrong_listing(listed: &[String], stay: &[String]) -> Option<String> {
+    let staying = listed.iter().filter(|key| key.ends_with("/stay")).collect::<Vec<_>>();
+    if let Some(missing) = stay.iter().find(|key| !staying.contains(key)) {
+        return Some(format!("{missing:?} did not come"));
+    }
+    if staying.len() > stay.len() {
+        return Some(format!("{} keys that stay came, and there are {}", staying.len(), stay.len()));
+    }
+    let foreign = listed.iter().find(|key| !["/stay", "/come1", "/come2"].iter().any(|end| key.ends_with(end)));
+    foreign.map(|key| format!("{key:?} came, which was never written"))
+}
+
+/// How often threads that could wait for each other do the same.
+const TURNS: usize = 50;
+
+/// Lets four threads write, read and delete the same keys in batches, two of them in one order and two in the other. A store that
+/// locks the keys of a batch one after the other hangs.
+pub fn b2_batches_in_opposite_orders_do_not_wait_for_each_other() -> Check {
+    about(&["B2", "B3"]).run(|context| {
+        let store = context.store();
+        let forwards = (0..20).map(|n| format!("k{n}")).collect::<Vec<_>>();
+        let backwards = forwards.iter().rev().cloned().collect::<Vec<_>>();
+        at_once(4, |thread| {
+            let keys = if thread % 2 == 0 { &forwards } else { &backwards };
+            for turn in 0..TURNS {
+                store.put_many(keys.iter().map(|key| (key, "v")))?;
+                match turn % 5 {
+                    0 => drop(store.delete_many(keys)?),
+                    1 => drop(store.get_many(keys)?),
+                    _ => {}
+                }
+            }
+            Ok(())
+        })?;
+        store.put_many(forwards.iter().map(|key| (key, "last")))?;
+        let want = vec![Some(Bytes::from("last")); forwards.len()];
+        expect("get_many after batches in opposite orders", store.get_many(&forwards), want)
+    })
+}
+
+/// Lets two threads rename in opposite directions, and copy. A store that locks first the one key and then the other hangs.
+pub fn c2_renames_in_opposite_directions_do_not_wait_for_each_other() -> Check {
+    about(&["C2"]).needs(&[Capability::Copy]).run(|context| {
+        let store = context.store();
+        store.put_many([("a", "v"), ("b", "v")])?;
+        at_once(4, |thread| {
+            let (from, to) = if thread % 2 == 0 { ("a", "b") } else { ("b", "a") };
+            for turn in 0..TURNS {
+                let moved = if turn % 3 == 0 { store.copy(from, to) } else { store.rename(from, to) };
+                match moved {
+                    Err(Error::NotFound { .. }) => store.put(from, "v")?,
+                    other => other?,
+                }
+            }
+            Ok(())
+        })?;
+        store.put_many([("a", "1"), ("b", "2")])?;
+        expect("rename after renames in opposite directions", store.rename("a", "b"), ())?;
+        expect("get_many after that", store.get_many(["a", "b"]), vec![None, Some(Bytes::from("1"))])
+    })
+}

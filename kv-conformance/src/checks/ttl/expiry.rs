@@ -1,0 +1,351 @@
+//! Section 4: when entries go.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kv_core::{Capability, Error, KeyValueStoreExt, Remaining, Ttl};
+
+use crate::checks::check::{Check, about, checks};
+use crate::checks::entries::listed;
+use crate::running::{Context, Expiry, Liveness, NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
+
+checks![
+    t1_without_a_configured_default_entries_stay,
+    t1_a_configured_default_applies_unless_a_write_says_otherwise,
+    t2_an_entry_goes_neither_early_nor_late,
+    t2_lifetimes_from_a_nanosecond_to_a_second_are_kept,
+    t2_each_entry_of_a_batch_has_its_own_lifetime,
+    t2_reading_does_not_extend_a_lifetime,
+    t3_a_zero_lifetime_leaves_the_key_absent,
+];
+
+/// Writes without a lifetime and waits a while: the entry has to be there, and to say that it stays.
+pub fn t1_without_a_configured_default_entries_stay() -> Check {
+    about(&["T1"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        store.put("k", "v")?;
+        store.put_with_ttl("default", "v", Ttl::Default)?;
+        context.time.wait(context.short());
+        for key in ["k", "default"] {
+            expect(format_args!("get({key:?}), written without a lifetime"), store.get(key), Some("v".into()))?;
+            if context.has(Capability::TtlReading) {
+                expect(format_args!("ttl({key:?})"), store.ttl(key), Some(Remaining::Forever))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Configures a store with a default lifetime: every way of writing has to use it, and `Forever` and `After` to overrule it.
+pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check {
+    about(&["T1"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let ttl = context.short();
+        let fixture = context.scope.open_with_default_ttl(ttl)?;
+        let context = context.with(&fixture);
+        let store = context.store();
+        let mut by_default = vec!["put", "put_with_ttl", "put_many", "put_from"];
+        let ((), end) = context.expiring(ttl, || {
+            store.put("put", "v")?;
+            store.put_with_ttl("put_with_ttl", "v", Ttl::Default)?;
+            store.put_many([("put_many", "v")])?;
+            store.put_from("put_from", &b"v"[..])?;
+            if context.has(Capability::Create) {
+                by_default.push("create");
+                store.create("create", "v")?;
+            }
+            if context.has(Capability::Touch) {
+                by_default.push("touch");
+                store.put_with_ttl("touch", "v", Ttl::Forever)?;
+                store.touch("touch", Ttl::Default)?;
+            }
+            Ok::<_, Error>(())
+        })?;
+        store.put_with_ttl("long", "v", context.long())?;
+        let mut forever = vec!["forever"];
+        store.put_with_ttl("forever", "v", Ttl::Forever)?;
+        if context.has(Capability::Copy) {
+            forever.extend(["copied", "renamed"]);
+            store.copy("forever", "copied")?;
+            store.copy("forever", "to-be-renamed")?;
+            store.rename("to-be-renamed", "renamed")?;
+        }
+        for key in &by_default {
+            context.while_live(end, || expect("get within the default lifetime", store.get(key), Some("v".into())))?;
+        }
+        context.wait_for(end);
+        for key in by_default {
+            expect(format_args!("get after the default lifetime, written by {key}"), store.get(key), None)?;
+        }
+        for key in forever {
+            expect(format_args!("get({key:?}), which is for ever"), store.get(key), Some("v".into()))?;
+        }
+        expect("get of an entry with a longer lifetime", store.get("long"), Some("v".into()))
+    })
+}
+
+/// Reads an entry over and over until its lifetime and the store's resolution have passed. At no moment before its lifetime
+/// has passed may it be absent, and at none after may it be there, or reappear. In real time it is read without a pause shortly
+/// before its end: a store that cuts its clock or its lifetimes to milliseconds is early by less than one.
+pub fn t2_an_entry_goes_neither_early_nor_late() -> Check {
+    about(&["T2"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let ttl = context.short();
+        let end = context.put_for("k", "v", ttl)?;
+        let mut seen = watch(context, "k", ttl, end)?;
+        // Who was not there at the end has not seen that it does not go early. Shorter lifetimes make up for it.
+        for round in 0..ROUNDS {
+            if seen {
+                break;
+            }
+            let (key, ttl) = (format!("k/{round}"), context.patiently(CLOSE));
+            let end = context.put_for(&key, "v", ttl)?;
+            seen = read_to_the_end(context, &key, ttl, end)?;
+        }
+        if !seen {
+            return Err(NotPassed::TooSlow);
+        }
+        context.time.wait(ttl);
+        expect("get, a lifetime later", context.store().get("k"), None)
+    })
+}
+
+/// Lifetimes shorter than this are watched one by one, from the write on.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// How long before its end an entry is read without a pause.
+const CLOSE: Duration = Duration::from_millis(25);
+
+/// How long before its end an entry has to be seen for it to be said that it was not early.
+const NEAR: Duration = Duration::from_millis(1);
+
+/// How often that is tried.
+const ROUNDS: usize = 10;
+
+/// Reads an entry at many moments up to its end and just after. Whether it was seen shortly before the end.
+fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
+    let step = (end.latest.saturating_sub(context.time.now()) / 20).max(Duration::from_nanos(1));
+    let mut moments = (0..20).map(|n| end.latest.saturating_sub(step * (20 - n))).collect::<Vec<_>>();
+    moments.extend([end.earliest, end.latest, end.latest + Duration::from_nanos(1)]);
+    moments.sort_unstable();
+    let close = end.earliest.saturating_sub(context.patiently(CLOSE));
+    for moment in moments.iter().filter(|moment| **moment < close) {
+        context.time.wait_until(*moment);
+        look(context, key, ttl, end)?;
+    }
+    let seen = read_to_the_end(context, key, ttl, end)?;
+    for moment in moments.into_iter().filter(|moment| *moment >= end.earliest) {
+        context.time.wait_until(moment);
+        look(context, key, ttl, end)?;
+    }
+    Ok(seen)
+}
+
+/// Reads an entry without a pause until its lifetime may have ended, from shortly before on; where the time is advanced by hand,
+/// at the last nanosecond. Whether it was seen shortly before the end.
+fn read_to_the_end(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
+    if context.time.is_advanced_by_hand() {
+        context.time.wait_until(end.earliest.saturating_sub(Duration::from_nanos(1)));
+        return Ok(look(context, key, ttl, end)?.0 == Liveness::Live);
+    }
+    context.time.wait_until(end.earliest.saturating_sub(context.patiently(CLOSE)));
+    let near = end.earliest.saturating_sub(context.patiently(NEAR));
+    let mut seen = false;
+    while context.time.now() < end.earliest {
+        let (known, after) = look(context, key, ttl, end)?;
+        seen |= known == Liveness::Live && after >= near;
+    }
+    Ok(seen)
+}
+
+/// Reads an entry once, which must not be gone early and has to be gone in time; which of these it was, and when the read was over.
+fn look(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<(Liveness, Duration)> {
+    let (got, before, after) = context.time.span(|| context.store().get(key));
+    let got = got?;
+    let Expiry { earliest, latest } = end;
+    let what = || {
+        format!(
+            "get({key:?}), {before:?} to {after:?} after the start; its lifetime of {ttl:?} ends {earliest:?} to {latest:?} after it"
+        )
+    };
+    let known = end.liveness(before, after);
+    match known {
+        Liveness::Live if got.is_none() => expect_that(what(), false, "the value: it must not go early", got)?,
+        Liveness::Expired if got.is_some() => expect_that(what(), false, "None: it has to be gone by now", got)?,
+        _ => {}
+    }
+    Ok((known, after))
+}
+
+/// Writes entries that live from a nanosecond to a second, in each way of giving a lifetime, and watches each: those of a few
+/// milliseconds again and again and one by one, from the write on, all the others at once. A store that cuts lifetimes or its clock
+/// to milliseconds or seconds makes them end early, or turns them into "for ever"; one that rounds them up, and its server once
+/// more, is later than it says.
+pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept() -> Check {
+    about(&["T2", "T4"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let nanoseconds =
+            [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
+        let seconds = [999_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 1_001_000_000, 1_500_000_000];
+        let mut entries = Vec::new();
+        for ttl in nanoseconds.into_iter().chain(seconds).map(Duration::from_nanos) {
+            for way in WAYS {
+                watch_short(context, way, ttl)?;
+                // Ends that are apart can each be waited for: of a store in memory all but the first of a group would be missed.
+                if ttl >= SHORT && !context.time.is_advanced_by_hand() {
+                    context.time.wait(NEAR * 2);
+                }
+                let key = format!("{way}/{}", ttl.as_nanos());
+                if let Some(end) = give_a_lifetime(context, way, &key, ttl)? {
+                    entries.push((way, key, ttl, end));
+                }
+            }
+        }
+        // The lifetimes run at the same time. Each entry is read up to its own end, and looked at just after, as time goes by.
+        let moments = |(at, (.., end)): (usize, &(&str, String, Duration, Expiry))| {
+            [(end.earliest, false, at), (end.latest, true, at)]
+        };
+        let mut moments = entries.iter().enumerate().flat_map(moments).collect::<Vec<_>>();
+        moments.sort_unstable();
+        let mut seen = BTreeSet::new();
+        for (moment, is_after, at) in moments {
+            let Some((way, key, ttl, end)) = entries.get(at) else { continue };
+            if is_after {
+                context.time.wait_until(moment);
+                look(context, key, *ttl, *end)?;
+            } else if read_to_the_end(context, key, *ttl, *end)? {
+                seen.insert(*way);
+            }
+        }
+        // Who came too late each time has not seen that what is written in this way does not go early. A machine that is too slow
+        // to be there for each of them will be so again: then some have to do.
+        let is_repeated = context.patiently(NEAR) > NEAR;
+        let all_seen = entries.iter().all(|(way, ..)| seen.contains(way));
+        if all_seen || is_repeated && !seen.is_empty() { Ok(()) } else { Err(NotPassed::TooSlow) }
+    })
+}
+
+/// The ways to give a lifetime.
+const WAYS: [&str; 5] = ["put", "put_many", "put_from", "create", "touch"];
+
+/// Writes an entry of a few milliseconds in one of the ways, again and again, reads it without a pause from then on, and looks
+/// whether it goes in time, where that does not take long. A lifetime that is over before the write is shows nothing of being early,
+/// however often it is tried: that is left to the longer ones.
+fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
+    if ttl >= SHORT {
+        return Ok(());
+    }
+    let goes_soon = ttl.saturating_add(context.capabilities().ttl_resolution()) < SHORT;
+    let mut seen = 0;
+    for round in 0..ROUNDS {
+        // Five rounds are enough if the ends were seen. If not, more may help.
+        if round >= ROUNDS / 2 && (seen > 0 || ttl < NEAR) {
+            break;
+        }
+        let key = format!("{way}/{}/{round}", ttl.as_nanos());
+        let Some(end) = give_a_lifetime(context, way, &key, ttl)? else { break };
+        seen += usize::from(read_to_the_end(context, &key, ttl, end)?);
+        if goes_soon {
+            context.wait_for(end);
+            look(context, &key, ttl, end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes an entry with a lifetime in one of the ways there are; when it ends. `None` if the store lacks the way.
+fn give_a_lifetime(context: &Context<'_>, way: &str, key: &str, ttl: Duration) -> Outcome<Option<Expiry>> {
+    let store = context.store();
+    let ((), end) = match way {
+        "put" => context.expiring(ttl, || store.put_with_ttl(key, "v", ttl))?,
+        "put_many" => context.expiring(ttl, || store.put_many_with_ttl([(key, "v", ttl)]))?,
+        "put_from" => context.expiring(ttl, || store.put_from_with_ttl(key, &b"v"[..], ttl))?,
+        "create" if context.has(Capability::Create) => {
+            context.expiring(ttl, || store.create_with_ttl(key, "v", ttl).map(drop))?
+        }
+        "touch" if context.has(Capability::Touch) => {
+            store.put(key, "v")?;
+            context.expiring(ttl, || store.touch(key, ttl).map(drop))?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(end))
+}
+
+/// Writes a batch of entries with different lifetimes, without one, and with a zero one.
+pub fn t2_each_entry_of_a_batch_has_its_own_lifetime() -> Check {
+    about(&["T2", "B2"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        let ttl = context.short();
+        let ((), end) = context.expiring(ttl, || {
+            store.put_many_with_ttl([
+                ("long", "v", Ttl::After(context.long())),
+                ("short", "v", Ttl::After(ttl)),
+                ("forever", "v", Ttl::Forever),
+                ("zero", "v", Ttl::After(Duration::ZERO)),
+                ("default", "v", Ttl::Default),
+            ])
+        })?;
+        context.while_live(end, || expect("get within the short lifetime", store.get("short"), Some("v".into())))?;
+        context.wait_for(end);
+        let got = store.get_many(["long", "short", "forever", "zero", "default"])?;
+        let there = got.iter().map(Option::is_some).collect::<Vec<_>>();
+        expect_eq("which of long, short, forever, zero, default are there", there, vec![true, false, true, false, true])
+    })
+}
+
+/// Reads an entry in every way until it goes: it has to go when it would have gone unread.
+pub fn t2_reading_does_not_extend_a_lifetime() -> Check {
+    about(&["T2"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        let end = context.put_for("k", "v", context.short())?;
+        for _ in 0..5 {
+            context.time.wait(context.short() / 8);
+            store.get("k")?;
+            store.get_many(["k"])?;
+            if context.has(Capability::Contains) {
+                store.contains("k")?;
+            }
+            if context.has(Capability::TtlReading) {
+                store.ttl("k")?;
+            }
+            if context.has(Capability::Listing) {
+                listed(context, "")?;
+            }
+            if let Err(error) = store.get_into("k", std::io::sink()) {
+                expect_error("get_into", Err::<(), _>(error), "NotFound", |error| {
+                    matches!(error, Error::NotFound { .. })
+                })?;
+            }
+        }
+        context.wait_for(end);
+        expect("get after the lifetime of an entry that was read all the time", store.get("k"), None)
+    })
+}
+
+/// Writes with a zero lifetime in every way, where nothing is and where something is. The key has to be absent. (To redis
+/// `PX 0` is an error, to memcached `0` is for ever.)
+pub fn t3_a_zero_lifetime_leaves_the_key_absent() -> Check {
+    about(&["T3"]).needs(&[Capability::Lifetimes]).run(|context| {
+        let store = context.store();
+        let zero = Duration::ZERO;
+        for present in [false, true] {
+            for way in ["put_with_ttl", "put_many_with_ttl", "put_from_with_ttl", "touch"] {
+                if present {
+                    store.put("k", "old")?;
+                }
+                match way {
+                    "put_with_ttl" => store.put_with_ttl("k", "v", zero)?,
+                    "put_many_with_ttl" => store.put_many_with_ttl([("k", "v", zero)])?,
+                    "put_from_with_ttl" => store.put_from_with_ttl("k", &b"v"[..], zero)?,
+                    _ if context.has(Capability::Touch) => {
+                        let what = format!("touch with a zero lifetime, where the key is present: {present}");
+                        expect(what, store.touch("k", zero), present)?;
+                    }
+                    _ => continue,
+                }
+                let what = format!("get after {way} with a zero lifetime, where the key was present before: {present}");
+                expect(what, store.get("k"), None)?;
+                store.delete("k")?;
+            }
+        }
+        Ok(())
+    })
+}

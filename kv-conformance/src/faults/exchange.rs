@@ -1,0 +1,94 @@
+//! The exchange of an operation with the server: where it can be disturbed, and what may come of that.
+
+use kv_core::Error;
+
+use crate::proxy::Direction;
+
+/// A point in an exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Point {
+    /// After so many bytes of the request, of so many.
+    Request(usize, usize),
+    /// After so many bytes of the reply, of so many.
+    Reply(usize, usize),
+}
+
+impl Point {
+    /// From before the request to before the end of the reply.
+    pub(crate) fn of(exchange: &Exchange) -> Vec<Self> {
+        let offsets = |length: usize| {
+            let mut offsets = vec![0, 1, length / 2, length.saturating_sub(1)];
+            offsets.retain(|&offset| offset < length);
+            offsets.dedup();
+            offsets
+        };
+        let requests = offsets(exchange.request).into_iter().map(|at| Self::Request(at, exchange.request));
+        requests.chain(offsets(exchange.reply).into_iter().map(|at| Self::Reply(at, exchange.reply))).collect()
+    }
+
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::Request(..) => Direction::Requests,
+            Self::Reply(..) => Direction::Replies,
+        }
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        let (Self::Request(bytes, _) | Self::Reply(bytes, _)) = self;
+        bytes
+    }
+
+    pub(crate) fn shown(self) -> String {
+        match self {
+            Self::Request(at, of) => format!("after {at} of {of} bytes of its request"),
+            Self::Reply(at, of) => format!("after {at} of {of} bytes of the reply"),
+        }
+    }
+}
+
+/// What an operation exchanges with the server when nothing is in its way.
+pub(crate) struct Exchange {
+    pub(super) request: usize,
+    pub(crate) reply: usize,
+    /// Whether that is one request and one reply.
+    pub(crate) is_one: bool,
+}
+
+/// What may come of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Works,
+    WorksOrFails,
+    /// With an error of the right kind, and if that says so, with unknown outcome if it writes.
+    Fails {
+        unknown: Option<bool>,
+    },
+}
+
+/// The kind that an error has to be of.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Timeout,
+    Unavailable,
+    /// Any, if trying again may help.
+    Transient,
+    Any,
+}
+
+impl Kind {
+    pub(super) fn is_of(self, error: &Error) -> bool {
+        match self {
+            Self::Timeout => matches!(error, Error::Timeout(_)),
+            Self::Unavailable => matches!(error, Error::Unavailable(_)),
+            Self::Transient | Self::Any => true,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "Timeout",
+            Self::Unavailable => "Unavailable",
+            Self::Transient | Self::Any => "any",
+        }
+    }
+}

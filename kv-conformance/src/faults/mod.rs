@@ -1,0 +1,26 @@
+//! What the checks of faults share: stores behind a proxy, what is done to them, and what may come of that.
+
+mod case;
+mod client;
+mod errors;
+mod exchange;
+mod fault;
+mod operations;
+mod parallel;
+mod possible;
+mod proxied;
+mod scenario;
+mod timing;
+mod values;
+
+pub(crate) use case::Case;
+pub(crate) use client::{Action, Client};
+pub(crate) use errors::check_transient;
+pub(crate) use exchange::{Kind, Point, Want};
+pub(crate) use fault::{Fault, fault_at_random, faults};
+pub(crate) use operations::{Answer, Operation};
+pub(crate) use parallel::{in_own_fixtures, in_parallel};
+pub(crate) use proxied::ProxiedStore;
+pub(crate) use scenario::for_each_operation;
+pub(crate) use timing::{IDLE, MARGIN, NOTICED, WAITING, expect_undisturbed, judge_undisturbed};
+pub(crate) use values::value;

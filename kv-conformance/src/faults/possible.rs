@@ -1,0 +1,57 @@
+//! What a key can hold of which some writes have failed, perhaps after they were done.
+
+use kv_core::Error;
+
+/// The number of a write, or that there is no entry.
+pub(super) type Written = Option<u64>;
+
+/// What a key can hold.
+#[derive(Debug, Default)]
+pub(super) struct Possible {
+    /// What the last write that was answered left.
+    pub(super) sure: Written,
+    /// What writes may have left whose outcome is unknown, and when: those still under way may do so at any time.
+    pub(super) doubtful: Vec<(Written, usize)>,
+    /// Writes since then that have failed, with an error that said so for certain.
+    pub(super) refused: Vec<Written>,
+    /// Whether the server may have gone back to any older state, or to none.
+    pub(super) is_rolled_back: bool,
+}
+
+impl Possible {
+    pub(super) fn allows(&self, write: Written) -> bool {
+        self.is_rolled_back || self.sure == write || self.doubtful.iter().any(|(doubtful, _)| *doubtful == write)
+    }
+
+    pub(super) fn may_be_there(&self) -> bool {
+        self.is_rolled_back || self.sure.is_some() || self.doubtful.iter().any(|(write, _)| write.is_some())
+    }
+
+    pub(super) fn wrote<T>(&mut self, result: &Result<T, Error>, write: Written, epoch: usize) {
+        match result {
+            Ok(_) => {
+                self.sure = write;
+                self.refused.clear();
+                self.is_rolled_back = false;
+            }
+            Err(error) if error.outcome_unknown() => self.doubtful.push((write, epoch)),
+            Err(_) => self.refused.push(write),
+        }
+    }
+
+    /// The same of one write of a batch, of which some may have been done whatever its error says (B5).
+    pub(super) fn wrote_in_batch<T>(&mut self, result: &Result<T, Error>, write: Written, epoch: usize) {
+        match result {
+            Ok(_) => self.wrote(result, write, epoch),
+            Err(_) => self.doubtful.push((write, epoch)),
+        }
+    }
+
+    pub(super) fn shown(&self) -> String {
+        let shown = |write: Written| write.map_or("absent".to_owned(), |write| format!("write {write}"));
+        let mut all = vec![format!("{} (acknowledged)", shown(self.sure))];
+        all.extend(self.doubtful.iter().map(|(write, _)| format!("{} (in doubt)", shown(*write))));
+        all.dedup();
+        all.join(", ")
+    }
+}

@@ -1,0 +1,157 @@
+//! A store behind a proxy: what is done to it there, and what may come of that.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_core::{Error, KeyValueStore, KeyValueStoreExt};
+
+use super::timing::{MARGIN, expect_undisturbed, judge_undisturbed, timed};
+use super::values::value;
+use crate::fixture::{Durability, Fixture, ServerControl};
+use crate::proxy::{Cut, Proxy};
+use crate::running::{NotPassed, Outcome, expect_that, show_error};
+
+/// How often a write may fail because of one more connection of the pool that was cut and has not been looked at since.
+const CONNECTIONS: usize = 50;
+
+/// A store behind a proxy, from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+pub(crate) struct ProxiedStore<'a> {
+    pub(crate) store: &'a dyn KeyValueStore,
+    /// Another handle on the same data, that no fault concerns.
+    pub(crate) direct: &'a dyn KeyValueStore,
+    pub(crate) proxy: &'a Proxy,
+    /// The longest time that an operation may take.
+    pub(crate) limit: Duration,
+    /// How long the store may take a server that is back for silent (N6).
+    pub(crate) retry_after: Duration,
+    server: Option<(&'a dyn ServerControl, Durability)>,
+    cases: AtomicUsize,
+}
+
+impl<'a> ProxiedStore<'a> {
+    pub(crate) fn new(fixture: &'a Fixture) -> Outcome<Self> {
+        let lacking = |what: &str| NotPassed::Ignored(format!("the fixture of `with_faults` has no {what}"));
+        Ok(Self {
+            store: &*fixture.store,
+            direct: fixture.second_handle.as_deref().ok_or_else(|| lacking("second handle"))?,
+            proxy: fixture.proxy.as_deref().ok_or_else(|| lacking("proxy"))?,
+            limit: fixture.limit.ok_or_else(|| lacking("limit"))?,
+            retry_after: fixture.retry_after,
+            server: fixture.server.as_ref().map(|(server, durability)| (&**server, *durability)),
+            cases: AtomicUsize::new(0),
+        })
+    }
+
+    /// The server, and what it keeps.
+    pub(crate) fn server(&self) -> Outcome<(&'a dyn ServerControl, Durability)> {
+        self.server.ok_or_else(|| NotPassed::Ignored("the fixture of `with_faults` has no server to kill".into()))
+    }
+
+    /// The beginning of keys that nothing has used before: what an earlier write that was held up still does cannot be seen there.
+    pub(crate) fn fresh_prefix(&self) -> String {
+        format!("{:04}/", self.cases.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Ends all faults.
+    pub(crate) fn heal(&self) -> Outcome {
+        self.proxy.pass();
+        Ok(self.proxy.accept()?)
+    }
+
+    /// Ends all faults, and drops what has been held back.
+    pub(crate) fn heal_without_what_was_held(&self) -> Outcome {
+        self.proxy.cut_now(Cut::Reset)?;
+        self.heal()
+    }
+
+    /// Does something, which has to end within the limit (N1).
+    pub(crate) fn within<T>(
+        &self,
+        what: impl Display,
+        run: impl FnOnce() -> Result<T, Error>,
+    ) -> Outcome<Result<T, Error>> {
+        let (result, took) = self.timed(run);
+        self.expect_in_time(what, &result, took)?;
+        Ok(result)
+    }
+
+    /// Does something under a fault, and tells how long it took. If it does not end by itself long after its limit, the fault does, so that
+    /// a store that waits without limit is rejected, and not waited for.
+    pub(crate) fn timed<T>(&self, run: impl FnOnce() -> T) -> (T, Duration) {
+        self.timed_for(self.limit, run)
+    }
+
+    /// As [`timed`](Self::timed), of something that may take longer than an operation.
+    pub(crate) fn timed_for<T>(&self, limit: Duration, run: impl FnOnce() -> T) -> (T, Duration) {
+        thread::scope(|scope| {
+            let (done, is_done) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                if is_done.recv_timeout(limit + MARGIN + MARGIN / 4) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    // What cannot be ended so is waited for.
+                    let _ = self.heal_without_what_was_held();
+                }
+            });
+            let result = timed(run);
+            drop(done);
+            result
+        })
+    }
+
+    /// What took so long has to have ended within the limit (N1).
+    pub(crate) fn expect_in_time<T>(&self, what: impl Display, result: &Result<T, Error>, took: Duration) -> Outcome {
+        let error = result.as_ref().err().map(|error| format!(", {}", show_error(error))).unwrap_or_default();
+        let want = format!("the limit, {:?}, and a bit (N1)", self.limit);
+        let what = format_args!("how long it took: {what}{error}");
+        // Or the machine was busy: then it is so no longer when it is tried again.
+        expect_that(what, took <= self.limit + MARGIN, &want, took).map_err(|failed| failed.timed_out_if(true))
+    }
+
+    /// Reads until the store takes its server for silent no longer, for as long as it may (N6).
+    fn wait_for_retry(&self, read: &str, key: &str) -> Outcome {
+        let begin = Instant::now();
+        while begin.elapsed() < self.retry_after {
+            match timed(|| self.store.get(key)) {
+                (Err(Error::Unavailable(_)), _) => thread::sleep(Duration::from_millis(5)),
+                // The store asked, and takes the server for silent again.
+                (Err(error @ Error::Timeout(_)), took) => {
+                    return judge_undisturbed::<(), ()>(read, Err(error), took, ());
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Now that all faults have ended, everything has to work: at once, but for a server that the store takes for silent yet; and nobody may
+    /// get another one's reply.
+    pub(crate) fn works_again(&self, after: impl Display) -> Outcome {
+        let key = self.fresh_prefix() + "after";
+        let old = value(&key, 0, 20);
+        self.direct.put(&key, &old)?;
+        let read = format!("get({key:?}), with nothing in its way any more (N2, N6), {after}");
+        self.wait_for_retry(&read, &key)?;
+        expect_undisturbed(read, || self.store.get(&key), Some(old.into()))?;
+        let new = value(&key, 1, 30);
+        let mut tries = 0;
+        loop {
+            let (result, took) = timed(|| self.store.put(&key, &new));
+            match result {
+                Ok(()) => break,
+                // One more connection that was cut: a younger one than a second need not be looked at before (N4).
+                Err(error) if error.outcome_unknown() && tries < CONNECTIONS => tries += 1,
+                Err(error) => {
+                    let what = format!("put of {key:?}, with nothing in its way any more (N6), {after}");
+                    return judge_undisturbed::<(), ()>(what, Err(error), took, ());
+                }
+            }
+        }
+        let read = format!("get({key:?}) after it was put, with nothing in its way any more (N2, N6), {after}");
+        expect_undisturbed(read, || self.store.get(&key), Some(new.into()))?;
+        let absent = format!("{key}/absent");
+        let read = format!("get of an absent key, with nothing in its way any more (N2), {after}");
+        expect_undisturbed(read, || self.store.get(&absent), None)
+    }
+}

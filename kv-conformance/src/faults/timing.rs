@@ -1,0 +1,48 @@
+//! How long operations take, with a fault and without.
+
+use std::fmt::{Debug, Display};
+use std::time::{Duration, Instant};
+
+use kv_core::Error;
+
+use crate::running::{Outcome, expect};
+
+/// What an operation may take longer than its limit on a machine that does much else.
+pub(crate) const MARGIN: Duration = Duration::from_secs(2);
+
+/// How long it takes at most until the other side of a connection of this machine knows that it was closed.
+pub(crate) const NOTICED: Duration = Duration::from_millis(50);
+
+/// How long a connection is idle when it has to be looked at before it is used (N4): a second, and a bit.
+pub(crate) const IDLE: Duration = Duration::from_millis(1200);
+
+/// An operation that nothing is in the way of.
+#[track_caller]
+pub(crate) fn expect_undisturbed<T, W>(what: impl Display, run: impl FnOnce() -> Result<T, Error>, want: W) -> Outcome
+where
+    T: PartialEq<W> + Debug,
+    W: Debug,
+{
+    let (result, took) = timed(run);
+    judge_undisturbed(what, result, took, want)
+}
+
+/// Does something, and tells how long it took.
+pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    (run(), begin.elapsed())
+}
+
+/// How long an operation takes that waits for something.
+pub(crate) const WAITING: Duration = Duration::from_millis(100);
+
+/// What came of an operation that nothing was in the way of. If it failed because it had to wait too long, the machine may have been slow.
+#[track_caller]
+pub(crate) fn judge_undisturbed<T, W>(what: impl Display, got: Result<T, Error>, took: Duration, want: W) -> Outcome
+where
+    T: PartialEq<W> + Debug,
+    W: Debug,
+{
+    let waited = matches!(got, Err(Error::Timeout(_) | Error::Unavailable(_))) && took >= WAITING;
+    expect(what, got, want).map_err(|failed| failed.timed_out_if(waited))
+}

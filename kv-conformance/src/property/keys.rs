@@ -1,0 +1,40 @@
+//! Random keys.
+
+use std::ops::Range;
+
+use proptest::collection::vec;
+use proptest::strategy::{Strategy, Union};
+
+/// Any key. Short ones of few characters, which often begin alike, as often as ones of the whole alphabet.
+pub(crate) fn any_key() -> impl Strategy<Value = String> {
+    Union::new([
+        text(vec(few_characters(), 1..6)).boxed(),
+        parts(1..5).boxed(),
+        text(vec(0x21..=0x7E_u8, 1..20)).boxed(),
+        text(vec(0x21..=0x7E_u8, 1..=250)).boxed(),
+    ])
+}
+
+/// Any prefix: the empty one, and beginnings of keys.
+pub(crate) fn any_prefix() -> impl Strategy<Value = String> {
+    Union::new([
+        text(vec(few_characters(), 0..4)).boxed(),
+        parts(0..3).boxed(),
+        text(vec(0x21..=0x7E_u8, 0..4)).boxed(),
+    ])
+}
+
+/// What is decoded, resolved or escaped somewhere on the way, and what it would become.
+fn parts(count: Range<usize>) -> impl Strategy<Value = String> {
+    const PARTS: &[&str] = &["a", "b", "/", "%2F", "%2f", "%61", "%25", "%", "&amp;", "&", "../", "./", "+", "\\"];
+    vec(proptest::sample::select(PARTS), count).prop_map(|parts| parts.concat())
+}
+
+/// Characters that mean something in patterns, paths and names, and a few that do not.
+fn few_characters() -> impl Strategy<Value = u8> {
+    proptest::sample::select(b"ab*?[]^-\\/:".as_slice())
+}
+
+fn text(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = String> {
+    bytes.prop_map(|bytes| bytes.into_iter().map(char::from).collect())
+}

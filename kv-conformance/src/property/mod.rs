@@ -1,0 +1,132 @@
+//! Properties: something that has to hold for whatever proptest comes up with.
+
+pub(crate) mod keys;
+pub(crate) mod values;
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+use crate::running::{NotPassed, Outcome, Seed, panics, show};
+
+/// How many cases a property is tried with unless `KV_CONFORMANCE_CASES` says otherwise.
+const CASES: u32 = 64;
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// The number of inputs to try.
+    pub(crate) cases: u32,
+    /// The number of simpler inputs to try when one has failed. If that takes long, [fewer](SHRINKING) will do.
+    pub(crate) shrinking: u32,
+}
+
+/// How long simpler inputs are tried, and how many of them at least.
+const SHRINKING: (Duration, u32) = (Duration::from_secs(10), 10);
+
+/// Tries a property with random inputs, and if it does not hold shows the simplest input for which it does not.
+pub(crate) fn check<S>(seed: &Seed, inputs: &S, holds: impl Fn(&S::Value) -> Outcome) -> Outcome
+where
+    S: Strategy,
+    S::Value: Debug,
+{
+    check_with(seed, Effort { cases: cases()?, shrinking: 500 }, inputs, |input| show(input), holds)
+}
+
+/// As [`check`], with another effort and another way to show an input.
+pub(crate) fn check_with<S>(
+    seed: &Seed,
+    effort: Effort,
+    inputs: &S,
+    shown: impl Fn(&S::Value) -> String,
+    holds: impl Fn(&S::Value) -> Outcome,
+) -> Outcome
+where
+    S: Strategy,
+    S::Value: Debug,
+{
+    let mut runner = runner(seed.used(), effort.cases);
+    let tried = Cell::new(0);
+    let first_failed = Cell::new(None::<Instant>);
+    // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
+    // when it did fail is kept here. The last input that fails is the simplest.
+    let failed = RefCell::new(None);
+    let result = runner.run(inputs, |input| {
+        // That the machine was too slow does not depend on the input: there is nothing to be made simpler.
+        if matches!(*failed.borrow(), Some((NotPassed::TooSlow | NotPassed::TimedOut(_) | NotPassed::Ignored(_), _))) {
+            return Err(TestCaseError::fail("was too slow"));
+        }
+        // proptest would tell on the standard error that it gives up.
+        if let Some(since) = first_failed.get() {
+            let (longest, least) = SHRINKING;
+            let tried = tried.replace(tried.get() + 1);
+            if tried >= effort.shrinking || tried >= least && since.elapsed() >= longest {
+                return Ok(());
+            }
+        }
+        // Here rather than by proptest, which knows no place of it.
+        match panics::catch(|| holds(&input)).unwrap_or_else(|panic| Err(panic.into())) {
+            Ok(()) => Ok(()),
+            // A simpler input for which the machine was too slow must not hide the one that failed.
+            Err(outcome) if !matches!(outcome, NotPassed::Failed(_)) && failed.borrow().is_some() => Ok(()),
+            Err(outcome) => {
+                first_failed.set(first_failed.get().or_else(|| Some(Instant::now())));
+                *failed.borrow_mut() = Some((outcome, shown(&input)));
+                Err(TestCaseError::fail("does not hold"))
+            }
+        }
+    });
+    match (result, failed.into_inner()) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some((outcome @ NotPassed::Failed(_), input))) => {
+            Err(outcome.map_text(|message| format!("{message}\nsimplest: {input}")))
+        }
+        (Err(_), Some((outcome, _))) => Err(outcome),
+        (Err(error), None) => Err(NotPassed::found(format!("{error:?}"))),
+    }
+}
+
+/// What makes inputs, from a seed.
+pub(crate) fn runner(seed: u64, cases: u32) -> TestRunner {
+    // The highest number would stand for four times the cases.
+    let max_shrink_iters = u32::MAX - 1;
+    let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, rng(seed))
+}
+
+/// The number of cases: `KV_CONFORMANCE_CASES`, or 64. None at all would prove nothing.
+pub(crate) fn cases() -> Outcome<u32> {
+    match std::env::var("KV_CONFORMANCE_CASES") {
+        Err(_) => Ok(CASES),
+        Ok(given) => given.parse().ok().filter(|cases| *cases > 0).ok_or_else(|| {
+            NotPassed::failed_beside_the_store(format_args!(
+                "KV_CONFORMANCE_CASES is {given:?}, and has to be a number above zero"
+            ))
+        }),
+    }
+}
+
+/// Random inputs of one seed, one after the other, for what cannot be made simpler: with threads, the same input need not fail
+/// again.
+pub(crate) struct Inputs(TestRunner);
+
+impl Inputs {
+    pub(crate) fn of(seed: &Seed) -> Self {
+        Self(TestRunner::new_with_rng(Config::default(), rng(seed.used())))
+    }
+
+    pub(crate) fn next<S: Strategy>(&mut self, of: &S) -> Outcome<S::Value> {
+        of.new_tree(&mut self.0).map(|tree| tree.current()).map_err(NotPassed::failed)
+    }
+}
+
+fn rng(seed: u64) -> TestRng {
+    let mut bytes = [0; 32];
+    for (byte, of_seed) in bytes.iter_mut().zip(seed.to_le_bytes()) {
+        *byte = of_seed;
+    }
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}

@@ -1,0 +1,66 @@
+//! What an operation has to answer, and the failure if it does not.
+
+use std::fmt::{Debug, Display};
+
+use kv_core::Error;
+
+use super::outcome::{EXPECTED, GOT, NotPassed, Outcome};
+use super::show::{shorten, show, show_error};
+
+/// The result of an operation has to be this value.
+#[track_caller]
+pub(crate) fn expect<T, W>(what: impl Display, got: Result<T, Error>, want: W) -> Outcome
+where
+    T: PartialEq<W> + Debug,
+    W: Debug,
+{
+    match got {
+        Ok(got) if got == want => Ok(()),
+        Ok(got) => Err(mismatch(what, &show(&want), &show(&got))),
+        Err(error) => {
+            let failed = mismatch(what, &show(&want), &show_error(&error));
+            Err(failed.because_of(&error).timed_out_if(matches!(error, Error::Timeout(_))))
+        }
+    }
+}
+
+/// A value has to be this one.
+#[track_caller]
+pub(crate) fn expect_eq<T, W>(what: impl Display, got: T, want: W) -> Outcome
+where
+    T: PartialEq<W> + Debug,
+    W: Debug,
+{
+    expect(what, Ok(got), want)
+}
+
+/// Something has to hold; `got` says what was found instead.
+#[track_caller]
+pub(crate) fn expect_that(what: impl Display, holds: bool, want: &str, got: impl Debug) -> Outcome {
+    if holds { Ok(()) } else { Err(mismatch(what, want, &show(&got))) }
+}
+
+/// The result of an operation has to be an error of this kind, which is handed back.
+#[track_caller]
+pub(crate) fn expect_error<T: Debug>(
+    what: impl Display,
+    got: Result<T, Error>,
+    kind: &str,
+    is_kind: impl Fn(&Error) -> bool,
+) -> Outcome<Error> {
+    match got {
+        Err(error) if is_kind(&error) => Ok(error),
+        Err(error) => Err(mismatch(what, &format!("Err({kind})"), &show_error(&error)).because_of(&error)),
+        Ok(value) => Err(mismatch(what, &format!("Err({kind})"), &format!("Ok({})", show(&value)))),
+    }
+}
+
+/// What was done, what was expected, and what came.
+#[track_caller]
+pub(crate) fn mismatch(what: impl Display, want: &str, got: &str) -> NotPassed {
+    let what = shorten(&what.to_string(), QUOTED);
+    NotPassed::failed(format_args!("{what}{EXPECTED}{want}{GOT}{got}"))
+}
+
+/// How long a key may be in what is said to have been done.
+const QUOTED: usize = 60;

@@ -1,0 +1,25 @@
+//! What a check is run by: the stores that it gets, time, and what notices when it fails, panics or hangs.
+
+mod clauses;
+mod context;
+mod expect;
+mod hang;
+mod outcome;
+pub(crate) mod panics;
+mod scope;
+mod seed;
+mod show;
+mod source;
+mod time;
+pub(crate) mod trace;
+mod traced;
+mod watchdog;
+
+pub(crate) use context::Context;
+pub(crate) use expect::{expect, expect_eq, expect_error, expect_that, mismatch};
+pub(crate) use outcome::{Blame, Finding, NotPassed, Outcome};
+pub(crate) use scope::Scope;
+pub(crate) use seed::Seed;
+pub(crate) use show::{kind_of, show, show_error};
+pub(crate) use time::{Expiry, Liveness, Time};
+pub(crate) use watchdog::{Hang, Watchdog};

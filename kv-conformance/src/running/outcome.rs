@@ -1,0 +1,242 @@
+//! What a check has found, told to the author of a backend.
+
+use std::fmt::{self, Display};
+use std::mem;
+use std::panic::Location;
+
+use kv_core::{Capability, Error, InvalidKey};
+
+use super::clauses::{clauses_alone, clauses_in};
+use super::panics::Panic;
+use super::show::show_error;
+use super::source::is_of_the_standard_library;
+use super::trace;
+use crate::error::BoxError;
+
+/// The outcome of a check: passed, or why not.
+pub(crate) type Outcome<T = ()> = Result<T, NotPassed>;
+
+/// Why a check has not passed.
+#[derive(Debug)]
+pub(crate) enum NotPassed {
+    /// The store does something else than the contract says.
+    Failed(Box<Finding>),
+    /// The fixture lacks something that the check needs.
+    Ignored(String),
+    /// In real time, the machine was too slow for the lifetimes of the check to tell anything: to be repeated with
+    /// longer ones.
+    TooSlow,
+    /// An operation timed out that nothing was in the way of: if it does so again it is a failure.
+    TimedOut(Box<Finding>),
+}
+
+impl NotPassed {
+    /// A failure with a message of its own.
+    #[track_caller]
+    pub(crate) fn failed(message: impl Display) -> Self {
+        let at = Location::caller();
+        let place = if is_of_the_standard_library(at.file()) {
+            // Handed over as a function, it was called from there: the place says nothing.
+            String::new()
+        } else {
+            format!("\n(checked in {}:{})", at.file(), at.line())
+        };
+        Self::found(message.to_string()).map_text(|text| format!("{text}{place}"))
+    }
+
+    /// A failure that says where it is from itself.
+    pub(crate) fn found(message: String) -> Self {
+        Self::Failed(Box::new(Finding::new(message)))
+    }
+
+    /// A failure that is not the store's: it breaks no clause.
+    #[track_caller]
+    pub(crate) fn failed_beside_the_store(message: impl Display) -> Self {
+        Self::failed(message).blaming(Blame::Nothing)
+    }
+
+    /// If an operation timed out that nothing was in the way of, the machine may have been slow.
+    pub(crate) fn timed_out_if(self, timed_out: bool) -> Self {
+        match self {
+            Self::Failed(finding) if timed_out => Self::TimedOut(finding),
+            other => other,
+        }
+    }
+
+    /// If it was this error that came in place of a success, which says more than the check.
+    pub(crate) fn because_of(self, error: &Error) -> Self {
+        match error {
+            Error::Unsupported { operation, .. } => self.blaming(Blame::Unsupported(*operation)),
+            _ => self,
+        }
+    }
+
+    /// These clauses, or one of them at least, are what a failure breaks.
+    pub(crate) fn breaking(self, clauses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.blaming(Blame::Clauses(clauses.into_iter().map(Into::into).collect()))
+    }
+
+    /// Tells a failure in other words.
+    pub(crate) fn map_text(mut self, text: impl FnOnce(String) -> String) -> Self {
+        if let Self::Failed(finding) | Self::TimedOut(finding) = &mut self {
+            finding.text = text(mem::take(&mut finding.text));
+        }
+        self
+    }
+
+    fn blaming(mut self, blame: Blame) -> Self {
+        if let Self::Failed(finding) | Self::TimedOut(finding) = &mut self {
+            finding.blame = blame;
+        }
+        self
+    }
+}
+
+/// What a check has found: of a failure.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) text: String,
+    pub(crate) blame: Blame,
+    pub(crate) expected: Option<String>,
+    pub(crate) got: Option<String>,
+    /// Where it panicked.
+    pub(crate) panicked_at: Option<String>,
+}
+
+/// What a failure breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The clause that the check is named after.
+    Check,
+    /// One of these at least.
+    Clauses(Vec<String>),
+    /// The store said that it does not support this.
+    Unsupported(Capability),
+    /// It is not the store's.
+    Nothing,
+}
+
+/// What begins a line of a message.
+pub(super) const EXPECTED: &str = "\nexpected: ";
+pub(super) const GOT: &str = "\ngot:      ";
+const CLAUSES: &str = "\nclauses:  ";
+
+impl Finding {
+    /// Of a message that says what was done, and then perhaps what was expected and what came. The clauses that it breaks are those
+    /// that it names: in a line of their own, or in brackets, `(E1)` or `(N2, N6)`, before what came, which is the store's.
+    fn new(text: String) -> Self {
+        let (ours, got) = text.split_once(GOT).map_or((&*text, None), |(ours, got)| (ours, Some(got)));
+        let expected = ours.split_once(EXPECTED).map(|(_, expected)| expected.to_owned());
+        let (got, named) = match got.and_then(|got| got.split_once(CLAUSES)) {
+            Some((got, line)) => (Some(got), clauses_in(line.lines().next().unwrap_or_default())),
+            None => (got, ours.split('(').skip(1).flat_map(clauses_alone).collect()),
+        };
+        let blame = if named.is_empty() { Blame::Check } else { Blame::Clauses(named) };
+        let got = got.map(str::to_owned);
+        Self { blame, expected, got, panicked_at: None, text }
+    }
+}
+
+impl From<Panic> for NotPassed {
+    /// A panic of the store breaks E4, whatever the check is about.
+    fn from(panic: Panic) -> Self {
+        let Panic { message, place, fixture, operation } = panic;
+        let (who, want) = match (fixture, operation) {
+            (Some(doing), _) => (format!("the fixture panicked while {doing}"), "no panic"),
+            (None, Some(operation)) => (format!("the store panicked in {operation}"), "no panic (E4)"),
+            (None, None) => ("the store panicked".to_owned(), "no panic (E4)"),
+        };
+        let mut finding = Finding::new(format!("{who}{EXPECTED}{want}{GOT}{message}"));
+        if let Some(place) = &place {
+            finding.text = format!("{}\n(panicked at {place})", finding.text);
+        }
+        finding.panicked_at = place;
+        finding.blame = if fixture.is_some() { Blame::Nothing } else { Blame::Clauses(vec!["E4".into()]) };
+        Self::Failed(Box::new(finding))
+    }
+}
+
+impl From<Error> for NotPassed {
+    #[track_caller]
+    fn from(error: Error) -> Self {
+        let what = trace::failed_with(&error).unwrap_or_else(|| "an operation".into());
+        let failed = Self::failed(format_args!("{what}{EXPECTED}it works{GOT}{}", show_error(&error)));
+        failed.because_of(&error).timed_out_if(matches!(error, Error::Timeout(_)))
+    }
+}
+
+impl From<InvalidKey> for NotPassed {
+    #[track_caller]
+    fn from(error: InvalidKey) -> Self {
+        Self::from(Error::from(error))
+    }
+}
+
+impl From<BoxError> for NotPassed {
+    #[track_caller]
+    fn from(error: BoxError) -> Self {
+        Self::failed_beside_the_store(format_args!("the fixture failed: {}", show_error(&*error)))
+    }
+}
+
+impl Display for NotPassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(finding) | Self::TimedOut(finding) => f.write_str(&finding.text),
+            Self::Ignored(reason) => write!(f, "ignored: {reason}"),
+            Self::TooSlow => f.write_str("the machine was too slow to tell early from late"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blame(message: &str) -> Blame {
+        Finding::new(message.into()).blame
+    }
+
+    fn clauses(of: &[&str]) -> Blame {
+        Blame::Clauses(of.iter().map(|&clause| clause.into()).collect())
+    }
+
+    #[test]
+    fn the_clauses_that_a_message_names_are_those_that_it_breaks() {
+        assert_eq!(blame("get\nexpected: None\ngot:      Some"), Blame::Check);
+        assert_eq!(blame("get (N2, N6), then\nexpected: an error (N5)\ngot:      Ok"), clauses(&["N2", "N6", "N5"]));
+        assert_eq!(blame("get(\"K1\") of (some E1) and (Z9)\nexpected: a\ngot:      b"), Blame::Check);
+        // What came is the store's.
+        assert_eq!(blame("get\nexpected: a\ngot:      b (K1)"), Blame::Check);
+        let of_model = "Get(\"a\")\nexpected: a\ngot:      b\nclauses:  S3, or P1 or V1";
+        assert_eq!(blame(of_model), clauses(&["S3", "P1", "V1"]));
+        assert_eq!(Finding::new(of_model.into()).got.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn of_a_panic_in_the_standard_library_the_caller_is_told() {
+        let longest = std::hint::black_box(std::time::Duration::MAX);
+        let panic = crate::running::panics::catch(|| longest + longest).unwrap_err();
+        let failed = NotPassed::from(panic).to_string();
+        let told = failed.rsplit_once("\n(panicked at ").map_or("", |(_, told)| told);
+        assert!(failed.contains("overflow when adding durations") && !failed.contains("/rustc/"), "{failed}");
+        assert!(told.contains("outcome.rs:") && told.ends_with(", in a call of the standard library)"), "{failed}");
+    }
+
+    #[test]
+    fn a_place_in_the_standard_library_is_not_told() {
+        let no = std::hint::black_box(Err::<(), _>("no"));
+        let failed = no.map_err(NotPassed::failed).unwrap_err().to_string();
+        assert!(!failed.contains("/rustc/") && !failed.contains("library"), "{failed}");
+        assert!(NotPassed::failed("no").to_string().contains("(checked in "));
+    }
+
+    #[test]
+    fn what_a_store_does_not_support_breaks_no_clause_of_the_check() {
+        let error = Error::unsupported("store", Capability::Touch);
+        let NotPassed::Failed(found) = NotPassed::from(error) else { panic!("it has failed") };
+        assert_eq!(found.blame, Blame::Unsupported(Capability::Touch));
+        let NotPassed::Failed(found) = NotPassed::from(BoxError::from("no (K1)")) else { panic!("it has failed") };
+        assert_eq!(found.blame, Blame::Nothing);
+    }
+}

@@ -1,0 +1,131 @@
+//! What all checks of a suite may use: ways to make fixtures, and what the store promises.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kv_core::Capability;
+
+use super::outcome::{NotPassed, Outcome};
+use super::panics;
+#[cfg(feature = "tokio")]
+use super::trace;
+use super::traced::follow;
+use super::watchdog::Watchdog;
+use crate::error::BoxError;
+use crate::fixture::Fixture;
+use crate::history::Weakness;
+use crate::report::StoreInfo;
+
+pub(crate) type Open = Arc<dyn Fn() -> Result<Fixture, BoxError> + Send + Sync>;
+pub(crate) type OpenWithTtl = Arc<dyn Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync>;
+
+/// What the fixture is doing when it panics.
+const MADE: &str = "it was made";
+
+/// What all checks of a suite may use.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub(crate) open: Open,
+    pub(crate) open_with_default_ttl: Option<OpenWithTtl>,
+    pub(crate) open_with_faults: Option<Open>,
+    /// What the store cannot do, and why.
+    pub(crate) opt_outs: BTreeMap<Capability, String>,
+    /// What was declared to be weaker, and why.
+    pub(crate) weaknesses: BTreeMap<Weakness, String>,
+    /// What the first store says of itself that a check got.
+    store: Arc<OnceLock<StoreInfo>>,
+    /// What the check does that the scope is for.
+    watchdog: Arc<Watchdog>,
+}
+
+impl Scope {
+    pub(crate) fn new(open: Open) -> Self {
+        Self {
+            open,
+            open_with_default_ttl: None,
+            open_with_faults: None,
+            opt_outs: BTreeMap::new(),
+            weaknesses: BTreeMap::new(),
+            store: Arc::default(),
+            watchdog: Arc::default(),
+        }
+    }
+
+    /// The same scope for a check that is watched.
+    pub(crate) fn watched_by(&self, watchdog: &Arc<Watchdog>) -> Self {
+        Self { watchdog: Arc::clone(watchdog), ..self.clone() }
+    }
+
+    pub(crate) fn open(&self) -> Outcome<Fixture> {
+        Ok(self.follow(self.make(&*self.open)?))
+    }
+
+    pub(crate) fn open_with_default_ttl(&self, ttl: Duration) -> Outcome<Fixture> {
+        match &self.open_with_default_ttl {
+            Some(open) => Ok(self.follow(self.make(|| open(ttl))?)),
+            None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
+        }
+    }
+
+    pub(crate) fn open_with_faults(&self) -> Outcome<Fixture> {
+        match &self.open_with_faults {
+            Some(open) => Ok(self.follow(self.make(&**open)?)),
+            None => Err(NotPassed::Ignored("the suite has no store behind a proxy (`with_faults`)".into())),
+        }
+    }
+
+    /// Makes a fixture, which may hang, too.
+    fn make(&self, open: impl FnOnce() -> Result<Fixture, BoxError>) -> Outcome<Fixture> {
+        let _making = self.watchdog.begin("the fixture, while it was made,", 1);
+        Ok(panics::in_fixture(MADE, open)?)
+    }
+
+    /// The same fixture with its store closed and opened again.
+    pub(crate) fn reopen(&self, fixture: Fixture) -> Outcome<Fixture> {
+        let _reopening = self.watchdog.begin("the fixture, while its store was reopened,", 1);
+        match panics::in_fixture("its store was reopened", || fixture.reopened()) {
+            Some(reopened) => Ok(self.follow(reopened?)),
+            None => Err(NotPassed::Ignored("the fixture has no way to reopen its store (`Fixture::reopen`)".into())),
+        }
+    }
+
+    /// Watches what is done with a fixture.
+    fn follow(&self, fixture: Fixture) -> Fixture {
+        if let Some(proxy) = &fixture.proxy {
+            self.watchdog.add_proxy(proxy);
+        }
+        follow(fixture, &self.watchdog)
+    }
+
+    /// Does something that is no operation of a store, and that may hang or panic like one: it is told like one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn doing<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {
+        let what = trace::located(what);
+        let _under_way = self.watchdog.begin(what.as_str(), 1);
+        trace::doing(what, run)
+    }
+
+    pub(crate) fn is_opted_out(&self, capability: Capability) -> bool {
+        self.opt_outs.contains_key(&capability)
+    }
+
+    /// Whether `capabilities()` lacks this, as far as is known, and it was not opted out of.
+    pub(crate) fn is_lacking(&self, capability: Capability) -> bool {
+        let has = self.store().and_then(|store| store.capabilities.get(&capability.to_string()));
+        has == Some(&false) && !self.is_opted_out(capability)
+    }
+
+    /// What the first store says of itself that a check got.
+    pub(crate) fn store(&self) -> Option<&StoreInfo> {
+        self.store.get()
+    }
+
+    /// Keeps what the first store says of itself. That it panics there is for the checks to find.
+    pub(crate) fn remember(&self, fixture: &Fixture) {
+        if self.store.get().is_none() {
+            let store = panics::catch(|| StoreInfo::of(&*fixture.store));
+            let _ = store.map(|store| self.store.set(store));
+        }
+    }
+}

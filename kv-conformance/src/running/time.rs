@@ -1,0 +1,87 @@
+//! Time as a store sees it: advanced by hand where the fixture can, real otherwise.
+
+use std::cell::Cell;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::panics;
+use super::trace;
+use crate::fixture::Advance;
+
+/// The time of one store.
+pub(crate) struct Time<'a> {
+    advance: Option<&'a Advance>,
+    advanced: Cell<Duration>,
+    started: Instant,
+}
+
+/// When an entry that was given a lifetime may expire at the earliest, and has to be gone at the latest (clause T2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    pub(crate) earliest: Duration,
+    pub(crate) latest: Duration,
+}
+
+/// What is known of an entry that may have expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    Live,
+    Expired,
+    /// The entry may have expired while the operation was under way.
+    Unknown,
+}
+
+impl<'a> Time<'a> {
+    pub(crate) fn new(advance: Option<&'a Advance>) -> Self {
+        Self { advance, advanced: Cell::new(Duration::ZERO), started: Instant::now() }
+    }
+
+    /// Whether time stands still unless it is advanced.
+    pub(crate) fn is_advanced_by_hand(&self) -> bool {
+        self.advance.is_some()
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        if self.advance.is_some() { self.advanced.get() } else { self.started.elapsed() }
+    }
+
+    pub(crate) fn wait(&self, duration: Duration) {
+        trace::waited(duration);
+        match self.advance {
+            Some(advance) => {
+                panics::in_fixture("its clock was advanced", || advance(duration));
+                self.advanced.set(self.advanced.get() + duration);
+            }
+            None => thread::sleep(duration),
+        }
+    }
+
+    pub(crate) fn wait_until(&self, time: Duration) {
+        self.wait(time.saturating_sub(self.now()));
+    }
+
+    /// Does something and tells when: the time before, and the time after.
+    pub(crate) fn span<T>(&self, run: impl FnOnce() -> T) -> (T, Duration, Duration) {
+        let before = self.now();
+        let result = run();
+        (result, before, self.now())
+    }
+}
+
+impl Expiry {
+    /// The end of a lifetime that was given between `before` and `after`, in a store of this resolution.
+    pub(crate) fn of(ttl: Duration, before: Duration, after: Duration, resolution: Duration) -> Self {
+        Self { earliest: before.saturating_add(ttl), latest: after.saturating_add(ttl).saturating_add(resolution) }
+    }
+
+    /// What is known of the entry for an operation between `before` and `after`.
+    pub(crate) fn liveness(self, before: Duration, after: Duration) -> Liveness {
+        if after < self.earliest {
+            Liveness::Live
+        } else if before >= self.latest {
+            Liveness::Expired
+        } else {
+            Liveness::Unknown
+        }
+    }
+}

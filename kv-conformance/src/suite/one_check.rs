@@ -1,0 +1,133 @@
+//! One check that is run: its attempts, and its result with the clauses that it breaks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::again;
+use super::builder::Suite;
+use crate::checks::{Check, clause_text};
+use crate::report::{CheckResult, FailureDetails, Verdict};
+use crate::running::{Blame, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, panics, trace};
+
+/// How often a check in real time is repeated, with longer TTLs, before the machine is said to be too slow.
+const REPEATS: u32 = 3;
+
+/// What all checks rely on: that what was written is read, what was deleted is gone, and an entry ends when it should.
+const BASICS: &[&str] = &[
+    "g1_an_absent_key_reads_as_none",
+    "p1_what_was_written_is_read",
+    "p1_many_entries_are_all_there",
+    "d1_delete_tells_whether_it_removed_an_entry",
+    "t2_an_entry_goes_neither_early_nor_late",
+];
+
+/// A check that is run.
+#[derive(Clone)]
+pub(super) struct Run {
+    /// The name of the suite.
+    suite: String,
+    scope: Scope,
+    check: Check,
+    seed: Seed,
+    started: Instant,
+}
+
+impl Run {
+    pub(super) fn of(suite: &Suite, check: &Check, seed: u64) -> Self {
+        Self {
+            suite: suite.name.clone(),
+            scope: suite.scope.clone(),
+            check: *check,
+            seed: Seed::new(seed),
+            started: Instant::now(),
+        }
+    }
+
+    /// The same, with what the check does watched.
+    pub(super) fn watched_by(self, watchdog: &Arc<Watchdog>) -> Self {
+        Self { scope: self.scope.watched_by(watchdog), ..self }
+    }
+
+    /// Runs the check on this thread, again where the machine was too slow.
+    pub(super) fn attempt(&self) -> Outcome {
+        let Self { scope, check, seed, .. } = self;
+        // Whether the clause is broken could not be told.
+        let mut last = NotPassed::failed_beside_the_store(
+            "the machine was too slow to tell early from late, although the TTLs were made longer",
+        );
+        for patience in 0..=REPEATS {
+            trace::forget();
+            let run = || {
+                let fixture = if check.has_faults { scope.open_with_faults()? } else { scope.open()? };
+                if !check.has_faults {
+                    scope.remember(&fixture);
+                }
+                (check.run)(&Context::new(scope, &fixture, patience, seed.clone()))
+            };
+            match panics::catch(run).unwrap_or_else(|panic| Err(panic.into())) {
+                Err(NotPassed::TooSlow) => {}
+                Err(timed_out @ NotPassed::TimedOut(_)) => last = timed_out,
+                outcome => return outcome,
+            }
+        }
+        Err(last)
+    }
+
+    /// The result of this outcome, for the report.
+    pub(super) fn result(&self, outcome: Outcome) -> CheckResult {
+        let Self { check, started, .. } = self;
+        let (verdict, failure) = match outcome {
+            Ok(()) => (Verdict::Passed, None),
+            Err(NotPassed::Ignored(reason)) => (Verdict::Ignored(reason), None),
+            Err(NotPassed::TooSlow) => (Verdict::Failed(NotPassed::TooSlow.to_string()), None),
+            Err(NotPassed::Failed(finding) | NotPassed::TimedOut(finding)) => {
+                let (message, details) = self.explain(*finding);
+                (Verdict::Failed(message), Some(details))
+            }
+        };
+        let clauses = check.clauses.iter().map(|&clause| clause.to_owned()).collect();
+        CheckResult { name: check.name().to_owned(), clauses, verdict, failure, took: started.elapsed() }
+    }
+
+    /// A finding, with the clauses that it breaks and how to see it again.
+    fn explain(&self, finding: Finding) -> (String, FailureDetails) {
+        let Self { suite, check, seed, .. } = self;
+        let is_sure = match &finding.blame {
+            Blame::Check => BASICS.contains(&check.name()),
+            Blame::Clauses(several) => several.len() == 1,
+            Blame::Unsupported(_) | Blame::Nothing => true,
+        };
+        let relies_on = if is_sure { Vec::new() } else { BASICS.iter().map(|&name| name.into()).collect() };
+        let broken = self.broken(finding.blame);
+        let message = finding.text;
+        // The property of all operations names the clauses itself.
+        let quoted = if message.contains("\nclauses: ") && broken.len() > 1 { &[][..] } else { &broken };
+        let quoted = quoted.iter().map(|clause| format!("clause {}", clause_text(clause)));
+        let quoted = quoted.collect::<Vec<_>>().join("\nor ");
+        let quoted = if quoted.is_empty() { quoted } else { format!("\n{quoted}") };
+        // What properties found is a sequence or an input already, and the last operations are those of a simpler one.
+        let traced = !check.has_faults && !message.contains("\nsimplest: ");
+        let sequence = if traced { trace::sequence() } else { String::new() };
+        let (title, name) = (check.title(), check.name());
+        let random = if seed.is_used() { again::random_input(seed) } else { String::new() };
+        let again = format!("{random}{} -- --exact {suite}::{name}", again::command());
+        let message = format!("{title}{quoted}\n{message}{sequence}\nagain:    {again}");
+        let Finding { expected, got, panicked_at, .. } = finding;
+        (message, FailureDetails { broken, relies_on, expected, got, again, panicked_at })
+    }
+
+    /// The clauses of which a failure breaks one at least.
+    fn broken(&self, blame: Blame) -> Vec<String> {
+        match blame {
+            Blame::Clauses(clauses) => clauses,
+            Blame::Nothing => Vec::new(),
+            // Either it said that it can, or nobody said that it cannot.
+            Blame::Unsupported(capability) if !self.scope.is_opted_out(capability) => {
+                vec![if self.scope.is_lacking(capability) { "O3" } else { "O1" }.into()]
+            }
+            Blame::Check | Blame::Unsupported(_) => {
+                self.check.clauses.first().map(|&first| first.into()).into_iter().collect()
+            }
+        }
+    }
+}
