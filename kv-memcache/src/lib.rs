@@ -2,36 +2,25 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
-mod batch;
-mod binary;
-mod builder;
-mod credentials;
-mod dialect;
-mod fault;
+mod connection;
 mod gate;
-mod greeting;
-mod lifetime;
-mod link;
-mod node;
 mod pool;
-mod reply;
-mod request;
+mod protocol;
 mod resolve;
-mod routes;
 mod servers;
 mod silence;
 mod socket;
 mod store;
-mod strangers;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;
 mod upkeep;
 mod url;
 
-pub use builder::MemcacheStoreBuilder;
-pub use credentials::Credentials;
-pub use store::MemcacheStore;
+use protocol::fault;
+
+pub use connection::credentials::Credentials;
+pub use store::{MemcacheStore, MemcacheStoreBuilder};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 

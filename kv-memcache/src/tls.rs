@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::fault::Refusal;
+use crate::protocol::refusal::Refusal;
 use crate::socket::Socket;
 
 pub(crate) use advice::advice;

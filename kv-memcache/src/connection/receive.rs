@@ -1,74 +1,41 @@
-//! What comes back from a server.
+//! Reads replies from a connection.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::str::FromStr;
 
-use kv_core::{Bytes, Key};
+use kv_core::Bytes;
 
-use crate::dialect::{Dialect, Head};
-use crate::fault::{Fault, Refusal};
-use crate::request::Command;
+use crate::protocol::command::KeyedCommand;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::fault::Fault;
+use crate::protocol::handshake::LONGEST_STAT;
+use crate::protocol::reply::{Head, Reply};
 
-/// No line of a server is longer than this.
+/// The most bytes of a line, with its end.
 const LONGEST_LINE: u64 = 2048;
 
-/// mcrouter tells its command line, in which its whole configuration may be.
-const LONGEST_STAT: u64 = 256 * 1024;
-
-/// What comes after a value is not longer than this.
+/// The most bytes of what comes after a value.
 const LONGEST_END: usize = 8;
-
-/// What came back for one command.
-#[derive(Clone, Debug)]
-pub(crate) enum Reply {
-    /// It was there, or it was done.
-    Hit(Hit),
-    /// It was not there, or a condition did not hold.
-    Miss,
-    Refused(Refusal),
-}
-
-impl Reply {
-    pub(crate) fn is_hit(&self) -> bool {
-        matches!(self, Self::Hit(_))
-    }
-
-    pub(crate) fn hit(self) -> Option<Hit> {
-        if let Self::Hit(hit) = self { Some(hit) } else { None }
-    }
-}
-
-/// What a reply brings of an entry: as much of it as was asked for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Hit {
-    pub(crate) value: Bytes,
-    /// How many seconds are left of its lifetime, -1 if it does not expire.
-    pub(crate) seconds_left: i64,
-    pub(crate) version: u64,
-    /// What another client has noted about the value.
-    pub(crate) client_flags: u64,
-}
 
 /// Receives a line, without its end.
 pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
     line.clear();
     receive_up_to(LONGEST_LINE, reader, line)?;
-    if line.pop() == Some(b'\r') { Ok(()) } else { Err(Fault::OutOfStep) }
+    if line.pop() == Some(b'\r') { Ok(()) } else { Err(Fault::Desynchronized) }
 }
 
-/// Receives a line that tells something of a server, without its end. In those of a proxy a line may end in the middle.
+/// Receives a line in reply to `stats`, without its end. A proxy's may be long, and a setting in it may have several lines.
 pub(crate) fn receive_stat(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
     line.clear();
     match receive_up_to(LONGEST_LINE, reader, line) {
-        // What begins otherwise is of another protocol, and may never end.
-        Err(Fault::OutOfStep) if line.starts_with(b"STAT ") => receive_up_to(LONGEST_STAT, reader, line)?,
+        // A line that begins otherwise belongs to another protocol, and may never end.
+        Err(Fault::Desynchronized) if line.starts_with(b"STAT ") => receive_up_to(LONGEST_STAT, reader, line)?,
         received => received?,
     }
     line.pop_if(|last| *last == b'\r');
     Ok(())
 }
 
-/// Receives what comes before a line feed, with what has come of the line already so many bytes at most.
+/// Receives the rest of a line up to its line feed. The whole line has so many bytes at most.
 fn receive_up_to(longest: u64, reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
     let left = longest.saturating_sub(line.len() as u64);
     reader.by_ref().take(left).read_until(b'\n', line).map_err(broken)?;
@@ -77,7 +44,7 @@ fn receive_up_to(longest: u64, reader: &mut BufReader<impl Read>, line: &mut Vec
         return Ok(());
     }
     if line.len() as u64 == longest {
-        return Err(Fault::OutOfStep);
+        return Err(Fault::Desynchronized);
     }
     Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
 }
@@ -87,29 +54,17 @@ pub(crate) fn receive(
     reader: &mut BufReader<impl Read>,
     line: &mut Vec<u8>,
     dialect: Dialect,
-    (key, command, tag): (Key<'_>, &Command<'_>, u64),
+    (command, tag): (&KeyedCommand<'_>, u64),
     largest_item: u64,
 ) -> Result<Reply, Fault> {
     receive_line(reader, line)?;
-    if let Some(refusal) = Refusal::parse(line) {
-        return Ok(Reply::Refused(refusal));
-    }
-    match dialect.read_head(line, key, command, tag)? {
+    match dialect.read_head(line, command, tag, largest_item)? {
         Head::Whole(reply) => Ok(reply),
-        Head::Value { length, .. } if length as u64 >= largest_item => Err(Fault::OutOfStep),
         Head::Value { length, mut hit } => {
             hit.value = receive_value(reader, length, dialect.end_of_value())?;
             Ok(Reply::Hit(hit))
         }
     }
-}
-
-/// A number as the protocol has it: digits, and no sign.
-pub(crate) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Receives a value and what comes after it.
@@ -123,12 +78,12 @@ fn receive_value(reader: &mut BufReader<impl Read>, length: usize, end: &[u8]) -
         value.ends_with(end)
     } else {
         let mut came = [0; LONGEST_END];
-        let came = came.get_mut(..end.len()).ok_or(Fault::OutOfStep)?;
+        let came = came.get_mut(..end.len()).ok_or(Fault::Desynchronized)?;
         reader.read_exact(came).map_err(broken)?;
         came == end
     };
     value.truncate(length);
-    if ends_well { Ok(value.into()) } else { Err(Fault::OutOfStep) }
+    if ends_well { Ok(value.into()) } else { Err(Fault::Desynchronized) }
 }
 
 fn broken(cause: io::Error) -> Fault {
@@ -140,15 +95,17 @@ mod tests {
     use kv_core::key;
 
     use super::*;
-    use crate::lifetime::Lifetime;
+    use crate::protocol::command::Command;
+    use crate::protocol::ttl::Expiry;
 
     const VALUE: Command<'_> = Command::Get;
     const ALL: Command<'_> = Command::GetAll;
     const FOUND: Command<'_> = Command::Contains;
-    const DONE: Command<'_> = Command::Create(b"", Lifetime::Forever);
+    const DONE: Command<'_> = Command::Create(b"", Expiry::Never);
 
     fn receive_in(text: &str, command: &Command<'_>, dialect: Dialect) -> Result<Reply, Fault> {
-        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), dialect, (key!("k"), command, 7), 1 << 20)
+        let command = KeyedCommand::new(0, key!("k"), *command);
+        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), dialect, (&command, 7), 1 << 20)
     }
 
     fn receive_from(text: &str, command: &Command<'_>, tags_misses: bool) -> Result<Reply, Fault> {
@@ -166,7 +123,7 @@ mod tests {
         let hit = receive_from(&format!("VA 100000 O7\r\n{large}\r\n"), &VALUE, true).unwrap().hit().unwrap();
         assert_eq!(hit.value, large.as_bytes());
         let reply = receive_from(&format!("VA 100000 O7\r\n{large}vv"), &VALUE, true);
-        assert!(matches!(reply, Err(Fault::OutOfStep)), "{reply:?}");
+        assert!(matches!(reply, Err(Fault::Desynchronized)), "{reply:?}");
         let hit = receive_from("VA 1 t-1 c18 f0 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
         assert_eq!((hit.seconds_left, hit.version), (-1, 18));
         let hit = receive_from("VA 1 t5 c18446744073709551615 f16 O7\r\nv\r\n", &ALL, true).unwrap().hit().unwrap();
@@ -174,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_is_none_of_the_errors() {
+    fn a_miss_is_not_an_error() {
         assert!(matches!(receive_from("EN O7\r\n", &VALUE, true), Ok(Reply::Miss)));
         assert!(matches!(receive_from("NS O7\r\n", &DONE, true), Ok(Reply::Miss)));
         assert!(matches!(receive_from("HD O7\r\n", &DONE, true), Ok(Reply::Hit(_))));
@@ -189,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_reply_to_this_command_is_out_of_step() {
+    fn what_is_not_the_reply_to_this_command_is_desynchronized() {
         for text in [
             "VA 1 O8\r\nv\r\n",
             "VA 1\r\nv\r\n",
@@ -215,7 +172,7 @@ mod tests {
             "-ERR\r\n",
         ] {
             let reply = receive_from(text, &VALUE, true);
-            assert!(matches!(reply, Err(Fault::OutOfStep)), "{text:?}: {reply:?}");
+            assert!(matches!(reply, Err(Fault::Desynchronized)), "{text:?}: {reply:?}");
         }
         for text in
             ["VA 1 O7\r\nv\r\n", "VA 1 t5 O7\r\nv\r\n", "VA 1 tx c1 f0 O7\r\nv\r\n", "VA 1 t5 c-1 f0 O7\r\nv\r\n"]
@@ -226,12 +183,12 @@ mod tests {
                     "VA 1 t4294967296 c1 f0 O7\r\nv\r\n",
                 ])
         {
-            assert!(matches!(receive_from(text, &ALL, true), Err(Fault::OutOfStep)), "{text:?}");
+            assert!(matches!(receive_from(text, &ALL, true), Err(Fault::Desynchronized)), "{text:?}");
         }
-        assert!(matches!(receive_from("EN O8\r\n", &VALUE, false), Err(Fault::OutOfStep)));
-        assert!(matches!(receive_from("EN\r\n", &FOUND, true), Err(Fault::OutOfStep)));
+        assert!(matches!(receive_from("EN O8\r\n", &VALUE, false), Err(Fault::Desynchronized)));
+        assert!(matches!(receive_from("EN\r\n", &FOUND, true), Err(Fault::Desynchronized)));
         let endless = "x".repeat(5000);
-        assert!(matches!(receive_from(&endless, &VALUE, true), Err(Fault::OutOfStep)));
+        assert!(matches!(receive_from(&endless, &VALUE, true), Err(Fault::Desynchronized)));
     }
 
     #[test]
@@ -241,12 +198,12 @@ mod tests {
             let text = format!("VALUE k 0 {}\r\n{value}\r\nEND\r\n", value.len());
             assert_eq!(receive(&text).unwrap().hit().unwrap().value, value.as_bytes());
             let text = format!("VALUE k 0 {}\r\n{value}\r\nVALUE", value.len());
-            assert!(matches!(receive(&text), Err(Fault::OutOfStep | Fault::Broken { .. })));
+            assert!(matches!(receive(&text), Err(Fault::Desynchronized | Fault::Broken { .. })));
         }
         assert!(matches!(receive("END\r\n"), Ok(Reply::Miss)));
         assert!(matches!(receive("SERVER_ERROR Connection refused\r\n"), Ok(Reply::Refused(_))));
         let two = "VALUE k 0 1\r\nv\r\nVALUE k 0 1\r\nw\r\nEND\r\n";
-        assert!(matches!(receive(two), Err(Fault::OutOfStep)));
+        assert!(matches!(receive(two), Err(Fault::Desynchronized)));
     }
 
     #[test]
@@ -258,8 +215,8 @@ mod tests {
             receive_stat(&mut reader, &mut line).unwrap();
             assert_eq!(str::from_utf8(&line), Ok(&*expected));
         }
-        assert!(matches!(receive_stat(&mut reader, &mut line), Err(Fault::OutOfStep)));
-        assert!(matches!(receive_line(&mut BufReader::new(&b"EN\n"[..]), &mut line), Err(Fault::OutOfStep)));
+        assert!(matches!(receive_stat(&mut reader, &mut line), Err(Fault::Desynchronized)));
+        assert!(matches!(receive_line(&mut BufReader::new(&b"EN\n"[..]), &mut line), Err(Fault::Desynchronized)));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! What answers where a memcached should, by what it says first. Nothing here does any I/O.
+//! Other protocols, by the first bytes of what a server says.
 
-/// The beginnings of what a memcached may say when it is asked what it is.
+/// The beginnings of a memcached's replies in the handshake.
 const OWN: [&[u8]; 9] =
     [b"STAT ", b"END", b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"VERSION ", b"STORED", b"RESET", b"MN"];
 
-/// How others begin, and what they are.
+/// The first bytes of other protocols, and what to do.
 const OTHERS: [(&[u8], &str); 11] = [
     (b"-", "a redis answers there: use kv-redis, or another port"),
     (b"HTTP/", "a web server answers there: look at host and port"),
@@ -19,8 +19,8 @@ const OTHERS: [(&[u8], &str); 11] = [
     (b"E\0\0", "a PostgreSQL answers there: look at host and port"),
 ];
 
-/// The hello of a client that offers TLS 1.2: whoever wants TLS answers it by a record, if only by an alert.
-/// Its end, which belongs to no record, has a memcached without TLS answer, too.
+/// The hello of a client that offers TLS 1.2: a server that wants TLS answers it by a record, if only by an alert.
+/// The line end belongs to no record; it makes a memcached without TLS answer, too.
 pub(crate) const TLS_HELLO: &[u8] =
     b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03kv-memcache asks for TLS........\0\0\x04\xc0\x2f\xc0\x2b\x01\0\r\n";
 
@@ -29,12 +29,12 @@ pub(crate) fn is_tls(answer: [u8; 2]) -> bool {
     matches!(answer, [0x15 | 0x16, 0x03])
 }
 
-/// Whether a line of which this has come may become one of a memcached.
+/// Whether this may be the beginning of a line of a memcached.
 pub(crate) fn may_be_memcached(begin: &[u8]) -> bool {
     OWN.iter().any(|own| own.iter().zip(begin).all(|(one, other)| one == other))
 }
 
-/// What to do about something that is no memcached, and said this.
+/// The advice for a server that is not a memcached and said this.
 pub(crate) fn advice(said: &[u8]) -> String {
     let other = OTHERS.iter().find(|(begin, _)| said.starts_with(begin));
     let what = other.map_or("look at host and port", |(_, what)| what);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_line_of_memcached_is_not_a_strangers() {
+    fn a_part_of_a_line_of_memcached_is_not_foreign() {
         for part in ["", "S", "STAT pid 1", "E", "ER", "END\r", "CLIENT_", "SERVER_ERROR out", "VERSION 1"] {
             assert!(may_be_memcached(part.as_bytes()), "{part}");
         }

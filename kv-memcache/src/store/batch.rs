@@ -1,33 +1,31 @@
-//! Batches: a command for each key, many in one round trip to each server.
+//! Batches: a command for each key, and many commands in one round trip to each server.
 
 use std::panic::resume_unwind;
 use std::{mem, slice, thread};
 
 use kv_core::{Error, Key, Result};
 
-use crate::fault::Fault;
-use crate::node::Node;
-use crate::reply::Reply;
-use crate::request::{Command, Request};
-use crate::routes;
-use crate::store::MemcacheStore;
+use super::client::Client;
+use crate::protocol::command::{Command, KeyedCommand};
+use crate::protocol::fault::Fault;
+use crate::protocol::mcrouter;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
+use crate::servers::node::Node;
 
-/// How many keys go into one round trip, at most.
+/// The most keys of one round trip.
 const CHUNK: usize = 1024;
 
-/// From how many bytes on a chunk is full. Replies to writes are short: the server can send them all while it still receives.
+/// A chunk with writes is full when it has so many bytes. Replies to writes are short: the server can send them all while it still receives.
 const FULL_OF_WRITES: usize = 1 << 20;
 
-/// A server that waits for us to read does not read any more. So that it can take all that is asked, and we come to read, this is
-/// less than the buffers between us hold.
+/// A chunk of reads is full when it has so many bytes. A server that waits until its replies are read does not read any more: so a request
+/// has less than the buffers of the sockets hold.
 const FULL_OF_READS: usize = 32 * 1024;
 
-/// A command, the key that it is about, and its index in the batch.
-pub(crate) type Item<'a> = (usize, Key<'a>, Command<'a>);
-
-/// What became of the commands that went to one server.
+/// The outcome of the commands for one server.
 struct Answers<'g, 'a> {
-    /// By the index in the batch.
+    /// With their indices in the batch.
     replies: Vec<(usize, Result<Reply>)>,
     failed: Option<Failed<'g, 'a>>,
 }
@@ -36,27 +34,28 @@ struct Answers<'g, 'a> {
 struct Failed<'g, 'a> {
     node: &'g Node,
     fault: Fault,
-    /// What it was about.
-    chunk: &'g [Item<'a>],
-    /// All that has no reply: the chunk, and what was to be sent after it.
-    left: &'g [Item<'a>],
+    /// The commands that were exchanged.
+    chunk: &'g [KeyedCommand<'a>],
+    /// All commands without a reply: those of the chunk, and those that were to be sent after it.
+    left: &'g [KeyedCommand<'a>],
 }
 
-impl MemcacheStore {
+impl Client {
     /// Sends commands, in chunks, to all servers at once; a reply to each, in the order of the commands.
     ///
     /// A server that fails, or is silent, does not keep the others from getting their part, nor does a command that was refused.
-    pub(crate) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
+    pub(super) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
         let mut replies = vec![Reply::Miss; commands.len()];
         let mut worst_error = None::<Error>;
-        // That something may have happened is more than that something else did not.
+        // An error whose outcome is unknown counts more than one after which nothing has happened.
         let mut note = |error: Error| {
             if worst_error.as_ref().is_none_or(|worst| error.outcome_unknown() && !worst.outcome_unknown()) {
                 worst_error = Some(error);
             }
         };
-        let items = commands.into_iter().enumerate().map(|(index, (key, command))| (index, key, command));
-        for answers in self.exchange_with_all(&self.groups(items)) {
+        let keyed = commands.into_iter().enumerate();
+        let keyed = keyed.map(|(index, (key, command))| KeyedCommand::new(index, key, command));
+        for answers in self.exchange_with_all(&self.groups(keyed)) {
             for (index, reply) in answers.replies {
                 match (reply, replies.get_mut(index)) {
                     (Ok(reply), Some(place)) => *place = reply,
@@ -71,55 +70,57 @@ impl MemcacheStore {
         worst_error.map_or(Ok(replies), Err)
     }
 
-    /// As [`pipeline`](Self::pipeline), with an outcome of its own for each command: what one server cannot answer does not hide
-    /// what the others have (B7).
-    pub(crate) fn pipeline_each(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
+    /// As [`pipeline`](Self::pipeline), with an outcome of its own for each command: a server that fails does not hide what the
+    /// others have (B7).
+    pub(super) fn pipeline_each(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
         let mut outcomes = commands.iter().map(|_| None).collect::<Vec<_>>();
         let mut put = |index: usize, outcome| {
             if let Some(place) = outcomes.get_mut(index) {
                 *place = Some(outcome);
             }
         };
-        let mut items: Vec<_> =
-            commands.iter().zip(0..).map(|(&(key, command), index)| (index, key, command)).collect();
-        while !items.is_empty() {
-            let groups = self.groups(mem::take(&mut items));
+        let keyed = commands.iter().enumerate();
+        let mut to_send: Vec<_> =
+            keyed.map(|(index, &(key, command))| KeyedCommand::new(index, key, command)).collect();
+        while !to_send.is_empty() {
+            let groups = self.groups(mem::take(&mut to_send));
             for answers in self.exchange_with_all(&groups) {
                 for (index, reply) in answers.replies {
                     put(index, reply);
                 }
                 let Some(Failed { node, fault, left, .. }) = answers.failed else { continue };
-                for item in left {
-                    // mcrouter takes the others: nothing of their chunk was sent.
-                    if matches!(fault, Fault::RoutedKey { .. }) && !routes::is_other(item.1) {
-                        items.push(*item);
+                for keyed in left {
+                    // mcrouter takes the other keys of the chunk, of which nothing was sent.
+                    if matches!(fault, Fault::RoutedKey { .. }) && !mcrouter::is_routed(keyed.key) {
+                        to_send.push(*keyed);
                     } else {
-                        put(item.0, Err(self.error(node, fault.copy(), slice::from_ref(item))));
+                        put(keyed.index, Err(self.error(node, fault.copy(), slice::from_ref(keyed))));
                     }
                 }
             }
         }
-        // Each command is in a group, and each of a group has a reply or is left.
+        // This does not happen: each command is in a group, and each of a group has a reply or is left.
         let lost = |(key, command)| {
-            self.node(key).and_then(|node| Err(self.error(node, Fault::OutOfStep, &[(0, key, command)])))
+            let keyed = KeyedCommand::new(0, key, command);
+            self.node(key).and_then(|node| Err(self.error(node, Fault::Desynchronized, &[keyed])))
         };
         outcomes.into_iter().zip(commands).map(|(outcome, command)| outcome.unwrap_or_else(|| lost(command))).collect()
     }
 
     /// Commands by the server that has their keys, in the order of the servers.
-    fn groups<'a>(&self, items: impl IntoIterator<Item = Item<'a>>) -> Vec<Vec<Item<'a>>> {
-        let mut groups = self.servers().all().iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        for (index, key, command) in items {
-            if let Some(group) = groups.get_mut(self.servers().index_of(&key)) {
-                group.push((index, key, command));
+    fn groups<'a>(&self, commands: impl IntoIterator<Item = KeyedCommand<'a>>) -> Vec<Vec<KeyedCommand<'a>>> {
+        let mut groups = self.servers.all().iter().map(|_| Vec::new()).collect::<Vec<_>>();
+        for keyed in commands {
+            if let Some(group) = groups.get_mut(self.servers.index_of(&keyed.key)) {
+                group.push(keyed);
             }
         }
         groups
     }
 
-    /// This thread turns to the first server, others to the rest. If there are none to be had, this one does it all.
-    fn exchange_with_all<'g, 'a>(&'g self, groups: &'g [Vec<Item<'a>>]) -> Vec<Answers<'g, 'a>> {
-        let mut groups = self.servers().all().iter().zip(groups).filter(|(_, group)| !group.is_empty());
+    /// This thread asks the first server, others the rest. If no thread can be started, this one asks all.
+    fn exchange_with_all<'g, 'a>(&'g self, groups: &'g [Vec<KeyedCommand<'a>>]) -> Vec<Answers<'g, 'a>> {
+        let mut groups = self.servers.all().iter().zip(groups).filter(|(_, group)| !group.is_empty());
         let Some((node, group)) = groups.next() else { return Vec::new() };
         thread::scope(|scope| {
             let threads: Vec<_> = groups
@@ -137,13 +138,13 @@ impl MemcacheStore {
         })
     }
 
-    fn exchange_with<'g, 'a>(&self, node: &'g Node, mut left: &'g [Item<'a>]) -> Answers<'g, 'a> {
+    fn exchange_with<'g, 'a>(&self, node: &'g Node, mut left: &'g [KeyedCommand<'a>]) -> Answers<'g, 'a> {
         let mut replies = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(length_of_chunk(left));
             match node.exchange(Request::new(chunk, self.tags(CHUNK))) {
                 Ok(answer) => replies.extend(
-                    chunk.iter().zip(answer).map(|(item, reply)| (item.0, self.no_refusal(node, reply, *item))),
+                    chunk.iter().zip(answer).map(|(keyed, reply)| (keyed.index, self.no_refusal(node, reply, keyed))),
                 ),
                 Err(fault) => return Answers { replies, failed: Some(Failed { node, fault, chunk, left }) },
             }
@@ -154,12 +155,12 @@ impl MemcacheStore {
 }
 
 /// How many of these commands go into the next chunk.
-fn length_of_chunk(items: &[Item<'_>]) -> usize {
+fn length_of_chunk(commands: &[KeyedCommand<'_>]) -> usize {
     let (mut bytes, mut writes) = (0, false);
-    let is_last = |(_, key, command): &Item<'_>| {
-        bytes += command.len(*key);
-        writes |= command.writes();
+    let is_last = |keyed: &KeyedCommand<'_>| {
+        bytes += keyed.len();
+        writes |= keyed.command.writes();
         bytes >= if writes { FULL_OF_WRITES } else { FULL_OF_READS }
     };
-    items.iter().take(CHUNK).position(is_last).map_or(CHUNK, |last| last + 1).min(items.len())
+    commands.iter().take(CHUNK).position(is_last).map_or(CHUNK, |last| last + 1).min(commands.len())
 }

@@ -1,25 +1,25 @@
-//! The one question of the binary protocol that is ever asked: whether a server speaks it alone. Nothing here does any I/O.
+//! The one question of the binary protocol that is asked: whether a server speaks that protocol alone.
 
-/// How long the header of a request or a reply is.
+/// The length of the header of a request or a reply, in bytes.
 pub(crate) const HEADER: usize = 24;
 
 /// `stat settings`.
 pub(crate) const QUESTION: &[u8] = b"\x80\x10\0\x08\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0settings";
 
-/// No setting and its name are longer together.
+/// The most bytes of a setting and its name.
 const LONGEST: u32 = 16 * 1024;
 
-/// The status of a reply to somebody who is not known, as with the option `-S`.
+/// The status of a reply to a client that has not authenticated itself, with the option `-S`.
 const NOT_AUTHENTICATED: [u8; 2] = [0, 0x20];
 
 /// What the header of a reply says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// The server speaks the binary protocol alone, since nobody can say who he is in the other.
+    /// The server speaks the binary protocol alone: clients cannot authenticate themselves in the other.
     WantsAuthentication,
-    /// A setting: its name is so long, and with its value so long.
+    /// A setting: the lengths of its name, and of name and value.
     Setting { name: usize, both: usize },
-    /// All have come, or it is no reply.
+    /// All settings have come, or this is not a reply.
     End,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn read_header(header: [u8; HEADER]) -> Header {
     }
 }
 
-/// What a setting says of the protocol: whether it is the binary one alone.
+/// Whether a setting says that the server speaks the binary protocol alone; `None` for other settings.
 pub(crate) fn is_binary_alone(name: &[u8], value: &[u8]) -> Option<bool> {
     (name == b"binding_protocol").then(|| value == b"binary")
 }

@@ -1,12 +1,13 @@
-//! Who we are to a server: user and password, fixed or asked for anew for each connection.
+//! User and password for a server, fixed or provided anew for each connection.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::fault::Fault;
+use crate::protocol::fault::{Fault, SlowProvider};
+use crate::protocol::handshake::Login;
 
 /// User and password of ASCII authentication for one connection, as a
 /// [provider](crate::MemcacheStoreBuilder::credentials_provider) gives them. Its `Debug` shows neither (E3).
@@ -23,14 +24,18 @@ impl Credentials {
         Self { user: user.into(), password: password.into() }
     }
 
-    /// The server takes what comes before the first space for the user, and its file has them on one line with a colon between.
+    pub(crate) fn login(&self) -> Login<'_> {
+        Login { user: &self.user, password: &self.password }
+    }
+
+    /// Whether they can be sent: for the server the user ends at the first space, and its file has both on one line with a colon between.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Self { user, password } = self;
         let has_line_end = |text: &str| text.contains(['\r', '\n', '\0']);
         if user.is_empty() || user.contains([' ', ':']) || has_line_end(user) {
             return Err("the user has to be some characters, without a space, a colon or a line end");
         }
-        // Up to some version what comes after a space is ignored.
+        // Older servers ignore what comes after a space.
         if password.is_empty() || password.contains(' ') || has_line_end(password) {
             return Err("the password has to be some characters, without a space or a line end");
         }
@@ -61,14 +66,14 @@ impl Provider {
         Self(Arc::new(move || provide().map_err(Into::into)))
     }
 
-    /// Asks for credentials. That the provider panics is an error like any other (E4).
+    /// Asks for credentials. A panic of the provider is an error like any other (E4).
     fn ask(&self) -> Result<Credentials, Fault> {
         let provide = &self.0;
         match catch_unwind(AssertUnwindSafe(|| provide())) {
             Ok(Ok(credentials)) => match credentials.check() {
                 Ok(()) => Ok(credentials),
                 Err(problem) => {
-                    Err(Fault::unfit(format!("`credentials_provider` gave what cannot be sent: {problem}")))
+                    Err(Fault::unsuitable(format!("`credentials_provider` gave what cannot be sent: {problem}")))
                 }
             },
             Ok(Err(cause)) => Err(Fault::NoCredentials(cause.into())),
@@ -77,7 +82,7 @@ impl Provider {
     }
 }
 
-/// The panic has said why, in the place where panics are reported.
+/// The panic hook has reported why.
 #[derive(Debug, thiserror::Error)]
 #[error("it panicked")]
 struct Panicked;
@@ -92,39 +97,31 @@ impl Source {
     }
 
     /// The same by a deadline.
-    pub(crate) fn ask(&self, deadline: Instant) -> Result<Asked, Fault> {
+    pub(crate) fn ask(&self, deadline: Instant) -> Result<Provided, Fault> {
         let begun = Instant::now();
         let credentials = self.get()?;
         let now = Instant::now();
-        let late = Late { took: now - begun, left: deadline.saturating_duration_since(now) };
+        let slow = SlowProvider { took: now - begun, left: deadline.saturating_duration_since(now) };
         match self {
-            Self::Fixed(_) => Ok(Asked { credentials, late: None }),
-            Self::Provider(_) if late.left.is_zero() => Err(Fault::NoCredentials(Arc::new(late))),
-            Self::Provider(_) => Ok(Asked { credentials, late: Some(late) }),
+            Self::Fixed(_) => Ok(Provided { credentials, slow: None }),
+            Self::Provider(_) if slow.left.is_zero() => Err(Fault::NoCredentials(Arc::new(slow))),
+            Self::Provider(_) => Ok(Provided { credentials, slow: Some(slow) }),
         }
     }
 }
 
-/// How long a provider took, and what that left.
-#[derive(Debug, thiserror::Error)]
-#[error("it took {took:?}, and left {left:?} of `connect_timeout`")]
-pub(crate) struct Late {
-    took: Duration,
-    left: Duration,
-}
-
-/// Who we are on connections that are made by a deadline. A provider may take its time, and cannot be interrupted.
-pub(crate) struct Asked {
+/// The credentials of a connection that is made by a deadline, and how much of the time a provider took: it cannot be interrupted.
+pub(crate) struct Provided {
     pub(crate) credentials: Option<Credentials>,
-    /// `None` if nobody was asked.
-    late: Option<Late>,
+    /// `None` if there is no provider.
+    slow: Option<SlowProvider>,
 }
 
-impl Asked {
-    /// What was the matter: where a provider took more of the time than it left, a time-out says nothing of the server.
+impl Provided {
+    /// The cause of a fault: if a provider took more of the time than it left, a time-out says nothing of the server.
     pub(crate) fn blame(self, fault: Fault) -> Fault {
-        match self.late {
-            Some(late) if fault.is_silence() && late.took > late.left => Fault::NoCredentials(Arc::new(late)),
+        match self.slow {
+            Some(slow) if fault.is_silence() && slow.took > slow.left => Fault::NoCredentials(Arc::new(slow)),
             _ => fault,
         }
     }

@@ -1,21 +1,21 @@
-//! What is sent for a command and what a reply means, in each dialect of the protocol. Nothing here does any I/O.
+//! What is sent for a command and what a reply means, in each dialect of the protocol.
 //!
 //! | servers | dialect |
 //! |---|---|
-//! | memcached from 1.6.18 on, and what tells no version | [`Meta`], with a number in every reply |
+//! | memcached from 1.6.18 on, and a server that tells no version | [`Meta`], with a number in every reply |
 //! | 1.6.13 to 1.6.17 | the same, but a miss may have no number |
-//! | 1.6.10 to 1.6.12 | the same, but `md` knows no versions of entries: `ms` replaces the entry by one that has expired |
+//! | 1.6.10 to 1.6.12 | the same, but `md` does not compare versions: `ms` replaces the entry by one that has expired |
 //! | 1.6.0 to 1.6.9 | the same, but lengths are flags (`S5`) and the code for success is `OK` |
 //! | 1.4.25 and later, and proxies, where the builder says so | [`classic`] |
 
 mod classic;
 mod meta;
 
-use kv_core::Key;
-
-use crate::fault::Fault;
-use crate::reply::{Hit, Reply};
-use crate::request::{Command, Expiry};
+use super::command::KeyedCommand;
+use super::fault::Fault;
+use super::refusal::Refusal;
+use super::reply::{Head, Reply};
+use super::ttl::Exptime;
 
 pub(crate) use classic::{CLASSIC_EXTRA, Deletes};
 pub(crate) use meta::Meta;
@@ -25,15 +25,6 @@ pub(crate) use meta::Meta;
 pub(crate) enum Dialect {
     Meta(&'static Meta),
     Classic(Deletes),
-}
-
-/// What the first line of a reply says.
-#[derive(Debug)]
-pub(crate) enum Head {
-    /// It is the whole reply.
-    Whole(Reply),
-    /// A value of so many bytes follows, and [its end](Dialect::end_of_value).
-    Value { length: usize, hit: Hit },
 }
 
 impl Dialect {
@@ -51,28 +42,34 @@ impl Dialect {
     pub(crate) fn write_line(
         self,
         line: &mut Vec<u8>,
-        key: Key<'_>,
-        command: &Command<'_>,
-        expiry: Expiry,
+        &KeyedCommand { key, ref command, .. }: &KeyedCommand<'_>,
+        exptime: Exptime,
         tag: u64,
     ) -> Result<(), Fault> {
         match self {
-            Self::Meta(meta) => meta.write_line(line, key, command, expiry, tag),
-            Self::Classic(deletes) => classic::write_line(line, key, command, expiry, deletes),
+            Self::Meta(meta) => meta.write_line(line, key, command, exptime, tag),
+            Self::Classic(deletes) => classic::write_line(line, key, command, exptime, deletes),
         }
     }
 
-    /// What a line means that is no error of the server, in reply to this command.
+    /// What the first line of the reply to a command means. No value is as large as the largest item.
     pub(crate) fn read_head(
         self,
         line: &mut [u8],
-        key: Key<'_>,
-        command: &Command<'_>,
+        &KeyedCommand { key, ref command, .. }: &KeyedCommand<'_>,
         tag: u64,
+        largest_item: u64,
     ) -> Result<Head, Fault> {
-        match self {
-            Self::Meta(meta) => meta.read_head(line, command, tag),
-            Self::Classic(deletes) => classic::read_head(line, key, command, deletes),
+        if let Some(refusal) = Refusal::parse(line) {
+            return Ok(Head::Whole(Reply::Refused(refusal)));
+        }
+        let head = match self {
+            Self::Meta(meta) => meta.read_head(line, command, tag)?,
+            Self::Classic(deletes) => classic::read_head(line, key, command, deletes)?,
+        };
+        match head {
+            Head::Value { length, .. } if length as u64 >= largest_item => Err(Fault::Desynchronized),
+            head => Ok(head),
         }
     }
 

@@ -1,55 +1,17 @@
 //! How a store is configured.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use kv_core::{Error, Failure, Result};
-
-use crate::MemcacheStore;
+use super::address::Address;
+use super::settings::Settings;
 #[cfg(feature = "tls")]
 use crate::Tls;
-use crate::address::Address;
-#[cfg(feature = "tls")]
-use crate::address::Place;
-use crate::credentials::{BoxError, Credentials, Provider, Source};
-use crate::fault::Limits;
-use crate::greeting::LARGEST_OF_ALL;
-use crate::lifetime;
-use crate::node::{Dialer, Node};
-use crate::resolve::Names;
-use crate::servers::Servers;
-use crate::upkeep::{Sweeper, Upkeep};
+use crate::connection::credentials::{BoxError, Credentials, Provider};
+use crate::protocol::fault::Timeouts;
+use crate::upkeep::Upkeep;
 
-/// What memcached takes unless its option `-I` says otherwise.
-pub(crate) const USUAL_ITEM: u64 = 1 << 20;
-
-/// The least and the most that memcached's option `-I` takes.
-const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=LARGEST_OF_ALL;
-
-/// In less than this no thread can be relied upon to do anything.
-const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
-
-/// Longer limits are as good as this one.
-const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// More connections than there are ports would be of no use, and the pool provides for them.
-const LARGEST_POOL: u32 = u16::MAX as u32;
-
-/// What a store does, wherever its data is.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) default_ttl: Option<Duration>,
-    /// In bytes, with all that belongs to an item. `None` is what the servers say.
-    pub(crate) largest_item: Option<u64>,
-    pub(crate) contains: bool,
-    /// Whether the classic commands are used, and not the meta commands.
-    pub(crate) classic: bool,
-    pub(crate) limits: Limits,
-    pub(crate) upkeep: Upkeep,
-}
-
-/// Configures a [`MemcacheStore`]; made by [`MemcacheStore::builder`].
+/// Configures a [`MemcacheStore`](crate::MemcacheStore); made by [`MemcacheStore::builder`](crate::MemcacheStore::builder).
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,13 +29,13 @@ pub(crate) struct Settings {
 #[derive(Clone)]
 #[must_use = "the store is made by `connect` or `build`"]
 pub struct MemcacheStoreBuilder {
-    urls: Vec<String>,
-    credentials: Option<Credentials>,
-    provider: Option<Provider>,
+    pub(super) urls: Vec<String>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) provider: Option<Provider>,
     #[cfg(feature = "tls")]
-    tls: Option<Tls>,
-    pool_size: u32,
-    settings: Settings,
+    pub(super) tls: Option<Tls>,
+    pub(super) pool_size: u32,
+    pub(super) settings: Settings,
 }
 
 impl Default for MemcacheStoreBuilder {
@@ -91,7 +53,7 @@ impl Default for MemcacheStoreBuilder {
                 largest_item: None,
                 contains: false,
                 classic: false,
-                limits: Limits { pool: second, connect: second, response: second },
+                timeouts: Timeouts { pool: second, connect: second, response: second },
                 upkeep: Upkeep::default(),
             },
         }
@@ -99,7 +61,7 @@ impl Default for MemcacheStoreBuilder {
 }
 
 impl MemcacheStoreBuilder {
-    /// The server, as [`MemcacheStore::connect`] takes it. Default: `memcache://127.0.0.1:11211`.
+    /// The server, as [`MemcacheStore::connect`](crate::MemcacheStore::connect) takes it. Default: `memcache://127.0.0.1:11211`.
     ///
     /// A name with several addresses stands for one server, the same in every process: see the crate's page. To use all, give them to
     /// [`servers`](Self::servers) one by one.
@@ -176,21 +138,21 @@ impl MemcacheStoreBuilder {
 
     /// How long an operation waits for a connection of the pool, while others use them all (N1): 10 ms or more. Default: a second.
     pub const fn pool_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.pool = limit;
+        self.settings.timeouts.pool = limit;
         self
     }
 
     /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1): 10 ms or
     /// more. Default: a second.
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.connect = limit;
+        self.settings.timeouts.connect = limit;
         self
     }
 
     /// How long an exchange may take, from the first byte of the request to the last one of the reply, on top of 0.1 s for each
     /// megabyte that is sent or received (N1). Of a batch, each chunk. 10 ms or more. Default: a second.
     pub const fn response_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.response = limit;
+        self.settings.timeouts.response = limit;
         self
     }
 
@@ -290,157 +252,6 @@ impl MemcacheStoreBuilder {
         self.settings.classic = on;
         self
     }
-
-    /// Makes the store and a first connection to each server, so that all are known to answer, and to be such as will do:
-    /// memcached 1.6.0 or newer, or with [`classic`](Self::classic) any.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if there is no connection to be had to one of
-    /// them, [`Error::Backend`] if one does not accept user and password, will not do, or cannot express
-    /// [`default_ttl`](Self::default_ttl).
-    pub fn connect(self) -> Result<MemcacheStore> {
-        let store = self.build()?;
-        store.warm_up()?;
-        Ok(store)
-    }
-
-    /// Makes the store, and does not connect: the first operation will. So this does not fail if a server is away.
-    ///
-    /// # Errors
-    /// [`Error::Backend`] if the settings are of no use: a URL that is none, a limit that is too short, a feature that is not compiled in.
-    pub fn build(self) -> Result<MemcacheStore> {
-        let (addresses, credentials) = self.check()?;
-        #[cfg(feature = "tls")]
-        let tls = match addresses.first() {
-            Some(first) if first.tls => {
-                let connector = crate::tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(unfit)?;
-                let fits =
-                    |address: &Address| matches!(&address.place, Place::Tcp { host, .. } if connector.accepts(host));
-                if !addresses.iter().all(fits) {
-                    return Err(unfit("the URL cannot be used: its host is not a name that a certificate can have"));
-                }
-                Some(connector)
-            }
-            _ => None,
-        };
-        let mut settings = self.settings;
-        // Limits that can be added to any moment.
-        let Limits { pool, connect, response } = &mut settings.limits;
-        for limit in [pool, connect, response] {
-            *limit = (*limit).min(LONGEST_LIMIT);
-        }
-        let label = match addresses.as_slice() {
-            [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
-            one => one.first().map(ToString::to_string).unwrap_or_default(),
-        };
-        let (names, sweeper) = (Arc::new(Names::default()), Arc::new(Sweeper::new()));
-        let node = |address: Address| {
-            let dialer = Dialer {
-                place: address.place,
-                names: Arc::clone(&names),
-                credentials: credentials.clone(),
-                #[cfg(feature = "tls")]
-                tls: tls.clone(),
-                classic: settings.classic,
-                limits: settings.limits,
-                upkeep: settings.upkeep.ready(),
-                sweeper: Arc::clone(&sweeper),
-            };
-            Node::new(dialer, self.pool_size)
-        };
-        let servers = Servers::new(addresses.into_iter().map(node).collect());
-        Ok(MemcacheStore::new(label, settings, servers))
-    }
-
-    /// Where the servers are and who we are to them, if the settings are of use.
-    fn check(&self) -> Result<(Vec<Address>, Source)> {
-        let Limits { pool, connect, response } = self.settings.limits;
-        self.settings.upkeep.check().map_err(unfit)?;
-        for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
-            if limit < SHORTEST_LIMIT {
-                return Err(unfit(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
-            }
-        }
-        let longest = lifetime::longest();
-        if let Some(ttl) = self.settings.default_ttl.filter(|ttl| *ttl > longest) {
-            return Err(unfit(format!(
-                "`default_ttl` is {ttl:?}, and the longest that memcached takes is {longest:?}"
-            )));
-        }
-        let pool_size = self.pool_size;
-        if !(1..=LARGEST_POOL).contains(&pool_size) {
-            return Err(unfit(format!("`pool_size` is {pool_size}, and has to be 1 to {LARGEST_POOL}")));
-        }
-        if let Some(bytes) = self.settings.largest_item.filter(|bytes| !ITEM_SIZES.contains(bytes)) {
-            let (least, most) = ITEM_SIZES.into_inner();
-            return Err(unfit(format!(
-                "`largest_item` is {bytes}, and has to be {least} to {most} bytes, as with memcached's -I"
-            )));
-        }
-        if self.provider.is_some() && self.credentials.is_some() {
-            return Err(unfit("both `credentials_provider` and `credentials` are set; set one of them"));
-        }
-        if let Some(Err(problem)) = self.credentials.as_ref().map(Credentials::check) {
-            return Err(unfit(format!("`credentials` cannot be sent: {problem}")));
-        }
-        let count = self.urls.len();
-        let which =
-            |index: usize| if count == 1 { String::new() } else { format!(" (number {} of {count})", index + 1) };
-        let addresses = self.urls.iter().enumerate().map(|(index, url)| self.address(url, &which(index)));
-        let (addresses, credentials): (Vec<_>, Vec<_>) = addresses.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        let Some(first) = addresses.first() else { return Err(unfit("`servers` has no URL of a server")) };
-        let is_other = |other: &Address| other.tls != first.tls;
-        // Credentials are for every server: they must not go to one in clear, nor to one that they are not for.
-        if addresses.iter().any(is_other) || credentials.iter().any(|other| Some(other) != credentials.first()) {
-            return Err(unfit("the URLs of the servers differ in TLS (`memcache+tls://`), user or password"));
-        }
-        for (index, address) in addresses.iter().enumerate() {
-            if addresses.iter().skip(index + 1).any(|other| other.place == address.place) {
-                return Err(unfit(format!("the server {} is there twice", address.place)));
-            }
-        }
-        #[cfg(feature = "tls")]
-        if self.tls.is_some() && !first.tls {
-            return Err(unfit("TLS is configured, and the URL does not say `memcache+tls://`"));
-        }
-        let source = match &self.provider {
-            Some(provider) => Source::Provider(provider.clone()),
-            None => Source::Fixed(credentials.into_iter().next().flatten()),
-        };
-        Ok((addresses, source))
-    }
-
-    /// What a URL says, which of several that is, with what the builder was told in place of it.
-    fn address(&self, url: &str, which: &str) -> Result<(Address, Option<Credentials>)> {
-        let useless = |problem: &str| unfit(format!("the URL cannot be used{which}: {problem}"));
-        let mut address = Address::parse(url).map_err(|problem| useless(&problem))?;
-        address.check().map_err(useless)?;
-        if address.tls && cfg!(not(feature = "tls")) {
-            return Err(unfit("the URL wants TLS: compile kv-memcache with its feature `tls`"));
-        }
-        let login = (address.user.take(), address.password.take());
-        if self.provider.is_some() && login != (None, None) {
-            return Err(unfit(format!(
-                "`credentials_provider` is set, and the URL{which} has a user or a password, too; leave them out of the URL"
-            )));
-        }
-        let credentials = match (&self.credentials, login) {
-            (Some(credentials), _) => Some(credentials.clone()),
-            (None, (None, None)) => None,
-            (None, (Some(user), Some(password))) => {
-                let credentials = Credentials::new(user, password);
-                credentials.check().map_err(useless)?;
-                Some(credentials)
-            }
-            (None, _) => {
-                return Err(useless(
-                    "it has a user without a password, or the reverse; write memcache://user:password@host, or set both by \
-                    `credentials`",
-                ));
-            }
-        };
-        Ok((address, credentials))
-    }
 }
 
 /// Shows the servers without user and password (E3).
@@ -456,12 +267,8 @@ impl fmt::Debug for MemcacheStoreBuilder {
             .field("default_ttl", &self.settings.default_ttl)
             .field("contains", &self.settings.contains)
             .field("classic", &self.settings.classic)
-            .field("limits", &self.settings.limits)
+            .field("timeouts", &self.settings.timeouts)
             .field("upkeep", &self.settings.upkeep)
             .finish_non_exhaustive()
     }
-}
-
-fn unfit(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::Backend(Failure::new("memcache", message))
 }

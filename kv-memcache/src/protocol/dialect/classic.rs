@@ -1,21 +1,22 @@
 //! The classic commands, which every memcached and every proxy has: `get`, `set`, `add`, `touch` and `delete`, one key each.
 //!
-//! Replies carry no number. A value repeats its key; everything else is counted, one reply for each command, and after anything
+//! Replies carry no number. A value repeats its key; of everything else there is one reply for each command, in order. After anything
 //! that is not the reply to its command the connection is closed.
 
 use std::io::Write as _;
 
 use kv_core::Key;
 
-use super::Head;
-use crate::fault::{Fault, Refusal};
-use crate::reply::{Hit, Reply, number};
-use crate::request::{Command, Expiry};
+use crate::protocol::command::Command;
+use crate::protocol::fault::Fault;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{Head, Hit, Reply, number};
+use crate::protocol::ttl::Exptime;
 
-/// What an item of a server before 1.6.0 has more than one of today: flags and length as text, ` 0 1048000\r\n`.
+/// How many bytes an item of a server before 1.6.0 has more than one of today: flags and length are text, ` 0 1048000\r\n`.
 pub(crate) const CLASSIC_EXTRA: u64 = 12;
 
-/// An entry that has expired has a Unix time of January 1970. twemproxy closes the connection when it sees a negative number.
+/// An expired entry is sent with a Unix time of January 1970, since twemproxy closes the connection at a negative number.
 const LONG_AGO: u32 = 60 * 60 * 24 * 30 + 1;
 
 /// How entries are deleted.
@@ -23,7 +24,7 @@ const LONG_AGO: u32 = 60 * 60 * 24 * 30 + 1;
 pub(crate) enum Deletes {
     /// By `delete`.
     AtOnce,
-    /// By a `touch` that has the entry expire in the past.
+    /// By a `touch` with a date in the past.
     ByExpiry,
 }
 
@@ -34,7 +35,7 @@ impl Deletes {
     /// [8015a69]: https://github.com/memcached/memcached/commit/8015a698e0e7f629d875824130c200c53018e744
     const AT_ONCE_SINCE: [u32; 3] = [1, 5, 14];
 
-    /// How a server of this version deletes for one caller alone.
+    /// How to delete on a server of this version, so that only one caller is told that it did.
     pub(super) fn of(version: [u32; 3]) -> Self {
         if version < Self::AT_ONCE_SINCE { Self::ByExpiry } else { Self::AtOnce }
     }
@@ -44,30 +45,30 @@ pub(super) fn write_line(
     line: &mut Vec<u8>,
     key: Key<'_>,
     command: &Command<'_>,
-    expiry: Expiry,
+    exptime: Exptime,
     deletes: Deletes,
 ) -> Result<(), Fault> {
-    let expiry = match expiry {
-        Expiry::Past => LONG_AGO,
-        Expiry::Seconds(number) => number,
+    let exptime = match exptime {
+        Exptime::Past => LONG_AGO,
+        Exptime::Number(number) => number,
     };
     let written = match *command {
         Command::Get | Command::Contains => write!(line, "get {key}\r\n"),
-        Command::Touch(_) => write!(line, "touch {key} {expiry}\r\n"),
+        Command::Touch(_) => write!(line, "touch {key} {exptime}\r\n"),
         Command::Put { value, client_flags, .. } => {
-            write!(line, "set {key} {client_flags} {expiry} {}\r\n", value.len())
+            write!(line, "set {key} {client_flags} {exptime} {}\r\n", value.len())
         }
-        Command::Create(value, _) => write!(line, "add {key} 0 {expiry} {}\r\n", value.len()),
+        Command::Create(value, _) => write!(line, "add {key} 0 {exptime} {}\r\n", value.len()),
         Command::Delete => match deletes {
             Deletes::AtOnce => write!(line, "delete {key}\r\n"),
             Deletes::ByExpiry => write!(line, "touch {key} {LONG_AGO}\r\n"),
         },
-        // The store says that it lacks these before it comes to this.
+        // The store refuses these operations before.
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => {
-            return Err(Fault::unfit("there is no classic command for this"));
+            return Err(Fault::unsuitable("there is no classic command for this"));
         }
     };
-    written.map_err(|_| Fault::unfit("there is no memory for this command"))
+    written.map_err(|_| Fault::unsuitable("there is no memory for this command"))
 }
 
 pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>, deletes: Deletes) -> Result<Head, Fault> {
@@ -75,20 +76,20 @@ pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>, delete
         Command::Get | Command::Contains if line == b"END" => return Ok(Head::Whole(Reply::Miss)),
         Command::Get | Command::Contains => return read_value_line(line, key),
         Command::Touch(_) => (b"TOUCHED", b"NOT_FOUND"),
-        // mcrouter, where its configuration has no server for the key, or does not wait for it.
+        // mcrouter, if its configuration has no server for the key, or does not wait for it.
         Command::Put { .. } if line == b"NOT_STORED" => return Ok(Head::Whole(Reply::Refused(Refusal::not_stored()))),
         Command::Put { .. } => (b"STORED", b"STORED"),
         Command::Create(..) => (b"STORED", b"NOT_STORED"),
         Command::Delete if deletes == Deletes::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
         Command::Delete => (b"DELETED", b"NOT_FOUND"),
-        Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::OutOfStep),
+        Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::Desynchronized),
     };
     if line == hit {
         Ok(Head::Whole(Reply::Hit(Hit::default())))
     } else if line == miss {
         Ok(Head::Whole(Reply::Miss))
     } else {
-        Err(Fault::OutOfStep)
+        Err(Fault::Desynchronized)
     }
 }
 
@@ -97,8 +98,8 @@ fn read_value_line(line: &[u8], key: Key<'_>) -> Result<Head, Fault> {
     let mut words = line.split(|&byte| byte == b' ');
     let [name, of, flags, length] = [words.next(), words.next(), words.next(), words.next()];
     let is_that = name == Some(b"VALUE") && of == Some(key.as_str().as_bytes()) && words.next().is_none();
-    let client_flags = flags.and_then(number).filter(|_| is_that).ok_or(Fault::OutOfStep)?;
-    let length = length.and_then(number).ok_or(Fault::OutOfStep)?;
+    let client_flags = flags.and_then(number).filter(|_| is_that).ok_or(Fault::Desynchronized)?;
+    let length = length.and_then(number).ok_or(Fault::Desynchronized)?;
     Ok(Head::Value { length, hit: Hit { client_flags, ..Hit::default() } })
 }
 
@@ -107,29 +108,29 @@ mod tests {
     use kv_core::key;
 
     use super::*;
-    use crate::lifetime::Lifetime;
+    use crate::protocol::ttl::Expiry;
 
     fn line(command: &Command<'_>, deletes: Deletes) -> String {
-        let lifetime = command.lifetime().unwrap_or(Lifetime::Forever);
-        let (mut line, expiry) = (Vec::new(), lifetime.expiry(None, std::time::Instant::now()).unwrap());
-        write_line(&mut line, key!("k"), command, expiry, deletes).unwrap();
+        let expiry = command.expiry().unwrap_or(Expiry::Never);
+        let (mut line, exptime) = (Vec::new(), expiry.exptime(None, std::time::Instant::now()).unwrap());
+        write_line(&mut line, key!("k"), command, exptime, deletes).unwrap();
         String::from_utf8(line).unwrap()
     }
 
     #[test]
     fn commands_are_classic_and_no_number_is_negative() {
-        let ttl = Lifetime::Count(3);
+        let ttl = Expiry::Seconds(3);
         for (command, expected) in [
             (Command::Get, "get k\r\n"),
             (Command::Contains, "get k\r\n"),
             (Command::touch(ttl), "touch k 3\r\n"),
-            (Command::touch(Lifetime::Forever), "touch k 0\r\n"),
-            (Command::touch(Lifetime::Zero), "delete k\r\n"),
+            (Command::touch(Expiry::Never), "touch k 0\r\n"),
+            (Command::touch(Expiry::Now), "delete k\r\n"),
             (Command::put(b"v\r\n", ttl), "set k 0 3 3\r\n"),
-            (Command::put(b"", Lifetime::Forever), "set k 0 0 0\r\n"),
-            (Command::put(b"v", Lifetime::Zero), "delete k\r\n"),
+            (Command::put(b"", Expiry::Never), "set k 0 0 0\r\n"),
+            (Command::put(b"v", Expiry::Now), "delete k\r\n"),
             (Command::Create(b"v", ttl), "add k 0 3 1\r\n"),
-            (Command::Create(b"v", Lifetime::Zero), "add k 0 2592001 1\r\n"),
+            (Command::Create(b"v", Expiry::Now), "add k 0 2592001 1\r\n"),
             (Command::Delete, "delete k\r\n"),
         ] {
             assert_eq!(line(&command, Deletes::AtOnce), expected);
@@ -139,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_that_of_its_command_or_none() {
-        let (put, create) = (Command::put(b"v", Lifetime::Forever), Command::Create(b"v", Lifetime::Forever));
-        let touch = Command::touch(Lifetime::Forever);
+    fn a_reply_has_the_words_of_its_command() {
+        let (put, create) = (Command::put(b"v", Expiry::Never), Command::Create(b"v", Expiry::Never));
+        let touch = Command::touch(Expiry::Never);
         let lines = ["STORED", "NOT_STORED", "DELETED", "NOT_FOUND", "TOUCHED", "END", "EXISTS", "", "stored", "OK"];
         let at_once = Deletes::AtOnce;
         for (command, deletes, hit, miss) in [
@@ -158,7 +159,7 @@ mod tests {
                     Ok(Head::Whole(Reply::Hit(_))) => assert_eq!(line, hit),
                     Ok(Head::Whole(Reply::Miss)) => assert_eq!(Some(line), miss),
                     Ok(Head::Whole(Reply::Refused(_))) => assert_eq!((line, hit, miss), ("NOT_STORED", "STORED", None)),
-                    head => assert!(matches!(head, Err(Fault::OutOfStep)) && line != hit && Some(line) != miss),
+                    head => assert!(matches!(head, Err(Fault::Desynchronized)) && line != hit && Some(line) != miss),
                 }
             }
         }
@@ -177,12 +178,12 @@ mod tests {
         }
     }
 
-    /// As mcrouter says of a `set` where its configuration has no server for the key (`NullRoute`), or does not wait for any.
+    /// mcrouter says so of a `set` if its configuration has no server for the key (`NullRoute`), or does not wait for any.
     #[test]
     fn a_write_that_was_not_stored_is_an_error() {
         let read = |command: &Command<'_>| read_head(b"NOT_STORED", key!("k"), command, Deletes::AtOnce).unwrap();
-        assert!(matches!(read(&Command::put(b"v", Lifetime::Forever)), Head::Whole(Reply::Refused(_))));
-        assert!(matches!(read(&Command::Create(b"v", Lifetime::Forever)), Head::Whole(Reply::Miss)));
+        assert!(matches!(read(&Command::put(b"v", Expiry::Never)), Head::Whole(Reply::Refused(_))));
+        assert!(matches!(read(&Command::Create(b"v", Expiry::Never)), Head::Whole(Reply::Miss)));
     }
 
     #[test]
@@ -204,7 +205,7 @@ mod tests {
             "VALUE",
             "VA 5 O7",
         ] {
-            assert!(matches!(head(line), Err(Fault::OutOfStep)), "{line}");
+            assert!(matches!(head(line), Err(Fault::Desynchronized)), "{line}");
         }
     }
 }

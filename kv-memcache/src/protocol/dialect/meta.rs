@@ -9,15 +9,15 @@ use std::fmt::{self, Write as _};
 use kv_core::Key;
 use memcache::exp::{MetaCommand, MetaOp, MetaResponse, ReturnCode};
 
-use super::Head;
-use crate::fault::Fault;
-use crate::reply::{Hit, Reply, number};
-use crate::request::{Command, Expiry};
+use crate::protocol::command::Command;
+use crate::protocol::fault::Fault;
+use crate::protocol::reply::{Head, Hit, Reply, number};
+use crate::protocol::ttl::Exptime;
 
 /// The longest flags of a command: `S1073741824 ME O18446744073709551615 T4294967295 F4294967295`.
 const LONGEST_FLAGS: usize = 64;
 
-/// In what the meta commands of a server differ from those of others.
+/// How the meta commands of a server differ from those of others.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// The first version that has them like this.
@@ -40,8 +40,8 @@ const TABLE: [Meta; 4] = [
     Meta { since: Meta::OLDEST, length: "S", says_ok: true, deletes_versions: false, tags_misses: false },
 ];
 
-/// What the reply to a command has to be, unless it is an error. Any other is not the reply to this command: the connection
-/// is out of step.
+/// The reply that a command may have, besides an error. Any other does not belong to this command: the connection is
+/// desynchronized.
 struct Shape {
     hit: ReturnCode,
     misses: &'static [ReturnCode],
@@ -80,7 +80,7 @@ impl Meta {
         line: &mut Vec<u8>,
         key: Key<'_>,
         command: &Command<'_>,
-        expiry: Expiry,
+        exptime: Exptime,
         tag: u64,
     ) -> Result<(), Fault> {
         let Self { length, .. } = self;
@@ -89,18 +89,18 @@ impl Meta {
             Command::GetAll => (MetaOp::Get, flags(format_args!("v t c f O{tag}"))),
             Command::Contains => (MetaOp::Get, flags(format_args!("O{tag}"))),
             Command::TtlOf => (MetaOp::Get, flags(format_args!("t O{tag}"))),
-            Command::Touch(_) => (MetaOp::Get, flags(format_args!("O{tag} T{expiry}"))),
+            Command::Touch(_) => (MetaOp::Get, flags(format_args!("O{tag} T{exptime}"))),
             Command::Put { value, client_flags, .. } => {
                 let (size, digits) = (value.len(), tag_digits(value));
                 let put = match client_flags {
-                    0 => flags(format_args!("{length}{size} O{tag:0digits$} T{expiry}")),
-                    own => flags(format_args!("{length}{size} O{tag:0digits$} T{expiry} F{own}")),
+                    0 => flags(format_args!("{length}{size} O{tag:0digits$} T{exptime}")),
+                    own => flags(format_args!("{length}{size} O{tag:0digits$} T{exptime} F{own}")),
                 };
                 (MetaOp::Set, put)
             }
             Command::Create(value, _) => {
                 let (size, digits) = (value.len(), tag_digits(value));
-                (MetaOp::Set, flags(format_args!("{length}{size} ME O{tag:0digits$} T{expiry}")))
+                (MetaOp::Set, flags(format_args!("{length}{size} ME O{tag:0digits$} T{exptime}")))
             }
             Command::Delete => (MetaOp::Delete, flags(format_args!("O{tag}"))),
             Command::DeleteVersion(version) if self.deletes_versions => {
@@ -108,11 +108,11 @@ impl Meta {
             }
             // An empty value that has expired takes the entry's place.
             Command::DeleteVersion(version) => {
-                (MetaOp::Set, flags(format_args!("{length}0 C{version} O{tag} T{expiry}")))
+                (MetaOp::Set, flags(format_args!("{length}0 C{version} O{tag} T{exptime}")))
             }
         };
         let made = MetaCommand::new(operation, key.as_str()).flag(flags).encode_into(line);
-        made.map_err(|_| Fault::unfit("the crate memcache does not take this key"))?;
+        made.map_err(|_| Fault::unsuitable("the crate memcache does not take this key"))?;
         if matches!(command, Command::DeleteVersion(_)) && !self.deletes_versions {
             line.extend_from_slice(b"\r\n");
         }
@@ -122,47 +122,47 @@ impl Meta {
     pub(super) fn read_head(&self, line: &mut [u8], command: &Command<'_>, tag: u64) -> Result<Head, Fault> {
         // The parser would overlook it.
         if line.starts_with(b" ") {
-            return Err(Fault::OutOfStep);
+            return Err(Fault::Desynchronized);
         }
         if self.says_ok && (line == b"OK" || line.starts_with(b"OK ")) {
             for (place, letter) in line.iter_mut().zip(b"HD") {
                 *place = *letter;
             }
         }
-        // Not the parser's own words: they quote what came.
-        let head = MetaResponse::parse_header(line).map_err(|_| Fault::OutOfStep)?;
+        // The parser's error is not shown: it quotes what came.
+        let head = MetaResponse::parse_header(line).map_err(|_| Fault::Desynchronized)?;
         let shape = shape(command);
         let is_hit = head.rc() == shape.hit;
         if !is_hit && !shape.misses.contains(&head.rc()) {
-            return Err(Fault::OutOfStep);
+            return Err(Fault::Desynchronized);
         }
         let flag = |kind: u8| head.flags().find_map(|flag| flag.split_first().filter(|(first, _)| **first == kind));
         let told = flag(b'O').and_then(|(_, tag)| number(tag));
-        // With extstore the server does not know that a value is gone before it looks for it, and then has forgotten the tag.
+        // A server with extstore finds out that a value is gone after it has forgotten the tag.
         let may_lack_tag = !is_hit && (!self.tags_misses || shape.hit == ReturnCode::Va);
         let untagged = may_lack_tag && head.flags().next().is_none();
         if told != Some(tag) && !untagged {
-            return Err(Fault::OutOfStep);
+            return Err(Fault::Desynchronized);
         }
         if !is_hit {
             return Ok(Head::Whole(Reply::Miss));
         }
         let mut hit = Hit::default();
         for &kind in shape.flags {
-            let (_, told) = flag(kind).ok_or(Fault::OutOfStep)?;
+            let (_, told) = flag(kind).ok_or(Fault::Desynchronized)?;
             match (kind, told) {
                 (b't', b"-1") => hit.seconds_left = -1,
-                // Anything else that is less, or more, would be taken for ever.
-                (b't', _) => hit.seconds_left = number::<u32>(told).ok_or(Fault::OutOfStep)?.into(),
-                (b'f', _) => hit.client_flags = number(told).ok_or(Fault::OutOfStep)?,
-                _ => hit.version = number(told).ok_or(Fault::OutOfStep)?,
+                // Any other negative number, or a larger one, would mean for ever.
+                (b't', _) => hit.seconds_left = number::<u32>(told).ok_or(Fault::Desynchronized)?.into(),
+                (b'f', _) => hit.client_flags = number(told).ok_or(Fault::Desynchronized)?,
+                _ => hit.version = number(told).ok_or(Fault::Desynchronized)?,
             }
         }
         if head.rc() != ReturnCode::Va {
             return Ok(Head::Whole(Reply::Hit(hit)));
         }
-        // The parser has looked at the length that comes after `VA`, and does not tell it.
-        let length = line.split(|&byte| byte == b' ').nth(1).and_then(number).ok_or(Fault::OutOfStep)?;
+        // The parser has checked the length behind `VA`, and does not return it.
+        let length = line.split(|&byte| byte == b' ').nth(1).and_then(number).ok_or(Fault::Desynchronized)?;
         Ok(Head::Value { length, hit })
     }
 }
@@ -175,11 +175,10 @@ fn flags(arguments: fmt::Arguments<'_>) -> String {
     flags
 }
 
-/// How many digits the number of a command with this value has at least.
+/// The least number of digits of the tag of a command with this value.
 ///
-/// A kernel that copies with `rep movsb` does so more slowly if its place is a few bytes behind where the value comes from, modulo a
-/// page: 500 KiB took 236 µs in place of 90. Large allocations begin 16 bytes into a page, and the line comes before the
-/// value: one that is not short keeps clear of that.
+/// A kernel that copies with `rep movsb` is slow if the target is a few bytes behind the source, modulo a page: 500 KiB took 236 µs instead
+/// of 90. Large allocations begin 16 bytes into a page, and the line comes before the value: a longer line avoids that.
 fn tag_digits(value: &[u8]) -> usize {
     if value.len() < 128 * 1024 { 0 } else { 20 }
 }
@@ -188,17 +187,16 @@ fn tag_digits(value: &[u8]) -> usize {
 mod tests {
     use kv_core::key;
 
-    use super::super::Dialect;
     use super::*;
-    use crate::lifetime::Lifetime;
+    use crate::protocol::ttl::Expiry;
 
     const NEW: [u32; 3] = [1, 6, 45];
-    const TTL: Lifetime = Lifetime::Count(3);
+    const TTL: Expiry = Expiry::Seconds(3);
 
     fn line(version: [u32; 3], command: &Command<'_>) -> String {
-        let lifetime = command.lifetime().unwrap_or(Lifetime::Forever);
-        let (mut line, expiry) = (Vec::new(), lifetime.expiry(None, std::time::Instant::now()).unwrap());
-        Dialect::meta(version).write_line(&mut line, key!("k"), command, expiry, 7).unwrap();
+        let expiry = command.expiry().unwrap_or(Expiry::Never);
+        let (mut line, exptime) = (Vec::new(), expiry.exptime(None, std::time::Instant::now()).unwrap());
+        Meta::of(version).write_line(&mut line, key!("k"), command, exptime, 7).unwrap();
         String::from_utf8(line).unwrap()
     }
 
@@ -222,21 +220,21 @@ mod tests {
 
     #[test]
     fn commands_are_those_of_the_meta_protocol() {
-        let copy = Command::Put { value: b"v", lifetime: TTL, client_flags: 16 };
+        let copy = Command::Put { value: b"v", expiry: TTL, client_flags: 16 };
         for (command, new, old) in [
             (Command::Get, "mg k v O7\r\n", None),
             (Command::GetAll, "mg k v t c f O7\r\n", None),
             (Command::Contains, "mg k O7\r\n", None),
             (Command::TtlOf, "mg k t O7\r\n", None),
             (Command::touch(TTL), "mg k O7 T3\r\n", None),
-            (Command::touch(Lifetime::Forever), "mg k O7 T0\r\n", None),
-            (Command::touch(Lifetime::Zero), "md k O7\r\n", None),
+            (Command::touch(Expiry::Never), "mg k O7 T0\r\n", None),
+            (Command::touch(Expiry::Now), "md k O7\r\n", None),
             (Command::put(b"v\r\n", TTL), "ms k 3 O7 T3\r\n", Some("ms k S3 O7 T3\r\n")),
-            (Command::put(b"", Lifetime::Forever), "ms k 0 O7 T0\r\n", Some("ms k S0 O7 T0\r\n")),
+            (Command::put(b"", Expiry::Never), "ms k 0 O7 T0\r\n", Some("ms k S0 O7 T0\r\n")),
             (copy, "ms k 1 O7 T3 F16\r\n", Some("ms k S1 O7 T3 F16\r\n")),
-            (Command::put(b"v", Lifetime::Zero), "md k O7\r\n", None),
+            (Command::put(b"v", Expiry::Now), "md k O7\r\n", None),
             (Command::Create(b"v", TTL), "ms k 1 ME O7 T3\r\n", Some("ms k S1 ME O7 T3\r\n")),
-            (Command::Create(b"v", Lifetime::Zero), "ms k 1 ME O7 T-1\r\n", Some("ms k S1 ME O7 T-1\r\n")),
+            (Command::Create(b"v", Expiry::Now), "ms k 1 ME O7 T-1\r\n", Some("ms k S1 ME O7 T-1\r\n")),
             (Command::Delete, "md k O7\r\n", None),
             (Command::DeleteVersion(12), "md k C12 O7\r\n", Some("ms k S0 C12 O7 T-1\r\n\r\n")),
         ] {
@@ -256,9 +254,8 @@ mod tests {
 
     #[test]
     fn success_is_called_ok_by_old_servers_alone() {
-        let head = |version, line: &str, command| {
-            Dialect::meta(version).read_head(&mut line.as_bytes().to_vec(), key!("k"), command, 7)
-        };
+        let head =
+            |version, line: &str, command| Meta::of(version).read_head(&mut line.as_bytes().to_vec(), command, 7);
         let put = &Command::put(b"v", TTL);
         for (command, line) in [
             (put, "OK  O7"),
@@ -271,10 +268,10 @@ mod tests {
                 let head = head(version, line, command);
                 assert!(matches!(head, Ok(Head::Whole(Reply::Hit(_)))), "{version:?} {line}: {head:?}");
             }
-            assert!(matches!(head(NEW, line, command), Err(Fault::OutOfStep)), "{line}");
+            assert!(matches!(head(NEW, line, command), Err(Fault::Desynchronized)), "{line}");
         }
         for line in ["OK", "OK  O8", "OKAY O7", "OK O", "NS  O7", "EX  O7", "EN"] {
-            assert!(matches!(head([1, 6, 0], line, put), Err(Fault::OutOfStep)), "{line}");
+            assert!(matches!(head([1, 6, 0], line, put), Err(Fault::Desynchronized)), "{line}");
         }
         let delete = &Command::DeleteVersion(3);
         for line in ["NF  O7", "EX  O7"] {

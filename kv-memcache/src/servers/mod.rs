@@ -1,19 +1,21 @@
-//! Which of several servers has a key: rendezvous hashing.
+//! The servers of a store, and which of them has a key: rendezvous hashing.
 //!
-//! For each server a number is computed from its name and the key, and the server with the largest has the key. So a server
-//! that is added takes over the keys for which its own number is the largest, and one that is removed leaves its keys to the
-//! others; no other key moves, and the order of the servers does not matter. ([Thaler and Ravishankar, 1998])
+//! For each server a number is computed from its name and the key, and the server with the largest number has the key. So a new server
+//! takes over the keys for which its own number is the largest, and the keys of a server that is removed go to the
+//! others. No other key moves, and the order of the servers does not matter. ([Thaler and Ravishankar, 1998])
 //!
 //! [Thaler and Ravishankar, 1998]: https://doi.org/10.1109/90.663936
 
+pub(crate) mod node;
+
 use twox_hash::XxHash3_64;
 
-use crate::node::Node;
+use node::Node;
 
 #[derive(Debug)]
 pub(crate) struct Servers {
     nodes: Vec<Node>,
-    /// What distinguishes each in the choice.
+    /// The hash of each server's name.
     seeds: Vec<u64>,
 }
 
@@ -33,19 +35,19 @@ impl Servers {
     }
 }
 
-/// What the choice knows of a server: a hash of its name, which is `host:port`, the host in lower case, or the path of its socket.
+/// The hash of a server's name, which is `host:port`, the host in lower case, or the path of its socket.
 fn seed_of(name: &str) -> u64 {
     XxHash3_64::oneshot(name.as_bytes())
 }
 
-/// Which of these has the key. It must never change from one version to the next: `XXH3` is stable, the hasher of `std` is not.
+/// The index of the server that has the key. It must not change from one version to the next: `XXH3` is stable, the hasher of `std` is not.
 fn chosen(seeds: &[u64], key: &str) -> usize {
-    // There is nothing to choose for most stores.
+    // Most stores have one server.
     if seeds.len() < 2 {
         return 0;
     }
     let score = |seed: u64| XxHash3_64::oneshot_with_seed(seed, key.as_bytes());
-    // Of equal scores, which no one will ever see, that of the larger seed, whatever the order.
+    // Of equal scores the one with the larger seed wins, whatever the order.
     let best = seeds.iter().enumerate().max_by_key(|&(_, &seed)| (score(seed), seed));
     best.map_or(0, |(index, _)| index)
 }

@@ -1,0 +1,103 @@
+//! The commands that a store sends, in no dialect yet.
+
+use kv_core::Key;
+
+use super::ttl::Expiry;
+
+/// A command, the key that it is about, and its index in a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyedCommand<'a> {
+    pub(crate) index: usize,
+    pub(crate) key: Key<'a>,
+    pub(crate) command: Command<'a>,
+}
+
+impl<'a> KeyedCommand<'a> {
+    pub(crate) fn new(index: usize, key: Key<'a>, command: Command<'a>) -> Self {
+        Self { index, key, command }
+    }
+
+    /// Roughly how many bytes it has when it is sent; never more than it has.
+    pub(crate) fn len(&self) -> usize {
+        const AROUND: usize = 24;
+        AROUND + self.key.len() + self.command.value().map_or(0, <[u8]>::len)
+    }
+
+    /// The size of the item that it stores, in bytes.
+    pub(crate) fn item_size(&self) -> u64 {
+        match self.command {
+            Command::Put { value, client_flags, .. } => item_size(self.key.len(), value.len() as u64, client_flags),
+            Command::Create(value, _) => item_size(self.key.len(), value.len() as u64, 0),
+            _ => 0,
+        }
+    }
+}
+
+/// What a server is asked to do with one key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command<'a> {
+    Get,
+    /// Asks for the value, the rest of its TTL, the flags that the client set which wrote it, and the version of the entry.
+    GetAll,
+    Contains,
+    TtlOf,
+    /// Never with [`Expiry::Now`].
+    Touch(Expiry),
+    /// Never with [`Expiry::Now`].
+    Put {
+        value: &'a [u8],
+        expiry: Expiry,
+        client_flags: u64,
+    },
+    /// Stores only if the key is absent.
+    Create(&'a [u8], Expiry),
+    Delete,
+    /// Deletes only this version of the entry.
+    DeleteVersion(u64),
+}
+
+impl<'a> Command<'a> {
+    /// A write. With a TTL of zero the key is to be absent (T3).
+    pub(crate) fn put(value: &'a [u8], expiry: Expiry) -> Self {
+        if expiry == Expiry::Now { Self::Delete } else { Self::Put { value, expiry, client_flags: 0 } }
+    }
+
+    /// A new TTL. One of zero removes the entry (T6).
+    pub(crate) fn touch(expiry: Expiry) -> Self {
+        if expiry == Expiry::Now { Self::Delete } else { Self::Touch(expiry) }
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self, Self::Get | Self::GetAll | Self::Contains | Self::TtlOf)
+    }
+
+    pub(crate) fn expiry(&self) -> Option<Expiry> {
+        match *self {
+            Self::Touch(expiry) | Self::Put { expiry, .. } | Self::Create(_, expiry) => Some(expiry),
+            // A server that does not compare versions in `md` gets an expired entry instead.
+            Self::DeleteVersion(_) => Some(Expiry::Now),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
+        match *self {
+            Self::Put { value, .. } | Self::Create(value, _) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The size of an item in bytes, as the server's limit (`-I`) counts it: the server's header, the number of the version, the key with a
+/// zero byte, client flags if there are any, and the value with the end of its line.
+pub(crate) fn item_size(key_length: usize, value_length: u64, client_flags: u64) -> u64 {
+    const HEADER: u64 = 48;
+    const VERSION: u64 = 8;
+    const ENDS: u64 = 1 + 2;
+    let flags = match client_flags {
+        0 => 0,
+        1..=0xffff_ffff => 4,
+        _ => 8,
+    };
+    (HEADER + VERSION + ENDS + flags + key_length as u64).saturating_add(value_length)
+}

@@ -1,0 +1,354 @@
+//! What is sent on a new connection, and what the server tells of itself.
+//!
+//! User and password, if there are any, and two questions are sent at once. They have 24 bytes or more: a server that speaks
+//! the binary protocol alone waits for so many before it closes the connection. A server that does not say which memcached it is gets
+//! one more question.
+
+use std::time::Instant;
+
+use super::dialect::{CLASSIC_EXTRA, Deletes, Dialect, Meta};
+use super::fault::Fault;
+use super::refusal::Refusal;
+use super::reply::number;
+use super::ttl::{Clock, Moment};
+
+/// The largest number that memcached's option `-I` takes.
+pub(crate) const LARGEST_ITEM: u64 = 1 << 30;
+
+/// The key of the `set` by which user and password are given. A server that wants them ignores it; a server that wants none
+/// takes it for a write. So it is not a key of any store, and what is written expires at once.
+const NO_KEY: &str = "\u{b7}";
+
+/// The most bytes of all replies: mcrouter's command line may have its whole configuration, which has 256 KiB at most.
+pub(crate) const LONGEST: usize = 512 * 1024;
+
+/// The most bytes of a line in reply to `stats`: mcrouter's command line.
+pub(crate) const LONGEST_STAT: u64 = 256 * 1024;
+
+/// The most lines in reply to `stats`: 1.6.18 sends 93.
+pub(crate) const MOST_STATS: usize = 1000;
+
+/// The most characters of a version: `1.5.22_5_g1234`.
+const LONGEST_VERSION: usize = 40;
+
+/// The questions for a proxy that closes the connection at any question but those about keys: a key that nobody has, and one that
+/// mcrouter answers with its version, so that it is not taken for such a proxy. They have 24 bytes or more, too.
+pub(crate) const PROXY_QUESTIONS: &[u8] = b"get \xc2\xb7\r\nget __mcrouter__.version\r\n";
+
+/// How many replies [`PROXY_QUESTIONS`] have.
+pub(crate) const PROXY_REPLIES: usize = 2;
+
+/// Asks whether a server has the meta commands.
+pub(crate) const META_QUESTION: &[u8] = b"mn\r\n";
+
+/// The answer of a server that has the meta commands.
+pub(crate) const META_ANSWER: &[u8] = b"MN";
+
+const VERSION_QUESTION: &[u8] = b"version\r\n";
+
+/// What a server is, as far as it tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerInfo {
+    pub(crate) dialect: Dialect,
+    /// The largest item, in bytes. `None` if the server does not tell.
+    pub(crate) largest_item: Option<u64>,
+    /// `None` if the server does not tell its time.
+    pub(crate) clock: Option<Clock>,
+    /// Whether it closes the connection at `stats`, as twemproxy does.
+    pub(crate) closes_on_stats: bool,
+    /// Whether it is mcrouter, which takes some keys for [routes](super::mcrouter).
+    pub(crate) is_mcrouter: bool,
+}
+
+impl ServerInfo {
+    /// A proxy that tells nothing of itself.
+    pub(crate) const PROXY: Self = Self {
+        dialect: Dialect::Classic(Deletes::AtOnce),
+        largest_item: None,
+        clock: None,
+        closes_on_stats: true,
+        is_mcrouter: false,
+    };
+}
+
+/// User and password of ASCII authentication.
+#[derive(Clone, Copy)]
+pub(crate) struct Login<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) password: &'a str,
+}
+
+/// All that is sent at first.
+pub(crate) fn encode(login: Option<Login<'_>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(Login { user, password }) = login {
+        let length = user.len() + " ".len() + password.len();
+        bytes.extend_from_slice(format!("set {NO_KEY} 0 -1 {length}\r\n{user} {password}\r\n").as_bytes());
+    }
+    // The blank makes it 24 bytes.
+    bytes.extend_from_slice(b"stats \r\nstats settings\r\n");
+    bytes
+}
+
+/// Which reply comes next.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    Login,
+    /// How many lines have come.
+    Stats(usize),
+    Settings(usize),
+    Version,
+    Meta,
+    Nothing,
+}
+
+/// The replies to the questions on a new connection.
+pub(crate) struct Handshake<'a> {
+    login: Option<Login<'a>>,
+    classic: bool,
+    awaited: Awaited,
+    version: Option<String>,
+    time: Option<u64>,
+    item_size_max: Option<u64>,
+    wants_password: bool,
+    /// Whether flags and length of an item are kept as text.
+    keeps_text: bool,
+    /// The answer of a server that does not tell its settings.
+    refusal: Option<Refusal>,
+}
+
+/// What is to be done after a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Receive,
+    /// Send this, and receive.
+    Send(&'static [u8]),
+    Finish,
+}
+
+impl<'a> Handshake<'a> {
+    pub(crate) fn new(login: Option<Login<'a>>, classic: bool) -> Self {
+        Self {
+            login,
+            classic,
+            awaited: if login.is_some() { Awaited::Login } else { Awaited::Stats(0) },
+            version: None,
+            time: None,
+            item_size_max: None,
+            wants_password: true,
+            keeps_text: true,
+            refusal: None,
+        }
+    }
+
+    /// Takes the next line.
+    pub(crate) fn take(&mut self, line: &[u8]) -> Result<Step, Fault> {
+        match (self.awaited, Refusal::parse(line)) {
+            (Awaited::Login, None) if line == b"STORED" => self.awaited = Awaited::Stats(0),
+            (Awaited::Stats(_), None) if line == b"END" && self.version.is_some() && self.time.is_some() => {
+                self.awaited = Awaited::Settings(0);
+            }
+            (Awaited::Settings(_), None) if line == b"END" && self.item_size_max.is_some() => {
+                return Ok(self.after_settings());
+            }
+            // A proxy, or a service that does not show this.
+            (Awaited::Stats(0), Some(refusal)) if refusal.is_of_command() => {
+                self.awaited = Awaited::Settings(0);
+                self.refusal = Some(refusal);
+            }
+            (Awaited::Settings(0), Some(refusal)) if refusal.is_of_command() => {
+                self.refusal = Some(refusal);
+                return Ok(self.after_settings());
+            }
+            (Awaited::Stats(lines), None) if lines < MOST_STATS => {
+                self.take_stat(line)?;
+                self.awaited = Awaited::Stats(lines + 1);
+            }
+            (Awaited::Settings(lines), None) if lines < MOST_STATS => {
+                if lines == 0 {
+                    // A server that tells its settings and not this one wants no password.
+                    self.wants_password = false;
+                }
+                self.take_stat(line)?;
+                self.awaited = Awaited::Settings(lines + 1);
+            }
+            (Awaited::Version, None) => {
+                let version = line.strip_prefix(b"VERSION ").ok_or(Fault::Desynchronized)?;
+                self.version = Some(str::from_utf8(version).map_err(|_| Fault::Desynchronized)?.to_owned());
+                return Ok(self.after_version());
+            }
+            (Awaited::Meta, None) if line == META_ANSWER => return Ok(Step::Finish),
+            (Awaited::Meta, Some(_)) => return Err(self.without_meta()),
+            (_, Some(refusal)) => return Err(Fault::Refused(refusal)),
+            (_, None) => return Err(Fault::Desynchronized),
+        }
+        Ok(Step::Receive)
+    }
+
+    fn after_settings(&mut self) -> Step {
+        if self.version.is_some() {
+            return self.after_version();
+        }
+        self.awaited = Awaited::Version;
+        Step::Send(VERSION_QUESTION)
+    }
+
+    /// A server that is not memcached may have the classic commands alone.
+    fn after_version(&mut self) -> Step {
+        if self.classic || self.is_memcached() {
+            self.awaited = Awaited::Nothing;
+            Step::Finish
+        } else {
+            self.awaited = Awaited::Meta;
+            Step::Send(META_QUESTION)
+        }
+    }
+
+    /// Whether the version is one of memcached: mcrouter says `41.0.0 mcrouter`.
+    fn is_memcached(&self) -> bool {
+        let is_one =
+            |version: &String| version.starts_with(|letter: char| letter.is_ascii_digit()) && !version.contains(' ');
+        self.version.as_ref().is_some_and(is_one)
+    }
+
+    /// Why a server closed the connection before it had answered everything, if it said so.
+    pub(crate) fn into_refusal(self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    fn take_stat(&mut self, line: &[u8]) -> Result<(), Fault> {
+        // mcrouter tells its command line, in which there may be anything.
+        if self.version.is_some() && !self.is_memcached() && !line.starts_with(b"STAT ") {
+            return Ok(());
+        }
+        let line = str::from_utf8(line).map_err(|_| Fault::Desynchronized)?;
+        let (name, value) =
+            line.strip_prefix("STAT ").ok_or(Fault::Desynchronized)?.split_once(' ').unwrap_or_default();
+        match name {
+            "version" => self.version = Some(value.to_owned()),
+            "time" => self.time = Some(number(value.as_bytes()).ok_or(Fault::Desynchronized)?),
+            "item_size_max" => self.item_size_max = Some(number(value.as_bytes()).ok_or(Fault::Desynchronized)?),
+            "auth_enabled_ascii" => self.wants_password = value != "no",
+            "inline_ascii_response" => self.keeps_text = value != "no",
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the server is, by all of its replies. It was asked at `asked_at`, and the last reply has come now.
+    pub(crate) fn finish(self, asked_at: Instant, now: Moment) -> Result<ServerInfo, Fault> {
+        let Some(version) = &self.version else { return Err(Fault::Desynchronized) };
+        let numbers = numbers_of(version);
+        if !self.classic && numbers < Meta::OLDEST {
+            return Err(self.without_meta());
+        }
+        if self.login.is_some() && !self.wants_password {
+            return Err(Fault::unsuitable(
+                "the server lets in everybody (it has no option -Y), and user and password were given",
+            ));
+        }
+        let extra = if self.classic && self.keeps_text { CLASSIC_EXTRA } else { 0 };
+        // The time of a proxy is not that of the servers behind it.
+        let is_memcached = self.is_memcached();
+        Ok(ServerInfo {
+            dialect: if self.classic { Dialect::classic(numbers) } else { Dialect::meta(numbers) },
+            largest_item: self.item_size_max.map(|size| size.min(LARGEST_ITEM).saturating_sub(extra)),
+            clock: self.time.filter(|_| is_memcached).map(|time| Clock::new(time, asked_at, now)),
+            closes_on_stats: false,
+            is_mcrouter: version.contains("mcrouter"),
+        })
+    }
+
+    /// The server lacks the meta commands, or has too old ones.
+    fn without_meta(&self) -> Fault {
+        Fault::without_meta(self.version.as_deref().and_then(|version| self.shown(version)))
+    }
+
+    /// A version as it may be shown. Any other text from the server is not shown, least of all a password that it repeats.
+    fn shown(&self, version: &str) -> Option<String> {
+        let is_one = version.len() <= LONGEST_VERSION
+            && version.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ');
+        let repeats = self.login.is_some_and(|login| version.contains(login.password));
+        if is_one && !repeats {
+            return Some(version.to_owned());
+        }
+        let [major, minor, patch] = numbers_of(version);
+        (major < u32::MAX).then(|| format!("{major}.{minor}.{patch}"))
+    }
+}
+
+/// The numbers of a version such as `1.6.18` or `1.6.9-rc1`. A version without numbers counts as newer than any.
+fn numbers_of(version: &str) -> [u32; 3] {
+    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    match numbers.next() {
+        Some(Ok(major)) => {
+            [major, numbers.next().and_then(Result::ok).unwrap_or(0), numbers.next().and_then(Result::ok).unwrap_or(0)]
+        }
+        _ => [u32::MAX; 3],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::super::binary;
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for older in ["1.4.39", "1.5.22", "0.9.20", "1.5.22_5_gabc", "1"] {
+            assert!(numbers_of(older) < Meta::OLDEST, "{older}");
+        }
+        for newer in ["1.6.0", "1.6", "1.6.9-rc1", "1.6.18", "1.6.100", "1.7", "2.0.0-beta", "10", "unknown", ""] {
+            assert!(numbers_of(newer) >= Meta::OLDEST, "{newer}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_is_longer_than_a_header_of_the_binary_protocol() {
+        assert!(encode(None).len() >= binary::HEADER && PROXY_QUESTIONS.len() >= binary::HEADER);
+        assert!(PROXY_QUESTIONS.starts_with(format!("get {NO_KEY}\r\n").as_bytes()));
+        assert_eq!(PROXY_QUESTIONS.split(|&byte| byte == b'\n').count(), PROXY_REPLIES + 1);
+    }
+
+    /// What a server is that answers with these lines.
+    fn shake(classic: bool, lines: &[&str]) -> Result<ServerInfo, Fault> {
+        let mut handshake = Handshake::new(None, classic);
+        let (last, before) = lines.split_last().unwrap();
+        for line in before {
+            assert_eq!(handshake.take(line.as_bytes())?, Step::Receive, "{line}");
+        }
+        assert_ne!(handshake.take(last.as_bytes())?, Step::Receive, "{last}");
+        let now = Moment { instant: Instant::now(), time: SystemTime::now() };
+        handshake.finish(now.instant, now)
+    }
+
+    /// Its `stats.cpp` and `stat_list.h`: the version, then the command line, in which there may be a whole configuration.
+    #[test]
+    fn mcrouter_may_tell_a_command_line_of_several_lines() {
+        let stats = [
+            "STAT version 41.0.0 mcrouter",
+            "STAT commandargs --port 5000 --config-str={",
+            "  \"pools\": {\"A\": {\"servers\": [\"127.0.0.1:11211\"]}},",
+            "",
+            "  \"route\": \"PoolRoute|A\"}",
+            "STAT pid 7",
+            "STAT parent_pid 1",
+            "STAT time 1700000000",
+            "STAT uptime 60",
+            "STAT fibers_stack_high_watermark 12",
+            "STAT cmd_get_out 0.25",
+            "END",
+            "CLIENT_ERROR bad stats command",
+        ];
+        let info = shake(true, &stats).unwrap();
+        assert!(info.is_mcrouter && info.clock.is_none() && info.largest_item.is_none());
+        // A memcached has nothing between its lines.
+        let memcached = stats.map(|line| line.replace("41.0.0 mcrouter", "1.5.22"));
+        let result = shake(true, &memcached.each_ref().map(String::as_str));
+        assert!(matches!(result, Err(Fault::Desynchronized)), "{result:?}");
+        let info = shake(true, &["STAT version 1.5.22", "STAT time 7", "END", "STAT item_size_max 1048576", "END"]);
+        assert!(info.is_ok_and(|info| !info.is_mcrouter && info.clock.is_some()));
+    }
+}

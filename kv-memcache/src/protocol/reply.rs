@@ -1,0 +1,55 @@
+//! What comes back for a command.
+
+use std::str::FromStr;
+
+use kv_core::Bytes;
+
+use super::refusal::Refusal;
+
+/// The reply to one command.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// The entry was there, or the command was carried out.
+    Hit(Hit),
+    /// The entry was not there, or a condition did not hold.
+    Miss,
+    Refused(Refusal),
+}
+
+impl Reply {
+    pub(crate) fn is_hit(&self) -> bool {
+        matches!(self, Self::Hit(_))
+    }
+
+    pub(crate) fn hit(self) -> Option<Hit> {
+        if let Self::Hit(hit) = self { Some(hit) } else { None }
+    }
+}
+
+/// What a reply tells of an entry: as much of it as was asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hit {
+    pub(crate) value: Bytes,
+    /// How many seconds are left of its TTL, -1 if it does not expire.
+    pub(crate) seconds_left: i64,
+    pub(crate) version: u64,
+    /// What another client has noted about the value.
+    pub(crate) client_flags: u64,
+}
+
+/// What the first line of a reply says.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// It is the whole reply.
+    Whole(Reply),
+    /// A value of so many bytes follows, and its end.
+    Value { length: usize, hit: Hit },
+}
+
+/// A number as the protocol has it: digits, and no sign.
+pub(crate) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(digits).ok()?.parse().ok()
+}

@@ -1,0 +1,204 @@
+//! One server, and the pool of connections to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::address::Place;
+use crate::connection::Connection;
+use crate::connection::credentials::Source;
+use crate::connection::handshake::ConnectOptions;
+use crate::gate::{Entry, Gate, Patience};
+use crate::protocol::fault::{Fault, Timeouts};
+use crate::protocol::handshake::ServerInfo;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
+use crate::resolve::Names;
+use crate::upkeep::{Sweeper, Upkeep};
+
+/// How connections to a server are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    pub(crate) endpoint: Place,
+    pub(crate) names: Arc<Names>,
+    pub(crate) credentials: Source,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Connector>,
+    pub(crate) classic: bool,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) upkeep: Upkeep,
+    /// One for all nodes of a store.
+    pub(crate) sweeper: Arc<Sweeper>,
+}
+
+impl Dialer {
+    /// Makes a connection, within this limit.
+    fn dial(&self, closes_on_stats: bool, limit: Duration) -> Result<Connection, Fault> {
+        let options = ConnectOptions {
+            endpoint: &self.endpoint,
+            names: &self.names,
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref(),
+            credentials: &self.credentials,
+            classic: self.classic,
+            closes_on_stats,
+            deadline: Instant::now() + limit,
+        };
+        options.connect()
+    }
+}
+
+/// What the server said on the connection that was made or looked at last. Another connection may lead to another server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerLimits {
+    /// The largest item that it takes, in bytes.
+    pub(crate) largest_item: Option<u64>,
+    /// Whether it does not tell its time.
+    pub(crate) lacks_clock: bool,
+}
+
+impl ServerLimits {
+    const LACKS_CLOCK: u64 = 1 << 63;
+
+    fn of(server: &ServerInfo) -> Self {
+        Self { largest_item: server.largest_item, lacks_clock: server.clock.is_none() }
+    }
+
+    fn pack(self) -> u64 {
+        self.largest_item.unwrap_or(0) | if self.lacks_clock { Self::LACKS_CLOCK } else { 0 }
+    }
+
+    fn unpack(packed: u64) -> Self {
+        Self {
+            largest_item: Some(packed & !Self::LACKS_CLOCK).filter(|&size| size > 0),
+            lacks_clock: packed & Self::LACKS_CLOCK != 0,
+        }
+    }
+}
+
+/// After so many connections in a row that a proxy closed at `stats`, new ones do not ask that any more.
+const PROXY_FROM: u8 = 2;
+
+pub(crate) struct Node {
+    dialer: Dialer,
+    gate: Gate<Connection>,
+    /// Its name in messages.
+    name: String,
+    /// [`ServerLimits`], packed.
+    limits: AtomicU64,
+    /// How many connections in a row it has closed at `stats`.
+    closed_on_stats: AtomicU8,
+}
+
+impl Node {
+    /// A server to which there is no connection yet.
+    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
+        Self {
+            name: dialer.endpoint.to_string(),
+            gate: Gate::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper)),
+            dialer,
+            limits: AtomicU64::new(ServerLimits::default().pack()),
+            closed_on_stats: AtomicU8::new(0),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the server said last of its limits.
+    pub(crate) fn limits(&self) -> ServerLimits {
+        ServerLimits::unpack(self.limits.load(Ordering::Relaxed))
+    }
+
+    /// Makes a connection, unless there is an idle one to be trusted: so the server answers, and its limits are those of today.
+    pub(crate) fn warm_up(&self) -> Result<ServerLimits, Fault> {
+        let mut entry = self.gate.enter(self.patience())?;
+        let connection = match self.gate.trusted(&mut entry, Connection::is_current, Instant::now(), self.patience())? {
+            Some(connection) => connection,
+            None => self.dial(&mut entry)?,
+        };
+        let limits = ServerLimits::of(connection.server());
+        self.learn(limits);
+        entry.keep(connection);
+        Ok(limits)
+    }
+
+    fn learn(&self, limits: ServerLimits) {
+        self.limits.store(limits.pack(), Ordering::Relaxed);
+    }
+
+    /// Makes a connection, and learns from it.
+    fn dial(&self, entry: &mut Entry<'_, Connection>) -> Result<Connection, Fault> {
+        let closed = self.closed_on_stats.load(Ordering::Relaxed);
+        let dial = |limit| self.dialer.dial(closed >= PROXY_FROM, limit);
+        let connection = Gate::dial(entry, self.dialer.timeouts.connect, dial)?;
+        let server = connection.server();
+        let closed = if server.closes_on_stats { closed.saturating_add(1) } else { 0 };
+        self.closed_on_stats.store(closed, Ordering::Relaxed);
+        self.learn(ServerLimits::of(server));
+        Ok(connection.kept(&self.dialer.upkeep))
+    }
+
+    /// Sends a request and receives its replies: on an idle connection, if there is one to be trusted, or else on a new one. If
+    /// the idle one proves dead the request is sent once more on a new one, if it changes nothing or nothing of it was sent (N5).
+    pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
+        let mut entry = self.gate.enter(self.patience())?;
+        let (now, limit) = (Instant::now(), self.dialer.timeouts.response);
+        let mut has_slow_clock = false;
+        let serves = |connection: &Connection| {
+            let (is_current, has_clock) =
+                (connection.is_current(), !request.needs_clock() || connection.has_good_clock(now));
+            has_slow_clock = is_current && !has_clock && connection.has_slow_clock();
+            is_current && has_clock
+        };
+        if let Some(connection) = self.gate.trusted(&mut entry, serves, now, self.patience())? {
+            let result = exchange_on(connection, &mut entry, request, (now, limit), true);
+            if !result.as_ref().is_err_and(|fault| fault.may_be_repeated(request.writes())) {
+                return result;
+            }
+        }
+        let mut connection = self.dial(&mut entry)?;
+        if has_slow_clock {
+            connection.accept_slow_clock();
+        }
+        exchange_on(connection, &mut entry, request, (Instant::now(), limit), false)
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { pool: self.dialer.timeouts.pool, connect: self.dialer.timeouts.connect }
+    }
+}
+
+/// Sends a request, now, and receives its replies within a limit; then keeps the connection, if it may be used again.
+fn exchange_on(
+    mut connection: Connection,
+    entry: &mut Entry<'_, Connection>,
+    request: Request<'_>,
+    (now, limit): (Instant, Duration),
+    had_been_idle: bool,
+) -> Result<Vec<Reply>, Fault> {
+    let result = connection.exchange(request, now, now + limit);
+    match &result {
+        Err(fault) if fault.is_silence() => entry.was_not_answered(now, had_been_idle, fault),
+        result if is_usable_after(result) => entry.keep(connection),
+        _ => {}
+    }
+    result
+}
+
+/// Whether the connection may be used again. An error of the server does not say to which command it belongs: what comes after
+/// it may belong to any.
+fn is_usable_after(result: &Result<Vec<Reply>, Fault>) -> bool {
+    match result {
+        Ok(replies) => !replies.iter().any(|reply| matches!(reply, Reply::Refused(_))),
+        Err(fault) => fault.index().is_some(),
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("dialer", &self.dialer).finish_non_exhaustive()
+    }
+}

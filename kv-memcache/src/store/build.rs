@@ -1,0 +1,218 @@
+//! Makes a store of its settings, if they are valid.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use kv_core::{Error, Failure, Result};
+
+use super::MemcacheStore;
+use super::address::Address;
+use super::builder::MemcacheStoreBuilder;
+use super::client::Client;
+#[cfg(feature = "tls")]
+use crate::address::Place;
+use crate::connection::credentials::{Credentials, Source};
+use crate::protocol::fault::Timeouts;
+use crate::protocol::handshake::LARGEST_ITEM;
+use crate::protocol::ttl;
+use crate::resolve::Names;
+use crate::servers::Servers;
+use crate::servers::node::{Dialer, Node};
+#[cfg(feature = "tls")]
+use crate::tls;
+use crate::upkeep::Sweeper;
+
+/// The numbers that memcached's option `-I` takes.
+const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=LARGEST_ITEM;
+
+/// A shorter limit can run out on a busy machine before a thread does anything.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
+
+/// Longer limits are shortened to this.
+const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// There cannot be more connections than ports, and the pool provides for all of them.
+const LARGEST_POOL: u32 = u16::MAX as u32;
+
+impl MemcacheStore {
+    /// A store on the server at this URL, with everything else as it is by default. It makes sure that the server answers.
+    ///
+    /// The URL is `memcache://host:port`, with TLS `memcache+tls://…` (feature `tls`), of a unix socket
+    /// `memcache:///path/to.sock`. User and password, percent-encoded, go before the host, `memcache://user:password@host`.
+    ///
+    /// ```no_run
+    /// use kv_memcache::{KeyValueStoreExt, MemcacheStore};
+    ///
+    /// let store = MemcacheStore::connect("memcache://127.0.0.1:11211")?;
+    /// store.put("greeting", "hello")?;
+    /// # Ok::<(), kv_memcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`MemcacheStoreBuilder::connect`].
+    pub fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().url(url).connect()
+    }
+
+    /// Configures a store.
+    pub fn builder() -> MemcacheStoreBuilder {
+        MemcacheStoreBuilder::default()
+    }
+}
+
+impl MemcacheStoreBuilder {
+    /// Makes the store and a first connection to each server: so all servers answer and are suitable, which is
+    /// memcached 1.6.0 or newer, or with [`classic`](Self::classic) any.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if a server cannot be
+    /// reached, [`Error::Backend`] if it does not accept user and password, is unsuitable, or cannot express
+    /// [`default_ttl`](Self::default_ttl).
+    pub fn connect(self) -> Result<MemcacheStore> {
+        let store = self.build()?;
+        store.client.warm_up()?;
+        Ok(store)
+    }
+
+    /// Makes the store, and does not connect: the first operation will. So this does not fail if a server is unreachable.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] if a setting is invalid: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
+    pub fn build(self) -> Result<MemcacheStore> {
+        let (addresses, credentials) = self.check()?;
+        #[cfg(feature = "tls")]
+        let tls = match addresses.first() {
+            Some(first) if first.tls => {
+                let connector = tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(invalid)?;
+                let fits =
+                    |address: &Address| matches!(&address.endpoint, Place::Tcp { host, .. } if connector.accepts(host));
+                if !addresses.iter().all(fits) {
+                    return Err(invalid("the URL cannot be used: its host is not a name that a certificate can have"));
+                }
+                Some(connector)
+            }
+            _ => None,
+        };
+        let mut settings = self.settings;
+        // Limits that can be added to any moment.
+        let Timeouts { pool, connect, response } = &mut settings.timeouts;
+        for limit in [pool, connect, response] {
+            *limit = (*limit).min(LONGEST_LIMIT);
+        }
+        let label = match addresses.as_slice() {
+            [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
+            one => one.first().map(ToString::to_string).unwrap_or_default(),
+        };
+        let (names, sweeper) = (Arc::new(Names::default()), Arc::new(Sweeper::new()));
+        let node = |address: Address| {
+            let dialer = Dialer {
+                endpoint: address.endpoint,
+                names: Arc::clone(&names),
+                credentials: credentials.clone(),
+                #[cfg(feature = "tls")]
+                tls: tls.clone(),
+                classic: settings.classic,
+                timeouts: settings.timeouts,
+                upkeep: settings.upkeep.ready(),
+                sweeper: Arc::clone(&sweeper),
+            };
+            Node::new(dialer, self.pool_size)
+        };
+        let servers = Servers::new(addresses.into_iter().map(node).collect());
+        Ok(MemcacheStore { client: Client::new(label, settings, servers) })
+    }
+
+    /// The addresses of the servers, and user and password for them, if the settings are valid.
+    fn check(&self) -> Result<(Vec<Address>, Source)> {
+        let Timeouts { pool, connect, response } = self.settings.timeouts;
+        self.settings.upkeep.check().map_err(invalid)?;
+        for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
+            if limit < SHORTEST_LIMIT {
+                return Err(invalid(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
+            }
+        }
+        let longest = ttl::longest(SystemTime::now());
+        if let Some(ttl) = self.settings.default_ttl.filter(|ttl| *ttl > longest) {
+            return Err(invalid(format!(
+                "`default_ttl` is {ttl:?}, and the longest that memcached takes is {longest:?}"
+            )));
+        }
+        let pool_size = self.pool_size;
+        if !(1..=LARGEST_POOL).contains(&pool_size) {
+            return Err(invalid(format!("`pool_size` is {pool_size}, and has to be 1 to {LARGEST_POOL}")));
+        }
+        if let Some(bytes) = self.settings.largest_item.filter(|bytes| !ITEM_SIZES.contains(bytes)) {
+            let (least, most) = ITEM_SIZES.into_inner();
+            return Err(invalid(format!(
+                "`largest_item` is {bytes}, and has to be {least} to {most} bytes, as with memcached's -I"
+            )));
+        }
+        if self.provider.is_some() && self.credentials.is_some() {
+            return Err(invalid("both `credentials_provider` and `credentials` are set; set one of them"));
+        }
+        if let Some(Err(problem)) = self.credentials.as_ref().map(Credentials::check) {
+            return Err(invalid(format!("`credentials` cannot be sent: {problem}")));
+        }
+        let count = self.urls.len();
+        let which =
+            |index: usize| if count == 1 { String::new() } else { format!(" (number {} of {count})", index + 1) };
+        let addresses = self.urls.iter().enumerate().map(|(index, url)| self.address(url, &which(index)));
+        let (addresses, credentials): (Vec<_>, Vec<_>) = addresses.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let Some(first) = addresses.first() else { return Err(invalid("`servers` has no URL of a server")) };
+        let is_other = |other: &Address| other.tls != first.tls;
+        // All servers get the same credentials: no server may get them in clear, or get those of another one.
+        if addresses.iter().any(is_other) || credentials.iter().any(|other| Some(other) != credentials.first()) {
+            return Err(invalid("the URLs of the servers differ in TLS (`memcache+tls://`), user or password"));
+        }
+        for (index, address) in addresses.iter().enumerate() {
+            if addresses.iter().skip(index + 1).any(|other| other.endpoint == address.endpoint) {
+                return Err(invalid(format!("the server {} is there twice", address.endpoint)));
+            }
+        }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && !first.tls {
+            return Err(invalid("TLS is configured, and the URL does not say `memcache+tls://`"));
+        }
+        let source = match &self.provider {
+            Some(provider) => Source::Provider(provider.clone()),
+            None => Source::Fixed(credentials.into_iter().next().flatten()),
+        };
+        Ok((addresses, source))
+    }
+
+    /// What a URL says, and what the builder was told instead. `which` names it if there are several.
+    fn address(&self, url: &str, which: &str) -> Result<(Address, Option<Credentials>)> {
+        let useless = |problem: &str| invalid(format!("the URL cannot be used{which}: {problem}"));
+        let mut address = Address::parse(url).map_err(|problem| useless(&problem))?;
+        address.check().map_err(useless)?;
+        if address.tls && cfg!(not(feature = "tls")) {
+            return Err(invalid("the URL wants TLS: compile kv-memcache with its feature `tls`"));
+        }
+        let login = (address.user.take(), address.password.take());
+        if self.provider.is_some() && login != (None, None) {
+            return Err(invalid(format!(
+                "`credentials_provider` is set, and the URL{which} has a user or a password, too; leave them out of the URL"
+            )));
+        }
+        let credentials = match (&self.credentials, login) {
+            (Some(credentials), _) => Some(credentials.clone()),
+            (None, (None, None)) => None,
+            (None, (Some(user), Some(password))) => {
+                let credentials = Credentials::new(user, password);
+                credentials.check().map_err(useless)?;
+                Some(credentials)
+            }
+            (None, _) => {
+                return Err(useless(
+                    "it has a user without a password, or the reverse; write memcache://user:password@host, or set both by \
+                    `credentials`",
+                ));
+            }
+        };
+        Ok((address, credentials))
+    }
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::Backend(Failure::new("memcache", message))
+}

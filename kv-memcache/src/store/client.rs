@@ -1,0 +1,87 @@
+//! Sends a command to the server that has its key, and makes an error of what goes wrong.
+
+use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kv_core::{Error, Key, Result};
+
+use super::settings::Settings;
+use crate::protocol::command::{Command, KeyedCommand, item_size};
+use crate::protocol::fault::{ErrorContext, Fault};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
+use crate::protocol::ttl::Expiry;
+use crate::servers::Servers;
+use crate::servers::node::Node;
+
+/// The servers of a store, and how they are asked.
+pub(super) struct Client {
+    /// The name of the store.
+    pub(super) label: String,
+    pub(super) settings: Settings,
+    pub(super) servers: Servers,
+    /// The tag of the next command: its reply repeats it.
+    next_tag: AtomicU64,
+}
+
+impl Client {
+    pub(super) fn new(label: String, settings: Settings, servers: Servers) -> Self {
+        Self { label, settings, servers, next_tag: AtomicU64::new(1) }
+    }
+
+    /// Tags for so many commands; the first of them.
+    pub(super) fn tags(&self, count: usize) -> u64 {
+        self.next_tag.fetch_add(count as u64, Ordering::Relaxed)
+    }
+
+    /// The server that has this key.
+    pub(super) fn node(&self, key: Key<'_>) -> Result<&Node> {
+        self.servers.all().get(self.servers.index_of(&key)).ok_or_else(|| {
+            let message = "there is no server";
+            Error::Backend(kv_core::Failure::new(&self.label, message))
+        })
+    }
+
+    /// Sends a command; its reply. An error that the server sends is an error.
+    pub(super) fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
+        let (node, keyed) = (self.node(key)?, KeyedCommand::new(0, key, command));
+        let answer = node.exchange(Request::new(&[keyed], self.tags(1)));
+        let reply = answer.map_err(|fault| self.error(node, fault, &[keyed]))?.pop();
+        self.no_refusal(node, reply.unwrap_or(Reply::Miss), &keyed)
+    }
+
+    /// A reply that is not an error of the server.
+    pub(super) fn no_refusal(&self, node: &Node, reply: Reply, keyed: &KeyedCommand<'_>) -> Result<Reply> {
+        match reply {
+            Reply::Refused(refusal) => Err(self.error(node, Fault::Refused(refusal), slice::from_ref(keyed))),
+            reply => Ok(reply),
+        }
+    }
+
+    /// The error for a fault of the exchange of these commands.
+    pub(super) fn error(&self, node: &Node, fault: Fault, commands: &[KeyedCommand<'_>]) -> Error {
+        let commands = fault.index().and_then(|index| commands.get(index)).map_or(commands, slice::from_ref);
+        match (&fault, commands) {
+            (&Fault::ItemTooLarge { limit, .. }, &[KeyedCommand { key, command, .. }]) => {
+                let size = command.value().map_or(0, <[u8]>::len) as u64;
+                return Error::value_too_large(&self.label, key, size, largest_value(key.len(), limit));
+            }
+            (&Fault::TtlTooLong { longest, .. }, &[KeyedCommand { key, command, .. }]) => {
+                if let Some(Expiry::After(ttl)) = command.expiry() {
+                    return Error::invalid_ttl(&self.label, key, ttl, longest);
+                }
+            }
+            _ => {}
+        }
+        let server = Some(node.name()).filter(|_| self.servers.all().len() > 1);
+        // An error names a key only if that is the one that failed.
+        let key = if let [keyed] = commands { Some(keyed.key) } else { None };
+        let writes = commands.iter().any(|keyed| keyed.command.writes());
+        fault.into_error(&ErrorContext { store: &self.label, server, key, writes, timeouts: self.settings.timeouts })
+    }
+}
+
+/// The length of the largest value that makes an item of at most this size with a key of this length.
+pub(super) fn largest_value(key_length: usize, largest_item: u64) -> u64 {
+    largest_item.saturating_sub(item_size(key_length, 0, 0))
+}

@@ -1,0 +1,101 @@
+//! Which values and TTLs the servers take (V3, T4).
+//!
+//! The connection that is used decides. What is known before is what the server said last: a store that was only built has not asked, and
+//! a server may have been started again with other options. So a connection confirms that before anything is refused.
+
+use std::time::{Duration, SystemTime};
+
+use kv_core::{Error, Key, Result, Ttl};
+
+use super::client::{Client, largest_value};
+use super::settings::USUAL_ITEM;
+use crate::protocol::command::item_size;
+use crate::protocol::dialect::CLASSIC_EXTRA;
+use crate::protocol::fault::Fault;
+use crate::protocol::ttl::{self, Expiry};
+
+impl Client {
+    /// Makes a connection to each server: so all answer, and their limits are known.
+    pub(super) fn warm_up(&self) -> Result<()> {
+        for node in self.servers.all() {
+            let limits = node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
+            let default_ttl = self.settings.default_ttl.filter(|ttl| *ttl > ttl::LONGEST_WITHOUT_CLOCK);
+            if let Some(ttl) = default_ttl.filter(|_| limits.lacks_clock) {
+                let fault = Fault::unsuitable(format!(
+                    "`default_ttl` is {ttl:?}, and the longest TTL on this server is {:?}: it does not tell its time, which longer ones \
+                    need, as a proxy or a managed service",
+                    ttl::LONGEST_WITHOUT_CLOCK
+                ));
+                return Err(self.error(node, fault, &[]));
+            }
+        }
+        Ok(())
+    }
+
+    /// The expiry of an entry with this TTL (T1, T4). Whether its server takes it is known when its connection is.
+    pub(super) fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Expiry> {
+        let expiry = Expiry::new(ttl.or_default(self.settings.default_ttl));
+        if let Expiry::After(ttl) = expiry {
+            let longest = ttl::longest(SystemTime::now());
+            if ttl > longest {
+                return Err(Error::invalid_ttl(&self.label, key, ttl, longest));
+            }
+        }
+        Ok(expiry)
+    }
+
+    /// An error if the server of this key does not tell its time, and the TTL needs that (T4).
+    pub(super) fn check_clock(&self, key: Key<'_>, expiry: Expiry) -> Result<()> {
+        let (node, Expiry::After(ttl)) = (self.node(key)?, expiry) else { return Ok(()) };
+        if node.limits().lacks_clock && node.warm_up().map_or(true, |limits| limits.lacks_clock) {
+            return Err(Error::invalid_ttl(&self.label, key, ttl, ttl::LONGEST_WITHOUT_CLOCK));
+        }
+        Ok(())
+    }
+
+    /// The longest TTL that all servers are known to take now. One that does not tell its time takes what it can count.
+    pub(super) fn longest_ttl(&self) -> Duration {
+        if self.servers.all().iter().any(|node| node.limits().lacks_clock) {
+            ttl::LONGEST_WITHOUT_CLOCK
+        } else {
+            ttl::longest(SystemTime::now())
+        }
+    }
+
+    /// The largest item of a server that has told this limit.
+    pub(super) fn largest_item(&self, told: Option<u64>) -> u64 {
+        let given = self.settings.largest_item;
+        match told {
+            Some(told) => told.min(given.unwrap_or(told)),
+            None if self.settings.classic => given.unwrap_or(USUAL_ITEM).saturating_sub(CLASSIC_EXTRA),
+            None => given.unwrap_or(USUAL_ITEM),
+        }
+    }
+
+    /// The length of the largest value with this key, if it is less than `length` (V3).
+    pub(super) fn less_than(&self, key: Key<'_>, length: u64, client_flags: u64) -> Result<Option<u64>> {
+        let (node, size) = (self.node(key)?, item_size(key.len(), length, client_flags));
+        let mut told = node.limits().largest_item;
+        if size <= self.largest_item(told) {
+            return Ok(None);
+        }
+        if self.settings.largest_item.is_none_or(|given| size <= given) {
+            told = match (node.warm_up(), told) {
+                (Ok(limits), _) => limits.largest_item,
+                // What it told last.
+                (Err(_), Some(told)) => Some(told),
+                (Err(fault), None) => return Err(self.error(node, fault, &[])),
+            };
+        }
+        let limit = self.largest_item(told);
+        Ok((size > limit).then(|| largest_value(key.len(), limit)))
+    }
+
+    pub(super) fn check_size(&self, key: Key<'_>, length: usize) -> Result<()> {
+        let length = length as u64;
+        match self.less_than(key, length, 0)? {
+            Some(limit) => Err(Error::value_too_large(&self.label, key, length, limit)),
+            None => Ok(()),
+        }
+    }
+}

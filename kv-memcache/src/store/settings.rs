@@ -1,0 +1,21 @@
+//! What a store does, wherever its data is.
+
+use std::time::Duration;
+
+use crate::protocol::fault::Timeouts;
+use crate::upkeep::Upkeep;
+
+/// The largest item of a memcached without the option `-I`, in bytes.
+pub(super) const USUAL_ITEM: u64 = 1 << 20;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(super) default_ttl: Option<Duration>,
+    /// In bytes, with all that belongs to an item. With `None` the servers say.
+    pub(super) largest_item: Option<u64>,
+    pub(super) contains: bool,
+    /// Whether the classic commands are used instead of the meta commands.
+    pub(super) classic: bool,
+    pub(super) timeouts: Timeouts,
+    pub(super) upkeep: Upkeep,
+}
