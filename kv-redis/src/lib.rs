@@ -5,49 +5,16 @@
     allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "what a feature needs is there without it, too")
 )]
 
-mod address;
-mod batch;
-mod builder;
-mod choose;
-#[cfg(feature = "cluster")]
-mod cluster;
-mod commands;
-mod credentials;
-mod fault;
-mod gate;
-mod info;
-mod lent;
-mod link;
-mod listing;
-mod mapping;
-mod node;
-mod page;
-mod pattern;
-mod pool;
-mod refusal;
-#[cfg(feature = "cluster")]
-mod rename;
-mod request;
-mod resolve;
-mod scan;
-#[cfg(feature = "sentinel")]
-mod sentinel;
-mod shared;
-mod silence;
-mod socket;
-mod steps;
+mod connection;
+mod protocol;
+mod servers;
 mod store;
-mod system;
-#[cfg(feature = "tls")]
-mod tls;
-mod upkeep;
-mod url;
 
-pub use builder::RedisStoreBuilder;
-pub use credentials::Credentials;
-pub use store::RedisStore;
+pub use connection::credentials::Credentials;
 #[cfg(feature = "tls")]
-pub use tls::Tls;
+pub use connection::tls::Tls;
+pub use store::builder::RedisStoreBuilder;
+pub use store::redis_store::RedisStore;
 
 pub use kv_core::{
     AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault, KeyValueStore,

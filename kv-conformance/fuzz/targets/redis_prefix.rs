@@ -13,7 +13,7 @@ use kv_core::{Key, KeyBuf, KeyValueStoreExt, Prefix};
 use kv_redis::RedisStore;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../kv-redis/src/pattern.rs"]
+#[path = "../../../kv-redis/src/protocol/pattern.rs"]
 mod pattern;
 
 /// A real server, and a store on it. Killed with this process.

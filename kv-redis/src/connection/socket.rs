@@ -1,0 +1,256 @@
+//! A stream socket, TCP or unix, with one deadline for an exchange as a whole (N1).
+//!
+//! The time-outs of the operating system count for one system call each, so a peer that sends a byte now and then could hold its reader
+//! for ever.
+//!
+//! This file is the same in kv-redis and kv-memcache.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+
+use super::endpoint::Endpoint;
+use super::resolve::{HostName, Resolver};
+use super::system;
+
+/// What each byte that is sent or received adds to a deadline. So a large value has the time that it takes at 10 MB/s.
+const PER_BYTE: Duration = Duration::from_nanos(100);
+
+/// A request of up to this many bytes is short.
+const SHORT: usize = 16 * 1024;
+
+/// To which addresses of a host name a connection may be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AddressChoice {
+    /// The addresses of the one server that the name stands for.
+    Chosen,
+    /// All addresses, until one accepts the connection.
+    #[allow(dead_code, reason = "kv-redis uses it, for nodes and sentinels of which any will do")]
+    Any,
+}
+
+pub(crate) struct Socket {
+    raw: RawSocket,
+    /// The address of the peer, if its host name has several and any was allowed.
+    one_of_several: Option<IpAddr>,
+    /// The host name of the peer, and its generation when this was connected.
+    name: Option<(Arc<HostName>, u64)>,
+    deadline: Instant,
+    /// The time, unless a system call may have waited since it was read. Reading the clock costs as much as all the rest here.
+    now: Option<Instant>,
+    /// The time-outs that are set in the operating system.
+    read_timeout: Duration,
+    write_timeout: Duration,
+    sent: usize,
+}
+
+impl Socket {
+    /// Connects to an endpoint before the deadline.
+    pub(crate) fn connect(
+        endpoint: &Endpoint,
+        resolver: &Resolver,
+        choice: AddressChoice,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Unix(path) => {
+                let left = left(deadline, Instant::now())?;
+                Ok(Self::new(connect_to_unix(&system::unix_socket(path)?, left)?, deadline))
+            }
+            Endpoint::Tcp { host, port } => match (resolver.host(host), choice) {
+                (Err(address), _) => {
+                    let (raw, _) = connect_to_any(&[(address, 0).into()], *port, deadline)?;
+                    Ok(Self::new(raw, deadline))
+                }
+                (Ok(name), AddressChoice::Any) => {
+                    let addresses = name.addresses(deadline)?;
+                    let (raw, peer) = connect_to_any(&addresses, *port, deadline)?;
+                    let one_of_several = (addresses.len() > 1).then_some(peer.ip());
+                    Ok(Self { one_of_several, ..Self::new(raw, deadline) })
+                }
+                (Ok(name), AddressChoice::Chosen) => {
+                    let server = name.server(deadline)?;
+                    let connected = connect_to_any(&server.addresses, *port, deadline);
+                    let (raw, _) = connected.map_err(|error| match server.addresses.as_slice() {
+                        [only] if server.of > 1 => {
+                            let (of, ip) = (server.of, only.ip());
+                            let text = format!("{host} has {of} addresses, of which {ip} is used: {error}");
+                            io::Error::new(error.kind(), text)
+                        }
+                        _ => error,
+                    })?;
+                    Ok(Self { name: Some((name, server.generation)), ..Self::new(raw, deadline) })
+                }
+            },
+        }
+    }
+
+    fn new(raw: RawSocket, deadline: Instant) -> Self {
+        let none = Duration::ZERO;
+        Self {
+            raw,
+            one_of_several: None,
+            name: None,
+            deadline,
+            now: None,
+            read_timeout: none,
+            write_timeout: none,
+            sent: 0,
+        }
+    }
+
+    /// The address of the peer, if its host name has several and any was allowed.
+    #[allow(dead_code, reason = "kv-redis uses it, with `AddressChoice::Any`")]
+    pub(crate) fn one_of_several(&self) -> Option<IpAddr> {
+        self.one_of_several
+    }
+
+    /// Has the system probe the peer when nothing was sent or received for this time.
+    pub(crate) fn keep_alive(&self, idle: Duration) {
+        system::keep_alive(&self.raw, idle);
+    }
+
+    /// Whether the peer is still the server that its name stands for.
+    pub(crate) fn is_current(&self) -> bool {
+        self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
+    }
+
+    /// Begins an exchange that has to end by the deadline.
+    pub(crate) fn begin(&mut self, now: Instant, deadline: Instant) {
+        self.now = Some(now);
+        self.deadline = deadline;
+        self.sent = 0;
+    }
+
+    /// Whether any byte was sent since the exchange began.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// Whether the peer has neither sent anything nor closed the connection (N4). Does not wait.
+    pub(crate) fn is_quiet(&self) -> bool {
+        system::is_quiet(&self.raw)
+    }
+
+    /// Repeats a system call until it transfers something or the deadline has passed.
+    fn until_deadline(
+        &mut self,
+        mut call: impl FnMut(&RawSocket) -> io::Result<usize>,
+        writes: bool,
+    ) -> io::Result<usize> {
+        loop {
+            self.arm(writes)?;
+            let result = call(&self.raw);
+            // A short write does not wait: it fits into the buffer of the socket, which is empty when an exchange begins.
+            if !(writes && matches!(result, Ok(..=SHORT))) {
+                self.now = None;
+            }
+            match result {
+                Ok(bytes) => {
+                    self.deadline += PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
+                    return Ok(bytes);
+                }
+                // `arm` decides whether the time is up.
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sets the time-out of the next system call to the time that is left. Setting it is a system call, too, so a time-out that is nearly
+    /// right stays: the deadline is checked again after it.
+    fn arm(&mut self, writes: bool) -> io::Result<()> {
+        let left = left(self.deadline, *self.now.get_or_insert_with(Instant::now))?;
+        let set = if writes { &mut self.write_timeout } else { &mut self.read_timeout };
+        if left.abs_diff(*set) > left / 16 {
+            if writes {
+                self.raw.set_write_timeout(Some(left))?;
+            } else {
+                self.raw.set_read_timeout(Some(left))?;
+            }
+            *set = left;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.until_deadline(|mut raw| raw.read(buffer), false)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.until_deadline(|raw| raw.send_with_flags(bytes, system::NO_SIGNAL), true)?;
+        self.has_written(sent, bytes.len());
+        Ok(sent)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let sent = self.until_deadline(|raw| raw.send_vectored_with_flags(pieces, system::NO_SIGNAL), true)?;
+        self.has_written(sent, pieces.iter().map(|piece| piece.len()).sum());
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket {
+    fn has_written(&mut self, sent: usize, all: usize) {
+        self.sent += sent;
+        if sent < all {
+            // The buffer was full, so the call may have waited.
+            self.now = None;
+        }
+    }
+}
+
+/// The time until a deadline; an error if it has passed.
+fn left(deadline: Instant, now: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(now);
+    // The operating system counts in microseconds, and zero means no time-out.
+    if left < Duration::from_micros(1) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Tries one address after the other, each with its share of the time. Returns the one that accepted the connection.
+fn connect_to_any(addresses: &[SocketAddr], port: u16, deadline: Instant) -> io::Result<(RawSocket, SocketAddr)> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (&address, share) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = left(deadline, Instant::now())? / u32::try_from(share).unwrap_or(u32::MAX);
+        let mut with_port = address;
+        with_port.set_port(port);
+        match connect(Domain::for_address(address), &with_port.into(), share) {
+            Ok(raw) => {
+                // A request is written at once and waits for its reply, so Nagle's algorithm would only delay it.
+                raw.set_tcp_nodelay(true)?;
+                return Ok((raw, address));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn connect(domain: Domain, address: &SockAddr, limit: Duration) -> io::Result<RawSocket> {
+    let raw = RawSocket::new(domain, Type::STREAM, None)?;
+    raw.connect_timeout(address, limit)?;
+    Ok(raw)
+}
+
+/// Connecting to a unix socket waits like a write does, until its listener accepts more connections.
+fn connect_to_unix(address: &SockAddr, limit: Duration) -> io::Result<RawSocket> {
+    let raw = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    raw.set_write_timeout(Some(limit))?;
+    raw.connect(address).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
+    Ok(raw)
+}

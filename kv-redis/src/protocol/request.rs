@@ -1,0 +1,355 @@
+//! What is sent to a server: one command or a pipeline of them, in the serialisation protocol of redis ([RESP2]).
+//!
+//! [RESP2]: https://redis.io/docs/latest/develop/reference/protocol-spec/
+
+use std::cell::Cell;
+use std::io::IoSlice;
+
+use redis::Value as Reply;
+
+use crate::protocol::commands::Commands;
+
+/// Values from this length on are sent from where they are; shorter ones are copied into the request.
+const BORROWED_FROM: usize = 16 * 1024;
+
+/// How many bytes a request has room for from the beginning: a key and a value of 100 bytes each, and what is around.
+const ROOM: usize = 256;
+
+/// An argument of a command.
+#[derive(Clone, Copy)]
+pub(crate) enum Arg<'a> {
+    Text(&'a [u8]),
+    /// A key, with the namespace before it.
+    Key(&'a str, &'a str),
+    Number(u64),
+}
+
+impl<'a> From<&'a str> for Arg<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(text: &'a [u8]) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Arg<'_> {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+/// What the reply to a command has to be, unless it is an error. A reply of another shape is not the one to this command:
+/// the connection is out of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A string, or nothing.
+    Value,
+    /// So many of them.
+    Values(usize),
+    /// A cursor and names, of `SCAN`.
+    Page,
+    /// `OK`, or nothing where a condition was not met.
+    Done,
+    Integer,
+    /// Whatever there is: for replies that are looked at closely afterwards.
+    Any,
+}
+
+/// One or more commands that are sent at once and whose replies come in the same order.
+pub(crate) struct Request<'a> {
+    /// The commands without the long values.
+    encoded: Vec<u8>,
+    /// The long values, and where in `encoded` they belong.
+    long: Vec<(usize, &'a [u8])>,
+    long_bytes: usize,
+    shapes: Vec<Shape>,
+    writes: bool,
+    needs: Commands,
+    /// The index of the command that needs it.
+    needy: usize,
+    meanwhile: Meanwhile<'a>,
+}
+
+/// What is done once, when a request has been sent and before its replies are received.
+type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + Send + 'a>>>;
+
+impl<'a> Request<'a> {
+    /// A request that changes nothing, so that it can be sent again if its connection proves dead (N5).
+    pub(crate) fn reading() -> Self {
+        Self {
+            encoded: Vec::with_capacity(ROOM),
+            long: Vec::new(),
+            long_bytes: 0,
+            shapes: Vec::new(),
+            writes: false,
+            needs: Commands::NONE,
+            needy: 0,
+            meanwhile: Cell::default(),
+        }
+    }
+
+    /// A request that must not be sent twice.
+    pub(crate) fn writing() -> Self {
+        Self { writes: true, ..Self::reading() }
+    }
+
+    /// Says what a server has to have for the command that was added last, so that the request is not sent to another one.
+    pub(crate) fn needing(mut self, needs: Commands) -> Self {
+        self.needs = self.needs.with(needs);
+        self.needy = self.shapes.len().saturating_sub(1);
+        self
+    }
+
+    /// The reply to the command that needs something, or what a transaction has in its place. `replies` are all of them.
+    pub(crate) fn reply_to_needy<'r>(&self, replies: &'r [Reply]) -> Option<&'r Reply> {
+        match (replies.get(self.needy), replies.last()) {
+            // A transaction begins with `MULTI`, whose reply is not in that of its `EXEC`.
+            (Some(Reply::SimpleString(queued)), Some(Reply::Array(results))) if queued == "QUEUED" => {
+                results.get(self.needy.checked_sub(1)?)
+            }
+            (reply, _) => reply,
+        }
+    }
+
+    /// Says what else the server has to be for this.
+    pub(crate) fn also_needing(mut self, needs: Commands) -> Self {
+        self.needs = self.needs.with(needs);
+        self
+    }
+
+    pub(crate) fn needs(&self) -> Commands {
+        self.needs
+    }
+
+    /// Has this done while the server is at work, if the connection is one of ours.
+    pub(crate) fn meanwhile(mut self, work: impl FnOnce() + Send + 'a) -> Self {
+        self.meanwhile = Cell::new(Some(Box::new(work)));
+        self
+    }
+
+    /// Does what is to be done meanwhile, unless that is done.
+    pub(crate) fn do_meanwhile(&self) {
+        if let Some(work) = self.meanwhile.take() {
+            work();
+        }
+    }
+
+    /// A request of no command, for others to be [appended](Self::append).
+    pub(crate) const fn empty() -> Self {
+        Self {
+            encoded: Vec::new(),
+            long: Vec::new(),
+            long_bytes: 0,
+            shapes: Vec::new(),
+            writes: false,
+            needs: Commands::NONE,
+            needy: 0,
+            meanwhile: Cell::new(None),
+        }
+    }
+
+    /// Adds the commands of another request, of which everything is copied.
+    pub(crate) fn append(&mut self, other: &Request<'_>) {
+        let mut begin = 0;
+        for &(at, long) in &other.long {
+            self.encoded.extend_from_slice(other.encoded.get(begin..at).unwrap_or_default());
+            self.encoded.extend_from_slice(long);
+            begin = at;
+        }
+        self.encoded.extend_from_slice(other.encoded.get(begin..).unwrap_or_default());
+        self.shapes.extend_from_slice(&other.shapes);
+        self.writes |= other.writes;
+        self.needs = self.needs.with(other.needs);
+    }
+
+    /// Adds a command.
+    pub(crate) fn add<const N: usize>(&mut self, shape: Shape, arguments: [Arg<'a>; N]) {
+        self.add_all(shape, N, arguments);
+    }
+
+    /// Adds a command, as a step of a chain.
+    pub(crate) fn with<const N: usize>(mut self, shape: Shape, arguments: [Arg<'a>; N]) -> Self {
+        self.add(shape, arguments);
+        self
+    }
+
+    /// Adds a command of `count` arguments, its name included.
+    pub(crate) fn add_all(&mut self, shape: Shape, count: usize, arguments: impl IntoIterator<Item = Arg<'a>>) {
+        self.shapes.push(shape);
+        self.header(b'*', count);
+        for argument in arguments {
+            match argument {
+                Arg::Text(text) => self.bulk(text),
+                Arg::Key(namespace, key) => {
+                    self.header(b'$', namespace.len() + key.len());
+                    self.encoded.extend_from_slice(namespace.as_bytes());
+                    self.encoded.extend_from_slice(key.as_bytes());
+                    self.end_of_line();
+                }
+                Arg::Number(number) => self.bulk_number(number),
+            }
+        }
+    }
+
+    fn bulk(&mut self, text: &'a [u8]) {
+        self.header(b'$', text.len());
+        if text.len() < BORROWED_FROM {
+            self.encoded.extend_from_slice(text);
+        } else {
+            self.long.push((self.encoded.len(), text));
+            self.long_bytes += text.len();
+        }
+        self.end_of_line();
+    }
+
+    fn bulk_number(&mut self, number: u64) {
+        self.header(b'$', digits(number));
+        self.decimal(number);
+        self.end_of_line();
+    }
+
+    fn header(&mut self, kind: u8, length: usize) {
+        self.encoded.push(kind);
+        self.decimal(length as u64);
+        self.end_of_line();
+    }
+
+    fn decimal(&mut self, mut number: u64) {
+        let start = self.encoded.len();
+        loop {
+            // A remainder of ten fits into a byte.
+            self.encoded.push(b'0' + (number % 10) as u8);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        if let Some(reversed) = self.encoded.get_mut(start..) {
+            reversed.reverse();
+        }
+    }
+
+    fn end_of_line(&mut self) {
+        self.encoded.extend_from_slice(b"\r\n");
+    }
+
+    /// The same request after an `ASKING`, which makes a node of a cluster take a key that it does not own yet.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn after_asking(&self) -> Request<'a> {
+        let mut request = if self.writes { Self::writing() } else { Self::reading() };
+        request.add(Shape::Done, ["ASKING".into()]);
+        let before = request.encoded.len();
+        request.encoded.extend_from_slice(&self.encoded);
+        request.long.extend(self.long.iter().map(|&(at, long)| (at + before, long)));
+        request.long_bytes = self.long_bytes;
+        request.needs = self.needs;
+        request.shapes.extend_from_slice(&self.shapes);
+        request
+    }
+
+    /// What the replies have to be, in their order.
+    pub(crate) fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// The length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.len() + self.long_bytes
+    }
+
+    /// The bytes, if they lie together: where there is no long value.
+    pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
+        self.long.is_empty().then_some(&self.encoded)
+    }
+
+    /// The bytes, in pieces.
+    pub(crate) fn pieces(&self) -> Vec<IoSlice<'_>> {
+        let mut pieces = Vec::with_capacity(2 * self.long.len() + 1);
+        let mut begin = 0;
+        for &(at, long) in &self.long {
+            pieces.extend(self.encoded.get(begin..at).map(IoSlice::new));
+            pieces.push(IoSlice::new(long));
+            begin = at;
+        }
+        pieces.extend(self.encoded.get(begin..).map(IoSlice::new));
+        pieces
+    }
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(request: &Request<'_>) -> Vec<u8> {
+        let bytes = request.pieces().iter().flat_map(|piece| piece.to_vec()).collect::<Vec<_>>();
+        assert_eq!(bytes.len(), request.len());
+        bytes
+    }
+
+    #[test]
+    fn a_pipeline_is_what_the_crate_redis_makes_of_it() {
+        let long = vec![7; BORROWED_FROM];
+        let mut request = Request::writing();
+        request.add(Shape::Done, ["SET".into(), Arg::Key("ns:", "k"), Arg::Text(b"v\r\n\0"), "PX".into(), 0.into()]);
+        request.add(Shape::Done, ["SET".into(), Arg::Key("", "long"), Arg::Text(&long), "PX".into(), u64::MAX.into()]);
+        request.add(Shape::Value, ["GET".into(), Arg::Key("", "k")]);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SET").arg("ns:k").arg(b"v\r\n\0").arg("PX").arg(0);
+        pipeline.cmd("SET").arg("long").arg(&long).arg("PX").arg(u64::MAX);
+        pipeline.cmd("GET").arg("k");
+        assert_eq!(bytes(&request), pipeline.get_packed_pipeline());
+        assert_eq!(request.shapes(), [Shape::Done, Shape::Done, Shape::Value]);
+    }
+
+    #[test]
+    fn a_long_value_is_not_copied() {
+        let long = vec![7; BORROWED_FROM];
+        let mut request = Request::writing();
+        request.add(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
+        assert!(request.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
+    }
+
+    #[test]
+    fn requests_that_are_put_together_are_all_there() {
+        let long = vec![7; BORROWED_FROM];
+        let write = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
+        let read = Request::reading().with(Shape::Value, ["GET".into(), Arg::Key("", "k")]);
+        let mut both = Request::empty();
+        both.append(&read);
+        assert!(!both.writes());
+        both.append(&write);
+        assert_eq!(bytes(&both), [bytes(&read), bytes(&write)].concat());
+        assert_eq!(both.shapes(), [Shape::Value, Shape::Done]);
+        assert!(both.writes());
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn asking_comes_before_all_the_rest() {
+        let long = vec![7; BORROWED_FROM];
+        let request = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
+        let asking = request.after_asking();
+        assert_eq!(bytes(&asking), [&b"*1\r\n$6\r\nASKING\r\n"[..], &bytes(&request)].concat());
+        assert_eq!(asking.shapes(), [Shape::Done, Shape::Done]);
+        assert!(asking.writes());
+    }
+
+    #[test]
+    fn digits_are_counted() {
+        for number in [0, 1, 9, 10, 99, 100, u64::MAX] {
+            assert_eq!(digits(number), number.to_string().len());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Servers: one with its pool of connections, a cluster, and a primary that sentinels know.
+
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
+pub(crate) mod mapping;
+pub(crate) mod node;
+#[cfg(feature = "sentinel")]
+pub(crate) mod sentinel;

@@ -1,0 +1,198 @@
+//! Batches: a command for each key, many in one round trip.
+
+use std::collections::HashSet;
+
+use kv_core::{Key, Result};
+use redis::{ServerErrorKind, Value as Reply};
+
+use crate::connection::exchange::redirection;
+use crate::protocol::fault::Fault;
+use crate::protocol::request::Request;
+use crate::store::redis_store::{CHUNK, Part, RedisStore, Route};
+
+/// From how many bytes on a chunk of a batch of writes is full.
+const FULL: usize = 1 << 20;
+
+/// How often the keys of a batch that a cluster has moved are grouped anew.
+const ROUNDS: usize = 3;
+
+/// Items of a batch with their indices.
+type Indexed<'a, T> = Vec<(usize, &'a T)>;
+
+/// Items of a batch, and where they have to be sent.
+type Group<'a, T> = (Part, Indexed<'a, T>);
+
+/// Items that no server has, with why.
+type Homeless<'a, T> = Vec<(usize, &'a T, Fault)>;
+
+/// What becomes of a batch when a part of it fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnFailure {
+    /// It ends.
+    Stop,
+    /// Each item of that part has an error of its own, and the other parts go on (B7).
+    GoOn,
+}
+
+impl RedisStore {
+    /// Sends a command for each item, in chunks, and receives a reply for each, in the order of the items.
+    ///
+    /// On a cluster each chunk goes to the node that has its keys. What that node does not have any more goes to the one that
+    /// has it now.
+    pub(crate) fn pipeline<'a, T>(
+        &'a self,
+        items: &'a [T],
+        key: impl Fn(&'a T) -> Key<'a>,
+        request: impl Fn() -> Request<'a>,
+        add: impl Fn(&mut Request<'a>, &'a T),
+    ) -> Result<Vec<Reply>> {
+        self.send_all(items, key, request, add, OnFailure::Stop)?.into_iter().collect()
+    }
+
+    /// As [`pipeline`](Self::pipeline), with an outcome of its own for each item.
+    pub(crate) fn pipeline_each<'a, T>(
+        &'a self,
+        items: &'a [T],
+        key: impl Fn(&'a T) -> Key<'a>,
+        request: impl Fn() -> Request<'a>,
+        add: impl Fn(&mut Request<'a>, &'a T),
+    ) -> Vec<Result<Reply>> {
+        let outcomes = self.send_all(items, &key, request, add, OnFailure::GoOn);
+        outcomes.unwrap_or_else(|_| {
+            items.iter().map(|item| Err(self.error(Fault::Desynchronized, Some(key(item)), false))).collect()
+        })
+    }
+
+    fn send_all<'a, T>(
+        &'a self,
+        items: &'a [T],
+        key: impl Fn(&'a T) -> Key<'a>,
+        request: impl Fn() -> Request<'a>,
+        add: impl Fn(&mut Request<'a>, &'a T),
+        on_failure: OnFailure,
+    ) -> Result<Vec<Result<Reply>>> {
+        let writes = request().writes();
+        let mut outcomes = items.iter().map(|_| None).collect::<Vec<_>>();
+        let mut put = |index: usize, outcome: Result<Reply>| match (outcome, outcomes.get_mut(index)) {
+            (Err(error), _) if on_failure == OnFailure::Stop => Err(error),
+            (outcome, place) => {
+                if let Some(place) = place {
+                    *place = Some(outcome);
+                }
+                Ok(())
+            }
+        };
+        let mut left = items.iter().enumerate().collect::<Vec<_>>();
+        // Those of a slot that is being moved: some of its keys are here, some there, and each has to be asked for.
+        let (mut moving, mut waiting) = (Vec::new(), HashSet::new());
+        for round in 0..ROUNDS {
+            let mut sent_away = Vec::new();
+            let (groups, homeless) = self.groups(left, &key, on_failure)?;
+            for (index, item, fault) in homeless {
+                put(index, Err(self.error(fault, Some(key(item)), writes)))?;
+            }
+            for (part, group) in groups {
+                let mut group = group.into_iter().peekable();
+                while group.peek().is_some() {
+                    let (mut request, mut chunk) = (request(), Vec::new());
+                    while let Some((index, item)) = group.next_if(|_| chunk.len() < CHUNK && request.len() < FULL) {
+                        add(&mut request, item);
+                        chunk.push((index, item));
+                    }
+                    let answer = match self.send_to(&part, &request) {
+                        Ok(answer) => answer,
+                        // Nothing was sent, and the node may have been replaced.
+                        Err(fault)
+                            if (fault.is_unsent() || matches!(fault.itself(), Fault::Silent(_)))
+                                && part.may_move()
+                                && round == 0 =>
+                        {
+                            sent_away.extend(chunk.into_iter().chain(group));
+                            break;
+                        }
+                        Err(fault) if on_failure == OnFailure::GoOn => {
+                            // A server that does not answer is not waited for again.
+                            let later = if fault.is_no_answer() { usize::MAX } else { 0 };
+                            for (index, item) in chunk.into_iter().chain(group.by_ref().take(later)) {
+                                put(index, Err(self.error(fault.copy(), Some(key(item)), writes)))?;
+                            }
+                            continue;
+                        }
+                        Err(fault) => {
+                            let only = if let [(_, item)] = chunk.as_slice() { Some(key(item)) } else { None };
+                            return Err(self.error(fault, only, writes));
+                        }
+                    };
+                    let server = answer.server.as_ref();
+                    for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
+                        match redirection(&reply).filter(|_| part.may_move()) {
+                            // What comes later for a key that is waiting has to wait, too.
+                            Some(ServerErrorKind::Moved) if !waiting.contains(key(item).as_str()) => {
+                                sent_away.push((index, item));
+                            }
+                            Some(_) => {
+                                waiting.insert(key(item).as_str());
+                                moving.push((index, item));
+                            }
+                            None => put(index, self.no_error(reply, server, key(item), writes))?,
+                        }
+                    }
+                }
+            }
+            left = sent_away;
+            left.sort_unstable_by_key(|&(index, _)| index);
+            if left.is_empty() {
+                break;
+            }
+        }
+        left.extend(moving);
+        left.sort_unstable_by_key(|&(index, _)| index);
+        for (index, item) in left {
+            let mut request = request();
+            add(&mut request, item);
+            put(index, self.ask(key(item), &request))?;
+        }
+        // Not taken for an answer, should there be a reply too few.
+        let lost = |item| Err(self.error(Fault::Desynchronized, Some(key(item)), writes));
+        Ok(outcomes.into_iter().zip(items).map(|(outcome, item)| outcome.unwrap_or_else(|| lost(item))).collect())
+    }
+
+    /// Items by where they have to be sent.
+    fn groups<'a, T>(
+        &self,
+        items: Indexed<'a, T>,
+        key: impl Fn(&'a T) -> Key<'a>,
+        on_failure: OnFailure,
+    ) -> Result<(Vec<Group<'a, T>>, Homeless<'a, T>)> {
+        match &self.route {
+            Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => {
+                let _ = (key, on_failure);
+                Ok((vec![(Part::Whole, items)], Vec::new()))
+            }
+            #[cfg(feature = "cluster")]
+            Route::Cluster(cluster) => {
+                let slots = items.iter().map(|(_, item)| self.slot(key(item)));
+                let (nodes, homeless) = match cluster.by_node(slots) {
+                    Ok((nodes, homeless)) if homeless.is_empty() => (nodes, Vec::new()),
+                    Ok((nodes, homeless)) if on_failure == OnFailure::GoOn => {
+                        (nodes, homeless.into_iter().map(|position| (position, cluster.not_served())).collect())
+                    }
+                    Ok(_) => return Err(self.error(cluster.not_served(), None, false)),
+                    Err(fault) if on_failure == OnFailure::GoOn => {
+                        (Vec::new(), (0..items.len()).map(|position| (position, fault.copy())).collect())
+                    }
+                    Err(fault) => return Err(self.error(fault, None, false)),
+                };
+                let item = |position: usize| items.get(position).copied();
+                let group = |(node, positions): (_, Vec<_>)| {
+                    (Part::Primary(node), positions.into_iter().filter_map(item).collect())
+                };
+                let homeless = homeless.into_iter().filter_map(|(position, fault)| {
+                    let (index, item) = item(position)?;
+                    Some((index, item, fault))
+                });
+                Ok((nodes.into_iter().map(group).collect(), homeless.collect()))
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Listing keys, page by page.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::vec;
+
+use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
+
+use crate::connection::exchange::RunId;
+use crate::protocol::page::Page;
+use crate::protocol::pattern;
+#[cfg(feature = "cluster")]
+use crate::servers::cluster::Spread;
+use crate::store::redis_store::{Part, RedisStore};
+use crate::store::scan::{BEGINNING, Fetched, Scan};
+
+/// An iterator over the keys with a prefix.
+pub(crate) struct Listing<'a> {
+    store: &'a RedisStore,
+    prefix: String,
+    /// The pattern that the server compares with: namespace and prefix, escaped, and a star.
+    pattern: Option<Vec<u8>>,
+    /// What is still to be listed, the part that is being listed first: a server, or each primary of a cluster.
+    parts: VecDeque<Part>,
+    /// How the keys of a cluster were spread when the listing began, until that is compared at its end.
+    #[cfg(feature = "cluster")]
+    spread: Option<Spread>,
+    /// Where the next page of this part begins; `None` if there is none.
+    cursor: Option<Vec<u8>>,
+    /// The page before it, if the server did not look at the types of its names: they are asked for next.
+    untyped: Option<Page>,
+    /// Whether what is listed is known to be all that there is, and not what one node of a cluster has.
+    is_whole: bool,
+    /// The process that gave the cursor. To another one it means nothing.
+    run_id: Option<RunId>,
+    /// A page that came, of which keys are made while the server is at work on the next one.
+    ahead: Option<Page>,
+    page: vec::IntoIter<KeyBuf>,
+    seen: Seen,
+    /// What is left to be told after the page.
+    failed: Option<Error>,
+    is_over: bool,
+}
+
+impl<'a> Listing<'a> {
+    pub(crate) fn new(store: &'a RedisStore, prefix: Prefix<'_>) -> Result<Self> {
+        let literal = format!("{}{prefix}", store.namespace());
+        let pattern = (!literal.is_empty()).then(|| pattern::of_prefix(literal.as_bytes()));
+        let parts = store.parts()?;
+        Ok(Self {
+            store,
+            prefix: prefix.as_str().to_owned(),
+            pattern,
+            #[cfg(feature = "cluster")]
+            spread: parts.spread,
+            cursor: Some(BEGINNING.to_vec()),
+            untyped: None,
+            is_whole: parts.parts.iter().all(Part::may_move),
+            parts: parts.parts,
+            run_id: None,
+            ahead: None,
+            page: Vec::new().into_iter(),
+            seen: Seen::default(),
+            failed: None,
+            is_over: false,
+        })
+    }
+
+    /// Fetches the next page, and meanwhile makes keys of the one before, which may be none; whether there was one.
+    fn turn(&mut self) -> Result<bool> {
+        if self.parts.is_empty() && self.ahead.is_none() {
+            return self.end().map(|()| false);
+        }
+        let ahead = self.ahead.take().unwrap_or_default();
+        let (namespace, prefix, seen) = (self.store.namespace().as_bytes(), &self.prefix, &mut self.seen);
+        let mut page = Vec::with_capacity(ahead.names().len());
+        let mut make_keys = || {
+            seen.reserve(ahead.names().len());
+            page.extend(ahead.names().filter_map(|name| {
+                let key = Key::try_from(name.strip_prefix(namespace)?).ok().filter(|key| key.starts_with(&**prefix))?;
+                seen.is_new(key).then(|| key.to_key_buf())
+            }));
+        };
+        let Some(part) = self.parts.front() else {
+            make_keys();
+            self.page = page.into_iter();
+            return Ok(true);
+        };
+        let scan = Scan {
+            part,
+            cursor: self.cursor.as_deref(),
+            pattern: self.pattern.as_deref(),
+            count: self.store.page_size(),
+            untyped: self.untyped.take(),
+        };
+        let fetched = scan.fetch(self.store, &mut self.is_whole, Box::new(make_keys));
+        self.page = page.into_iter();
+        // The page before it is whole, and comes first.
+        self.failed = fetched.and_then(|fetched| self.take(fetched)).err();
+        Ok(true)
+    }
+
+    /// Takes what came.
+    fn take(&mut self, fetched: Fetched) -> Result<()> {
+        let Fetched { cursor, strings, untyped, run_id } = fetched;
+        if *self.run_id.get_or_insert(run_id) != run_id {
+            return Err(self.error("the server was restarted or replaced while it was listed; list again"));
+        }
+        self.ahead = Some(strings);
+        self.untyped = untyped;
+        self.cursor = cursor;
+        if self.cursor.is_none() && self.untyped.is_none() {
+            self.cursor = Some(BEGINNING.to_vec());
+            self.run_id = None;
+            self.parts.pop_front();
+        }
+        Ok(())
+    }
+
+    /// All has been listed; whether all that there was.
+    #[cfg_attr(not(feature = "cluster"), expect(clippy::unnecessary_wraps, reason = "of a cluster it is not certain"))]
+    fn end(&mut self) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        if let Some(spread) = self.spread.take()
+            && !self.store.is_unchanged(&spread)?
+        {
+            return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
+        }
+        Ok(())
+    }
+
+    fn error(&self, message: &'static str) -> Error {
+        Error::Unavailable(Failure::new(self.store.label(), message))
+    }
+}
+
+impl Iterator for Listing<'_> {
+    type Item = Result<KeyBuf>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(key) = self.page.next() {
+                return Some(Ok(key));
+            }
+            if self.is_over {
+                return None;
+            }
+            if let Some(error) = self.failed.take() {
+                self.is_over = true;
+                return Some(Err(error));
+            }
+            match self.turn() {
+                Ok(is_there) => self.is_over = !is_there,
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+}
+
+/// The keys that have been yielded, as hashes of 128 bits: a server may give a key more than once (L1). That two of a
+/// billion keys have the same one, so that the second is lost, happens once in 10²⁰ listings.
+#[derive(Default)]
+struct Seen {
+    first: RandomState,
+    second: RandomState,
+    hashes: HashSet<(u64, u64), BuildHasherDefault<TheFirst>>,
+}
+
+impl Seen {
+    fn reserve(&mut self, more: usize) {
+        self.hashes.reserve(more);
+    }
+
+    fn is_new(&mut self, key: Key<'_>) -> bool {
+        self.hashes.insert((self.first.hash_one(key), self.second.hash_one(key)))
+    }
+}
+
+/// The hash of what is a hash already: its first half.
+#[derive(Default)]
+struct TheFirst(Option<u64>);
+
+impl Hasher for TheFirst {
+    fn write_u64(&mut self, number: u64) {
+        self.0.get_or_insert(number);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.unwrap_or_default()
+    }
+}
