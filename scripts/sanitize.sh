@@ -25,7 +25,7 @@ address() {
     # Not `counts`, as the sanitizer makes system calls and allocations of its own, nor what takes longest, clusters and
     # sentinels; nor the suite's faults of networks, whose limits are too short for it on a machine that does other things, too.
     step cargo +nightly test --package kv-core --package kv-memory --package kv-memcache --package kv-redis --all-features \
-        --lib --test access --test callers --test conformance --test lifetimes --test limits --test one_server \
+        --lib --test access --test callers --test conformance --test ttls --test limits --test one_server \
         --test secrets --test threads --locked --target "$host" -- \
         --skip ::n1_ --skip ::n2_ --skip ::n3_ --skip ::n4_ --skip ::n5_ --skip ::n6_
 }
@@ -35,7 +35,7 @@ thread() {
     rustup component add --toolchain nightly rust-src
     export RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=halt_on_error=1
     # Not `counts`: the sanitizer makes system calls of its own.
-    step cargo +nightly test -Zbuild-std --package kv-memory --lib --test callers --test conformance --test lifetimes \
+    step cargo +nightly test -Zbuild-std --package kv-memory --lib --test callers --test conformance --test ttls \
         --test threads --locked --target "$host"
 }
 

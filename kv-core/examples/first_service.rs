@@ -1,4 +1,4 @@
-//! Sessions that end half an hour after they were last used.
+//! Sessions that expire half an hour after their last use.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use kv_redis::{KeyValueStore, KeyValueStoreExt, RedisStore, Result};
 
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const TTL: Duration = Duration::from_secs(30 * 60);
 
 struct Sessions {
     store: Arc<dyn KeyValueStore>,
 }
 
 impl Sessions {
-    /// `false` if there is one with this number already: of several who try at once, one gets `true`.
+    /// Begins a session. Returns `false` if this id is taken: of several concurrent callers one gets `true`.
     fn begin(&self, id: &str, user: &str) -> Result<bool> {
-        self.store.create_with_ttl(format!("session:{id}"), user, LIFETIME)
+        self.store.create_with_ttl(format!("session:{id}"), user, TTL)
     }
 
-    /// Whose session it is. It lives on from now.
+    /// Returns the session's user, and extends the session.
     fn user(&self, id: &str) -> Result<Option<String>> {
         let key = format!("session:{id}");
         let Some(user) = self.store.get(&key)? else { return Ok(None) };
-        let lives = self.store.touch(&key, LIFETIME)?; // false: it has ended since
-        Ok(lives.then(|| String::from_utf8_lossy(&user).into_owned()))
+        let is_live = self.store.touch(&key, TTL)?; // false: it has expired in between
+        Ok(is_live.then(|| String::from_utf8_lossy(&user).into_owned()))
     }
 
-    /// Whether there was one.
+    /// Ends a session; returns whether there was one.
     fn end(&self, id: &str) -> Result<bool> {
         self.store.delete(format!("session:{id}"))
     }
@@ -54,18 +54,18 @@ mod tests {
     use kv_memory::{ManualClock, MemoryStore};
 
     #[test]
-    fn a_session_that_is_used_lives_on() -> Result<()> {
-        let clock = ManualClock::new(); // stands still until it is told to go on
+    fn a_session_that_is_used_does_not_expire() -> Result<()> {
+        let clock = ManualClock::new(); // stands still until the test advances it
         let store = MemoryStore::builder().clock(clock.clone()).build();
         let sessions = Sessions { store: Arc::new(store) };
 
         assert!(sessions.begin("42", "ada")?);
         assert!(!sessions.begin("42", "eve")?);
-        clock.advance(LIFETIME / 2);
+        clock.advance(TTL / 2);
         assert_eq!(sessions.user("42")?.as_deref(), Some("ada"));
-        clock.advance(LIFETIME / 2);
+        clock.advance(TTL / 2);
         assert_eq!(sessions.user("42")?.as_deref(), Some("ada"));
-        clock.advance(LIFETIME);
+        clock.advance(TTL);
         assert_eq!(sessions.user("42")?, None);
         assert!(!sessions.end("42")?);
         Ok(())

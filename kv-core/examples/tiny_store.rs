@@ -15,14 +15,14 @@ type Entries = BTreeMap<KeyBuf, (Bytes, Option<Instant>)>;
 #[derive(Default)]
 pub(crate) struct TinyStore(Mutex<Entries>);
 
-/// Whether an entry that ends then is live. Expired ones stay in the map until they are replaced.
-fn is_live(end: Option<Instant>) -> bool {
-    end.is_none_or(|end| Instant::now() < end)
+/// Whether an entry with this expiry is live. Expired entries stay in the map until they are replaced.
+fn is_live(expiry: Option<Instant>) -> bool {
+    expiry.is_none_or(|expiry| Instant::now() < expiry)
 }
 
-/// The value and the end of a live entry.
+/// The value and the expiry of a live entry.
 fn live<'e>(entries: &'e mut Entries, key: Key<'_>) -> Option<&'e mut (Bytes, Option<Instant>)> {
-    entries.get_mut(key.as_str()).filter(|(_, end)| is_live(*end))
+    entries.get_mut(key.as_str()).filter(|(_, expiry)| is_live(*expiry))
 }
 
 impl TinyStore {
@@ -30,7 +30,7 @@ impl TinyStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Instant>> {
+    fn expiry_at(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Instant>> {
         let longest = self.capabilities().longest_ttl();
         match ttl.or_default(None) {
             Some(ttl) if ttl > longest => Err(Error::invalid_ttl(self.name(), key, ttl, longest)),
@@ -60,42 +60,42 @@ impl KeyValueStore for TinyStore {
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-        let end = self.end(key, ttl)?;
-        self.entries().insert(key.into(), (value.into_bytes(), end));
+        let expiry = self.expiry_at(key, ttl)?;
+        self.entries().insert(key.into(), (value.into_bytes(), expiry));
         Ok(())
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        let end = self.end(key, ttl)?;
+        let expiry = self.expiry_at(key, ttl)?;
         let mut entries = self.entries();
         let absent = live(&mut entries, key).is_none();
         if absent {
-            entries.insert(key.into(), (value.into_bytes(), end));
+            entries.insert(key.into(), (value.into_bytes(), expiry));
         }
         Ok(absent)
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
-        Ok(self.entries().remove(key.as_str()).is_some_and(|(_, end)| is_live(end)))
+        Ok(self.entries().remove(key.as_str()).is_some_and(|(_, expiry)| is_live(expiry)))
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
         let now = Instant::now();
-        Ok(live(&mut self.entries(), key).map(|(_, end)| match end {
-            Some(end) => Remaining::For(end.saturating_duration_since(now)),
+        Ok(live(&mut self.entries(), key).map(|(_, expiry)| match expiry {
+            Some(expiry) => Remaining::For(expiry.saturating_duration_since(now)),
             None => Remaining::Forever,
         }))
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-        let new = self.end(key, ttl)?;
-        Ok(live(&mut self.entries(), key).map(|(_, end)| *end = new).is_some())
+        let new = self.expiry_at(key, ttl)?;
+        Ok(live(&mut self.entries(), key).map(|(_, expiry)| *expiry = new).is_some())
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
-        // All at once, as it is tiny. A backend that holds much lists page by page (L4).
+        // All at once, because the store is tiny. A backend with many entries lists page by page (L4).
         let entries = self.entries();
-        let matching = entries.iter().filter(|(key, (_, end))| key.starts_with(prefix.as_str()) && is_live(*end));
+        let matching = entries.iter().filter(|(key, (_, expiry))| key.starts_with(prefix.as_str()) && is_live(*expiry));
         let keys = matching.map(|(key, _)| Ok(key.clone())).collect::<Vec<_>>();
         Ok(Keys::new(keys.into_iter()))
     }

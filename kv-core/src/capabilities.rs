@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Something that a store may be unable to do (contract: section 11).
+/// Something that a store may be unable to do ([section 11 of the contract](crate::contract#11-capabilities-and-opt-outs)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -13,14 +13,14 @@ pub enum Capability {
     Contains,
     /// Storing only if absent, atomically: [`create`](crate::KeyValueStoreExt::create).
     Create,
-    /// Lifetimes. A store that lacks them lacks [`TtlReading`](Self::TtlReading) and [`Touch`](Self::Touch) too; it
-    /// still accepts [`Ttl::Default`](crate::Ttl::Default) and [`Ttl::Forever`](crate::Ttl::Forever).
+    /// TTLs. A store that lacks them also lacks [`TtlReading`](Self::TtlReading) and [`Touch`](Self::Touch). It still
+    /// accepts [`Ttl::Default`](crate::Ttl::Default) and [`Ttl::Forever`](crate::Ttl::Forever).
     Lifetimes,
-    /// Telling what remains of a lifetime: [`ttl`](crate::KeyValueStoreExt::ttl). A store that has lifetimes and
-    /// cannot tell them can neither [`copy`](crate::KeyValueStoreExt::copy) nor
-    /// [`rename`](crate::KeyValueStoreExt::rename), unless its backend has a way of its own.
+    /// Reading the rest of a TTL: [`ttl`](crate::KeyValueStoreExt::ttl). A store that has TTLs and cannot read them
+    /// can neither [`copy`](crate::KeyValueStoreExt::copy) nor [`rename`](crate::KeyValueStoreExt::rename), unless its
+    /// backend implements these itself.
     TtlReading,
-    /// Setting a lifetime without touching the value: [`touch`](crate::KeyValueStoreExt::touch).
+    /// Setting a TTL without changing the value: [`touch`](crate::KeyValueStoreExt::touch).
     Touch,
     /// Copying and renaming: [`copy`](crate::KeyValueStoreExt::copy) and [`rename`](crate::KeyValueStoreExt::rename).
     Copy,
@@ -36,7 +36,7 @@ impl Capability {
     }
 }
 
-/// The name of what is lacking, as it stands in an error message and in a report.
+/// The name of the capability in error messages and reports.
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -51,10 +51,10 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What a store can do, and its limits (contract: O1).
+/// What a store can do, and its limits ([O1](crate::contract#11-capabilities-and-opt-outs)).
 ///
-/// Made with a builder that starts from a store that can do everything, for which lifetimes are exact and unlimited
-/// and values too. What a store lacks, it says:
+/// The builder starts from a store that can do everything, with exact TTLs and without limits for TTLs and values. Then it
+/// takes away what the store lacks:
 ///
 /// ```
 /// use std::time::Duration;
@@ -93,30 +93,32 @@ impl Capabilities {
         self.lacking & capability.bit() == 0
     }
 
-    /// How late an entry may go: it is gone when its lifetime and this have passed (T2). Zero if exact.
+    /// How late an entry may expire: it has expired when its TTL plus this resolution has passed
+    /// ([T2](crate::contract#4-ttls)). Zero means exact.
     ///
-    /// Time is that of the store: its server's clock, or the one that its documentation names.
+    /// The time is the store's: its server's clock, or the clock that its documentation names.
     pub const fn ttl_resolution(&self) -> Duration {
         self.ttl_resolution
     }
 
-    /// The longest lifetime that the store can express; a longer one is [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    /// The longest TTL that the store can express; a longer one is [`InvalidTtl`](crate::Error::InvalidTtl)
+    /// ([T4](crate::contract#4-ttls)).
     ///
-    /// Of a store that counts up to a fixed date it gets shorter as that comes nearer.
+    /// If the store counts up to a fixed date, it becomes shorter as the date approaches.
     pub const fn longest_ttl(&self) -> Duration {
         self.longest_ttl
     }
 
     /// The length in bytes of the largest value, `None` if only memory limits it; a larger one is
-    /// [`ValueTooLarge`](crate::Error::ValueTooLarge) (V3).
+    /// [`ValueTooLarge`](crate::Error::ValueTooLarge) ([V3](crate::contract#2-values)).
     ///
-    /// Where the limit depends on the key, this is the limit for the longest key.
+    /// If the limit depends on the key, this is the limit for the longest key.
     pub const fn largest_value(&self) -> Option<u64> {
         self.largest_value
     }
 }
 
-/// Names what is lacking.
+/// Shows the capabilities that are lacking, and the limits.
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lacking: Vec<_> = Capability::ALL.iter().filter(|&&capability| !self.supports(capability)).collect();
@@ -129,14 +131,14 @@ impl fmt::Debug for Capabilities {
     }
 }
 
-/// Makes [`Capabilities`]; see there.
+/// Builds [`Capabilities`].
 #[derive(Clone, Debug)]
 #[must_use = "the capabilities are made by `build`"]
 pub struct CapabilitiesBuilder(Capabilities);
 
 impl CapabilitiesBuilder {
-    /// The store lacks this. What depends on it is lacking then too: with [`Capability::Lifetimes`] go
-    /// [`Capability::TtlReading`] and [`Capability::Touch`].
+    /// Says that the store lacks this capability. [`Capability::Lifetimes`] also takes away [`Capability::TtlReading`]
+    /// and [`Capability::Touch`], which depend on it.
     pub const fn without(mut self, capability: Capability) -> Self {
         self.0.lacking |= capability.bit();
         if matches!(capability, Capability::Lifetimes) {
@@ -145,13 +147,13 @@ impl CapabilitiesBuilder {
         self
     }
 
-    /// How late an entry may go. Default: zero, which is exact.
+    /// How late an entry may expire. Default: zero, which is exact.
     pub const fn ttl_resolution(mut self, resolution: Duration) -> Self {
         self.0.ttl_resolution = resolution;
         self
     }
 
-    /// The longest lifetime. Default: `Duration::MAX`, which is no limit.
+    /// The longest TTL. Default: `Duration::MAX`, which means no limit.
     pub const fn longest_ttl(mut self, longest: Duration) -> Self {
         self.0.longest_ttl = longest;
         self
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn without_lifetimes_nothing_of_them_is_left() {
+    fn without_ttls_there_is_no_reading_and_touching_them() {
         let capabilities = Capabilities::builder().without(Capability::Lifetimes).build();
         assert!(!capabilities.supports(Capability::TtlReading));
         assert!(!capabilities.supports(Capability::Touch));

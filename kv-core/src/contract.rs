@@ -1,7 +1,7 @@
 #![doc = include_str!("../CONTRACT.md")]
 
-/// The text of this page, so that a test-suite or a report can quote the clauses.
+/// The text of this page. Test suites and reports quote the clauses from it.
 pub const TEXT: &str = include_str!("../CONTRACT.md");
 
-/// The version of this crate, and with it of the contract, so that a report can say what a store was checked against.
+/// The version of this crate, which is also the version of the contract. Reports name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

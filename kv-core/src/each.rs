@@ -1,4 +1,5 @@
-//! Reading several keys, each with an outcome of its own: what a store does that has no way of its own (B7).
+//! Reading several keys, each with its own outcome ([B7](crate::contract#6-many-at-once)): the default for stores that do not
+//! implement it.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +7,10 @@ use bytes::Bytes;
 
 use crate::{Error, Failure, InvalidKey, Key, KeyValueStore, Result};
 
-/// How long failures may take together, at least, before the keys that are left are not asked for.
+/// The least time that failures may take together before the remaining keys are given up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// All at once, and if that fails one by one, for as long as failures do not take too long.
+/// Reads all keys at once. If that fails, reads them one by one until the failures have taken too long.
 pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
     if let [key] = keys {
         return vec![store.read(*key)];
@@ -17,14 +18,14 @@ pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) 
     let started = Instant::now();
     match store.read_many(keys) {
         Ok(values) if values.len() == keys.len() => return values.into_iter().map(Ok).collect(),
-        // Which keys have failed is not known, and nor is which value is whose if there are too few.
+        // Nobody knows which keys have failed, or, if there are too few values, which value belongs to which key.
         Ok(_) | Err(_) => {}
     }
     let patience = started.elapsed().max(PATIENCE);
     let (mut failing, mut cause) = (Duration::ZERO, String::new());
     let read = |&key: &Key<'_>| {
         if failing >= patience {
-            return Err(Error::Unavailable(not_asked(store.name(), key, failing).caused_by(cause.clone())));
+            return Err(Error::Unavailable(given_up(store.name(), key, failing).caused_by(cause.clone())));
         }
         let started = Instant::now();
         store.read(key).inspect_err(|error| {
@@ -35,12 +36,12 @@ pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) 
     keys.iter().map(read).collect()
 }
 
-fn not_asked(store: &str, key: Key<'_>, failing: Duration) -> Failure {
-    let message = format!("the key was not asked for, because reading others failed for {failing:.1?}");
+fn given_up(store: &str, key: Key<'_>, failing: Duration) -> Failure {
+    let message = format!("the key was not read, because reading other keys has failed for {failing:.1?}");
     Failure::new(store, message).at(key)
 }
 
-/// An outcome for each key: that of the store if the key is valid.
+/// Returns an outcome for each key: the store's for a valid key, an error for an invalid one.
 pub(crate) fn get_each<S: KeyValueStore + ?Sized>(
     store: &S,
     keys: Vec<Result<Key<'_>, InvalidKey>>,
@@ -48,8 +49,9 @@ pub(crate) fn get_each<S: KeyValueStore + ?Sized>(
     let valid = keys.iter().filter_map(|key| key.as_ref().ok().copied()).collect::<Vec<_>>();
     let outcomes = if valid.is_empty() { Vec::new() } else { store.read_each(&valid) };
     let mut outcomes = outcomes.into_iter();
-    // A store that tells of fewer keys than it was asked for has failed for those: they may be there.
-    let lost = |key| Err(Error::Backend(Failure::new(store.name(), "the store gave no answer").at(key)));
+    // If the store returns fewer outcomes than keys, it has failed for the rest: these entries may exist.
+    let lost =
+        |key| Err(Error::Backend(Failure::new(store.name(), "the store returned no outcome for this key").at(key)));
     keys.into_iter()
         .map(|key| key.map_err(Error::from).and_then(|key| outcomes.next().unwrap_or_else(|| lost(key))))
         .collect()
@@ -63,10 +65,10 @@ mod tests {
     use super::*;
     use crate::{Capabilities, KeyValueStoreExt, Ttl, Value, key};
 
-    /// A store of which some keys cannot be read, after a while.
+    /// A store in which reading some keys fails after a delay.
     #[derive(Debug, Default)]
     struct Partly {
-        takes: Duration,
+        delay: Duration,
         reads: AtomicUsize,
     }
 
@@ -80,7 +82,7 @@ mod tests {
         fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
             self.reads.fetch_add(1, Ordering::Relaxed);
             if key.starts_with("bad") {
-                thread::sleep(self.takes);
+                thread::sleep(self.delay);
                 return Err(Error::Timeout(Failure::new("partly", "no answer").at(key)));
             }
             Ok((key != key!("absent")).then(|| Bytes::copy_from_slice(key.as_bytes())))
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_is_well_it_is_one_batch_and_nothing_is_no_io() {
+    fn a_batch_that_succeeds_is_read_once_and_an_empty_one_not_at_all() {
         let store = Partly::default();
         assert_eq!(store.get_each(["a", "b"]).len(), 2);
         assert_eq!(store.reads.load(Ordering::Relaxed), 2);
@@ -118,22 +120,25 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_does_not_answer_is_not_waited_for_once_for_each_key() {
-        let store = Partly { takes: Duration::from_millis(400), ..Partly::default() };
+    fn a_store_that_does_not_answer_is_not_waited_for_once_per_key() {
+        let store = Partly { delay: Duration::from_millis(400), ..Partly::default() };
         let keys = (0..100).map(|number| format!("bad/{number}")).collect::<Vec<_>>();
         let outcomes = store.get_each(&keys);
-        // Of one batch, which fails with its first key, and of as many as a second takes.
+        // One for the batch, which fails with its first key, and as many as fit into a second.
         assert!(store.reads.load(Ordering::Relaxed) <= 1 + 4, "{store:?}");
         for (key, outcome) in keys.iter().zip(&outcomes) {
             let error = outcome.as_ref().unwrap_err();
             assert_eq!((error.key(), error.is_transient()), (Some(key.as_str()), true), "{error:?}");
         }
         let last = outcomes[99].as_ref().unwrap_err().report().to_string();
-        assert!(last.starts_with("partly: the key was not asked for, because reading others failed for 1."), "{last}");
+        assert!(
+            last.starts_with("partly: the key was not read, because reading other keys has failed for 1."),
+            "{last}"
+        );
         assert!(last.ends_with("key \"bad/99\": partly: no answer, key \"bad/2\""), "{last}");
     }
 
-    /// Tells of fewer keys than it was asked for.
+    /// Returns fewer outcomes than keys.
     #[derive(Debug)]
     struct Short(Partly);
 
@@ -159,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_does_not_tell_of_is_not_absent() {
+    fn a_key_without_an_outcome_is_an_error_and_not_absent() {
         let outcomes = Short(Partly::default()).get_each(["in valid", "a", "b"]);
         assert!(matches!(outcomes[1], Ok(None)), "{outcomes:?}");
         assert!(outcomes[2].as_ref().is_err_and(|error| error.key() == Some("b")), "{outcomes:?}");

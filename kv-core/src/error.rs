@@ -12,14 +12,15 @@ use crate::{Capability, InvalidKey, Key, KeyBuf};
 /// A result whose error is the [`Error`] of this crate unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong with an operation of a store (contract: section 9).
+/// An error of a store's operation ([section 9 of the contract](crate::contract#9-errors)).
 ///
-/// The variants are what a caller can act on. Two questions cut across them: [`is_transient`](Self::is_transient),
-/// whether trying again may help, and [`outcome_unknown`](Self::outcome_unknown), whether a write may have happened
-/// all the same.
+/// Each variant is something that a caller can act on. Two methods answer for all variants: [`is_transient`](Self::is_transient)
+/// says whether trying again may help, and [`outcome_unknown`](Self::outcome_unknown) whether a write may have happened
+/// in spite of the error.
 ///
-/// `Display` says what happened, to which key and on which store; the cause, where there is one, is in
-/// [`source`](StdError::source) and not repeated (E2). Neither ever shows a value or a password (E3).
+/// `Display` says what happened, to which key and on which store. If there is a cause, it is in
+/// [`source`](StdError::source), and `Display` does not repeat it ([E2](crate::contract#9-errors)). Neither ever shows a
+/// value or a password ([E3](crate::contract#9-errors)).
 ///
 /// ```
 /// use kv_core::{Error, key};
@@ -31,39 +32,42 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was given as a key, a prefix or a delimiter is none. Nothing was sent or changed (K2).
+    /// A text is not a valid key, prefix or delimiter. Nothing was sent or changed ([K2](crate::contract#1-keys)).
     #[error(transparent)]
     InvalidKey(#[from] InvalidKey),
 
-    /// The store cannot express this lifetime. Nothing was written (T4).
-    #[error("{store}: a lifetime of {ttl:?} for key \"{key}\" cannot be expressed, the longest is {longest:?}")]
+    /// The store cannot express this TTL, because it is too long. Nothing was written ([T4](crate::contract#4-ttls)).
+    #[error("{store}: the TTL for key \"{key}\" is too long: it is {ttl:?}, and the store takes at most {longest:?}")]
     #[non_exhaustive]
     InvalidTtl {
         /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
         store: Box<str>,
         /// The key concerned.
         key: KeyBuf,
-        /// The lifetime that was asked for.
+        /// The TTL that the caller gave.
         ttl: Duration,
-        /// The longest lifetime that the store can express.
+        /// The longest TTL that the store can express.
         longest: Duration,
     },
 
-    /// The value is larger than the store takes. The previous entry is still there (V3).
-    #[error("{store}: the value for key \"{key}\" is too large: {size} bytes were given, and {limit} are the most")]
+    /// The value is larger than the store takes. The previous entry is still there ([V3](crate::contract#2-values)).
+    #[error(
+        "{store}: the value for key \"{key}\" is too large: {size} bytes were given, and the store takes at most {limit}"
+    )]
     #[non_exhaustive]
     ValueTooLarge {
         /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
         store: Box<str>,
         /// The key concerned.
         key: KeyBuf,
-        /// The size of the value in bytes; of a value read from a stream, as much as was read before that was seen.
+        /// The size of the value in bytes. For a stream, this is how much was read before the store noticed.
         size: u64,
         /// The largest size, in bytes.
         limit: u64,
     },
 
-    /// An operation that needs an entry found none (C3, S1). Reading an absent key is not an error.
+    /// An operation that needs an entry found none ([C3](crate::contract#7-copy-and-rename),
+    /// [S1](crate::contract#8-streams-and-files)). Reading an absent key is not an error.
     #[error("{store}: there is no entry at key \"{key}\"")]
     #[non_exhaustive]
     NotFound {
@@ -73,17 +77,17 @@ pub enum Error {
         key: KeyBuf,
     },
 
-    /// The store lacks this operation. Nothing was changed (O2).
+    /// The store lacks this operation. Nothing was changed ([O2](crate::contract#11-capabilities-and-opt-outs)).
     #[error("{store} does not support {operation}")]
     #[non_exhaustive]
     Unsupported {
-        /// What it lacks.
+        /// The operation that it lacks.
         operation: Capability,
         /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
         store: Box<str>,
     },
 
-    /// The store could not be reached or went away: refused, reset, no connection free in the pool.
+    /// The store could not be reached: the connection was refused or lost, or no connection of the pool was free.
     #[error(transparent)]
     Unavailable(Failure),
 
@@ -103,7 +107,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// Anything else: the store refused or answered what makes no sense.
+    /// Anything else: the store refused the operation, or its answer makes no sense.
     #[error(transparent)]
     Backend(Failure),
 }
@@ -129,16 +133,17 @@ impl Error {
         Self::Unsupported { operation, store: store.into() }
     }
 
-    /// An [`Io`](Self::Io): the caller's reader, writer or file failed while doing what `action` says, for instance
+    /// An [`Io`](Self::Io): the caller's reader, writer or file failed. `action` says what it was doing, for instance
     /// `reading /tmp/report`.
     pub fn io(key: Key<'_>, action: impl Into<Cow<'static, str>>, source: io::Error) -> Self {
         Self::Io { key: key.into(), action: action.into(), source }
     }
 
-    /// Whether the same operation may succeed when it is tried again (E5).
+    /// Whether the same operation may succeed when it is tried again ([E5](crate::contract#9-errors)).
     ///
     /// True for [`Unavailable`](Self::Unavailable) and [`Timeout`](Self::Timeout), and for a
-    /// [`Backend`](Self::Backend) error that its backend marked so, such as a server that is still loading its data.
+    /// [`Backend`](Self::Backend) error that its backend marked as transient, such as that of a server that is still loading
+    /// its data.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Timeout(_) => true,
@@ -147,12 +152,12 @@ impl Error {
         }
     }
 
-    /// Whether a write was sent and not answered, so that it may or may not have happened (E5).
+    /// Whether a write was sent and not answered, so that it may or may not have happened ([E5](crate::contract#9-errors)).
     pub fn outcome_unknown(&self) -> bool {
         self.failure().is_some_and(|failure| failure.0.outcome_unknown)
     }
 
-    /// The error and all its causes on one line, for a log or for whoever has to mend it.
+    /// The error and all its causes on one line, for a log or for the person who has to fix it.
     ///
     /// ```
     /// use std::io;
@@ -167,7 +172,7 @@ impl Error {
         Report(self)
     }
 
-    /// The key concerned, if it is one key; of an invalid one an [excerpt](InvalidKey::excerpt).
+    /// The key concerned, if it is one key; for an invalid key an [excerpt](InvalidKey::excerpt).
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::InvalidKey(invalid) => Some(invalid.excerpt()),
@@ -209,11 +214,10 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// What a backend tells of a store that could not be reached, did not answer or refused: the content of
-/// [`Error::Unavailable`], [`Error::Timeout`] and [`Error::Backend`].
+/// The details of an [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`].
 ///
-/// For authors of backends. Put neither a value nor a password into the message or the cause (E3), and nothing of the
-/// cause into the message (E2).
+/// This is for authors of backends. Put neither a value nor a password into the message or the cause
+/// ([E3](crate::contract#9-errors)), and nothing of the cause into the message ([E2](crate::contract#9-errors)).
 ///
 /// ```
 /// use std::io;
@@ -244,7 +248,7 @@ struct Details {
     outcome_unknown: bool,
 }
 
-/// Without whether it is transient, which for most errors does not depend on it: see [`Error::is_transient`].
+/// Leaves out `transient`, which decides only for [`Error::Backend`]: see [`Error::is_transient`].
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Details { store, message, key, cause, outcome_unknown, transient: _ } = &*self.0;
@@ -259,7 +263,7 @@ impl fmt::Debug for Failure {
 }
 
 impl Failure {
-    /// What happened, on which store.
+    /// A failure: the store, and what happened.
     pub fn new(store: &str, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Details {
             store: store.into(),
@@ -271,28 +275,28 @@ impl Failure {
         }))
     }
 
-    /// To which key.
+    /// Names the key.
     #[must_use]
     pub fn at(mut self, key: Key<'_>) -> Self {
         self.0.key = Some(key.into());
         self
     }
 
-    /// Because of which error. It becomes the `source` of the error.
+    /// Names the cause. It becomes the `source` of the error.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
 
-    /// Trying again may help. Needed for [`Error::Backend`] only, the other two are always transient.
+    /// Says that trying again may help. Only [`Error::Backend`] needs it; the other two are always transient.
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.0.transient = true;
         self
     }
 
-    /// A write was sent and not answered: it may or may not have happened.
+    /// Says that a write was sent and not answered, so that it may or may not have happened.
     #[must_use]
     pub fn with_unknown_outcome(mut self) -> Self {
         self.0.outcome_unknown = true;
@@ -328,13 +332,13 @@ mod tests {
     fn is_send_sync<T: Send + Sync + 'static>() {}
 
     #[test]
-    fn an_error_crosses_threads_and_is_small() {
+    fn an_error_is_send_sync_and_small() {
         is_send_sync::<Error>();
         assert!(size_of::<Error>() <= 80, "{} bytes", size_of::<Error>());
     }
 
     #[test]
-    fn a_cause_is_in_source_and_not_repeated() {
+    fn display_does_not_repeat_the_source() {
         let error = Error::Backend(Failure::new("redis", "the server refused").caused_by("LOADING dataset"));
         assert_eq!(error.to_string(), "redis: the server refused");
         assert_eq!(error.source().unwrap().to_string(), "LOADING dataset");
@@ -345,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn transience_is_the_kind_s_or_the_backend_s_word() {
+    fn unavailable_and_timeout_are_transient_and_backend_only_if_it_says_so() {
         let failure = || Failure::new("s", "m");
         assert!(Error::Unavailable(failure()).is_transient());
         assert!(Error::Timeout(failure()).is_transient());
@@ -355,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_names_its_key_and_store() {
+    fn an_error_names_its_key_and_store() {
         let key = key!("k");
         let errors = [
             Error::invalid_ttl("s", key, Duration::MAX, Duration::ZERO),
@@ -371,7 +375,10 @@ mod tests {
         let error = Error::unsupported("s", Capability::Listing);
         assert_eq!(error.to_string(), "s does not support listing");
         let error = Error::value_too_large("s", key, 2, 1);
-        let says = "s: the value for key \"k\" is too large: 2 bytes were given, and 1 are the most";
+        let says = "s: the value for key \"k\" is too large: 2 bytes were given, and the store takes at most 1";
+        assert_eq!(error.to_string(), says);
+        let error = Error::invalid_ttl("s", key, Duration::from_secs(3), Duration::from_secs(2));
+        let says = "s: the TTL for key \"k\" is too long: it is 3s, and the store takes at most 2s";
         assert_eq!(error.to_string(), says);
     }
 }

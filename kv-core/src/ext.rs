@@ -1,4 +1,4 @@
-//! What callers use.
+//! The trait that callers use.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,12 +13,12 @@ use crate::{
     Value, ValueReader, each, file,
 };
 
-/// A key-value store, from its caller's side.
+/// A key-value store, as callers use it.
 ///
-/// Every [`KeyValueStore`] has these methods; nobody implements them by hand. They take whatever is natural: as keys
-/// `&str`, `String`, [`Key`], [`KeyBuf`](crate::KeyBuf) (see [`AsKey`]), as values `&str`, `String`, `&[u8]`, `&[u8; N]`, `Vec<u8>`,
-/// [`Bytes`] (see [`Value`]; owned ones are not copied), as lifetimes a `Duration` or a [`Ttl`]. They work the same on a
-/// store, a reference to one, a `Box` or an `Arc` of one, also of `dyn KeyValueStore`.
+/// Every [`KeyValueStore`] has these methods; nobody implements them by hand. A key may be a `&str`, `String`, [`Key`] or
+/// [`KeyBuf`](crate::KeyBuf) (see [`AsKey`]). A value may be a `&str`, `String`, `&[u8]`, `&[u8; N]`, `Vec<u8>` or [`Bytes`]
+/// (see [`Value`]); an owned value is not copied. A TTL may be a `Duration` or a [`Ttl`]. The methods work the same on a
+/// store, on a reference to a store, and on a `Box` or `Arc` of a store or of `dyn KeyValueStore`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -34,10 +34,10 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// Every method that takes a key can fail with [`Error::InvalidKey`], before anything is sent, and with what a backend
-/// has: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`]. A method's own section names what comes on top.
+/// Every method that takes a key can fail with [`Error::InvalidKey`], before anything is sent, and with the errors of a
+/// backend: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`]. The section *Errors* of a method names further ones.
 pub trait KeyValueStoreExt: KeyValueStore {
-    /// The value at a key, `None` if there is none ([G1](crate::contract#3-read-write-delete), [V1](crate::contract#2-values)).
+    /// Returns the value at a key, or `None` if the key is absent ([G1](crate::contract#3-read-write-delete), [V1](crate::contract#2-values)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -55,7 +55,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.read(key.as_key()?)
     }
 
-    /// Stores a value with the store's default lifetime, in place of whatever was there ([P1, P2, P3](crate::contract#3-read-write-delete)).
+    /// Stores a value with the store's default TTL, and replaces an existing entry
+    /// ([P1, P2, P3](crate::contract#3-read-write-delete)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -73,7 +74,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write(key.as_key()?, value.into(), Ttl::Default)
     }
 
-    /// Stores a value with a lifetime ([T1 to T5](crate::contract#4-lifetimes)). With a zero lifetime the key is absent afterwards.
+    /// Stores a value with a TTL ([T1 to T5](crate::contract#4-ttls)). With a zero TTL the key is absent afterwards.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -86,14 +87,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// # Errors
     /// [`Error::InvalidTtl`] and [`Error::ValueTooLarge`], after which the old entry is still there;
-    /// [`Error::Unsupported`] where the store lacks [`Lifetimes`](crate::Capability::Lifetimes).
+    /// [`Error::Unsupported`] if the store lacks [`Lifetimes`](crate::Capability::Lifetimes).
     fn put_with_ttl<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>, ttl: impl Into<Ttl>) -> Result<()> {
         self.write(key.as_key()?, value.into(), ttl.into())
     }
 
-    /// Stores a value with the store's default lifetime if the key is absent, atomically; whether it did ([P4](crate::contract#3-read-write-delete)).
+    /// Stores a value with the store's default TTL if the key is absent, atomically; returns whether it did
+    /// ([P4](crate::contract#3-read-write-delete)).
     ///
-    /// Of several callers at once exactly one gets `true`; the others change nothing.
+    /// Of several concurrent callers exactly one gets `true`; the others change nothing.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -106,12 +108,13 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ValueTooLarge`]; [`Error::Unsupported`] where the store lacks [`Create`](crate::Capability::Create).
+    /// [`Error::ValueTooLarge`]; [`Error::Unsupported`] if the store lacks [`Create`](crate::Capability::Create).
     fn create<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>) -> Result<bool> {
         self.write_if_absent(key.as_key()?, value.into(), Ttl::Default)
     }
 
-    /// Stores a value with a lifetime if the key is absent, atomically; whether it did ([P4](crate::contract#3-read-write-delete)): a lock that lets go by itself.
+    /// Stores a value with a TTL if the key is absent, atomically; returns whether it did
+    /// ([P4](crate::contract#3-read-write-delete)). This is a lock that expires by itself.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -120,7 +123,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// let minute = Duration::from_secs(60);
     /// assert!(store.create_with_ttl("lock:report", "me", minute)?);
     /// assert!(!store.create_with_ttl("lock:report", "you", minute)?);
-    /// // Only within the minute: later it would take away what may be somebody else's. To wait for its end is always right.
+    /// // Only within the minute: later this may delete somebody else's lock. To let the lock expire is always safe.
     /// store.delete("lock:report")?;
     /// assert!(store.create_with_ttl("lock:report", "you", minute)?);
     /// # Ok::<(), kv_memory::Error>(())
@@ -132,7 +135,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write_if_absent(key.as_key()?, value.into(), ttl.into())
     }
 
-    /// Deletes an entry; whether there was one ([D1](crate::contract#3-read-write-delete)).
+    /// Deletes an entry; returns whether there was one ([D1](crate::contract#3-read-write-delete)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -150,7 +153,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.remove(key.as_key()?)
     }
 
-    /// Whether there is an entry ([T5](crate::contract#4-lifetimes)). Its lifetime stays as it is.
+    /// Whether there is an entry ([T5](crate::contract#4-ttls)). It does not change the TTL.
     ///
     /// The answer may be out of date when it arrives: to act on it, use [`create`](Self::create) or [`get`](Self::get).
     ///
@@ -164,12 +167,12 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where the store lacks [`Contains`](crate::Capability::Contains).
+    /// [`Error::Unsupported`] if the store lacks [`Contains`](crate::Capability::Contains).
     fn contains(&self, key: impl AsKey) -> Result<bool> {
         self.exists(key.as_key()?)
     }
 
-    /// What remains of the lifetime of an entry, `None` if there is none ([T6](crate::contract#4-lifetimes)).
+    /// Returns the rest of an entry's TTL, or `None` if the key is absent ([T6](crate::contract#4-ttls)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -185,12 +188,13 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where the store lacks [`TtlReading`](crate::Capability::TtlReading).
+    /// [`Error::Unsupported`] if the store lacks [`TtlReading`](crate::Capability::TtlReading).
     fn ttl(&self, key: impl AsKey) -> Result<Option<Remaining>> {
         self.expiry(key.as_key()?)
     }
 
-    /// Gives an entry a new lifetime, counted from this call; whether there was one ([T6](crate::contract#4-lifetimes)). A zero lifetime deletes it.
+    /// Gives an entry a new TTL, counted from this call; returns whether there was an entry ([T6](crate::contract#4-ttls)). A
+    /// zero TTL deletes the entry.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -204,15 +208,16 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidTtl`]; [`Error::Unsupported`] where the store lacks [`Touch`](crate::Capability::Touch).
+    /// [`Error::InvalidTtl`]; [`Error::Unsupported`] if the store lacks [`Touch`](crate::Capability::Touch).
     fn touch(&self, key: impl AsKey, ttl: impl Into<Ttl>) -> Result<bool> {
         self.set_expiry(key.as_key()?, ttl.into())
     }
 
-    /// The keys that begin with `prefix`, lazily and in no particular order ([L1 to L5](crate::contract#5-listing)). The empty prefix is that of all.
+    /// Returns the keys that begin with `prefix`, lazily and in no particular order ([L1 to L5](crate::contract#5-listing)). The
+    /// empty prefix matches every key.
     ///
-    /// Every byte of the prefix is literal. The store may be used inside the loop. A key that is written anew, is removed or
-    /// expires meanwhile may or may not come. The listing borrows the store.
+    /// Every byte of the prefix is literal. The store may be used inside the loop. A key that is created, is removed or expires
+    /// meanwhile may or may not be yielded. The listing borrows the store.
     ///
     /// ```
     /// # use kv_memory::{KeyValueStoreExt, MemoryStore};
@@ -224,14 +229,15 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidKey`] if the prefix is not one; [`Error::Unsupported`] where the store lacks
-    /// [`Listing`](crate::Capability::Listing). An error half-way is an item, and the last one.
+    /// [`Error::InvalidKey`] if the prefix is invalid; [`Error::Unsupported`] if the store lacks
+    /// [`Listing`](crate::Capability::Listing). If the listing fails half-way, its last item is the error.
     fn keys(&self, prefix: impl AsPrefix) -> Result<Keys<'_>> {
         self.list(prefix.as_prefix()?)
     }
 
-    /// The distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it: what is
-    /// in a folder, if the delimiter is `/`. A key without one comes whole ([L6](crate::contract#5-listing)).
+    /// Returns the distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it: with
+    /// the delimiter `/`, the content of a folder. A key without a delimiter after the prefix is yielded whole
+    /// ([L6](crate::contract#5-listing)).
     ///
     /// Memory grows with the number of parts. The delimiter is 1 to 250 characters of the alphabet of keys.
     ///
@@ -247,13 +253,13 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// As [`keys`](Self::keys), and [`Error::InvalidKey`] if the delimiter is not one.
+    /// As [`keys`](Self::keys); [`Error::InvalidKey`] if the delimiter is invalid.
     fn prefixes(&self, delimiter: impl AsKey, prefix: impl AsPrefix) -> Result<Keys<'_>> {
         let delimiter = delimiter.as_key().map_err(|error| error.with_role(Role::Delimiter))?;
         self.list_prefixes(delimiter, prefix.as_prefix()?)
     }
 
-    /// The values of several keys: as many as asked for, in the same order, duplicates included ([B1](crate::contract#6-many-at-once)).
+    /// Returns as many values as keys, in the same order, duplicates included ([B1](crate::contract#6-many-at-once)).
     ///
     /// ```
     /// use kv_memory::{KeyValueStoreExt, MemoryStore};
@@ -266,8 +272,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// As every method; see [the trait](KeyValueStoreExt#errors). Every key is checked before the first is asked for. One error
-    /// stands for all: if one of several servers fails, the values of the others are lost with it. To have them, use
+    /// As every method; see [the trait](KeyValueStoreExt#errors). Every key is checked before the first is read. The whole call
+    /// fails if one of several servers fails, and the values of the others are lost. To get them, use
     /// [`get_each`](Self::get_each).
     fn get_many<I>(&self, keys: I) -> Result<Vec<Option<Bytes>>>
     where
@@ -277,12 +283,11 @@ pub trait KeyValueStoreExt: KeyValueStore {
         with_keys(keys, |keys| self.read_many(keys))
     }
 
-    /// The values of several keys, each with an outcome of its own: what was found, and for each key that could not be read an
-    /// error ([B7](crate::contract#6-many-at-once)).
+    /// Returns an outcome for each key: its value, or an error if it could not be read ([B7](crate::contract#6-many-at-once)).
     ///
-    /// As many outcomes as keys, in the same order, duplicates included. `Ok(None)` is an absent key, never a failure. It is
-    /// for a cache of several servers: while one of them is down, the values of the others come all the same, in as many round
-    /// trips as [`get_many`](Self::get_many) has. A server that does not answer is waited for once, not once for each of its keys.
+    /// There are as many outcomes as keys, in the same order, duplicates included. `Ok(None)` is an absent key, never a failure.
+    /// Use it with a cache of several servers: while one of them is down, you still get the values of the others, in as many
+    /// round trips as with [`get_many`](Self::get_many). A server that does not answer is waited for once, not once per key.
     ///
     /// ```
     /// # use kv_memory::{Error, KeyValueStoreExt, MemoryStore};
@@ -294,7 +299,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///     match outcome {
     ///         Ok(Some(value)) => found.push((user, value)),
     ///         Ok(None) => {} // There is no such entry.
-    ///         Err(error) => eprintln!("{}", error.report()), // It may be there: ask the database.
+    ///         Err(error) => eprintln!("{}", error.report()), // There may be one: ask the database.
     ///     }
     /// }
     /// assert_eq!(found, [("user:1", "ada".into()), ("user:3", "grace".into())]);
@@ -302,8 +307,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// None of the call as a whole. Of each key as [`get`](Self::get) has them: an invalid key gets
-    /// [`Error::InvalidKey`], and the others are asked for.
+    /// The call as a whole does not fail. Each key can have the errors of [`get`](Self::get): an invalid key gets
+    /// [`Error::InvalidKey`], and the others are still read.
     fn get_each<I>(&self, keys: I) -> Vec<Result<Option<Bytes>>>
     where
         I: IntoIterator,
@@ -313,9 +318,10 @@ pub trait KeyValueStoreExt: KeyValueStore {
         each::get_each(self, keys.iter().map(AsKey::as_key).collect())
     }
 
-    /// Stores several pairs of key and value; of those with the same key the last one wins ([B2](crate::contract#6-many-at-once)).
+    /// Stores several pairs of key and value. Of several pairs with the same key the last one wins
+    /// ([B2](crate::contract#6-many-at-once)).
     ///
-    /// Not atomic: after an error some may have been written ([B5](crate::contract#6-many-at-once)).
+    /// It is not atomic: after an error some entries may have been written ([B5](crate::contract#6-many-at-once)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -337,7 +343,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.put_many_with_ttl(entries.into_iter().map(|(key, value)| (key, value, Ttl::Default)))
     }
 
-    /// Stores several triples of key, value and lifetime, as [`put_many`](Self::put_many) does.
+    /// Stores several triples of key, value and TTL, as [`put_many`](Self::put_many) does.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -367,9 +373,10 @@ pub trait KeyValueStoreExt: KeyValueStore {
         if entries.is_empty() { Ok(()) } else { self.write_many(entries) }
     }
 
-    /// Deletes several entries; for each key whether there was one ([B3](crate::contract#6-many-at-once)). Of a key named twice the first is `true`.
+    /// Deletes several entries; returns for each key whether there was one ([B3](crate::contract#6-many-at-once)). If a key is
+    /// given twice, only the first is `true`.
     ///
-    /// Not atomic: after an error some may have been deleted ([B5](crate::contract#6-many-at-once)).
+    /// It is not atomic: after an error some entries may have been deleted ([B5](crate::contract#6-many-at-once)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -390,32 +397,34 @@ pub trait KeyValueStoreExt: KeyValueStore {
         with_keys(keys, |keys| self.remove_many(keys))
     }
 
-    /// Copies value and remaining lifetime to another key, in place of whatever is there ([C1](crate::contract#7-copy-and-rename)).
+    /// Copies the value and the rest of the TTL to another key, and replaces the entry there
+    /// ([C1](crate::contract#7-copy-and-rename)).
     ///
-    /// From a key to itself it changes nothing ([C4](crate::contract#7-copy-and-rename)).
+    /// Copying a key to itself changes nothing ([C4](crate::contract#7-copy-and-rename)).
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
     /// # let store = MemoryStore::new();
     /// store.put_with_ttl("draft", "text", Duration::from_secs(60))?;
-    /// store.copy("draft", "backup")?; // which ends when the draft does
+    /// store.copy("draft", "backup")?; // expires together with the draft
     /// assert_eq!(store.get("backup")?, store.get("draft")?);
     /// assert!(matches!(store.copy("absent", "backup"), Err(Error::NotFound { .. })));
     /// # Ok::<(), kv_memory::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged ([C3](crate::contract#7-copy-and-rename)); [`Error::Unsupported`]
-    /// where the store lacks [`Copy`](crate::Capability::Copy).
+    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged
+    /// ([C3](crate::contract#7-copy-and-rename)); [`Error::Unsupported`] if the store lacks [`Copy`](crate::Capability::Copy).
     fn copy(&self, from: impl AsKey, to: impl AsKey) -> Result<()> {
         let (from, to) = (from.as_key()?, to.as_key()?);
         if from == to { has_entry(self, from) } else { self.copy_entry(from, to) }
     }
 
-    /// Moves an entry with its remaining lifetime to another key, in place of whatever is there ([C2](crate::contract#7-copy-and-rename)).
+    /// Moves an entry with the rest of its TTL to another key, and replaces the entry there
+    /// ([C2](crate::contract#7-copy-and-rename)).
     ///
-    /// From a key to itself it changes nothing ([C4](crate::contract#7-copy-and-rename)).
+    /// Renaming a key to itself changes nothing ([C4](crate::contract#7-copy-and-rename)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -455,7 +464,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
         open(self, key.as_key()?)
     }
 
-    /// Stores all that a reader gives, with the store's default lifetime ([S2](crate::contract#8-streams-and-files)). Returns when the reader has ended.
+    /// Stores all that a reader yields, with the store's default TTL ([S2](crate::contract#8-streams-and-files)). It reads until
+    /// the end of the reader.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -468,13 +478,13 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] if the reader fails, [`Error::ValueTooLarge`] if it gives too much. In both cases nothing is stored
+    /// [`Error::Io`] if the reader fails, [`Error::ValueTooLarge`] if it yields too much. In both cases nothing is stored
     /// and the old entry is still there.
     fn put_from(&self, key: impl AsKey, reader: impl Read) -> Result<()> {
         self.put_from_with_ttl(key, reader, Ttl::Default)
     }
 
-    /// Stores all that a reader gives, with a lifetime ([S2](crate::contract#8-streams-and-files)).
+    /// Stores all that a reader yields, with a TTL ([S2](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -490,7 +500,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.write_stream(key.as_key()?, &mut reader, ttl.into())
     }
 
-    /// Writes a value to a writer and flushes it; its length in bytes ([S3](crate::contract#8-streams-and-files)).
+    /// Writes a value to a writer and flushes the writer; returns the number of bytes ([S3](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -504,8 +514,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no entry, before anything is written; [`Error::Io`] if the writer fails, an error of
-    /// the backend if the value breaks off while it is read.
+    /// [`Error::NotFound`] if there is no entry, before anything is written; [`Error::Io`] if the writer fails; an error of the
+    /// backend if reading the value fails half-way.
     fn get_into(&self, key: impl AsKey, mut writer: impl Write) -> Result<u64> {
         let key = key.as_key()?;
         let reader = open(self, key)?;
@@ -513,7 +523,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         copied.map_err(|error| copy_error(self, key, error, || "writing the value that was read".into()))
     }
 
-    /// Stores the content of the file at `path`, with the store's default lifetime ([S4](crate::contract#8-streams-and-files)).
+    /// Stores the content of the file at `path`, with the store's default TTL ([S4](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -535,7 +545,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
         self.put_file_with_ttl(key, path, Ttl::Default)
     }
 
-    /// Stores the content of the file at `path`, with a lifetime ([S4](crate::contract#8-streams-and-files)).
+    /// Stores the content of the file at `path`, with a TTL ([S4](crate::contract#8-streams-and-files)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -560,11 +570,11 @@ pub trait KeyValueStoreExt: KeyValueStore {
         })
     }
 
-    /// Writes a value to the file at `path`; its length in bytes ([S4](crate::contract#8-streams-and-files)).
+    /// Writes a value to the file at `path`; returns the number of bytes ([S4](crate::contract#8-streams-and-files)).
     ///
-    /// The file is replaced as a whole, by renaming a new one that was written beside it, and keeps its permissions; links
-    /// are followed. What is no regular file, such as a pipe, and `/dev/stdout` and its like, is appended to; for the standard
-    /// output, rather use [`get_into`](Self::get_into). The file is not synchronised with the disk.
+    /// The value goes to a new file in the same folder, which then replaces the old file and keeps its permissions. Links are
+    /// followed. If `path` is not a regular file, such as a pipe, or is `/dev/stdout` or similar, the value is appended to it.
+    /// For the standard output, prefer [`get_into`](Self::get_into). The file is not synchronised with the disk.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -580,8 +590,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no entry, [`Error::Io`] if the file cannot be written. In both cases an old file is
-    /// still there, whole, and no new one.
+    /// [`Error::NotFound`] if there is no entry, [`Error::Io`] if the file cannot be written. In both cases an old file stays
+    /// whole, and no new file is left.
     fn get_file(&self, key: impl AsKey, path: impl AsRef<Path>) -> Result<u64> {
         let (key, path) = (key.as_key()?, path.as_ref());
         let reader = open(self, key)?;
@@ -596,7 +606,7 @@ fn open<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<ValueReade
     store.read_stream(key)?.ok_or_else(|| Error::not_found(store.name(), key))
 }
 
-/// The error of reading a value, which is the store's, or of writing it, which is the caller's.
+/// The store's error if reading the value failed, the caller's if writing it failed.
 fn copy_error<S: KeyValueStore + ?Sized>(
     store: &S,
     key: Key<'_>,
@@ -611,7 +621,7 @@ fn copy_error<S: KeyValueStore + ?Sized>(
     }
 }
 
-/// What copying a key to itself comes to: nothing, if it is there.
+/// Copying a key to itself only checks that there is an entry.
 fn has_entry<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<()> {
     let capabilities = store.capabilities();
     if !capabilities.supports(Capability::Copy) {
@@ -622,7 +632,7 @@ fn has_entry<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<()> {
     if exists { Ok(()) } else { Err(Error::not_found(store.name(), key)) }
 }
 
-/// Checks the keys of a batch and, if there are any, does something with them.
+/// Checks the keys of a batch, and calls `act` with them unless there are none.
 fn with_keys<I, T>(keys: I, act: impl FnOnce(&[Key<'_>]) -> Result<Vec<T>>) -> Result<Vec<T>>
 where
     I: IntoIterator,

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::reader::CopyError;
 
-/// Gives the file at `path` the content that `write` writes, or leaves it as it was if anything fails (contract: S4).
+/// Gives the file at `path` the content that `write` writes. If anything fails, the file stays as it was
+/// ([S4](crate::contract#8-streams-and-files)).
 ///
-/// The content goes to a new file beside the old one, which then takes its place and, from its beginning, its permissions.
-/// Links are followed. What is no regular file, such as a terminal or a pipe, and what is open already, such as the standard
-/// output, is appended to.
+/// The content goes to a new file in the same folder, which gets the old file's permissions before the content, and then
+/// replaces the old file. Links are followed. If `path` is not a regular file, such as a terminal or a pipe, or is open
+/// already, such as the standard output, the content is appended to it.
 pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<u64, CopyError>,
@@ -27,7 +28,7 @@ pub(crate) fn replace(
         Err(error) => return Err(error.into()),
     };
     let (mut file, temporary) = create_beside(&target)?;
-    // Before the content, so that nobody reads it who may not.
+    // Before the content, so that nobody can read it without the right to.
     let replaced = permissions.map_or(Ok(()), |permissions| Ok(file.set_permissions(permissions)?)).and_then(|()| {
         let written = write(&mut file)?;
         drop(file);
@@ -41,20 +42,21 @@ pub(crate) fn replace(
     replaced
 }
 
-/// Whether a path is a name of an open file of this process, which may be a regular one.
+/// Whether a path names an open file of this process, which may be a regular file.
 fn is_open_already(path: &Path) -> bool {
     ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|name| path.starts_with(name))
 }
 
-/// Where the links from a path lead, to a file that need not be there.
+/// The file to which the links at a path lead. It need not exist.
 fn end_of_links(path: &Path) -> PathBuf {
-    /// As many as Linux follows.
+    /// Linux follows as many.
     const MOST: usize = 40;
     let next = |path: &PathBuf| Some(path.with_file_name("").join(fs::read_link(path).ok()?));
     iter::successors(Some(path.to_owned()), next).take(MOST).last().unwrap_or_default()
 }
 
-/// Makes a new file in the folder of another. Its name does not have the other's in it, which may be as long as a name can be.
+/// Makes a new file in the folder of `target`. The new name does not contain the old one, which may have the greatest
+/// possible length.
 fn create_beside(target: &Path) -> io::Result<(File, PathBuf)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {

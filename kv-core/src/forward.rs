@@ -1,4 +1,4 @@
-//! What points to a store is a store: `&S`, `Box<S>`, `Arc<S>`, also where `S` is `dyn KeyValueStore`.
+//! `&S`, `Box<S>` and `Arc<S>` are stores if `S` is one, also if `S` is `dyn KeyValueStore`.
 #![deny(
     clippy::missing_trait_methods,
     reason = "a method that is not forwarded would silently replace the store's own by the default"

@@ -1,21 +1,22 @@
-//! The guide: from a first program to production, and why things are as they are.
+//! The guide: from a first program to production, and the reasons for the contract.
 //!
-//! | page | for whom |
+//! | page | content |
 //! |---|---|
-//! | [A first service](first_service) | everybody: sessions with lifetimes, on redis in production and in memory in the tests |
-//! | [Choosing a backend](choosing) | which backend, what each of them guarantees, and how to leave the choice open until the program runs |
-//! | [Lifetimes](lifetimes) | what a lifetime means on each backend, sessions that live on, locks that let go |
-//! | [Errors, and trying again](errors) | what to do about an error, what may be tried again, and what to make of a write whose outcome is unknown |
+//! | [A first service](first_service) | sessions with TTLs, on redis in production and in memory in the tests; start here |
+//! | [Choosing a backend](choosing) | which backend to take, what each one guarantees, and how to choose when the program starts |
+//! | [TTLs](ttls) | what a TTL means on each backend; sessions that are extended, locks that expire |
+//! | [Errors, and trying again](errors) | what to do about each error, what may be tried again, and what an unknown outcome of a write means |
 //! | [Production](production) | limits, pools, threads and async, logs |
-//! | [Coming from simplekv](simplekv) | those who come from Python's simplekv: every call of its stores in memory beside ours |
+//! | [Coming from simplekv](simplekv) | for users of Python's simplekv: every call of its in-memory stores beside ours |
 //! | [Reasons](reasons) | why the [contract](crate::contract) says what it says |
 //!
-//! Who writes a backend begins at [`KeyValueStore`](crate::KeyValueStore), and proves it with the crate `kv-conformance`.
+//! To write a backend, start with [`KeyValueStore`](crate::KeyValueStore), and check it with the crate `kv-conformance`.
 
-/// A page, and where its links lead here. Those at its end are for readers of the file: of several with one name the first counts.
+/// A page of the guide, with the targets of its links. The page itself ends with targets for readers of the file. If a name has
+/// several targets, the first one counts.
 macro_rules! page {
     ($name:ident, $text:expr) => {
-        /// [lifetimes]: crate::guide::lifetimes
+        /// [ttls]: crate::guide::ttls
         /// [errors]: crate::guide::errors
         /// [production]: crate::guide::production
         /// [reasons]: crate::guide::reasons
@@ -39,7 +40,7 @@ macro_rules! page {
 
 page!(first_service, include_str!("../guide/first_service.md"));
 page!(choosing, include_str!("../guide/choosing.md"));
-page!(lifetimes, include_str!("../guide/lifetimes.md"));
+page!(ttls, include_str!("../guide/ttls.md"));
 page!(errors, include_str!("../guide/errors.md"));
 page!(production, include_str!("../guide/production.md"));
 page!(simplekv, include_str!("../guide/simplekv.md"));

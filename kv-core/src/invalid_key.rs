@@ -1,12 +1,12 @@
-//! What is wrong with a text that was to be a key, a prefix or a delimiter.
+//! The error for a text that is not a valid key, prefix or delimiter.
 
 use std::fmt;
 
 use crate::Key;
 
-/// A text that is not a key, not a prefix or not a delimiter (contract: K1, K2, K4).
+/// A text is not a valid key, prefix or delimiter ([K1, K2, K4](crate::contract#1-keys)).
 ///
-/// It says what the text was to be, what is wrong with it and where:
+/// The error says which of these was expected, what is wrong with the text, and where:
 ///
 /// ```
 /// use kv_core::{Key, KeyFault};
@@ -26,7 +26,7 @@ pub struct InvalidKey {
     fault: KeyFault,
 }
 
-/// What is wrong with a text, as [`InvalidKey::fault`] tells it.
+/// What is wrong with a text; returned by [`InvalidKey::fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyFault {
@@ -41,12 +41,12 @@ pub enum KeyFault {
     Byte {
         /// The first such byte.
         byte: u8,
-        /// Where it is, counted in bytes from 0.
+        /// Its index, in bytes from 0.
         index: usize,
     },
 }
 
-/// What a text was to be.
+/// What the text was given as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Key,
@@ -69,7 +69,7 @@ impl InvalidKey {
         self.fault
     }
 
-    /// The text, escaped as in a Rust literal and cut after some 64 bytes.
+    /// The text, escaped as in a Rust literal and cut after about 64 bytes.
     pub fn excerpt(&self) -> &str {
         &self.excerpt
     }
@@ -77,7 +77,7 @@ impl InvalidKey {
 
 fn excerpt(text: &[u8]) -> Box<str> {
     const SHOWN: usize = 64;
-    // A character is 4 bytes at most: one that is cut in two is shown whole.
+    // A character has at most 4 bytes; one at the cut is shown whole.
     let end = (SHOWN..SHOWN + 4).find(|&end| text.get(end).is_none_or(|byte| byte & 0xC0 != 0x80)).unwrap_or(SHOWN);
     let shown = text.get(..end).unwrap_or(text);
     let mut excerpt = shown
@@ -96,9 +96,9 @@ fn excerpt(text: &[u8]) -> Box<str> {
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("it is empty, and at least 1 byte is needed"),
+            Self::Empty => f.write_str("it is empty; at least 1 byte is needed"),
             Self::TooLong { len } => {
-                write!(f, "it has {len} bytes, and {} are the most", Key::MAX_LEN)
+                write!(f, "it has {len} bytes; at most {} are allowed", Key::MAX_LEN)
             }
             Self::Byte { byte, index } => {
                 write!(f, "byte 0x{byte:02X} at index {index} is not a visible ASCII character (0x21 to 0x7E)")
@@ -120,6 +120,14 @@ impl fmt::Display for Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_says_what_is_allowed() {
+        let told = |text: &str| Key::new(text).unwrap_err().to_string();
+        assert_eq!(told(""), "invalid key \"\": it is empty; at least 1 byte is needed");
+        let long = told(&"k".repeat(251));
+        assert!(long.ends_with("k…\": it has 251 bytes; at most 250 are allowed"), "{long}");
+    }
 
     #[test]
     fn an_excerpt_is_escaped_and_cut() {

@@ -1,4 +1,4 @@
-//! A key that is borrowed.
+//! The borrowed key.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -8,11 +8,11 @@ use crate::invalid_key::{InvalidKey, Role};
 use crate::text::{first_foreign_byte, foreign_byte, impl_text, is_in_alphabet};
 use crate::{KeyBuf, KeyFault};
 
-/// A valid key, borrowed: 1 to 250 visible ASCII characters (contract: K1, K2).
+/// A valid key, borrowed: 1 to 250 visible ASCII characters ([K1, K2](crate::contract#1-keys)).
 ///
-/// A `Key` is to [`KeyBuf`] what `&str` is to `String`. Its text is checked once, when it is made, so whatever takes a
-/// `Key` need not check again. Two keys are the same if and only if their bytes are: case matters and nothing is
-/// normalised or decoded (K3).
+/// A `Key` is to [`KeyBuf`] what `&str` is to `String`. Its text is checked once, when it is made, so code that takes a
+/// `Key` need not check it again. Two keys are the same if and only if their bytes are: case matters, and nothing is
+/// normalised or decoded ([K3](crate::contract#1-keys)).
 ///
 /// ```
 /// use kv_core::{Key, key};
@@ -29,12 +29,12 @@ use crate::{KeyBuf, KeyFault};
 pub struct Key<'a>(&'a str);
 
 impl<'a> Key<'a> {
-    /// The length of the longest key, in bytes: [memcached's limit].
+    /// The maximum length of a key in bytes, which is [memcached's limit].
     ///
     /// [memcached's limit]: https://github.com/memcached/memcached/blob/master/doc/protocol.txt
     pub const MAX_LEN: usize = 250;
 
-    /// Checks a text and takes it as a key.
+    /// Checks a text and makes a key of it.
     ///
     /// # Errors
     /// [`InvalidKey`] if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN) bytes, or has a byte that is not a
@@ -44,9 +44,9 @@ impl<'a> Key<'a> {
         if is_key(text.as_bytes()) { Ok(Self(text)) } else { Err(invalid(text.as_bytes())) }
     }
 
-    /// Takes a literal as a key: for constants, where an invalid one does not compile.
+    /// Makes a key of a literal. In a constant, an invalid literal does not compile.
     ///
-    /// Where there is no constant, use [`key!`](crate::key!), which always checks at compile time.
+    /// Outside of constants, use [`key!`](crate::key!), which always checks at compile time.
     ///
     /// ```compile_fail,E0080
     /// const KEY: kv_core::Key<'_> = kv_core::Key::from_static("two words");
@@ -56,11 +56,11 @@ impl<'a> Key<'a> {
     /// # Panics
     /// If the literal is not a valid key and the call is not evaluated at compile time.
     pub const fn from_static(literal: &'static str) -> Key<'static> {
-        assert!(!literal.is_empty(), "a key is not empty");
+        assert!(!literal.is_empty(), "a key has at least 1 byte");
         assert!(literal.len() <= Self::MAX_LEN, "a key has at most 250 bytes");
         assert!(
             first_foreign_byte(literal.as_bytes()).is_none(),
-            "a key is made of visible ASCII characters (0x21 to 0x7E) alone"
+            "a key consists of visible ASCII characters (0x21 to 0x7E)"
         );
         Key(literal)
     }
@@ -76,14 +76,14 @@ impl<'a> Key<'a> {
         KeyBuf::from(self)
     }
 
-    /// For what is known to be a valid key already: a part of one, or a [`KeyBuf`].
+    /// For a text that is known to be a valid key: a part of a key, or a [`KeyBuf`].
     #[inline]
     pub(crate) const fn trusted(text: &'a str) -> Self {
         Self(text)
     }
 }
 
-/// Makes a [`Key`] from a literal that is checked at compile time.
+/// Makes a [`Key`] of a literal, which is checked at compile time.
 ///
 /// ```
 /// let key = kv_core::key!("greeting");
@@ -111,7 +111,7 @@ fn is_key(text: &[u8]) -> bool {
     matches!(text.len(), 1..=Key::MAX_LEN) && is_in_alphabet(text)
 }
 
-/// Says why a text is not a key: its length, or else a byte of it.
+/// Says why a text is not a key: its length, or a byte of it.
 #[cold]
 fn invalid(text: &[u8]) -> InvalidKey {
     match text.len() {
@@ -162,14 +162,14 @@ impl<'a> TryFrom<&'a [u8]> for Key<'a> {
     }
 }
 
-/// What can be given as a key to the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt).
+/// What the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt) take as a key.
 ///
-/// Text is checked; a [`Key`] or a [`KeyBuf`] has been checked already and is taken as it is.
+/// A text is checked; a [`Key`] or [`KeyBuf`] is valid already and is not checked again.
 pub trait AsKey {
     /// Borrows the key.
     ///
     /// # Errors
-    /// [`InvalidKey`] if it is a text that is not a key.
+    /// [`InvalidKey`] if it is a text that is not a valid key.
     fn as_key(&self) -> Result<Key<'_>, InvalidKey>;
 }
 

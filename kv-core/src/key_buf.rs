@@ -1,4 +1,4 @@
-//! A key that is owned.
+//! The owned key.
 
 use std::borrow::Borrow;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use crate::invalid_key::InvalidKey;
 use crate::key::Key;
 use crate::text::impl_text;
 
-/// A valid key, owned: 1 to 250 visible ASCII characters (contract: K1, K2).
+/// A valid key, owned: 1 to 250 visible ASCII characters ([K1, K2](crate::contract#1-keys)).
 ///
-/// A `KeyBuf` is to [`Key`] what `String` is to `&str`. Listings yield it. It hashes and compares as its text does, so
-/// a map from `KeyBuf` can be asked with a `&str`. Cloning it copies nothing.
+/// A `KeyBuf` is to [`Key`] what `String` is to `&str`. Listings yield it. It hashes and compares like its text, so a map
+/// with `KeyBuf` keys can be searched with a `&str`. Cloning it does not copy the text.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl From<KeyBuf> for String {
     }
 }
 
-/// Shares the text, copies nothing.
+/// Shares the text without copying it.
 impl From<KeyBuf> for Arc<str> {
     #[inline]
     fn from(key: KeyBuf) -> Self {

@@ -5,11 +5,11 @@ use std::iter::FusedIterator;
 
 use crate::{KeyBuf, Result};
 
-/// The keys of a listing, one by one (contract: L1 to L4).
+/// The keys of a listing, one by one ([L1 to L4](crate::contract#5-listing)).
 ///
-/// Yields each key as `Ok`. A failure half-way is one `Err`, and that is the end: whatever the backend's iterator would
-/// yield after an error is not shown, and an iterator that has ended stays ended. So `collect::<Result<Vec<_>>>()`
-/// never takes a truncated listing for a whole one.
+/// Yields each key as `Ok`. A listing that fails half-way yields one `Err` and ends, whatever the backend's iterator would
+/// yield after it. An iterator that has ended stays ended. So `collect::<Result<Vec<_>>>()` never takes a truncated listing
+/// for a whole one.
 ///
 /// ```
 /// use kv_core::{KeyBuf, Keys};
@@ -23,7 +23,7 @@ use crate::{KeyBuf, Result};
 pub struct Keys<'a>(Option<Box<dyn Iterator<Item = Result<KeyBuf>> + Send + 'a>>);
 
 impl<'a> Keys<'a> {
-    /// For authors of backends: makes a listing of an iterator, which need not stop after an error.
+    /// For authors of backends: makes a listing of an iterator. The iterator need not stop after an error.
     pub fn new(keys: impl Iterator<Item = Result<KeyBuf>> + Send + 'a) -> Self {
         Self(Some(Box::new(keys)))
     }
@@ -55,7 +55,7 @@ mod tests {
     use crate::{Capability, Error};
 
     #[test]
-    fn nothing_follows_an_error() {
+    fn a_listing_ends_with_its_first_error() {
         let mut calls = 0;
         let mut keys = Keys::new(std::iter::from_fn(|| {
             calls += 1;

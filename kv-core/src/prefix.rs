@@ -1,4 +1,4 @@
-//! What the keys of a listing begin with.
+//! The prefix of a listing.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -8,10 +8,10 @@ use crate::invalid_key::{InvalidKey, Role};
 use crate::text::{first_foreign_byte, foreign_byte, impl_text, is_in_alphabet};
 use crate::{Key, KeyBuf};
 
-/// A valid prefix, borrowed: empty, or made of visible ASCII characters (contract: K4).
+/// A valid prefix, borrowed: empty, or made of visible ASCII characters ([K4](crate::contract#1-keys)).
 ///
-/// Every byte of it is literal: `*`, `?`, `[`, `]`, `^`, `-` and `\` have no meaning. There is no limit to its length;
-/// one that is longer than the longest key matches nothing.
+/// Every byte of it is literal: `*`, `?`, `[`, `]`, `^`, `-` and `\` have no meaning. Its length has no limit; a prefix
+/// that is longer than the longest key matches no key.
 ///
 /// ```
 /// use kv_core::Prefix;
@@ -26,10 +26,10 @@ use crate::{Key, KeyBuf};
 pub struct Prefix<'a>(&'a str);
 
 impl<'a> Prefix<'a> {
-    /// The prefix of every key.
+    /// The empty prefix, which matches every key.
     pub const EMPTY: Prefix<'static> = Prefix("");
 
-    /// Checks a text and takes it as a prefix.
+    /// Checks a text and makes a prefix of it.
     ///
     /// # Errors
     /// [`InvalidKey`] if it has a byte that is not a visible ASCII character (0x21 to 0x7E).
@@ -38,7 +38,7 @@ impl<'a> Prefix<'a> {
         if is_in_alphabet(text.as_bytes()) { Ok(Self(text)) } else { Err(foreign_byte(Role::Prefix, text.as_bytes())) }
     }
 
-    /// Takes a literal as a prefix: for constants, where an invalid one does not compile.
+    /// Makes a prefix of a literal. In a constant, an invalid literal does not compile.
     ///
     /// ```compile_fail,E0080
     /// const PREFIX: kv_core::Prefix<'_> = kv_core::Prefix::from_static("two words");
@@ -50,7 +50,7 @@ impl<'a> Prefix<'a> {
     pub const fn from_static(literal: &'static str) -> Prefix<'static> {
         assert!(
             first_foreign_byte(literal.as_bytes()).is_none(),
-            "a prefix is made of visible ASCII characters (0x21 to 0x7E) alone"
+            "a prefix consists of visible ASCII characters (0x21 to 0x7E)"
         );
         Prefix(literal)
     }
@@ -84,14 +84,14 @@ impl<'a> TryFrom<&'a str> for Prefix<'a> {
     }
 }
 
-/// What can be given as a prefix to the listings of [`KeyValueStoreExt`](crate::KeyValueStoreExt).
+/// What the listings of [`KeyValueStoreExt`](crate::KeyValueStoreExt) take as a prefix.
 ///
-/// Text is checked; a [`Prefix`], a [`Key`] or a [`KeyBuf`] has been checked already and is taken as it is.
+/// A text is checked; a [`Prefix`], [`Key`] or [`KeyBuf`] is valid already and is not checked again.
 pub trait AsPrefix {
     /// Borrows the prefix.
     ///
     /// # Errors
-    /// [`InvalidKey`] if it is a text that is not a prefix.
+    /// [`InvalidKey`] if it is a text that is not a valid prefix.
     fn as_prefix(&self) -> Result<Prefix<'_>, InvalidKey>;
 }
 

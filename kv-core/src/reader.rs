@@ -5,13 +5,13 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 
-/// A value opened for reading: `Read + Seek` (contract: S1).
+/// A value opened for reading: `Read + Seek` ([S1](crate::contract#8-streams-and-files)).
 ///
-/// It is independent of the store: what is written to the key later does not change what is read here.
+/// It is independent of the store: a later write to the key does not change what it reads.
 ///
-/// For authors of backends: a stream that fails may wrap an [`Error`](crate::Error) of yours in its `io::Error`
-/// (`io::Error::other(error)`). The operations that read the stream for the caller then return that; any other error of the
-/// stream becomes [`Error::Backend`](crate::Error::Backend).
+/// For authors of backends: a stream that fails may wrap your [`Error`](crate::Error) in its `io::Error`
+/// (`io::Error::other(error)`). The operations that read the stream for the caller then return your error. Any other error
+/// of the stream becomes [`Error::Backend`](crate::Error::Backend).
 ///
 /// ```
 /// use std::io::{Read, Seek, SeekFrom};
@@ -40,7 +40,7 @@ impl ValueReader {
         Self(Source::Stream(Box::new(stream)))
     }
 
-    /// Writes what has not been read yet. Returns how many bytes that were.
+    /// Writes the rest of the value to `writer`; returns the number of bytes.
     pub(crate) fn copy_to(self, writer: &mut dyn Write) -> Result<u64, CopyError> {
         match self.0 {
             Source::Memory(cursor) => {
@@ -67,7 +67,7 @@ impl ValueReader {
     }
 }
 
-/// Which side failed.
+/// The side that failed.
 #[derive(Debug)]
 pub(crate) enum CopyError {
     Read(io::Error),
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_been_read_already_is_not_copied() {
+    fn copying_begins_where_reading_stopped() {
         let value = Bytes::from("headbody");
         for mut reader in [ValueReader::from(value.clone()), ValueReader::new(Cursor::new(value))] {
             reader.seek(SeekFrom::Start(4)).unwrap();

@@ -1,4 +1,4 @@
-//! What a backend implements.
+//! The trait that a backend implements.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -11,48 +11,74 @@ use crate::{
     Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, each,
 };
 
-/// A key-value store, from its backend's side.
+/// A key-value store, as a backend implements it.
 ///
-/// Callers use [`KeyValueStoreExt`](crate::KeyValueStoreExt), which every store has; this trait is what a backend
-/// implements. What a store promises is written down, clause by clause, in the [contract](crate::contract); the clauses
-/// that a method carries out are named in its documentation (`P2`).
+/// Callers use [`KeyValueStoreExt`](crate::KeyValueStoreExt), which every store has. The [contract](crate::contract) says
+/// clause by clause what a store promises. Each method names the clauses that it carries out, such as `P2`.
+///
+/// # The two layers
+///
+/// Callers know these methods under other names, so that both traits can be imported:
+///
+/// | implemented here | called as | capability | clauses |
+/// |---|---|---|---|
+/// | [`name`](Self::name) | `name` | | [E3](crate::contract#9-errors) |
+/// | [`capabilities`](Self::capabilities) | `capabilities` | | [O1](crate::contract#11-capabilities-and-opt-outs) |
+/// | [`read`](Self::read) | [`get`](crate::KeyValueStoreExt::get) | | [V1](crate::contract#2-values), [G1, P1, P3](crate::contract#3-read-write-delete), [T5](crate::contract#4-ttls) |
+/// | [`write`](Self::write) | [`put`](crate::KeyValueStoreExt::put), [`put_with_ttl`](crate::KeyValueStoreExt::put_with_ttl) | for a TTL [`Lifetimes`](Capability::Lifetimes) | [V1 to V3](crate::contract#2-values), [P1 to P3](crate::contract#3-read-write-delete), [T1 to T4](crate::contract#4-ttls) |
+/// | [`write_if_absent`](Self::write_if_absent) | [`create`](crate::KeyValueStoreExt::create), [`create_with_ttl`](crate::KeyValueStoreExt::create_with_ttl) | [`Create`](Capability::Create) | [P4](crate::contract#3-read-write-delete), and those of `write` |
+/// | [`remove`](Self::remove) | [`delete`](crate::KeyValueStoreExt::delete) | | [D1](crate::contract#3-read-write-delete) |
+/// | [`exists`](Self::exists) | [`contains`](crate::KeyValueStoreExt::contains) | [`Contains`](Capability::Contains) | [T5](crate::contract#4-ttls) |
+/// | [`expiry`](Self::expiry) | [`ttl`](crate::KeyValueStoreExt::ttl) | [`TtlReading`](Capability::TtlReading) | [T6](crate::contract#4-ttls) |
+/// | [`set_expiry`](Self::set_expiry) | [`touch`](crate::KeyValueStoreExt::touch) | [`Touch`](Capability::Touch) | [T3, T4, T6](crate::contract#4-ttls) |
+/// | [`list`](Self::list) | [`keys`](crate::KeyValueStoreExt::keys) | [`Listing`](Capability::Listing) | [K4](crate::contract#1-keys), [L1 to L5](crate::contract#5-listing) |
+/// | [`list_prefixes`](Self::list_prefixes) | [`prefixes`](crate::KeyValueStoreExt::prefixes) | [`Listing`](Capability::Listing) | [L6](crate::contract#5-listing) |
+/// | [`read_many`](Self::read_many) | [`get_many`](crate::KeyValueStoreExt::get_many) | | [B1, B6](crate::contract#6-many-at-once) |
+/// | [`read_each`](Self::read_each) | [`get_each`](crate::KeyValueStoreExt::get_each) | | [B7](crate::contract#6-many-at-once) |
+/// | [`write_many`](Self::write_many) | [`put_many`](crate::KeyValueStoreExt::put_many), [`put_many_with_ttl`](crate::KeyValueStoreExt::put_many_with_ttl) | for a TTL [`Lifetimes`](Capability::Lifetimes) | [B2, B5, B6](crate::contract#6-many-at-once) |
+/// | [`remove_many`](Self::remove_many) | [`delete_many`](crate::KeyValueStoreExt::delete_many) | | [B3, B5, B6](crate::contract#6-many-at-once) |
+/// | [`copy_entry`](Self::copy_entry) | [`copy`](crate::KeyValueStoreExt::copy) | [`Copy`](Capability::Copy) | [C1, C3](crate::contract#7-copy-and-rename) |
+/// | [`rename_entry`](Self::rename_entry) | [`rename`](crate::KeyValueStoreExt::rename) | [`Copy`](Capability::Copy) | [C2, C3](crate::contract#7-copy-and-rename) |
+/// | [`read_stream`](Self::read_stream) | [`open`](crate::KeyValueStoreExt::open), [`get_into`](crate::KeyValueStoreExt::get_into), [`get_file`](crate::KeyValueStoreExt::get_file) | | [S1, S3, S4](crate::contract#8-streams-and-files) |
+/// | [`write_stream`](Self::write_stream) | [`put_from`](crate::KeyValueStoreExt::put_from), [`put_file`](crate::KeyValueStoreExt::put_file), and both with `_with_ttl` | for a TTL [`Lifetimes`](Capability::Lifetimes) | [S2, S4](crate::contract#8-streams-and-files) |
 ///
 /// # For implementers
 ///
 /// Five methods are required: [`name`](Self::name), [`capabilities`](Self::capabilities), [`read`](Self::read),
-/// [`write`](Self::write) and [`remove`](Self::remove). The others have defaults, which are of two kinds:
+/// [`write`](Self::write) and [`remove`](Self::remove). The others have one of two defaults:
 ///
 /// | default | methods |
 /// |---|---|
-/// | built on other methods: right, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `read_each`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
-/// | [`Error::Unsupported`]: implement it, or say [`without`](crate::CapabilitiesBuilder::without) in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
+/// | calls other methods: correct, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `read_each`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
+/// | returns [`Error::Unsupported`]: implement it, or say [`without`](crate::CapabilitiesBuilder::without) in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
 ///
-/// Where `capabilities` says that [`Contains`](Capability::Contains) or [`Copy`](Capability::Copy) is lacking, the defaults
-/// of `exists`, `copy_entry` and `rename_entry` are `Unsupported` too. What you implement yourself has to say so itself.
+/// If `capabilities` says that [`Contains`](Capability::Contains) or [`Copy`](Capability::Copy) is lacking, the defaults
+/// of `exists`, `copy_entry` and `rename_entry` also return `Unsupported`. Your own implementations have to do that
+/// themselves.
 ///
-/// You may rely on what the callers' layer has done already:
+/// The callers' layer guarantees:
 ///
-/// - every [`Key`] and [`Prefix`] is valid ([K2, K4](crate::contract#1-keys)): do not check it again;
-/// - a batch is never empty ([B4](crate::contract#6-many-at-once));
-/// - the two keys of `copy_entry` and `rename_entry` differ ([C4](crate::contract#7-copy-and-rename)).
+/// - Every [`Key`] and [`Prefix`] is valid ([K2, K4](crate::contract#1-keys)). Do not check it again.
+/// - A batch is never empty ([B4](crate::contract#6-many-at-once)).
+/// - The two keys of `copy_entry` and `rename_entry` differ ([C4](crate::contract#7-copy-and-rename)).
 ///
-/// In return:
+/// Your backend guarantees:
 ///
-/// - expired entries are absent for every method, also where they still take up memory ([T5](crate::contract#4-lifetimes));
-/// - `Ttl::Default` is what your builder was given, and for ever if it was given nothing ([T1](crate::contract#4-lifetimes));
-///   [`Ttl::or_default`] puts the two together;
-/// - a write with a zero lifetime leaves the key absent ([T3](crate::contract#4-lifetimes)), and one with a lifetime that you cannot express is
-///   [`Error::InvalidTtl`] before anything is changed ([T4](crate::contract#4-lifetimes)), as a value that you cannot store is
-///   [`Error::ValueTooLarge`] ([V3](crate::contract#2-values));
-/// - an error names the key and the store; nothing panics ([E1 to E5](crate::contract#9-errors)). What goes wrong in your backend is
+/// - Expired entries are absent for every method, even if they still take up memory ([T5](crate::contract#4-ttls)).
+/// - `Ttl::Default` is the default that your builder was given, and for ever if it was given none
+///   ([T1](crate::contract#4-ttls)). [`Ttl::or_default`] resolves it.
+/// - A write with a zero TTL leaves the key absent ([T3](crate::contract#4-ttls)).
+/// - A TTL that you cannot express is [`Error::InvalidTtl`] ([T4](crate::contract#4-ttls)), and a value that you cannot store
+///   is [`Error::ValueTooLarge`] ([V3](crate::contract#2-values)), both before anything is changed.
+/// - An error names the key and the store; nothing panics ([E1 to E5](crate::contract#9-errors)). A failure of your backend is
 ///   [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`], each with a [`Failure`](crate::Failure):
 ///   `Error::Backend(Failure::new(self.name(), "reading the file failed").at(key).caused_by(error))`.
-///   [`Error::Io`] is for the caller's own readers, writers and files;
-/// - it may be made, called and dropped inside an async runtime ([E4](crate::contract#9-errors)): a backend on an async client runs it on a
-///   thread of its own, and does not wait by `Runtime::block_on`, which panics there;
+///   [`Error::Io`] is for the caller's own readers, writers and files.
+/// - The store may be made, called and dropped inside an async runtime ([E4](crate::contract#9-errors)). A backend on an async
+///   client runs the client on a thread of its own, and does not wait with `Runtime::block_on`, which panics there.
 /// - `Debug` shows neither values nor passwords ([E3](crate::contract#9-errors)).
 ///
-/// A whole backend, which the suite of `kv-conformance` accepts without an opt-out:
+/// This is a whole backend, which the suite of `kv-conformance` accepts without an opt-out:
 ///
 #[doc = "```"]
 #[doc = include_str!("../examples/tiny_store.rs")]
@@ -60,19 +86,20 @@ use crate::{
 ///
 /// # For authors of wrappers
 ///
-/// A store that wraps another (to count, to log, to cache) forwards **every** method: one that it leaves
-/// out gets the default, which is right and yet slower, and not atomic where the inner store is. Put
-/// `#![deny(clippy::missing_trait_methods)]` on the module; `kv-core` does so for its own impls for `&S`, `Box<S>` and
-/// `Arc<S>`. Forward `capabilities` too, less what the wrapper takes away.
+/// A store that wraps another one (to count, to log, to cache) forwards **every** method. A method that it leaves out gets
+/// the default, which is correct, but slower, and not atomic where the inner store is. Put
+/// `#![deny(clippy::missing_trait_methods)]` on the module; `kv-core` does so for its own implementations for `&S`, `Box<S>`
+/// and `Arc<S>`. Forward `capabilities`, too, without those that the wrapper takes away.
 ///
-/// A prefix before all keys is better put where keys are made, or left to the backend (`namespace` of `kv-redis`): a wrapper that adds one
-/// has no room for it before a key of 250 bytes (K1), has to take it off the keys of listings, and errors of the inner store name the
-/// key with it (E1).
+/// Do not write a wrapper that adds a prefix to all keys. It has no room for the prefix before a key of 250 bytes
+/// ([K1](crate::contract#1-keys)), it has to remove the prefix from the keys of listings, and errors of the inner store name
+/// the key with the prefix ([E1](crate::contract#9-errors)). Add the prefix where the keys are made, or use the backend's
+/// own setting (`namespace` of `kv-redis`).
 ///
 /// # Both layers in scope
 ///
-/// The names of the two traits do not collide, so both may be imported. The trait is object-safe, and a store can be
-/// shared by threads:
+/// The methods of the two traits have different names, so both traits may be imported. The trait is object-safe, and threads
+/// can share a store:
 ///
 /// ```
 /// fn is_a_store<S: kv_core::KeyValueStore + Send + Sync + ?Sized>() {}
@@ -81,7 +108,7 @@ use crate::{
 /// is_a_store::<std::sync::Arc<dyn kv_core::KeyValueStore>>();
 /// ```
 ///
-/// What cannot be shared is no store:
+/// A type that threads cannot share is not a store:
 ///
 /// ```compile_fail,E0277
 /// use kv_core::{Bytes, Capabilities, Key, KeyValueStore, Result, Ttl, Value};
@@ -98,7 +125,8 @@ use crate::{
 /// }
 /// ```
 pub trait KeyValueStore: Debug + Send + Sync {
-    /// What error messages and reports call this store: its kind and, if it has one, its address. Never a password ([E3](crate::contract#9-errors)).
+    /// The store's name in error messages and reports: its kind and its address, if it has one. It never contains a password
+    /// ([E3](crate::contract#9-errors)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -108,10 +136,10 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     fn name(&self) -> &str;
 
-    /// What this store can do, and its limits ([O1](crate::contract#11-capabilities-and-opt-outs)).
+    /// The store's capabilities and limits ([O1](crate::contract#11-capabilities-and-opt-outs)).
     ///
-    /// Cheap: no I/O. Always the same for the same store, but for a [longest lifetime](Capabilities::longest_ttl) that ends at a
-    /// fixed date.
+    /// This does no I/O. It is always the same for the same store, except for a [longest TTL](Capabilities::longest_ttl) that
+    /// becomes shorter as a fixed date approaches.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -122,8 +150,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     fn capabilities(&self) -> Capabilities;
 
-    /// The value of a live entry, `None` if there is none ([V1](crate::contract#2-values),
-    /// [G1, P1, P3](crate::contract#3-read-write-delete), [T5](crate::contract#4-lifetimes)).
+    /// Returns the value of a live entry, or `None` if there is no live entry ([V1](crate::contract#2-values),
+    /// [G1, P1, P3](crate::contract#3-read-write-delete), [T5](crate::contract#4-ttls)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -134,13 +162,13 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// Those of the backend: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`].
+    /// Errors of the backend: [`Error::Unavailable`], [`Error::Timeout`], [`Error::Backend`].
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>>;
 
-    /// Writes an entry, and replaces value and lifetime of the one that is there ([V1 to V3](crate::contract#2-values),
-    /// [P1 to P3](crate::contract#3-read-write-delete), [T1 to T4](crate::contract#4-lifetimes)).
+    /// Writes an entry. It replaces value and TTL of an existing entry ([V1 to V3](crate::contract#2-values),
+    /// [P1 to P3](crate::contract#3-read-write-delete), [T1 to T4](crate::contract#4-ttls)).
     ///
-    /// A concurrent reader sees the old value or the new one. With a zero lifetime the key is absent afterwards.
+    /// A concurrent reader sees the old value or the new one. With a zero TTL the key is absent afterwards.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -155,15 +183,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::ValueTooLarge`] and [`Error::InvalidTtl`], after which the old entry is still there;
-    /// [`Error::Unsupported`] for a lifetime where the store has none; those of the backend.
+    /// [`Error::Unsupported`] for a TTL if the store lacks [`Capability::Lifetimes`]; errors of the backend.
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()>;
 
-    /// Writes an entry if no live one is there, atomically; whether it did ([P4](crate::contract#3-read-write-delete)).
+    /// Writes an entry if there is no live one, atomically; returns whether it did ([P4](crate::contract#3-read-write-delete)).
     ///
-    /// Of several callers at once exactly one gets `true`. The others change neither value nor lifetime. With a zero
-    /// lifetime the key is absent afterwards if it was before.
+    /// Of several concurrent callers exactly one gets `true`. The others change neither value nor TTL. With a zero TTL a key
+    /// that was absent stays absent.
     ///
-    /// **Default:** unsupported, since it cannot be made of the other methods.
+    /// **Default:** unsupported, because the other methods cannot do it atomically.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -175,13 +203,13 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// As [`write`](Self::write), and [`Error::Unsupported`] where the store lacks [`Capability::Create`].
+    /// As [`write`](Self::write); [`Error::Unsupported`] if the store lacks [`Capability::Create`].
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
         let _ = (key, value, ttl);
         Err(Error::unsupported(self.name(), Capability::Create))
     }
 
-    /// Removes an entry; whether there was a live one ([D1](crate::contract#3-read-write-delete)).
+    /// Removes an entry; returns whether there was a live one ([D1](crate::contract#3-read-write-delete)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -193,12 +221,12 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn remove(&self, key: Key<'_>) -> Result<bool>;
 
-    /// Whether there is a live entry ([T5](crate::contract#4-lifetimes)). It does not change its lifetime.
+    /// Whether there is a live entry ([T5](crate::contract#4-ttls)). It does not change the TTL.
     ///
-    /// **Default:** reads the value. Implement it if the store can tell without sending the value.
+    /// **Default:** reads the value. Implement it if the store can answer without sending the value.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -209,7 +237,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where the store lacks [`Capability::Contains`]; those of the backend.
+    /// [`Error::Unsupported`] if the store lacks [`Capability::Contains`]; errors of the backend.
     fn exists(&self, key: Key<'_>) -> Result<bool> {
         if !self.capabilities().supports(Capability::Contains) {
             return Err(Error::unsupported(self.name(), Capability::Contains));
@@ -217,11 +245,9 @@ pub trait KeyValueStore: Debug + Send + Sync {
         self.read(key).map(|value| value.is_some())
     }
 
-    /// What remains of the lifetime of a live entry, `None` if there is none ([T6](crate::contract#4-lifetimes)).
+    /// Returns the rest of a live entry's TTL, or `None` if there is no live entry ([T6](crate::contract#4-ttls)).
     ///
-    /// Never more than the lifetime it was given plus the resolution of the store.
-    ///
-    /// Zero may be told in the last moment of an entry that is there still.
+    /// It is at most the TTL that was written plus the resolution of the store. It may be zero just before the entry expires.
     ///
     /// **Default:** unsupported.
     ///
@@ -236,15 +262,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where the store lacks [`Capability::TtlReading`]; those of the backend.
+    /// [`Error::Unsupported`] if the store lacks [`Capability::TtlReading`]; errors of the backend.
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
         let _ = key;
         Err(Error::unsupported(self.name(), Capability::TtlReading))
     }
 
-    /// Sets a new lifetime, counted from this call, without touching the value; whether there was a live entry ([T6](crate::contract#4-lifetimes)).
+    /// Sets a new TTL, counted from this call, without changing the value; returns whether there was a live entry
+    /// ([T6](crate::contract#4-ttls)).
     ///
-    /// A zero lifetime removes it.
+    /// A zero TTL removes the entry.
     ///
     /// **Default:** unsupported.
     ///
@@ -257,18 +284,19 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidTtl`], after which the old lifetime holds; [`Error::Unsupported`] where the store lacks
-    /// [`Capability::Touch`]; those of the backend.
+    /// [`Error::InvalidTtl`], after which the old TTL stays; [`Error::Unsupported`] if the store lacks
+    /// [`Capability::Touch`]; errors of the backend.
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
         let _ = (key, ttl);
         Err(Error::unsupported(self.name(), Capability::Touch))
     }
 
-    /// The keys of the live entries that begin with `prefix`, lazily and in any order ([L1 to L5](crate::contract#5-listing), [K4](crate::contract#1-keys)).
+    /// Returns the keys of the live entries that begin with `prefix`, lazily and in any order
+    /// ([L1 to L5](crate::contract#5-listing), [K4](crate::contract#1-keys)).
     ///
-    /// Every key that is live during the whole iteration comes exactly once; one that is written or removed meanwhile may
-    /// or may not. No lock is held between two keys, and memory is bounded by a page and what removing duplicates
-    /// needs; say in your documentation how much that is. What is not this store's is skipped.
+    /// Every key that is live during the whole iteration is yielded exactly once. A key that is created, is removed or expires
+    /// meanwhile may or may not be yielded. Between two keys the iterator holds no lock. Its memory is bounded by a page and
+    /// what removing duplicates needs; say in your documentation how much that is. It skips what does not belong to this store.
     ///
     /// **Default:** unsupported.
     ///
@@ -283,18 +311,18 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where the store lacks [`Capability::Listing`]; those of the backend, here or as an item,
-    /// which is the last one.
+    /// [`Error::Unsupported`] if the store lacks [`Capability::Listing`]; errors of the backend, here or as the last
+    /// item.
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         let _ = prefix;
         Err(Error::unsupported(self.name(), Capability::Listing))
     }
 
-    /// The distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it; a key
-    /// without one comes whole ([L6](crate::contract#5-listing)).
+    /// Returns the distinct parts of the keys that begin with `prefix`, up to and including the first `delimiter` after it. A
+    /// key without a delimiter after the prefix is yielded whole ([L6](crate::contract#5-listing)).
     ///
-    /// **Default:** goes through [`list`](Self::list) and remembers the parts that it has yielded. Implement it if the
-    /// store can skip the keys that share a part.
+    /// **Default:** iterates over [`list`](Self::list) and remembers the parts that it has yielded. Implement it if the store
+    /// can skip the keys that share a part.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -328,10 +356,11 @@ pub trait KeyValueStore: Debug + Send + Sync {
         })))
     }
 
-    /// The values of several keys: as many as asked for, in the same order, duplicates included ([B1, B6](crate::contract#6-many-at-once)).
+    /// Returns as many values as keys, in the same order, duplicates included ([B1, B6](crate::contract#6-many-at-once)).
     ///
-    /// **Default:** one [`read`](Self::read) each. Implement it if the store can answer several in one round trip, in
-    /// chunks where there are many. How long their values are is not known before: the limit of time has to allow for it (N1).
+    /// **Default:** one [`read`](Self::read) for each key. Implement it if the store can answer several keys in one round trip;
+    /// send many keys in chunks. The time limit has to allow for large values, whose size is not known beforehand
+    /// ([N1](crate::contract#10-connections)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -343,22 +372,21 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         keys.iter().map(|&key| self.read(key)).collect()
     }
 
-    /// The values of several keys, each with an outcome of its own: as many as asked for, in the same order, duplicates
-    /// included ([B7](crate::contract#6-many-at-once)).
+    /// Returns as many outcomes as keys, in the same order, duplicates included ([B7](crate::contract#6-many-at-once)).
     ///
-    /// For each key its value, `None` if it is absent, or an error that names the key. An error of one key hides nothing of the
-    /// others.
+    /// The outcome of a key is its value, `None` if it is absent, or an error that names the key. An error of one key does not
+    /// hide the values of others.
     ///
-    /// **Default:** one [`read_many`](Self::read_many); if that fails, one [`read`](Self::read) each. When the reads that fail
-    /// have taken as long as that batch, and at least a second, the keys that are left are not asked for: each gets
-    /// [`Error::Unavailable`], which says so. So a store whose only server does not answer costs about twice its limit, whatever
-    /// the number of keys. Implement it if the store has several servers, of which some can fail, or if it can tell within
-    /// one round trip which keys have failed.
+    /// **Default:** one [`read_many`](Self::read_many); if that fails, one [`read`](Self::read) for each key. When the failed
+    /// reads have taken as long as the batch, and at least a second, the remaining keys are not read: each gets
+    /// [`Error::Unavailable`], which says so. So if a store's only server does not answer, the call takes about twice the limit,
+    /// whatever the number of keys. Implement it if the store has several servers, of which some can fail, or if one round
+    /// trip shows which keys have failed.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -373,12 +401,13 @@ pub trait KeyValueStore: Debug + Send + Sync {
         each::read_each(self, keys)
     }
 
-    /// Writes several entries; of those with the same key the last one wins ([B2, B5, B6](crate::contract#6-many-at-once)).
+    /// Writes several entries. Of several entries with the same key the last one wins ([B2, B5, B6](crate::contract#6-many-at-once)).
     ///
-    /// Not atomic: after an error some may have been written, in any order. What is not named is not touched.
+    /// It is not atomic: after an error some entries may have been written, in any order. Entries that are not named are not
+    /// changed.
     ///
-    /// **Default:** one [`write`](Self::write) each, in order, up to the first that fails. Implement it if the store can
-    /// take several in one round trip, in chunks where there are many, by their number and by the bytes of their values.
+    /// **Default:** one [`write`](Self::write) for each entry, in order, until one fails. Implement it if the store can take
+    /// several entries in one round trip; divide them into chunks by their number and by the bytes of their values.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -392,17 +421,18 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// As [`write`](Self::write); the key in the error is that of the entry that failed, where that is known.
+    /// As [`write`](Self::write). The error names the key of the entry that failed, if that is known.
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         entries.into_iter().try_for_each(|entry| self.write(entry.key, entry.value, entry.ttl))
     }
 
-    /// Removes several entries; for each key whether there was a live one, `false` for one named before ([B3, B5, B6](crate::contract#6-many-at-once)).
+    /// Removes several entries; returns for each key whether there was a live one. A repeated key is `false`
+    /// ([B3, B5, B6](crate::contract#6-many-at-once)).
     ///
-    /// Not atomic: after an error some may have been removed.
+    /// It is not atomic: after an error some entries may have been removed.
     ///
-    /// **Default:** one [`remove`](Self::remove) each. Implement it if the store can take several in one round trip, in
-    /// chunks where there are many.
+    /// **Default:** one [`remove`](Self::remove) for each key. Implement it if the store can take several keys in one round
+    /// trip; send many keys in chunks.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -414,16 +444,17 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
         keys.iter().map(|&key| self.remove(key)).collect()
     }
 
-    /// Copies value and remaining lifetime of one entry to another key and replaces what is there ([C1, C3](crate::contract#7-copy-and-rename)).
+    /// Copies the value and the rest of the TTL to another key, and replaces the entry there
+    /// ([C1, C3](crate::contract#7-copy-and-rename)).
     ///
-    /// **Default:** reads the value and what remains of the lifetime, and writes both. Not atomic: if the entry is
-    /// replaced meanwhile, the copy may have the value of one and the lifetime of the other. The copy may go earlier or later
-    /// than the original by the resolution of the store. Implement it if the store can copy by itself.
+    /// **Default:** reads the value and the rest of the TTL, and writes both. It is not atomic: if the entry is replaced
+    /// meanwhile, the copy may have the value of one entry and the TTL of the other. The copy may expire earlier or later than
+    /// the original by the resolution of the store. Implement it if the store itself can copy.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -436,29 +467,30 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged; [`Error::Unsupported`] where the
-    /// store lacks [`Capability::Copy`]; those of the backend.
+    /// [`Error::NotFound`] if there is no entry at `from`, after which `to` is unchanged; [`Error::Unsupported`] if the
+    /// store lacks [`Capability::Copy`]; errors of the backend.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let capabilities = self.capabilities();
-        let lifetimes = capabilities.supports(Capability::Lifetimes);
-        let cannot_keep_it = lifetimes && !capabilities.supports(Capability::TtlReading);
+        let has_ttls = capabilities.supports(Capability::Lifetimes);
+        let cannot_keep_it = has_ttls && !capabilities.supports(Capability::TtlReading);
         if cannot_keep_it || !capabilities.supports(Capability::Copy) {
             return Err(Error::unsupported(self.name(), Capability::Copy));
         }
         let not_found = || Error::not_found(self.name(), from);
         let value = self.read(from)?.ok_or_else(not_found)?;
-        let remaining = if lifetimes { self.expiry(from)?.ok_or_else(not_found)? } else { Remaining::Forever };
-        // A store may tell a live entry's last moment as zero, and a zero lifetime would remove the copy.
+        let remaining = if has_ttls { self.expiry(from)?.ok_or_else(not_found)? } else { Remaining::Forever };
+        // What is left may be zero just before the entry expires, and a zero TTL would remove the copy.
         let least = capabilities.ttl_resolution().max(Duration::from_nanos(1));
         let ttl = remaining.duration().map_or(Ttl::Forever, |left| Ttl::After(left.max(least)));
         self.write(to, value.into(), ttl)
     }
 
-    /// Moves an entry with its remaining lifetime to another key and replaces what is there ([C2, C3](crate::contract#7-copy-and-rename)).
+    /// Moves an entry with the rest of its TTL to another key, and replaces the entry there
+    /// ([C2, C3](crate::contract#7-copy-and-rename)).
     ///
-    /// **Default:** [`copy_entry`](Self::copy_entry), then [`remove`](Self::remove). Not atomic: meanwhile the entry can
-    /// be read at both keys, what is written to `from` is lost, and after an error it may still be there. Implement it if
-    /// the store can rename by itself.
+    /// **Default:** [`copy_entry`](Self::copy_entry), then [`remove`](Self::remove). It is not atomic: meanwhile the entry can
+    /// be read at both keys, a write to `from` is lost, and after an error the entry at `from` may still be there. Implement it
+    /// if the store itself can rename.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -477,7 +509,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
         self.remove(from).map(drop)
     }
 
-    /// The value of a live entry as a stream, `None` if there is none ([S1](crate::contract#8-streams-and-files)).
+    /// Returns the value of a live entry as a stream, or `None` if there is no live entry ([S1](crate::contract#8-streams-and-files)).
     ///
     /// **Default:** reads the value. Implement it if the store can read a part without reading the whole.
     ///
@@ -490,17 +522,18 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
         Ok(self.read(key)?.map(ValueReader::from))
     }
 
-    /// Writes all that `reader` gives, as [`write`](Self::write) does; nothing if the reader fails ([S2](crate::contract#8-streams-and-files)).
+    /// Writes all that `reader` yields, as [`write`](Self::write) does. If the reader fails, nothing is written
+    /// ([S2](crate::contract#8-streams-and-files)).
     ///
-    /// A reader that is [`Interrupted`](std::io::ErrorKind::Interrupted) has not failed: it is read again.
+    /// [`Interrupted`](std::io::ErrorKind::Interrupted) is not a failure: the reader is read again.
     ///
-    /// **Default:** reads all of it into memory, and no more than the largest value that the store takes under any key. Implement
-    /// it if the store can take a value piece by piece and drop it again, or if its limit depends on the key.
+    /// **Default:** reads all of it into memory, but not more than the largest value that the store takes for every key.
+    /// Implement it if the store can take a value piece by piece and discard it again, or if its limit depends on the key.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -512,16 +545,16 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] if the reader fails; else as [`write`](Self::write).
+    /// [`Error::Io`] if the reader fails; otherwise as [`write`](Self::write).
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
         let (limit, mut value) = (self.capabilities().largest_value(), Vec::new());
         let read = match limit {
-            // One byte more than the limit is enough to know that there is too much.
+            // One byte more than the limit is enough to know that the value is too large.
             Some(limit) => reader.take(limit.saturating_add(1)).read_to_end(&mut value),
             None => reader.read_to_end(&mut value),
         };
         read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
-        // Where the limit depends on the key, `write` might take what is only the beginning of the value.
+        // If the limit depends on the key, `write` might accept this beginning of the value.
         if let Some(limit) = limit.filter(|limit| value.len() as u64 > *limit) {
             return Err(Error::value_too_large(self.name(), key, value.len() as u64, limit));
         }
@@ -537,7 +570,7 @@ pub struct Entry<'a> {
     pub key: Key<'a>,
     /// The value.
     pub value: Value<'a>,
-    /// The lifetime.
+    /// The TTL.
     pub ttl: Ttl,
 }
 

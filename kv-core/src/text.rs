@@ -1,4 +1,4 @@
-//! The alphabet of keys, and what every type made of it has in common.
+//! The alphabet of keys, and the implementations that all checked texts share.
 
 use crate::KeyFault;
 use crate::invalid_key::{InvalidKey, Role};
@@ -15,11 +15,11 @@ pub(crate) const fn first_foreign_byte(text: &[u8]) -> Option<KeyFault> {
     None
 }
 
-/// Whether a text is made of the alphabet, at run time.
+/// Whether a text consists of the alphabet; at run time.
 #[inline]
 pub(crate) fn is_in_alphabet(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks();
-    // The last eight bytes once more, so that few texts have a rest to be looked at byte by byte.
+    // Checks the last eight bytes again, so that few texts have a rest to check byte by byte.
     let rest_is = match text.last_chunk() {
         Some(&last) => is_graphic(last),
         None => rest.iter().all(u8::is_ascii_graphic),
@@ -27,18 +27,18 @@ pub(crate) fn is_in_alphabet(text: &[u8]) -> bool {
     rest_is && words.iter().all(|&word| is_graphic(word))
 }
 
-/// Says which byte of a text is not of the alphabet. There has to be one.
+/// Finds the first byte of a text that is not in the alphabet. There has to be one.
 #[cold]
 pub(crate) fn foreign_byte(role: Role, text: &[u8]) -> InvalidKey {
     let fault = first_foreign_byte(text).unwrap_or(KeyFault::Empty);
     InvalidKey::new(role, text, fault)
 }
 
-/// Whether all of eight bytes are visible ASCII characters, found out at once: every operation checks a key.
+/// Whether all of eight bytes are visible ASCII characters. It checks them at once, because every operation checks a key.
 ///
 /// As in Sean Anderson's [Bit Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord):
-/// adding 1 carries 0x7F, and taking away 0x21 carries what is less, into the high bit of its byte, which no ASCII
-/// character has set. Bytes that have it set are found by that.
+/// no ASCII character has the high bit of its byte set. Adding 1 sets it for 0x7F, and subtracting 0x21 clears it for bytes
+/// below 0x21. A byte that has the bit set itself is found directly.
 #[inline]
 const fn is_graphic(bytes: [u8; 8]) -> bool {
     const EACH: u64 = 0x0101_0101_0101_0101;
@@ -49,7 +49,7 @@ const fn is_graphic(bytes: [u8; 8]) -> bool {
     too_large & HIGH == 0 && large_enough & HIGH == HIGH
 }
 
-/// What callers expect of a type that is a checked text: it can be used and compared as a `str`.
+/// Implementations for a checked text, which can be used and compared like a `str`.
 macro_rules! impl_text {
     ($($generics:lifetime)?, $type:ty) => {
         impl<$($generics)?> std::ops::Deref for $type {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_bytes_at_once_are_judged_as_one_by_one() {
+    fn eight_bytes_at_once_give_the_same_result_as_one_by_one() {
         for place in 0..8 {
             for byte in 0..=255_u8 {
                 for others in [b'!', b'a', b'~'] {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_foreign_byte_is_found_wherever_it_is() {
+    fn the_first_foreign_byte_is_found_at_every_index() {
         for length in 1..40 {
             for index in 0..length {
                 for byte in [0, b' ', 0x7F, 0x80, 0xFF] {

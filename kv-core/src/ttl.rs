@@ -1,23 +1,24 @@
-//! How long an entry lives: what a write asks for, and what remains.
+//! TTLs: what a write asks for, and what is left.
 
 use std::time::Duration;
 
-/// The lifetime that a write asks for (contract: T1).
+/// The TTL that a write asks for ([T1](crate::contract#4-ttls)).
 ///
-/// A `Duration` converts into `After`, so `store.put_with_ttl(key, value, Duration::from_secs(60))` reads as it should.
+/// A `Duration` converts into `After`, so `store.put_with_ttl(key, value, Duration::from_secs(60))` compiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ttl {
-    /// The lifetime that the store was configured with; for ever unless it was.
+    /// The store's configured default; for ever unless it was configured.
     #[default]
     Default,
-    /// Until it is overwritten or deleted.
+    /// For ever, until the entry is overwritten or deleted.
     Forever,
-    /// This long, counted from the call. With a zero lifetime the key is absent once the call returns (T3).
+    /// This long, counted from the call. With zero, the key is absent when the call returns
+    /// ([T3](crate::contract#4-ttls)).
     After(Duration),
 }
 
 impl Ttl {
-    /// The lifetime that is meant, for a store whose configured default is `default`. `None` is for ever.
+    /// Resolves `Default` with the store's configured default. `None` means for ever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -33,19 +34,19 @@ impl Ttl {
         match self {
             Self::Default => default,
             Self::Forever => None,
-            Self::After(lifetime) => Some(lifetime),
+            Self::After(ttl) => Some(ttl),
         }
     }
 }
 
 impl From<Duration> for Ttl {
     #[inline]
-    fn from(lifetime: Duration) -> Self {
-        Self::After(lifetime)
+    fn from(ttl: Duration) -> Self {
+        Self::After(ttl)
     }
 }
 
-/// What is left of the lifetime of an entry that is there (contract: T6).
+/// The rest of a live entry's TTL ([T6](crate::contract#4-ttls)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Remaining {
     /// The entry does not expire.
@@ -64,7 +65,7 @@ impl Remaining {
     }
 }
 
-/// The lifetime to give to a copy that is to live as long as the original.
+/// The TTL for a copy that expires together with the original.
 impl From<Remaining> for Ttl {
     #[inline]
     fn from(remaining: Remaining) -> Self {

@@ -1,18 +1,18 @@
-//! A value on its way into a store.
+//! The value of a write.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-/// A value to be written: any bytes, borrowed or owned (contract: V1, V2).
+/// A value to be written: any bytes, borrowed or owned ([V1, V2](crate::contract#2-values)).
 ///
-/// Callers never name this type: the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt) take whatever converts
-/// into it. What is owned is not copied: a `Bytes` that is a part of a larger buffer keeps all of that buffer. A backend that
-/// sends the bytes away uses [`as_bytes`](Self::as_bytes); one that keeps them uses
-/// [`into_bytes`](Self::into_bytes), which copies what was borrowed and moves what was owned.
+/// Callers never name this type: the methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt) take everything that converts
+/// into it. An owned value is not copied; a `Bytes` that is a part of a larger buffer therefore keeps the whole buffer. A
+/// backend that sends the bytes uses [`as_bytes`](Self::as_bytes). A backend that keeps them uses
+/// [`into_bytes`](Self::into_bytes), which copies a borrowed value and moves an owned one.
 ///
-/// Its `Debug` shows the length and never the content (E3).
+/// Its `Debug` shows the length and never the content ([E3](crate::contract#9-errors)).
 ///
 /// ```
 /// use kv_core::Value;
@@ -40,7 +40,7 @@ impl Value<'_> {
         }
     }
 
-    /// The bytes of the value, to be kept. Only what was borrowed is copied.
+    /// The bytes of the value, owned. Copies them only if they were borrowed.
     #[inline]
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
@@ -55,7 +55,7 @@ impl Value<'_> {
         self.as_bytes().len()
     }
 
-    /// Whether the value is empty, which is as good as any other.
+    /// Whether the value is empty. An empty value is a valid value.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
@@ -99,7 +99,7 @@ macro_rules! impl_from_borrowed {
 }
 impl_from_borrowed!(str, String, Vec<u8>, const N: usize, [u8; N]);
 
-/// A `Bytes` is shared, not copied, however it is given.
+/// Shares the `Bytes` without copying it.
 impl From<&Bytes> for Value<'_> {
     #[inline]
     fn from(bytes: &Bytes) -> Self {
@@ -119,7 +119,7 @@ macro_rules! impl_from_owned {
 }
 impl_from_owned!(Box<[u8]>, BytesMut);
 
-/// Not copied, unless most of its capacity is unused: a store that keeps values would keep that too.
+/// Not copied, unless most of its capacity is unused: a store that keeps the value would keep that memory, too.
 impl From<Vec<u8>> for Value<'_> {
     fn from(mut value: Vec<u8>) -> Self {
         if value.capacity() / 2 > value.len() {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_natural_converts() {
+    fn texts_and_bytes_convert_into_a_value() {
         let string = String::from("abc");
         let vec = b"abc".to_vec();
         let values: [Value<'_>; 10] = [

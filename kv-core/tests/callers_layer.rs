@@ -1,15 +1,15 @@
-//! What the callers' layer answers by itself, so that no backend has to: nothing of this reaches the store.
+//! Calls that the callers' layer answers itself: they do not reach the store.
 
 use std::iter;
 
 use kv_core::{Bytes, Capabilities, Entry, Error, Failure, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
 
-/// A store that cannot be reached: whatever is asked of it is an error.
+/// A store that cannot be reached: every call is an error.
 #[derive(Debug)]
 struct Unreachable;
 
-fn asked<T>() -> Result<T> {
-    Err(Error::Unavailable(Failure::new("unreachable", "it was asked")))
+fn was_called<T>() -> Result<T> {
+    Err(Error::Unavailable(Failure::new("unreachable", "it was called")))
 }
 
 impl KeyValueStore for Unreachable {
@@ -22,40 +22,40 @@ impl KeyValueStore for Unreachable {
     }
 
     fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> {
-        asked()
+        was_called()
     }
 
     fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> {
-        asked()
+        was_called()
     }
 
     fn remove(&self, _: Key<'_>) -> Result<bool> {
-        asked()
+        was_called()
     }
 
     fn read_many(&self, _: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
-        asked()
+        was_called()
     }
 
     fn write_many(&self, _: Vec<Entry<'_>>) -> Result<()> {
-        asked()
+        was_called()
     }
 
     fn remove_many(&self, _: &[Key<'_>]) -> Result<Vec<bool>> {
-        asked()
+        was_called()
     }
 }
 
 #[test]
-fn an_empty_batch_asks_nothing_of_the_store() {
+fn an_empty_batch_does_not_call_the_store() {
     assert_eq!(Unreachable.get_many(iter::empty::<&str>()).unwrap(), Vec::<Option<Bytes>>::new());
     assert_eq!(Unreachable.delete_many(iter::empty::<&str>()).unwrap(), Vec::<bool>::new());
     Unreachable.put_many(iter::empty::<(&str, &str)>()).unwrap();
-    assert!(matches!(Unreachable.get_many(["k"]), Err(Error::Unavailable(_))), "one that is not empty does");
+    assert!(matches!(Unreachable.get_many(["k"]), Err(Error::Unavailable(_))), "a batch that is not empty does");
 }
 
 #[test]
-fn an_invalid_key_asks_nothing_of_the_store() {
+fn an_invalid_key_does_not_reach_the_store() {
     assert!(matches!(Unreachable.get("in valid"), Err(Error::InvalidKey(_))));
     assert!(matches!(Unreachable.put_many([("k", "v"), ("in valid", "v")]), Err(Error::InvalidKey(_))));
     assert!(matches!(Unreachable.get_many(["k", ""]), Err(Error::InvalidKey(_))));

@@ -1,4 +1,4 @@
-//! `get_file` replaces a file as a whole, whatever the file is.
+//! `get_file` replaces a file as a whole, for every kind of file.
 
 #![cfg(unix)]
 
@@ -64,7 +64,7 @@ fn a_device_is_written_to_and_not_replaced() {
 }
 
 #[test]
-fn a_path_without_a_folder_is_one_in_the_working_folder() {
+fn a_path_without_a_folder_is_in_the_working_folder() {
     let name = format!("kv-core-relative-{}", std::process::id());
     let written = store().get_file("k", &name);
     let content = fs::read(&name);
@@ -73,10 +73,10 @@ fn a_path_without_a_folder_is_one_in_the_working_folder() {
     assert_eq!(content.unwrap(), b"new");
 }
 
-/// A stream that breaks off after so many bytes.
-struct BreaksOff(usize);
+/// A stream that fails after so many bytes.
+struct FailsAfter(usize);
 
-impl io::Read for BreaksOff {
+impl io::Read for FailsAfter {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.0 == 0 {
             return Err(io::Error::other("the connection was lost"));
@@ -87,13 +87,13 @@ impl io::Read for BreaksOff {
     }
 }
 
-impl io::Seek for BreaksOff {
+impl io::Seek for FailsAfter {
     fn seek(&mut self, _: io::SeekFrom) -> io::Result<u64> {
         Ok(0)
     }
 }
 
-/// A store with one stream to give.
+/// A store that returns one stream.
 #[derive(Debug)]
 struct Streaming(Mutex<Option<ValueReader>>);
 
@@ -128,21 +128,21 @@ impl KeyValueStore for Streaming {
 }
 
 #[test]
-fn a_value_that_breaks_off_leaves_the_old_file_whole_and_nothing_beside_it() {
+fn a_value_that_fails_half_way_leaves_the_old_file_whole_and_no_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "old").unwrap();
-    let error = streaming(BreaksOff(100_000)).get_file("k", &path).unwrap_err();
+    let error = streaming(FailsAfter(100_000)).get_file("k", &path).unwrap_err();
     // It is the store's stream that failed, not the caller's file.
     assert!(matches!(error, Error::Backend(_)) && error.store() == Some("far"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"old");
-    let _ = streaming(BreaksOff(100_000)).get_file("k", folder.path().join("new")).unwrap_err();
+    let _ = streaming(FailsAfter(100_000)).get_file("k", folder.path().join("new")).unwrap_err();
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.collect::<Vec<_>>(), ["file"]);
 }
 
 #[test]
-fn the_backend_s_own_error_comes_through_its_stream() {
+fn a_stream_passes_on_the_backend_s_own_error() {
     #[derive(Debug)]
     struct Lost;
 

@@ -1,4 +1,4 @@
-//! What people expect of a pair of borrowed and owned types.
+//! Conversions and comparisons of keys and prefixes, borrowed and owned.
 
 #![allow(
     clippy::cmp_owned,
@@ -17,7 +17,7 @@ const CONSTANT: Key<'_> = Key::from_static("constant");
 const SESSIONS: Prefix<'_> = Prefix::from_static("session:");
 
 #[test]
-fn keys_are_made_of_texts_and_bytes() {
+fn keys_can_be_made_of_texts_and_bytes() {
     let owned = String::from("k");
     let keys: [Key<'_>; 5] = [
         Key::new("k").unwrap(),
@@ -43,7 +43,7 @@ fn keys_are_made_of_texts_and_bytes() {
 }
 
 #[test]
-fn keys_compare_hash_and_print_as_their_text() {
+fn keys_compare_hash_and_print_like_their_text() {
     let key = KeyBuf::from(CONSTANT);
     assert_eq!(key, "constant");
     assert_eq!("constant", CONSTANT);
@@ -57,7 +57,7 @@ fn keys_compare_hash_and_print_as_their_text() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_invalid_key_names_its_fault() {
     let fault = |text: &str| Key::new(text).unwrap_err().fault();
     assert_eq!(fault(""), KeyFault::Empty);
     assert_eq!(fault(&"k".repeat(251)), KeyFault::TooLong { len: 251 });
@@ -69,7 +69,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn a_prefix_is_empty_or_as_long_as_one_likes() {
+fn a_prefix_may_be_empty_or_of_any_length() {
     assert_eq!(Prefix::new("").unwrap(), Prefix::EMPTY);
     assert!(Prefix::new(&"k".repeat(1000)).is_ok());
     assert_eq!(Prefix::from(CONSTANT), "constant");
@@ -77,7 +77,7 @@ fn a_prefix_is_empty_or_as_long_as_one_likes() {
 }
 
 #[test]
-fn whatever_is_natural_is_taken_as_a_key_and_as_a_prefix() {
+fn texts_and_keys_are_accepted_as_keys_and_prefixes() {
     fn is_k(key: impl AsKey + AsPrefix) -> Result<(), InvalidKey> {
         assert_eq!(key.as_key()?, "k");
         assert_eq!(key.as_prefix()?, "k");

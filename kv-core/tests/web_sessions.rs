@@ -1,5 +1,5 @@
-//! The service of the example, over HTTP: its store here is in memory, as in the tests of an application, and on a real redis, as in
-//! production.
+//! Tests the service of the example over HTTP: with a store in memory, as an application's tests use it, and with a real redis, as
+//! in production.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -29,23 +29,23 @@ mod service;
 #[path = "../examples/web_sessions/sessions.rs"]
 mod sessions;
 
-const LIFETIME: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(60);
 
-/// Starts the service on a free port, where it stays until the process ends.
+/// Starts the service on a free port. It runs until the process ends.
 fn start(store: Arc<dyn KeyValueStore>) -> SocketAddr {
-    start_with_turns(store, 4)
+    start_with_permits(store, 4)
 }
 
-fn start_with_turns(store: Arc<dyn KeyValueStore>, turns: usize) -> SocketAddr {
+fn start_with_permits(store: Arc<dyn KeyValueStore>, permits: usize) -> SocketAddr {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = service::router(Sessions::new(store, LIFETIME), turns);
+    let router = service::router(Sessions::new(store, TTL), permits);
     thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
     address
 }
 
-/// The status of an answer, and its text.
+/// Sends a request; returns the status and the text of the answer.
 fn ask(service: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> io::Result<(u16, String)> {
     let mut connection = TcpStream::connect(service)?;
     connection.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -87,8 +87,8 @@ fn redis() -> (Server, String) {
     (server, url)
 }
 
-/// Sixteen people at once log in, are known, and log out.
-fn serves_everybody(store: Arc<dyn KeyValueStore>) {
+/// Sixteen users log in, are recognised, and log out at the same time.
+fn serves_concurrent_users(store: Arc<dyn KeyValueStore>) {
     let service = start(store);
     thread::scope(|scope| {
         for number in 0..16 {
@@ -105,33 +105,33 @@ fn serves_everybody(store: Arc<dyn KeyValueStore>) {
 }
 
 #[test]
-fn it_serves_everybody_from_memory() {
+fn it_serves_concurrent_users_from_memory() {
     let store = Arc::new(MemoryStore::new());
-    serves_everybody(store.clone());
+    serves_concurrent_users(store.clone());
     assert!(store.is_empty());
 }
 
 #[test]
-fn it_serves_everybody_from_redis() {
+fn it_serves_concurrent_users_from_redis() {
     let (_server, url) = redis();
-    serves_everybody(open::open(&url).unwrap());
+    serves_concurrent_users(open::open(&url).unwrap());
 }
 
 #[test]
-fn a_session_lives_as_long_as_it_is_used() {
+fn a_session_that_is_used_does_not_expire() {
     let clock = ManualClock::new();
     let service = start(Arc::new(MemoryStore::builder().clock(clock.clone()).build()));
     let token = log_in(service, "ada");
     for _ in 0..3 {
-        clock.advance(LIFETIME / 2);
+        clock.advance(TTL / 2);
         assert_eq!(who_am_i(service, &token), (200, "ada".into()));
     }
-    clock.advance(LIFETIME);
+    clock.advance(TTL);
     assert_eq!(who_am_i(service, &token).0, 401);
 }
 
 #[test]
-fn what_a_stranger_sends_is_nobody_s_token() {
+fn a_made_up_token_is_refused() {
     let store = Arc::new(MemoryStore::new());
     let service = start(store.clone());
     let token = log_in(service, "ada");
@@ -140,13 +140,13 @@ fn what_a_stranger_sends_is_nobody_s_token() {
     }
     assert_eq!(ask(service, "POST", "/login", "", "").unwrap().0, 400);
     assert_eq!(ask(service, "POST", "/login", "", &"x".repeat(2000)).unwrap().0, 413);
-    // Nor is the token what it is stored under.
+    // The key under which the token is stored is not a token either.
     let keys: Vec<_> = store.keys("").unwrap().map(|key| key.unwrap().to_string()).collect();
     assert!(keys.len() == 1 && !keys[0].contains(&token), "{keys:?}");
 }
 
 #[test]
-fn while_the_store_is_away_people_are_asked_to_come_again() {
+fn while_the_store_is_unreachable_users_are_asked_to_try_again() {
     let (server, url) = redis();
     let service = start(open::open(&url).unwrap());
     let token = log_in(service, "ada");
@@ -158,7 +158,7 @@ fn while_the_store_is_away_people_are_asked_to_come_again() {
     assert_eq!(who_am_i(service, &token).0, 200);
 }
 
-/// A store that says when it is asked for a value, and answers when it is told to.
+/// A store that reports when it is asked for a value, and answers when the test tells it to.
 #[derive(Debug)]
 struct Slow {
     asked: Mutex<Sender<()>>,
@@ -190,9 +190,9 @@ impl KeyValueStore for Slow {
 }
 
 #[test]
-fn while_the_store_is_silent_nobody_waits_for_the_others() {
+fn while_the_store_is_silent_requests_do_not_wait_for_each_other() {
     let ((asked, is_asked), (go_on, may_go_on)) = (channel(), channel());
-    let service = start_with_turns(Arc::new(Slow { asked: asked.into(), go_on: may_go_on.into() }), 1);
+    let service = start_with_permits(Arc::new(Slow { asked: asked.into(), go_on: may_go_on.into() }), 1);
     thread::scope(|scope| {
         let first = scope.spawn(move || who_am_i(service, "first"));
         is_asked.recv().unwrap();
@@ -203,7 +203,7 @@ fn while_the_store_is_silent_nobody_waits_for_the_others() {
 }
 
 #[test]
-fn a_url_that_nobody_knows_is_not_shown() {
+fn a_url_with_an_unknown_scheme_is_not_shown() {
     for url in ["nothing", "http://:secret@host", "memcached://:secret@host", "secret"] {
         let error = open::with_causes(&*open::open(url).unwrap_err());
         assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
@@ -222,7 +222,7 @@ fn a_url_that_nobody_knows_is_not_shown() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_read_is_not_left_out() {
+fn a_variable_that_cannot_be_read_is_an_error() {
     assert_eq!(open::variable("KV_URL", Ok("redis:".into()), "memory:"), Ok("redis:".into()));
     assert_eq!(open::variable("KV_URL", Err(VarError::NotPresent), "memory:"), Ok("memory:".into()));
     let unreadable = Err(VarError::NotUnicode("secret".into()));

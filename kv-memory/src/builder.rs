@@ -1,4 +1,4 @@
-//! What a store can be configured with.
+//! The settings of a store.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// The lifetime of what is written without naming one, as `put` does (T1). Default: for ever.
+    /// The TTL of writes that name none, such as `put` ([T1](kv_core::contract#4-ttls)). Default: for ever.
     ///
-    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3), and one longer
-    /// than about 292 years makes such a write fail with [`InvalidTtl`](crate::Error::InvalidTtl) (T4).
+    /// It is a TTL like any other. With zero such a write leaves the key absent ([T3](kv_core::contract#4-ttls)). With more than
+    /// about 292 years such a write fails with [`InvalidTtl`](crate::Error::InvalidTtl) ([T4](kv_core::contract#4-ttls)).
     pub const fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = Some(ttl);
         self
     }
 
-    /// What the store reads the time from. Default: the monotonic clock of the system.
+    /// The clock of the store. Default: the monotonic clock of the system.
     ///
     /// For tests, give it a [`ManualClock`](crate::ManualClock).
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -42,7 +42,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Makes the store, empty.
+    /// Makes an empty store.
     #[must_use]
     pub fn build(self) -> MemoryStore {
         MemoryStore::with(self.clock, self.default_ttl)

@@ -1,4 +1,4 @@
-//! Where the time comes from.
+//! The clock of a store.
 
 use std::fmt::Debug;
 use std::num::NonZeroU64;
@@ -10,13 +10,13 @@ use crate::monotonic;
 
 /// A clock for a store: [`MemoryStoreBuilder::clock`](crate::MemoryStoreBuilder::clock).
 ///
-/// The store reads it only where a lifetime is involved, and while it has locked a part of itself: a clock must not use
-/// the store.
+/// The store reads it only if a TTL is involved, and while it has locked a part of itself. So a clock must not use the
+/// store.
 pub trait Clock: Debug + Send + Sync {
-    /// The time that has passed since any fixed moment. It never goes back.
+    /// The time that has passed since any fixed moment. It must never go back.
     ///
-    /// If it does go back, lifetimes last longer by as much, and nothing else is harmed. The store counts in nanoseconds
-    /// and takes what is beyond `u64::MAX` of them, about 584 years, for the end of time.
+    /// If it does go back, entries expire later by as much; there is no other harm. The store counts in nanoseconds. It treats
+    /// times beyond `u64::MAX` nanoseconds, about 584 years, as the end of time.
     fn now(&self) -> Duration;
 }
 
@@ -26,7 +26,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// A clock that stands still until it is told to go on, so that tests of lifetimes need not wait.
+/// A clock that stands still until it is advanced, so that tests of TTLs need not wait.
 ///
 /// A clone is another handle to the same clock.
 ///
@@ -52,7 +52,7 @@ impl ManualClock {
         Self::default()
     }
 
-    /// Lets time pass, for every handle of this clock. It stops at the end of time, `u64::MAX` nanoseconds.
+    /// Advances the time, for every handle of this clock. It stops at the end of time, `u64::MAX` nanoseconds.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
         let mut now = self.0.load(Ordering::SeqCst);
@@ -70,7 +70,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// The clock of a store. The usual one is a variant of its own, so that it is read without a dynamic call.
+/// The clock of a store. The default clock is its own variant, so that reading it needs no dynamic call.
 #[derive(Debug, Default)]
 pub(crate) enum TimeSource {
     #[default]
@@ -79,7 +79,7 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// The time in nanoseconds. Apart, so that the operations that need not know it are short.
+    /// The time in nanoseconds. Not inlined, so that operations that do not need it stay short.
     #[inline(never)]
     pub(crate) fn now(&self) -> u64 {
         match self {
@@ -88,8 +88,8 @@ impl TimeSource {
         }
     }
 
-    /// Whether a time is still to come. As comparing it with [`now`](Self::now), but a time that is far off costs
-    /// less.
+    /// Whether a time is in the future. It gives the same result as comparing it with [`now`](Self::now), but is cheaper for a time
+    /// far in the future.
     #[inline]
     pub(crate) fn is_before(&self, time: NonZeroU64) -> bool {
         let time = time.get();
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_beyond_the_end_of_time_is_its_end() {
+    fn times_stop_at_the_end_of_time() {
         assert_eq!(nanos(Duration::new(3, 7)), 3_000_000_007);
         assert_eq!(nanos(Duration::from_nanos(u64::MAX)), u64::MAX);
         assert_eq!(nanos(Duration::MAX), u64::MAX);

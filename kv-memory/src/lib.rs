@@ -20,8 +20,8 @@ pub use kv_core::{
     KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
 };
 
-/// The examples of the workspace's README, compiled and run as tests. `WORKSPACE.md` is a link to it, since a package
-/// has nothing from outside its folder.
+/// The examples of the workspace's README, compiled and run as tests. `WORKSPACE.md` is a link to it, because a package
+/// contains only files of its own folder.
 #[cfg(doctest)]
 #[doc = include_str!("../WORKSPACE.md")]
 pub struct WorkspaceReadme;

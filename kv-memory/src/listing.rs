@@ -10,21 +10,21 @@ use kv_core::{Key, KeyBuf, Prefix, Result};
 use crate::MemoryStore;
 use crate::shard::Shard;
 
-/// How many keys are looked at under one lock.
+/// How many keys are read under one lock.
 const PAGE: usize = 256;
 
-/// The keys that begin with a prefix (L1).
+/// The keys that begin with a prefix ([L1](kv_core::contract#5-listing)).
 pub(crate) fn keys<'s>(
     store: &'s MemoryStore,
     prefix: Prefix<'_>,
 ) -> impl Iterator<Item = Result<KeyBuf>> + Send + use<'s> {
-    Walk::new(store, prefix, |place| {
-        take_keys(place);
+    Walk::new(store, prefix, |position| {
+        take_keys(position);
         Ok(())
     })
 }
 
-/// Their distinct parts up to a delimiter (L6).
+/// Their distinct parts up to a delimiter ([L6](kv_core::contract#5-listing)).
 pub(crate) fn parts<'s>(
     store: &'s MemoryStore,
     delimiter: Key<'_>,
@@ -33,10 +33,10 @@ pub(crate) fn parts<'s>(
     let delimiter = delimiter.to_key_buf();
     let begin = prefix.len();
     let mut yielded = HashSet::new();
-    Walk::new(store, prefix, move |place| take_parts(place, begin, &delimiter, &mut yielded))
+    Walk::new(store, prefix, move |position| take_parts(position, begin, &delimiter, &mut yielded))
 }
 
-/// Goes through the parts of a store one after the other, and through each in the order of its keys.
+/// Walks through the parts of a store one after the other, and through each part in the order of its keys.
 struct Walk<'s, F> {
     store: &'s MemoryStore,
     take: F,
@@ -47,7 +47,7 @@ struct Walk<'s, F> {
     page: VecDeque<KeyBuf>,
 }
 
-impl<'s, F: FnMut(&mut Place<'_>) -> Result<()>> Walk<'s, F> {
+impl<'s, F: FnMut(&mut Position<'_>) -> Result<()>> Walk<'s, F> {
     fn new(store: &'s MemoryStore, prefix: Prefix<'_>, take: F) -> Self {
         let prefix: Arc<str> = prefix.as_str().into();
         let end = after_all_with(&prefix);
@@ -58,7 +58,7 @@ impl<'s, F: FnMut(&mut Place<'_>) -> Result<()>> Walk<'s, F> {
     /// Fills the page under one lock. `None` at the end.
     fn fill(&mut self) -> Option<Result<()>> {
         let shard = self.store.shards.nth(self.shard)?.read();
-        let mut place = Place {
+        let mut position = Position {
             store: self.store,
             shard: &shard,
             now: None,
@@ -67,8 +67,8 @@ impl<'s, F: FnMut(&mut Place<'_>) -> Result<()>> Walk<'s, F> {
             budget: PAGE,
             page: &mut self.page,
         };
-        let taken = (self.take)(&mut place);
-        if place.budget > 0 {
+        let taken = (self.take)(&mut position);
+        if position.budget > 0 {
             self.shard += 1;
             self.from = Bound::Included(self.prefix.clone());
         }
@@ -76,7 +76,7 @@ impl<'s, F: FnMut(&mut Place<'_>) -> Result<()>> Walk<'s, F> {
     }
 }
 
-impl<F: FnMut(&mut Place<'_>) -> Result<()>> Iterator for Walk<'_, F> {
+impl<F: FnMut(&mut Position<'_>) -> Result<()>> Iterator for Walk<'_, F> {
     type Item = Result<KeyBuf>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -91,25 +91,26 @@ impl<F: FnMut(&mut Place<'_>) -> Result<()>> Iterator for Walk<'_, F> {
     }
 }
 
-/// Where a listing is: in a part of the store that is locked for reading.
-struct Place<'p> {
+/// The position of a listing, in a part of the store that is locked for reading.
+struct Position<'p> {
     store: &'p MemoryStore,
     shard: &'p Shard,
     now: Option<u64>,
-    /// From here on keys have not been looked at.
+    /// The keys from here on have not been read.
     from: &'p mut Bound<Arc<str>>,
     end: Bound<&'p str>,
-    /// How many more keys may be looked at under this lock. What is left at the end says that there are no more.
+    /// How many more keys may be read under this lock. If some of it is left, the part has no more keys.
     budget: usize,
     page: &'p mut VecDeque<KeyBuf>,
 }
 
-impl<'p> Place<'p> {
+impl<'p> Position<'p> {
     fn ahead(&self) -> Range<'p, KeyBuf> {
         self.shard.keys(as_str(self.from), self.end)
     }
 
-    /// Whether the entry of a key of this part is live. Neither the table nor the clock is asked if all are.
+    /// Whether the entry of a key of this part is live. If no entry of the part has a deadline, this reads neither the table nor
+    /// the clock.
     fn is_live(&mut self, key: &KeyBuf) -> bool {
         if !self.shard.has_deadlines() {
             return true;
@@ -120,33 +121,33 @@ impl<'p> Place<'p> {
     }
 }
 
-/// Takes the keys ahead as they come.
-fn take_keys(place: &mut Place<'_>) {
+/// Takes the next keys.
+fn take_keys(position: &mut Position<'_>) {
     let mut last = None;
-    for key in place.ahead().take(place.budget) {
-        place.budget -= 1;
-        if place.is_live(key) {
-            place.page.push_back(key.clone());
+    for key in position.ahead().take(position.budget) {
+        position.budget -= 1;
+        if position.is_live(key) {
+            position.page.push_back(key.clone());
         }
         last = Some(key);
     }
     if let Some(last) = last {
-        *place.from = Bound::Excluded(last.clone().into());
+        *position.from = Bound::Excluded(last.clone().into());
     }
 }
 
-/// Takes the parts of the keys ahead, and skips those keys that begin with a part that was taken.
-fn take_parts(place: &mut Place<'_>, begin: usize, delimiter: &str, yielded: &mut HashSet<KeyBuf>) -> Result<()> {
-    while place.budget > 0 {
-        let Some(key) = place.ahead().next() else { break };
-        place.budget -= 1;
+/// Takes the parts of the next keys, and skips keys that begin with a part that was taken.
+fn take_parts(position: &mut Position<'_>, begin: usize, delimiter: &str, yielded: &mut HashSet<KeyBuf>) -> Result<()> {
+    while position.budget > 0 {
+        let Some(key) = position.ahead().next() else { break };
+        position.budget -= 1;
         let part = key
             .get(begin..)
             .and_then(|rest| rest.find(delimiter))
             .and_then(|at| key.get(..begin + at + delimiter.len()));
         let known = part.is_some_and(|part| yielded.contains(part));
-        let taken = known || place.is_live(key);
-        *place.from = match part {
+        let taken = known || position.is_live(key);
+        *position.from = match part {
             Some(part) if taken => start_after(part),
             _ => Bound::Excluded(key.clone().into()),
         };
@@ -155,7 +156,7 @@ fn take_parts(place: &mut Place<'_>, begin: usize, delimiter: &str, yielded: &mu
             if part.is_some() {
                 yielded.insert(found.clone());
             }
-            place.page.push_back(found);
+            position.page.push_back(found);
         }
     }
     Ok(())
@@ -166,14 +167,14 @@ fn after_all_with(text: &str) -> Bound<Arc<str>> {
     successor(text).map_or(Bound::Unbounded, Bound::Excluded)
 }
 
-/// The start of the keys that come after all those that begin with a text.
+/// The start of the keys after all those that begin with a text.
 fn start_after(text: &str) -> Bound<Arc<str>> {
     successor(text).map_or_else(|| Bound::Excluded(text.into()), Bound::Included)
 }
 
-/// The least text that comes after all those that begin with this one; none comes after all that begin with nothing.
+/// The least text after all those that begin with this one. The empty text has none, because every text begins with it.
 ///
-/// All characters are below 0x7F, so the last can always be followed by another that is ASCII too.
+/// All characters are below 0x7F, so the last one always has a successor that is ASCII, too.
 fn successor(text: &str) -> Option<Arc<str>> {
     let mut text = text.to_owned();
     let last = text.pop()?;
@@ -191,13 +192,13 @@ mod tests {
 
     use super::*;
 
-    /// How many keys of the index a listing looks at.
-    fn looked_at(store: &MemoryStore, prefix: Prefix<'_>, mut take: impl FnMut(&mut Place<'_>)) -> usize {
+    /// How many keys of the index a listing reads.
+    fn keys_read(store: &MemoryStore, prefix: Prefix<'_>, mut take: impl FnMut(&mut Position<'_>)) -> usize {
         let mut sum = 0;
-        let mut walk = Walk::new(store, prefix, |place| {
-            let budget = place.budget;
-            take(place);
-            sum += budget - place.budget;
+        let mut walk = Walk::new(store, prefix, |position| {
+            let budget = position.budget;
+            take(position);
+            sum += budget - position.budget;
             Ok(())
         });
         assert!(walk.by_ref().all(|key| key.is_ok()));
@@ -206,18 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_of_100_keys_of_a_million_looks_at_no_others() {
+    fn a_listing_of_100_keys_of_a_million_reads_no_others() {
         let store = MemoryStore::new();
         for number in 0..1_000_000 {
             store.put(format!("k:{number:06}"), "").unwrap();
         }
         let prefix = Prefix::from_static("k:1234");
         assert_eq!(keys(&store, prefix).count(), 100);
-        assert_eq!(looked_at(&store, prefix, take_keys), 100);
+        assert_eq!(keys_read(&store, prefix, take_keys), 100);
     }
 
     #[test]
-    fn parts_skip_the_keys_that_share_one() {
+    fn a_listing_of_parts_skips_keys_that_share_a_part() {
         let store = MemoryStore::new();
         for number in 0..50_000 {
             store.put(format!("big/{number}"), "").unwrap();
@@ -228,12 +229,12 @@ mod tests {
         assert_eq!(found, ["big/", "small/", "whole"]);
 
         let mut yielded = HashSet::new();
-        let looks = looked_at(&store, Prefix::EMPTY, |place| take_parts(place, 0, "/", &mut yielded).unwrap());
-        assert!(looks <= 128 + 2, "once in each shard for the big part, once for each other key: {looks}");
+        let reads = keys_read(&store, Prefix::EMPTY, |position| take_parts(position, 0, "/", &mut yielded).unwrap());
+        assert!(reads <= 128 + 2, "once in each shard for the big part, once for each other key: {reads}");
     }
 
     #[test]
-    fn a_listing_goes_on_where_its_page_ended() {
+    fn a_page_begins_where_the_last_one_ended() {
         let store = MemoryStore::new();
         let mut expected = Vec::new();
         for number in 0..PAGE * 300 {
@@ -245,14 +246,14 @@ mod tests {
         listed.sort();
         assert_eq!(listed, expected);
 
-        // No two keys share a part here, so that each page is full of them.
+        // No two keys share a part here, so each page is full.
         let mut found = parts(&store, key!("x"), Prefix::EMPTY).map(Result::unwrap).collect::<Vec<_>>();
         found.sort();
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn every_text_of_the_alphabet_has_a_successor() {
+    fn every_text_but_the_empty_one_has_a_successor() {
         assert_eq!(successor("a/"), Some("a0".into()));
         assert_eq!(successor("a~"), Some("a\x7F".into()));
         assert_eq!(successor(""), None);

@@ -1,30 +1,29 @@
-//! The monotonic clock of the system, and a cheaper look at it.
+//! The monotonic clock of the system, and a cheaper way to read it.
 
 #[cfg(target_os = "linux")]
 pub(crate) use coarse::{is_before, now};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use exact::{is_before, now};
 
-/// Linux has a second clock, which shows what the first one showed at the last tick of the kernel (1 to 10 ms ago).
-/// To read it takes a third of the time or less, as no hardware is asked.
+/// Linux has a second, coarse clock. It shows the time of the exact clock at the last tick of the kernel (1 to 10 ms ago).
+/// Reading it takes at most a third of the time, because it does not read the hardware.
 ///
-/// It is never ahead of the exact one, so what lies before it is past for certain. How far it may be behind has no
-/// bound that is small and can be relied on. [`FAR`](coarse::FAR) can be: it is a thousand ticks or more, and
-/// - a processor that runs a program takes its own timer's interrupts, and one that wakes from idleness brings the
-///   time up to date before it runs anything;
-/// - the processor whose ticks keep the time may be held up, by the hypervisor of a virtual machine for instance.
-///   Then another one takes over at its fifth tick (since 2022, Linux commit `a1ff03cd6fb9`).
+/// The coarse clock is never ahead of the exact one, so a time before it is certainly in the past. It may be behind, and no
+/// small bound for that is reliable. [`FAR`](coarse::FAR) is a reliable bound. It is a thousand ticks or more, and
+/// - a processor that runs a program takes its own timer's interrupts, and a processor that wakes from idling updates the
+///   time before it runs anything;
+/// - the processor whose ticks keep the time may be held up, for instance by the hypervisor of a virtual machine.
+///   Then another processor takes over at its fifth tick (since 2022, Linux commit `a1ff03cd6fb9`).
 ///
-/// What remains is a machine that stands still as a whole for longer than `FAR` while its clock goes on, as some do
-/// whose hypervisor pauses them: in the few ticks after it has gone on, an entry that ended meanwhile may still be
-/// read. With an older kernel that is also so while the processor that keeps the time is held up for longer than
-/// `FAR`, and others run.
+/// One case remains: the whole machine stands still for longer than `FAR` while its clock goes on, as with some hypervisors
+/// that pause it. In the few ticks after it resumes, an entry that expired meanwhile may still be read. With an older kernel
+/// the same happens while the processor that keeps the time is held up for longer than `FAR` and others run.
 #[cfg(target_os = "linux")]
 mod coarse {
     use rustix::time::{ClockId, clock_gettime};
 
-    /// What is further than this beyond the coarse clock is still to come by the exact one, too: ten seconds. That is
-    /// also for how long a processor may take no timer interrupt before Linux calls it locked up (`watchdog_thresh`).
+    /// A time that is further than this beyond the coarse clock is also in the future of the exact clock: ten seconds. After
+    /// the same time without a timer interrupt, Linux reports a processor as locked up (`watchdog_thresh`).
     pub(super) const FAR: u64 = 10_000_000_000;
 
     /// The time in nanoseconds, exact.
@@ -32,22 +31,22 @@ mod coarse {
         read(ClockId::Monotonic)
     }
 
-    /// Whether a time is still to come.
+    /// Whether a time is in the future.
     #[inline]
     pub(crate) fn is_before(time: u64) -> bool {
-        by_a_glance(read(ClockId::MonotonicCoarse), time).unwrap_or_else(|| now() < time)
+        by_coarse_clock(read(ClockId::MonotonicCoarse), time).unwrap_or_else(|| now() < time)
     }
 
-    /// Whether a time is still to come, as far as the coarse clock can tell.
+    /// Whether a time is in the future; `None` if only the exact clock can tell.
     #[inline]
-    fn by_a_glance(coarse: u64, time: u64) -> Option<bool> {
+    fn by_coarse_clock(coarse: u64, time: u64) -> Option<bool> {
         match time.checked_sub(coarse) {
             None | Some(0) => Some(false),
             Some(left) => (left > FAR).then_some(true),
         }
     }
 
-    /// In nanoseconds since the machine was started, which are not negative.
+    /// The time in nanoseconds since the machine was started. It is never negative.
     #[inline]
     fn read(clock: ClockId) -> u64 {
         let time = clock_gettime(clock);
@@ -61,18 +60,18 @@ mod coarse {
         use super::*;
 
         #[test]
-        fn a_glance_tells_what_is_past_and_what_is_far_and_nothing_of_what_is_near() {
-            assert_eq!(by_a_glance(100, 99), Some(false));
-            assert_eq!(by_a_glance(100, 100), Some(false));
-            assert_eq!(by_a_glance(100, 101), None);
-            assert_eq!(by_a_glance(100, 100 + FAR), None);
-            assert_eq!(by_a_glance(100, 101 + FAR), Some(true));
-            assert_eq!(by_a_glance(0, u64::MAX), Some(true));
-            assert_eq!(by_a_glance(u64::MAX, u64::MAX), Some(false));
+        fn the_coarse_clock_decides_only_for_past_and_far_times() {
+            assert_eq!(by_coarse_clock(100, 99), Some(false));
+            assert_eq!(by_coarse_clock(100, 100), Some(false));
+            assert_eq!(by_coarse_clock(100, 101), None);
+            assert_eq!(by_coarse_clock(100, 100 + FAR), None);
+            assert_eq!(by_coarse_clock(100, 101 + FAR), Some(true));
+            assert_eq!(by_coarse_clock(0, u64::MAX), Some(true));
+            assert_eq!(by_coarse_clock(u64::MAX, u64::MAX), Some(false));
         }
 
         #[test]
-        fn the_coarse_clock_is_behind_the_exact_one_and_not_far() {
+        fn the_coarse_clock_is_behind_the_exact_one_by_less_than_far() {
             for _ in 0..100_000 {
                 let before = read(ClockId::Monotonic);
                 let coarse = read(ClockId::MonotonicCoarse);
@@ -83,7 +82,7 @@ mod coarse {
         }
 
         #[test]
-        fn a_time_is_still_to_come_until_the_exact_clock_has_reached_it() {
+        fn a_time_is_in_the_future_until_the_exact_clock_reaches_it() {
             let time = now() + 20_000_000;
             loop {
                 let before = now();
@@ -97,7 +96,7 @@ mod coarse {
     }
 }
 
-/// Other systems have no second clock, or none that is known to be behind.
+/// Other systems have no coarse clock, or none that is known never to be ahead.
 #[cfg(not(target_os = "linux"))]
 mod exact {
     use std::sync::LazyLock;
@@ -112,7 +111,7 @@ mod exact {
         nanos(START.elapsed())
     }
 
-    /// Whether a time is still to come.
+    /// Whether a time is in the future.
     #[inline]
     pub(crate) fn is_before(time: u64) -> bool {
         now() < time

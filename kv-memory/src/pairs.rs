@@ -9,9 +9,9 @@ use crate::MemoryStore;
 impl MemoryStore {
     /// All live entries, in the order of their keys.
     ///
-    /// For tests and debugging: it needs memory for each key and value at once, though it shares their bytes with the
-    /// store. Each of the 128 parts of the store is seen as it is at one moment, and locked for as long as it takes to
-    /// copy it; different parts are seen at different moments.
+    /// This is for tests and debugging: it needs memory for all keys and values at once, although it shares their bytes with
+    /// the store. It copies each of the 128 parts of the store at one moment, under a lock; different parts at different
+    /// moments.
     ///
     /// ```
     /// use kv_memory::{KeyValueStoreExt, MemoryStore};
@@ -36,19 +36,21 @@ impl MemoryStore {
 
     /// Removes all entries and frees their memory.
     ///
-    /// Not atomic: what is written meanwhile may stay, and a concurrent reader may find some entries gone and others there.
+    /// It is not atomic: entries that are written meanwhile may stay, and a concurrent reader may find some entries absent and
+    /// others present.
     pub fn clear(&self) {
         for shard in self.shards.iter() {
             let content = shard.write().take();
-            // Here, after the lock: it takes long.
+            // After the lock, because it takes long.
             drop(content);
         }
     }
 }
 
-/// Collects pairs of key and value into a store. Of those with the same key the last one wins (B2).
+/// Collects pairs of key and value into a store. Of several pairs with the same key the last one wins
+/// ([B2](kv_core::contract#6-many-at-once)).
 ///
-/// Keys are checked already, so it cannot fail. To collect from texts, check them on the way:
+/// Keys are valid already, so it cannot fail. To collect texts, check them on the way:
 ///
 /// ```
 /// use kv_memory::{InvalidKey, KeyBuf, KeyValueStoreExt, MemoryStore, key};
@@ -72,13 +74,14 @@ impl<'v, K: Into<KeyBuf>, V: Into<Value<'v>>> FromIterator<(K, V)> for MemorySto
     }
 }
 
-/// Writes pairs of key and value with the store's default lifetime. Of those with the same key the last one wins (B2).
+/// Writes pairs of key and value with the store's default TTL. Of several pairs with the same key the last one wins
+/// ([B2](kv_core::contract#6-many-at-once)).
 ///
-/// A store whose default lifetime is longer than it can express takes nothing in this way, as it refuses every `put`.
+/// If the store's default TTL is longer than it can express, nothing is written, because the store refuses every `put`.
 impl<'v, K: Into<KeyBuf>, V: Into<Value<'v>>> Extend<(K, V)> for MemoryStore {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, pairs: I) {
         for (key, value) in pairs {
-            // Fails only for a default lifetime that cannot be expressed; that is documented, and there is no one to tell.
+            // Fails only if the default TTL cannot be expressed, which is documented. `extend` cannot return an error.
             let _ = self.write(key.into().as_key(), value.into(), Ttl::Default);
         }
     }

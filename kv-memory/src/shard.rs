@@ -1,28 +1,30 @@
-//! One part of a store: its entries, their order and their deadlines, kept in step.
+//! One part of a store: its entries, their order and their deadlines.
 //!
-//! What always holds of a [`Shard`]:
+//! Invariants of a [`Shard`]:
 //!
-//! - `index` has the key of each slot of `table`, and no other;
-//! - `queue` has one item for each slot that has a deadline, at `slot.queued`, and no other;
+//! - `index` has the key of each slot of `table`, and no other key;
+//! - `queue` has one item for each slot that has a deadline, at `slot.queued`, and no other item;
 //! - `slot.queued` is never later than `slot.deadline`.
 //!
-//! The last one is what makes a longer lifetime cheap: the item stays where it is, too early, and is put right by the
-//! sweep that comes upon it.
+//! The last invariant makes extending a TTL cheap: the item stays where it is, too early, and the sweep that finds it moves
+//! it.
 //!
-//! # Why the dead never outnumber the living
+//! # Why expired entries are few
 //!
-//! A sweep step takes the first item of the queue if it is due, that is `queued <= now`; it removes the slot if it is
-//! dead, else puts the item where its deadline wants it. Every write does up to four steps before anything else. Claim:
-//! the dead slots are at most 5/4 of the most slots that were live at once, L.
+//! A *live* slot has not expired; a *dead* slot has expired and was not swept yet. A sweep step takes the first item of the
+//! queue if it is due, that is, if `queued <= now`. If the slot is dead, the step removes it; otherwise it moves the item to
+//! the slot's deadline. Every write first does up to four steps. Claim: the number of dead slots is at most 5/4 L, where L is
+//! the greatest number of slots that were live at once.
 //!
-//! Let the *work* be the number of steps that it would take to get rid of all slots that have a deadline: one for
-//! each, and one more for each live one whose item is too early. A write adds at most one to it (a new slot, or an
-//! item that becomes too early) and a step takes at least one off.
+//! Let the *work* be the number of steps that it would take to remove all slots that have a deadline: one for each, and one
+//! more for each live slot whose item is too early. A write adds at most one to the work (a new slot, or an item that becomes
+//! too early), and a step takes away at least one.
 //!
-//! Consider the last moment at which no item was due. None was dead then, so there were at most L slots and at most 2 L
-//! work. In each of the `w` writes since, some item was still due after its steps, so it did all four: the work is now
-//! at most 2 L + w - 4 w, and each dead slot is at least one of it. Besides, whatever is dead now was live at that moment
-//! or written since: at most L + w. So the dead are at most min(2 L - 3 w, L + w), which is largest where w = L / 4: 5/4 L.
+//! Consider the last moment at which no item was due. No slot was dead then, so there were at most L slots and at most 2 L
+//! work. In each of the `w` writes since then, some item was still due after its steps, so the write did all four. The work
+//! is now at most 2 L + w - 4 w, and each dead slot is at least one of it. Also, each slot that is dead now was live at that
+//! moment or was written since then: there are at most L + w. So there are at most min(2 L - 3 w, L + w) dead slots, which is
+//! largest for w = L / 4: 5/4 L.
 
 use std::collections::BTreeSet;
 use std::collections::btree_set::Range;
@@ -37,7 +39,7 @@ use kv_core::{Bytes, Key, KeyBuf};
 use crate::clock::TimeSource;
 use crate::table::Table;
 
-/// A key and its hash, which is computed once for an operation.
+/// A key and its hash. An operation computes the hash once.
 #[derive(Clone, Copy)]
 pub(crate) struct HashedKey<'k> {
     pub(crate) key: Key<'k>,
@@ -53,7 +55,7 @@ impl<'k> HashedKey<'k> {
 
 /// An entry. Times are nanoseconds of the store's clock.
 ///
-/// It fills a line of a processor's cache, and by its alignment it does not lie across two.
+/// It fills a cache line, and because of its alignment it never spans two.
 #[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) key: KeyBuf,
@@ -67,26 +69,26 @@ impl Slot {
         Self { key, value, deadline: None, queued: None }
     }
 
-    /// Whether the entry is there (T5). The clock is read only if it has a deadline.
+    /// Whether the entry is live ([T5](kv_core::contract#4-ttls)). It reads the clock only if the entry has a deadline.
     #[inline]
     pub(crate) fn is_live(&self, now: impl FnOnce() -> u64) -> bool {
         self.deadline.is_none_or(|deadline| deadline.get() > now())
     }
 
-    /// The same by a clock, for whoever does not want to know the time besides: that is cheaper.
+    /// The same by a clock. This is cheaper if the caller does not need the time.
     #[inline]
     pub(crate) fn is_live_by(&self, clock: &TimeSource) -> bool {
         self.deadline.is_none_or(|deadline| clock.is_before(deadline))
     }
 }
 
-/// What a sweep step came upon.
+/// The result of a sweep step.
 pub(crate) enum Step {
     /// Nothing is due.
     Idle,
-    /// A live entry, whose item stood too early.
+    /// The item of a live entry was too early.
     Requeued,
-    /// A dead entry, which is the caller's to drop.
+    /// A dead entry. The caller drops it.
     Removed(Slot),
 }
 
@@ -95,12 +97,12 @@ pub(crate) struct Shard {
     table: Table,
     index: BTreeSet<KeyBuf>,
     queue: BTreeSet<(NonZeroU64, KeyBuf)>,
-    /// How many writes there were.
+    /// The number of writes so far.
     writes: usize,
 }
 
 impl Shard {
-    /// One of so many, by its number. It is empty.
+    /// An empty shard: number `number` of `shards`.
     pub(crate) fn of(number: usize, shards: usize) -> Self {
         Self::with(Table::of_part(number, shards))
     }
@@ -115,24 +117,24 @@ impl Shard {
         mem::replace(self, empty)
     }
 
-    /// How many entries there are, dead ones included.
+    /// The number of entries, dead ones included.
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether any entry has a deadline. If not, all are live, whatever the time.
+    /// Whether any entry has a deadline. If none has, all entries are live at any time.
     #[inline]
     pub(crate) fn has_deadlines(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// When the first entry is due; none ever is at `u64::MAX`.
+    /// When the first entry is due; `u64::MAX` if none ever is.
     #[inline]
     pub(crate) fn first_due(&self) -> u64 {
         self.queue.first().map_or(u64::MAX, |(at, _)| at.get())
     }
 
-    /// The number of this write.
+    /// Counts a write; returns its number.
     #[inline]
     pub(crate) fn count_write(&mut self) -> usize {
         self.writes = self.writes.wrapping_add(1);
@@ -144,21 +146,21 @@ impl Shard {
         self.table.iter()
     }
 
-    /// The keys of a range in their order, those of dead entries included.
+    /// The keys of a range in order, including those of dead entries.
     pub(crate) fn keys(&self, from: Bound<&str>, to: Bound<&str>) -> Range<'_, KeyBuf> {
         self.index.range::<str, _>((from, to))
     }
 
-    /// The entry at a key, dead or alive.
+    /// The entry at a key, dead or live.
     #[inline]
     pub(crate) fn find(&self, key: HashedKey<'_>) -> Option<&Slot> {
         self.table.find(key)
     }
 
-    /// Puts an entry in place of what is there, dead or alive. Returns the value of that, which is the caller's to drop.
+    /// Puts an entry, and replaces an existing one, dead or live. Returns the old value, which the caller drops.
     #[expect(
         clippy::inline_always,
-        reason = "a tenth of what an overwrite costs is moving its arguments and its result otherwise"
+        reason = "otherwise moving its arguments and its result is a tenth of the cost of an overwrite"
     )]
     #[inline(always)]
     pub(crate) fn put(
@@ -176,7 +178,7 @@ impl Shard {
         None
     }
 
-    /// Apart from `put`, which is short without it.
+    /// Not inlined into `put`, which stays short.
     #[inline(never)]
     fn insert(&mut self, hasher: &RandomState, key: HashedKey<'_>, value: Bytes, deadline: Option<NonZeroU64>) {
         let mut slot = Slot::new(key.key.into(), value);
@@ -185,14 +187,14 @@ impl Shard {
         self.table.insert(hasher, key.hash, slot);
     }
 
-    /// Gives the entry at a key, dead or alive, another deadline.
+    /// Sets the deadline of the entry at a key, dead or live.
     pub(crate) fn set_deadline(&mut self, key: HashedKey<'_>, deadline: Option<NonZeroU64>) {
         if let Some(slot) = self.table.find_mut(key) {
             set_deadline(&mut self.queue, slot, deadline);
         }
     }
 
-    /// Removes the entry at a key, dead or alive. It is the caller's to drop, with its deadline, which tells which it was.
+    /// Removes the entry at a key, dead or live, and returns it. Its deadline shows which it was. The caller drops it.
     pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
         let mut slot = self.table.remove(hasher, key)?;
         requeue(&mut self.queue, &mut slot, None);
@@ -207,7 +209,7 @@ impl Shard {
         }
         let Some((_, key)) = self.queue.pop_first() else { return Step::Idle };
         let key = HashedKey::new(hasher, key.as_key());
-        // Each item has its slot, so this finds one.
+        // Each item has a slot, so this finds it.
         let Some(slot) = self.table.find_mut(key) else { return Step::Requeued };
         slot.queued = None;
         if slot.is_live(|| now) {
@@ -220,7 +222,7 @@ impl Shard {
     }
 }
 
-/// Gives a slot a deadline, and moves its item only if it must.
+/// Sets the deadline of a slot, and moves its item only if necessary.
 #[inline]
 fn set_deadline(queue: &mut BTreeSet<(NonZeroU64, KeyBuf)>, slot: &mut Slot, deadline: Option<NonZeroU64>) {
     let stays = match (slot.queued, deadline) {

@@ -13,32 +13,31 @@ use kv_core::{Bytes, Key};
 use crate::clock::TimeSource;
 use crate::shard::{HashedKey, Shard, Slot, Step};
 
-/// How many parts there are: enough that threads seldom meet in one, few enough that a listing soon has visited each.
+/// The number of parts: enough that threads seldom wait for each other, and few enough that a listing visits each quickly.
 const SHARDS: usize = 128;
 
-/// How many sweep steps a write does first. See the module `shard` for what follows from it.
+/// How many sweep steps a write does first. The module `shard` says what follows from it.
 const STEPS_PER_WRITE: usize = 4;
 
-/// One write in so many turns to the other parts, too: so that what expires in a part that nobody writes to goes as well.
+/// One write in so many also sweeps another part. So expired entries of a part that nobody writes to are freed, too.
 const WRITES_PER_VISIT: usize = 4;
 
-/// At how many parts it looks for one in which something is due, and how many sweep steps it does there.
+/// How many parts it checks for entries that are due, and how many sweep steps it does in the first such part.
 const LOOKS_PER_VISIT: usize = 8;
 const STEPS_PER_VISIT: usize = 16;
 
-/// How many sweep steps are done under one lock by those who sweep for its own sake.
+/// How many sweep steps `sweep`, `len` and `is_empty` do under one lock.
 const STEPS_PER_LOCK: usize = 64;
 
-/// A lock of its own, so that no two of them share what a processor core keeps to itself.
+/// A part and its lock, aligned so that no two parts share a cache line.
 #[repr(align(128))]
 pub(crate) struct Locked(RwLock<Shard>);
 
-/// When the first entry of each part is due, as whoever wrote there last has left it: to be looked at without its lock.
+/// When the first entry of each part is due, as its last writer noted. It is read without the lock of the part.
 type Due = [AtomicU64; SHARDS];
 
 impl Locked {
-    // A panic under the lock (out of a caller's clock, the only foreign code that runs there) comes before any change:
-    // there is nothing wrong with a poisoned shard.
+    // Only the caller's clock can panic under the lock, and that is before any change: a poisoned shard is in order.
     #[inline]
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Shard> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +48,7 @@ impl Locked {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// If nobody has it.
+    /// Locks it if no other thread has locked it.
     fn try_write(&self) -> Option<RwLockWriteGuard<'_, Shard>> {
         match self.0.try_write() {
             Ok(shard) => Some(shard),
@@ -59,7 +58,7 @@ impl Locked {
     }
 }
 
-/// All parts of a store. A key's hash says where it belongs.
+/// All parts of a store. A key's hash decides to which part it belongs.
 pub(crate) struct Shards {
     locks: Box<[Locked; SHARDS]>,
     due: Box<Due>,
@@ -93,13 +92,13 @@ impl Shards {
         self.of(key).read()
     }
 
-    /// Locks the part of a key for a write, and does the sweep steps that each write owes.
+    /// Locks the part of a key for a write, and does the sweep steps of a write.
     #[inline]
     pub(crate) fn write<'s>(&'s self, clock: &'s TimeSource, key: HashedKey<'_>, swept: &mut Swept) -> Writing<'s> {
         self.sweep_for_a_write(place(key.hash), self.of(key).write(), clock, None, swept)
     }
 
-    /// Locks the parts of two keys, always in the same order so that no two threads wait for each other.
+    /// Locks the parts of two keys, always in the same order, so that no two threads wait for each other for ever.
     ///
     /// The second is `None` if both keys are in the first.
     pub(crate) fn write_two<'s>(
@@ -147,7 +146,7 @@ impl Shards {
         Writing { shard, shards: self, place, number, clock, now }
     }
 
-    /// Notes when the first entry of a part is due, for those who look at it without its lock.
+    /// Notes when the first entry of a part is due, for readers without the lock.
     #[inline]
     fn note_due(&self, place: usize, shard: &Shard) {
         let first = shard.first_due();
@@ -158,13 +157,13 @@ impl Shards {
         }
     }
 
-    /// Sweeps a little in another part than one's own: the first of a few, from this one on, in which something is due. It waits for
-    /// nobody: where somebody else is at work, it leaves the part to them.
+    /// Sweeps several entries of another part: the first one, from `from` on, in which something is due. It never waits: if
+    /// another thread has locked the part, it does nothing.
     #[inline(never)]
     fn visit(&self, clock: &TimeSource, own: usize, from: usize, mut now: Option<u64>) {
         for at in from..from + LOOKS_PER_VISIT {
             let at = at % SHARDS;
-            // Every write has done its share there.
+            // The write has done its own sweep steps there.
             if at == own {
                 continue;
             }
@@ -173,7 +172,7 @@ impl Shards {
             if due == u64::MAX || due > *now.get_or_insert_with(|| clock.now()) {
                 continue;
             }
-            // Before the lock, and so dropped after it.
+            // Made before the lock, so dropped after it.
             let mut swept = Swept::default();
             if let (Some(mut shard), Some(now)) = (lock.try_write(), now) {
                 sweep_some(&mut shard, &self.hasher, now, STEPS_PER_VISIT, &mut swept);
@@ -183,7 +182,7 @@ impl Shards {
         }
     }
 
-    /// Removes what has expired from one part, a few entries under each lock. Returns how many are left.
+    /// Removes the expired entries of one part, in several steps with a lock each. Returns how many entries are left.
     pub(crate) fn sweep(&self, clock: &TimeSource, place: usize, shard: &Locked) -> usize {
         {
             let shard = shard.read();
@@ -192,7 +191,7 @@ impl Shards {
             }
         }
         loop {
-            // Before the lock, and so dropped after it.
+            // Made before the lock, so dropped after it.
             let mut removed = Vec::with_capacity(STEPS_PER_LOCK);
             let mut shard = shard.write();
             let now = clock.now();
@@ -216,7 +215,7 @@ impl Shards {
     }
 }
 
-/// Some sweep steps, as long as something is due.
+/// Does up to `steps` sweep steps, while something is due.
 fn sweep_some(shard: &mut Shard, hasher: &RandomState, now: u64, steps: usize, swept: &mut Swept) {
     for _ in 0..steps {
         match shard.sweep_step(hasher, now) {
@@ -227,25 +226,24 @@ fn sweep_some(shard: &mut Shard, hasher: &RandomState, now: u64, steps: usize, s
     }
 }
 
-/// The number of the part that a hash belongs to.
+/// The number of the part of a hash.
 ///
-/// Of bits that its table does not look at, neither to choose a piece nor in it.
+/// It uses bits that the table of the part does not use, neither to choose a piece nor within a piece.
 #[inline]
 fn place(hash: u64) -> usize {
     usize::try_from((hash >> 49) & 0x7F).unwrap_or_default()
 }
 
-/// What the sweep steps of a write removed.
+/// The entries that the sweep steps of a write removed.
 ///
-/// Declare it before the lock is taken: it is then dropped after the lock is released, and dropping a value may take
-/// long and run the code of who made it.
+/// Declare it before the lock is taken, so that it is dropped after the lock is released: dropping a value may take long and
+/// run the caller's code.
 #[derive(Default)]
 pub(crate) struct Swept(Option<Vec<Slot>>);
 
 impl Swept {
-    /// Room for many more than it will get: for more than a kilobyte, glibc's allocator first does the work that it
-    /// has put off when it got back what earlier sweeps removed. Otherwise that adds up, and then takes long: see
-    /// `DESIGN.md`.
+    /// Room for many more entries than it will get. When asked for more than a kilobyte, glibc's allocator first does the work
+    /// that it has put off since earlier sweeps freed memory. Otherwise this work would add up and take long: see `DESIGN.md`.
     const ROOM: usize = 32;
 
     fn push(&mut self, slot: Slot) {
@@ -253,15 +251,15 @@ impl Swept {
     }
 }
 
-/// A part of a store that is locked for a write.
+/// A part that is locked for a write.
 pub(crate) struct Writing<'s> {
     shard: RwLockWriteGuard<'s, Shard>,
     shards: &'s Shards,
     place: usize,
-    /// The number of this write among those into its part.
+    /// The number of this write in its part.
     number: usize,
     clock: &'s TimeSource,
-    /// Read at most once, and always if any entry has a deadline.
+    /// The time. Read at most once, and always if any entry has a deadline.
     now: Option<u64>,
 }
 
@@ -273,7 +271,7 @@ impl Writing<'_> {
 
     #[inline]
     pub(crate) fn is_live(&self, slot: &Slot) -> bool {
-        // Where the clock was not read there are no deadlines, so that it does not matter what it shows.
+        // If the clock was not read, there are no deadlines, and the time does not matter.
         slot.is_live(|| self.now.unwrap_or_default())
     }
 
@@ -297,20 +295,20 @@ impl Writing<'_> {
         self.shard.remove(&self.shards.hasher, key)
     }
 
-    /// Gives the lock back.
+    /// Releases the lock.
     #[inline]
     pub(crate) fn release(self) {
         self.shards.note_due(self.place, &self.shard);
     }
 
-    /// Gives the lock back, and does what every write now and then does for the other parts.
+    /// Releases the lock, and sweeps another part if it is this write's turn.
     #[inline]
     pub(crate) fn end(self) {
         let Self { shard, shards, place, number, clock, now } = self;
         shards.note_due(place, &shard);
         drop(shard);
         if number.is_multiple_of(WRITES_PER_VISIT) {
-            // On from where the last of this part has looked, and first at the parts after it.
+            // Continues where the last visit from this part stopped.
             let from = place + 1 + number / WRITES_PER_VISIT * LOOKS_PER_VISIT;
             shards.visit(clock, place, from % SHARDS, now);
         }

@@ -13,16 +13,16 @@ use crate::shards::{Shards, Swept, Writing};
 
 const NAME: &str = "memory";
 
-/// The longest lifetime: half of what the clock can count, which leaves the other half for its start.
+/// The longest TTL: half of what the clock can count. The other half is for the time when the TTL begins.
 const LONGEST_TTL: Duration = Duration::from_nanos(u64::MAX / 2);
 
-/// A key-value store in memory. See [the crate](crate) for what it does and what that costs.
+/// A key-value store in memory. [The crate's page](crate) says what it does and what that costs.
 ///
-/// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
-/// which has to be imported.
+/// Applications call `get`, `put` and the other methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt), which has to be
+/// imported.
 ///
-/// It is shared by threads by reference or in an [`Arc`](std::sync::Arc). Values are [`Bytes`]: owned ones are stored as
-/// they are, and reading one copies nothing. Every operation of [`KeyValueStore`] on one or two keys is atomic.
+/// Threads share it by reference or in an [`Arc`](std::sync::Arc). Values are [`Bytes`]: an owned value is stored without
+/// copying it, and reading a value copies nothing. Every operation of [`KeyValueStore`] on one or two keys is atomic.
 pub struct MemoryStore {
     pub(crate) shards: Shards,
     pub(crate) clock: TimeSource,
@@ -30,12 +30,12 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store, in which entries live for ever unless they are given a lifetime.
+    /// An empty store, in which entries without a TTL stay for ever.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Configures a store: a default lifetime, a clock for tests.
+    /// Configures a store: a default TTL, a clock for tests.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder::default()
     }
@@ -44,34 +44,35 @@ impl MemoryStore {
         Self { shards: Shards::new(), clock, default_ttl }
     }
 
-    /// How many live entries there are (T5).
+    /// The number of live entries ([T5](kv_core::contract#4-ttls)).
     ///
-    /// Exact if nobody writes meanwhile. What has expired is [swept](Self::sweep) on the way, which takes its time where many
-    /// entries have expired since the last writes: some microseconds for each.
+    /// It is exact if nobody writes meanwhile. It [sweeps](Self::sweep) expired entries on the way. That takes several
+    /// microseconds for each entry that has expired and was not swept yet.
     pub fn len(&self) -> usize {
         self.shards.iter().enumerate().map(|(place, shard)| self.shards.sweep(&self.clock, place, shard)).sum()
     }
 
-    /// Whether there is no live entry. As [`len`](Self::len), but stops at the first part of the store that has one.
+    /// Whether there is no live entry. It sweeps as [`len`](Self::len) does, but stops at the first part of the store that has a
+    /// live entry.
     pub fn is_empty(&self) -> bool {
         self.shards.iter().enumerate().all(|(place, shard)| self.shards.sweep(&self.clock, place, shard) == 0)
     }
 
-    /// Frees the memory of all that has expired by now.
+    /// Frees the memory of all entries that have expired.
     ///
-    /// Every write does its share of that, also in the parts of the store that it does not write to (see [the
-    /// crate](crate#lifetimes)): after a million entries have expired, some 250 000 writes, to whatever keys, have freed them. Reads
-    /// free nothing. So this is for a store that is written to seldom or no more, or whose memory is needed at once. It works in
-    /// small steps, between which others get their turn.
+    /// Every write does a share of that, also in parts of the store that it does not write to (see [the crate's
+    /// page](crate#ttls)): about 250 000 writes, to any keys, free a million expired entries. Reads free nothing. So call this if
+    /// you write to the store seldom or no longer, or need the memory at once. It works in small steps; between them other
+    /// threads can use the store.
     pub fn sweep(&self) {
         for (place, shard) in self.shards.iter().enumerate() {
             self.shards.sweep(&self.clock, place, shard);
         }
     }
 
-    /// What a write with this lifetime is to give its entry, in nanoseconds; `None` is for ever (T1, T4).
+    /// The TTL of a write in nanoseconds; `None` means for ever ([T1, T4](kv_core::contract#4-ttls)).
     #[inline]
-    fn lifetime(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<u64>> {
+    fn ttl_nanos(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<u64>> {
         let Some(ttl) = ttl.or_default(self.default_ttl) else { return Ok(None) };
         match u64::try_from(ttl.as_nanos()) {
             Ok(nanos) if ttl <= LONGEST_TTL => Ok(Some(nanos)),
@@ -80,18 +81,18 @@ impl MemoryStore {
     }
 
     #[inline]
-    fn write_at<const IF_ABSENT: bool>(&self, key: Key<'_>, value: Bytes, lifetime: Option<u64>) -> Result<bool> {
+    fn write_at<const IF_ABSENT: bool>(&self, key: Key<'_>, value: Bytes, ttl: Option<u64>) -> Result<bool> {
         let hashed = self.shards.hashed(key);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, lifetime)?;
+        let deadline = deadline(&mut shard, key, ttl)?;
         if IF_ABSENT && shard.live(hashed).is_some() {
             shard.end();
             return Ok(false);
         }
         let replaced = shard.put(hashed, value, deadline);
         shard.end();
-        // After the lock, as a value may be large and its drop may run the code of who made it.
+        // After the lock, because a value may be large, and dropping it may run the caller's code.
         drop(replaced);
         Ok(true)
     }
@@ -115,12 +116,12 @@ impl MemoryStore {
     }
 }
 
-/// When an entry that is written now with this lifetime ends.
+/// When an entry expires that is written now with this TTL in nanoseconds.
 #[inline]
-fn deadline(shard: &mut Writing<'_>, key: Key<'_>, lifetime: Option<u64>) -> Result<Option<NonZeroU64>> {
-    let Some(lifetime) = lifetime else { return Ok(None) };
-    let deadline = shard.now().checked_add(lifetime).and_then(NonZeroU64::new);
-    deadline.map(Some).ok_or_else(|| Error::invalid_ttl(NAME, key, Duration::from_nanos(lifetime), LONGEST_TTL))
+fn deadline(shard: &mut Writing<'_>, key: Key<'_>, ttl: Option<u64>) -> Result<Option<NonZeroU64>> {
+    let Some(ttl) = ttl else { return Ok(None) };
+    let deadline = shard.now().checked_add(ttl).and_then(NonZeroU64::new);
+    deadline.map(Some).ok_or_else(|| Error::invalid_ttl(NAME, key, Duration::from_nanos(ttl), LONGEST_TTL))
 }
 
 /// As [`MemoryStore::new`].
@@ -130,14 +131,14 @@ impl Default for MemoryStore {
     }
 }
 
-/// Shows how it is configured, and neither keys nor values (E3).
+/// Shows the configuration, and neither keys nor values ([E3](kv_core::contract#9-errors)).
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").field("default_ttl", &self.default_ttl).finish_non_exhaustive()
     }
 }
 
-/// Every operation on one or two keys is atomic; those on several are a loop over it. The only errors are
+/// Every operation on one or two keys is atomic; an operation on several keys is a loop. The only errors are
 /// [`Error::InvalidTtl`] and [`Error::NotFound`].
 impl KeyValueStore for MemoryStore {
     /// `"memory"`.
@@ -145,7 +146,8 @@ impl KeyValueStore for MemoryStore {
         NAME
     }
 
-    /// Everything, with exact lifetimes of up to about 292 years and values of any size (O1).
+    /// Everything, with exact TTLs of up to about 292 years and values of any size
+    /// ([O1](kv_core::contract#11-capabilities-and-opt-outs)).
     fn capabilities(&self) -> Capabilities {
         Capabilities::builder().longest_ttl(LONGEST_TTL).build()
     }
@@ -157,16 +159,16 @@ impl KeyValueStore for MemoryStore {
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-        match self.lifetime(key, ttl)? {
+        match self.ttl_nanos(key, ttl)? {
             Some(0) => self.remove(key).map(drop),
-            lifetime => self.write_at::<false>(key, value.into_bytes(), lifetime).map(drop),
+            ttl => self.write_at::<false>(key, value.into_bytes(), ttl).map(drop),
         }
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        match self.lifetime(key, ttl)? {
+        match self.ttl_nanos(key, ttl)? {
             Some(0) => self.exists(key).map(|exists| !exists),
-            lifetime => self.write_at::<true>(key, value.into_bytes(), lifetime),
+            ttl => self.write_at::<true>(key, value.into_bytes(), ttl),
         }
     }
 
@@ -199,43 +201,43 @@ impl KeyValueStore for MemoryStore {
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-        let lifetime = self.lifetime(key, ttl)?;
-        if lifetime == Some(0) {
+        let ttl = self.ttl_nanos(key, ttl)?;
+        if ttl == Some(0) {
             return self.remove(key);
         }
         let hashed = self.shards.hashed(key);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, lifetime)?;
-        let is_there = shard.live(hashed).is_some();
-        if is_there {
+        let deadline = deadline(&mut shard, key, ttl)?;
+        let is_live = shard.live(hashed).is_some();
+        if is_live {
             shard.set_deadline(hashed, deadline);
         }
         shard.end();
-        Ok(is_there)
+        Ok(is_live)
     }
 
-    /// In the order of the keys within each of the 128 parts of the store, which come one after the other.
+    /// Lists the 128 parts of the store one after the other; the keys within a part are in order.
     ///
-    /// Memory: a page of 256 keys, which are shared with the store (L4). The part that is being listed is locked for
-    /// reading while a page is filled, and not while keys are yielded (L2). An entry that expires after its page was
-    /// filled may still come.
+    /// Memory: a page of 256 keys, whose texts are shared with the store ([L4](kv_core::contract#5-listing)). A part is locked
+    /// for reading while a page is filled, and not while keys are yielded ([L2](kv_core::contract#5-listing)). An entry that
+    /// expires after its page was filled may still be yielded.
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         Ok(Keys::new(listing::keys(self, prefix)))
     }
 
-    /// Costs what it yields: the other keys that share a part are skipped. Memory: as [`list`](Self::list), and each part
-    /// that has been yielded.
+    /// Skips the other keys that share a yielded part, so the cost depends on what it yields. Memory: as [`list`](Self::list),
+    /// and each part that it has yielded.
     fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         Ok(Keys::new(listing::parts(self, delimiter, prefix)))
     }
 
-    /// Atomic: nobody sees one without the other. The value is shared, not copied, and so is the deadline (C1).
+    /// Atomic. The copy shares the value, and expires at the same moment ([C1](kv_core::contract#7-copy-and-rename)).
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.transfer(from, to, true)
     }
 
-    /// Atomic: at every moment the entry is at exactly one of the two keys (C2).
+    /// Atomic: at every moment the entry is at exactly one of the two keys ([C2](kv_core::contract#7-copy-and-rename)).
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.transfer(from, to, false)
     }

@@ -1,8 +1,8 @@
-//! The hash table of a part: in pieces, so that none of its operations moves more than some hundred entries.
+//! The hash table of a part. It consists of pieces, so that no operation moves more than several hundred entries.
 //!
 //! A hash table in one piece moves all its entries when it grows or shrinks. This one is a [linear hash table] of small
-//! ones: when it has many entries for its number of pieces, one piece is divided in two; when it has few, the last piece
-//! is joined with the one that it was divided from.
+//! tables. When it has many entries for its number of pieces, one piece is divided in two. When it has few, the last piece is
+//! joined with the piece that it was divided from.
 //!
 //! [linear hash table]: W. Litwin, "Linear hashing: a new tool for file and table addressing", VLDB 1980
 
@@ -15,32 +15,32 @@ use kv_core::Key;
 
 use crate::shard::{HashedKey, Slot};
 
-/// A piece is divided when there are more entries for each piece than this. Those that have not been divided for
-/// longest have about twice as many, for which 1024 buckets or, with some luck of the hash, 2048 are needed.
+/// A piece is divided when the average number of entries in a piece is greater than this. The pieces that were not divided
+/// for the longest time have about twice as many entries, which need 1024 buckets, or rarely 2048.
 ///
-/// It is also large enough that glibc's allocator, where it gets a piece back, does the work that it has put off
-/// since it got one the last time: see `DESIGN.md`.
+/// A piece is also large enough that glibc's allocator, when a piece is freed, does the work that it has put off since the
+/// last one was freed: see `DESIGN.md`.
 const MOST: usize = 448;
 
-/// Two pieces are joined when there are so many entries fewer than those at which they were divided. Few, so that a
-/// part that loses its entries gives back a piece after each [`MOST`] of them, from the beginning; and enough that
-/// entries that come and go do not divide and join it all the time.
+/// Two pieces are joined when there are this many entries fewer than when they were divided. It is small, so that a part that
+/// loses its entries frees a piece after each [`MOST`] of them, from the beginning. It is large enough that entries that come
+/// and go do not divide and join a table all the time.
 const SLACK: usize = 16;
 
 /// The entries of a part, found by their keys.
 pub(crate) struct Table {
     /// At least one.
     pieces: Vec<HashTable<Slot>>,
-    /// The bits of a hash by which its piece is chosen.
+    /// The bits of a hash that choose its piece.
     mask: usize,
     len: usize,
-    /// How many entries earlier than by [`MOST`] alone it is divided, once it has more than one piece.
+    /// How many entries earlier than at a multiple of [`MOST`] it is divided, once it has more than one piece.
     phase: usize,
 }
 
 impl Table {
-    /// The table of one of so many parts, by its number. Parts have about the same number of entries: that they do not
-    /// divide and give back their pieces all at the same time is due to this.
+    /// The table of part `number` of `parts`. Parts have about the same number of entries; the number makes them divide and free
+    /// their pieces at different times.
     pub(crate) fn of_part(number: usize, parts: usize) -> Self {
         Self::with(number * MOST / parts)
     }
@@ -49,7 +49,7 @@ impl Table {
         Self { pieces: vec![HashTable::new()], mask: mask(1), len: 0, phase }
     }
 
-    /// The same without entries.
+    /// The same table without entries.
     pub(crate) fn as_empty(&self) -> Self {
         Self::with(self.phase)
     }
@@ -73,7 +73,7 @@ impl Table {
         self.pieces.get_mut(place)?.find_mut(key.hash, |slot| slot.key == key.key)
     }
 
-    /// Adds an entry whose key is not there.
+    /// Adds an entry, whose key must be absent.
     pub(crate) fn insert(&mut self, hasher: &RandomState, hash: u64, slot: Slot) {
         if self.len >= self.most(self.pieces.len()) {
             self.divide(hasher);
@@ -96,7 +96,8 @@ impl Table {
         Some(slot)
     }
 
-    /// How many entries so many pieces have at most. One that is alone need not leave room for others to be divided first.
+    /// The greatest number of entries for this number of pieces. A single piece is filled completely, because no other piece is
+    /// divided before it.
     fn most(&self, pieces: usize) -> usize {
         match pieces {
             0 => 0,
@@ -117,7 +118,7 @@ impl Table {
         self.pieces.push(new);
     }
 
-    /// Which piece a hash belongs to.
+    /// The piece of a hash.
     #[inline]
     fn place(&self, hash: u64) -> usize {
         place(hash, self.pieces.len(), self.mask)
@@ -128,13 +129,13 @@ impl Table {
         self.pieces.iter().map(HashTable::num_buckets).sum()
     }
 
-    /// The last piece and the one that it was divided from become a new one.
+    /// Makes a new piece of the last piece and the piece that it was divided from.
     ///
-    /// Both are given back, not the last one alone: where threads have memory of their own to take from, as with glibc,
-    /// one of them is more likely to be from where the entries are that are being removed, and that is where glibc is to
-    /// tidy up. See `DESIGN.md`.
+    /// It frees both old pieces. With glibc, threads take memory from different arenas. If both pieces are freed, it is more
+    /// likely that one of them is from the arena of the entries that are being removed, where glibc has work to do. See
+    /// `DESIGN.md`.
     ///
-    /// The first piece is left, however few entries there are.
+    /// The first piece stays, however few entries there are.
     fn join(&mut self, hasher: &RandomState) {
         let last = self.pieces.pop().unwrap_or_default();
         self.mask = mask(self.pieces.len());
@@ -149,24 +150,24 @@ impl Table {
     }
 }
 
-/// The bits that number so many pieces.
+/// The bits that are needed to number this many pieces.
 fn mask(pieces: usize) -> usize {
     pieces.next_power_of_two() - 1
 }
 
-/// Which of so many pieces, which these bits number, a hash belongs to.
+/// The piece of a hash, given the number of pieces and the bits that number them.
 ///
-/// By bits that the pieces do not look at, who compare the topmost seven and choose a bucket by the lowest, and that have
-/// not chosen the part either.
+/// It uses bits that nothing else uses: a piece compares the topmost seven bits and chooses a bucket by the lowest, and the
+/// part was chosen by others.
 #[inline]
 fn place(hash: u64, pieces: usize, mask: usize) -> usize {
     let bits = (hash >> 16) & u64::from(u32::MAX);
     let place = usize::try_from(bits).unwrap_or_default() & mask;
-    // The piece at that place is still to be divided from this one.
+    // The piece at that place was not divided from this one yet.
     if place < pieces { place } else { place & (mask >> 1) }
 }
 
-/// The piece of which the one at this place, which is not the first, takes a half: the same without its highest bit.
+/// The piece from which the piece at this place (not the first) is divided: the same number without its highest bit.
 #[inline]
 fn divided_from(place: usize) -> usize {
     place & !(1 << place.checked_ilog2().unwrap_or_default())
@@ -200,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn it_has_what_a_set_has_while_it_grows_and_shrinks() {
+    fn a_table_agrees_with_a_set_while_it_grows_and_shrinks() {
         let hasher = RandomState::default();
         let (mut table, mut keys) = (Table::of_part(0, 1), BTreeSet::new());
         let mut most = 0;
         for step in 0..60_000_u32 {
-            // Up to some ten thousand, and down again.
+            // Up to about ten thousand entries, and down again.
             let grows = step < 30_000;
             let number = step.wrapping_mul(2_654_435_761) % 10_007;
             let key = format!("k{number}");
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_loses_its_entries_gives_back_its_pieces_one_by_one_from_the_beginning() {
+    fn a_shrinking_table_frees_its_pieces_one_by_one_from_the_beginning() {
         let hasher = RandomState::default();
         let mut table = Table::of_part(0, 1);
         let names = (0..20_000).map(|number| format!("k{number}")).collect::<Vec<_>>();
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_lose_their_entries_together_give_back_their_pieces_one_after_the_other() {
+    fn parts_that_shrink_together_free_their_pieces_one_after_the_other() {
         const PARTS: usize = 128;
         let hasher = RandomState::default();
         let mut tables = (0..PARTS).map(|number| Table::of_part(number, PARTS)).collect::<Vec<_>>();
@@ -270,13 +271,13 @@ mod tests {
             let now = pieces(&tables);
             assert!(now + 1 >= before, "{} at once", before - now);
             pause = if now == before { pause + 1 } else { 0 };
-            assert!(pause < 2 * SLACK, "none was given back while each part lost {pause}");
+            assert!(pause < 2 * SLACK, "none was freed while each part lost {pause} entries");
             before = now;
         }
     }
 
     #[test]
-    fn entries_that_come_and_go_do_not_divide_and_join_a_table_all_the_time() {
+    fn entries_that_come_and_go_do_not_divide_and_join_pieces_all_the_time() {
         let hasher = RandomState::default();
         let mut table = Table::of_part(0, 1);
         let names = (0..=10 * MOST).map(|number| format!("k{number}")).collect::<Vec<_>>();
@@ -298,12 +299,12 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_of_the_size_at_which_glibc_tidies_up_when_it_gets_it_back() {
+    fn a_piece_is_large_enough_that_freeing_it_makes_glibc_merge_its_blocks() {
         assert!(HashTable::<Slot>::with_capacity(2 * MOST).allocation_size() >= 64 << 10);
     }
 
     #[test]
-    fn no_piece_gets_large() {
+    fn no_piece_becomes_large() {
         let hasher = RandomState::default();
         let mut table = Table::of_part(0, 1);
         for number in 0..200_000 {

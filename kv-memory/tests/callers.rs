@@ -1,4 +1,4 @@
-//! What callers see: argument types, pointers to stores, values that are not copied, listings.
+//! The interface for callers: argument types, pointers to stores, values that are not copied, listings.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ fn every_pointer_to_a_store_is_a_store() {
 }
 
 #[test]
-fn an_owned_value_is_stored_and_read_and_copied_without_copying_its_bytes() {
+fn an_owned_value_is_stored_read_and_copied_without_copying_its_bytes() {
     let store = MemoryStore::new();
     let value = vec![7; 1000];
     let at = value.as_ptr();
@@ -107,7 +107,7 @@ fn a_listing_may_be_dropped_early() {
 }
 
 #[test]
-fn a_prefix_is_literal_and_may_be_anything_of_the_alphabet() {
+fn a_prefix_is_literal_and_may_contain_every_character_of_the_alphabet() {
     let names = ["*", "*a", "[a]", "a", "aa", "ab", "a~", "a~~", "b", "!", "~", "~~"];
     let store = names.iter().map(|name| (KeyBuf::new(name).unwrap(), "")).collect::<MemoryStore>();
     for prefix in ["", "*", "[", "a", "a~", "aa", "~", "~~", "~~~", "!", "?", &"~".repeat(300)] {
@@ -120,7 +120,7 @@ fn a_prefix_is_literal_and_may_be_anything_of_the_alphabet() {
 }
 
 #[test]
-fn parts_are_those_that_a_look_at_every_key_finds() {
+fn prefixes_are_those_that_a_search_of_every_key_finds() {
     let names = ["a", "a/", "a/b", "a/b/c", "a//b", "b/~/c", "b/~", "b", "/", "//", "a~b", "abab", "aba"];
     let store = names.iter().map(|name| (KeyBuf::new(name).unwrap(), "")).collect::<MemoryStore>();
     for delimiter in ["/", "//", "~", "ab", "b", "a"] {
@@ -161,35 +161,35 @@ fn debug_shows_no_value_and_no_key() {
 }
 
 #[test]
-fn a_value_that_uses_the_store_when_it_is_dropped_does_no_harm() {
-    struct Nosy(Arc<MemoryStore>);
+fn a_value_may_use_the_store_when_it_is_dropped() {
+    struct UsesStore(Arc<MemoryStore>);
 
-    impl AsRef<[u8]> for Nosy {
+    impl AsRef<[u8]> for UsesStore {
         fn as_ref(&self) -> &[u8] {
-            b"nosy"
+            b"value"
         }
     }
 
-    impl Drop for Nosy {
+    impl Drop for UsesStore {
         fn drop(&mut self) {
-            // A lock that is still held would be waited for here for ever.
+            // If a lock were still held, this would wait for ever.
             self.0.keys("").unwrap().for_each(drop);
             self.0.put("dropped", "").unwrap();
         }
     }
 
     let store = Arc::new(MemoryStore::new());
-    let nosy = || Bytes::from_owner(Nosy(store.clone()));
-    store.put("a", nosy()).unwrap();
+    let value = || Bytes::from_owner(UsesStore(store.clone()));
+    store.put("a", value()).unwrap();
     store.put("a", "").unwrap();
-    store.put("a", nosy()).unwrap();
+    store.put("a", value()).unwrap();
     store.delete("a").unwrap();
-    store.put("a", nosy()).unwrap();
+    store.put("a", value()).unwrap();
     store.put("b", "").unwrap();
     store.rename("b", "a").unwrap();
-    assert!(!store.create("a", nosy()).unwrap());
-    assert!(store.put_with_ttl("a", nosy(), std::time::Duration::MAX).is_err());
-    store.put("a", nosy()).unwrap();
+    assert!(!store.create("a", value()).unwrap());
+    assert!(store.put_with_ttl("a", value(), std::time::Duration::MAX).is_err());
+    store.put("a", value()).unwrap();
     assert!(store.contains("dropped").unwrap());
     store.clear();
 }

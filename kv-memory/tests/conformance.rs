@@ -1,4 +1,4 @@
-//! The conformance suite on `MemoryStore`: as it is, through everything that points to a store, and in real time.
+//! The conformance suite on `MemoryStore`: directly, through every pointer to a store, and in real time.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use kv_conformance::{BoxError, Fixture, Suite};
 use kv_memory::{KeyValueStore, ManualClock, MemoryStore, MemoryStoreBuilder};
 
-/// A suite of stores whose time is advanced by hand, which are used through what `point` makes of them.
+/// A suite of stores with a manual clock. The suite uses them through the pointer that `point` makes.
 fn suite<S: KeyValueStore + 'static>(name: &str, point: fn(Arc<MemoryStore>) -> S) -> Suite {
     let fixture = move |builder: MemoryStoreBuilder| -> Result<Fixture, BoxError> {
         let clock = ManualClock::new();

@@ -1,4 +1,4 @@
-//! What operations cost, where all has its size: allocations and system calls. `DESIGN.md` has the numbers.
+//! What operations cost once tables have their size: allocations and system calls. `DESIGN.md` has the numbers.
 
 #[path = "../../kv-redis/tests/support/counting.rs"]
 mod counting;
@@ -9,7 +9,7 @@ use kv_memory::{Bytes, KeyValueStoreExt, MemoryStore};
 const SIZES: [(&str, usize); 2] = [("100 B", 100), ("100 kB", 100_000)];
 
 #[test]
-fn an_allocation_is_that_of_the_value() {
+fn an_operation_allocates_only_the_value() {
     let store = MemoryStore::new();
     for (size, length) in SIZES {
         let value = vec![b'v'; length];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kv_memory::{Clock, KeyValueStoreExt, MemoryStore};
 
 #[test]
-fn of_those_who_create_at_once_exactly_one_wins() {
+fn of_several_concurrent_creates_exactly_one_wins() {
     let store = MemoryStore::new();
     for round in 0..500 {
         let (key, barrier, winners) = (format!("lock:{round}"), Barrier::new(4), AtomicUsize::new(0));
@@ -29,7 +29,7 @@ fn of_those_who_create_at_once_exactly_one_wins() {
 }
 
 #[test]
-fn a_reader_sees_the_old_or_the_new_value_and_never_nothing() {
+fn a_reader_sees_the_old_or_the_new_value_and_never_an_absent_key() {
     let store = MemoryStore::new();
     let value = |number: u8| vec![number; 100];
     store.put("a", value(0)).unwrap();
@@ -52,7 +52,7 @@ fn a_reader_sees_the_old_or_the_new_value_and_never_nothing() {
 }
 
 #[test]
-fn copying_and_renaming_in_opposite_directions_ends() {
+fn copying_and_renaming_in_opposite_directions_does_not_deadlock() {
     let store = MemoryStore::new();
     let names = (0..40).map(|number| format!("k{number}")).collect::<Vec<_>>();
     thread::scope(|scope| {
@@ -65,7 +65,7 @@ fn copying_and_renaming_in_opposite_directions_ends() {
                         (from, to) = (to, from);
                     }
                     store.put_with_ttl(from, "", Duration::from_micros(50)).unwrap();
-                    // Another thread may have taken it away already.
+                    // Another thread may have removed it already.
                     let _ = if round % 3 == 0 { store.rename(from, to) } else { store.copy(from, to) };
                 }
             });
@@ -74,7 +74,7 @@ fn copying_and_renaming_in_opposite_directions_ends() {
 }
 
 #[test]
-fn what_is_there_throughout_is_listed_once_while_others_come_and_go() {
+fn a_key_that_stays_is_listed_once_while_others_come_and_go() {
     let store = MemoryStore::new();
     for number in 0..3000 {
         store.put(format!("stays:{number}"), "").unwrap();

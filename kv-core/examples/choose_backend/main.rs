@@ -31,7 +31,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(greet(&*store)?)
 }
 
-/// What the program does with its store, whichever it is.
+/// What the program does with its store, on any backend.
 fn greet(store: &dyn KeyValueStore) -> kv_core::Result<()> {
     let day = Duration::from_secs(24 * 60 * 60);
     let first = store.create_with_ttl("choose_backend:visited", "", day)?;

@@ -1,4 +1,4 @@
-//! A store for a URL, and what to say if there is none.
+//! Opens the store for a URL, or says why that is not possible.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use kv_memcache::MemcacheStore;
 use kv_memory::MemoryStore;
 use kv_redis::RedisStore;
 
-/// Opens the store that a URL names. The backends read their URLs themselves; here only its scheme matters.
+/// Opens the store that a URL names. The backends parse their URLs themselves; here only the scheme matters.
 ///
 /// # Errors
-/// If nobody knows the scheme, or the store cannot be opened. The URL, which may hold a password, is not in the error.
+/// If no backend has this scheme, or the store cannot be opened. The error does not show the URL, which may hold a password.
 pub(crate) fn open(url: &str) -> Result<Arc<dyn KeyValueStore>, Box<dyn Error>> {
     if url.is_empty() {
         return Err("the URL of the store is empty".into());
@@ -25,8 +25,8 @@ pub(crate) fn open(url: &str) -> Result<Arc<dyn KeyValueStore>, Box<dyn Error>> 
         Some("redis" | "rediss" | "redis+unix") => Arc::new(RedisStore::connect(url)?),
         Some("memcache" | "memcache+tls") => Arc::new(MemcacheStore::connect(url)?),
         _ => {
-            let known = "memory:, redis://, rediss://, redis+unix://, memcache://, memcache+tls://";
-            return Err(format!("the URL of the store begins with none of {known}").into());
+            let known = "memory:, redis://, rediss://, redis+unix://, memcache:// or memcache+tls://";
+            return Err(format!("the URL of the store has to begin with {known}").into());
         }
     })
 }
@@ -37,13 +37,13 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What was read from a variable of the environment, and the default if it is not set. One that is set and cannot be read is not just
-/// left out: the program would run on another store than it was told.
+/// The value of an environment variable, or the default if it is not set. A variable that is set and cannot be read is an error:
+/// with the default the program would run on the wrong store.
 pub(crate) fn variable(name: &str, read: Result<String, std::env::VarError>, default: &str) -> Result<String, String> {
     match read {
         Ok(value) => Ok(value),
         Err(std::env::VarError::NotPresent) => Ok(default.into()),
-        // Not the error's own words: they quote the value.
+        // The error's own text quotes the value, which may hold a password.
         Err(_) => Err(format!("{name} is not UTF-8")),
     }
 }

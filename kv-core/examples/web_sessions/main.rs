@@ -21,11 +21,11 @@ mod open;
 mod service;
 mod sessions;
 
-/// A session that nobody uses for so long ends.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// A session expires if nobody uses it for so long.
+const TTL: Duration = Duration::from_secs(30 * 60);
 
-/// How many requests may ask the store at the same time: as many as it has connections, which is 10 unless it is told.
-const TURNS: usize = 10;
+/// How many requests may call the store at the same time: as many as it has connections, 10 by default.
+const PERMITS: usize = 10;
 
 fn main() -> ExitCode {
     match run() {
@@ -40,16 +40,16 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let url = open::variable("KV_URL", env::var("KV_URL"), "memory:")?;
     let address = open::variable("ADDRESS", env::var("ADDRESS"), "127.0.0.1:8080")?;
-    // Before the runtime starts, as it waits for the server.
+    // Before the runtime starts, because it waits for the server.
     let store = open::open(&url).map_err(|error| format!("KV_URL: {}", open::with_causes(&*error)))?;
     println!("sessions are in {}", store.name());
-    let sessions = Sessions::new(store, LIFETIME);
+    let sessions = Sessions::new(store, TTL);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(&address).await;
         let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
         println!("listening on http://{}", listener.local_addr()?);
-        axum::serve(listener, service::router(sessions, TURNS)).await?;
+        axum::serve(listener, service::router(sessions, PERMITS)).await?;
         Ok(())
     })
 }

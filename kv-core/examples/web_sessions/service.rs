@@ -15,26 +15,26 @@ use tokio::time::timeout;
 
 use crate::sessions::Sessions;
 
-/// How long a request waits until it is its turn to ask the store. Then it is better to say so than to keep everybody waiting.
+/// How long a request waits for a permit to call the store. After that it is better to reject it than to keep all waiting.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What all requests share.
 #[derive(Clone)]
 struct Shared {
     sessions: Sessions,
-    /// As many as may ask the store at the same time.
-    turns: Arc<Semaphore>,
+    /// As many as requests that may call the store at the same time.
+    permits: Arc<Semaphore>,
 }
 
-/// The service. `turns` is how many requests may ask the store at the same time: as many as it has connections.
-pub(crate) fn router(sessions: Sessions, turns: usize) -> Router {
+/// The service. `permits` is how many requests may call the store at the same time: as many as it has connections.
+pub(crate) fn router(sessions: Sessions, permits: usize) -> Router {
     Router::new()
         .route("/login", post(log_in))
         .route("/whoami", get(who_am_i))
         .route("/logout", post(log_out))
-        // What strangers send is stored: not more of it than a name can be.
+        // Strangers' input is stored: limit it to the length of a name.
         .layer(DefaultBodyLimit::max(1000))
-        .with_state(Shared { sessions, turns: Arc::new(Semaphore::new(turns)) })
+        .with_state(Shared { sessions, permits: Arc::new(Semaphore::new(permits)) })
 }
 
 async fn log_in(State(shared): State<Shared>, user: String) -> Answer<(StatusCode, String)> {
@@ -47,15 +47,15 @@ async fn log_in(State(shared): State<Shared>, user: String) -> Answer<(StatusCod
 }
 
 async fn who_am_i(State(shared): State<Shared>, headers: HeaderMap) -> Answer<(StatusCode, String)> {
-    let Some(token) = token(&headers) else { return Ok(nobody()) };
+    let Some(token) = token(&headers) else { return Ok(unauthorized()) };
     let user = shared.ask(move |sessions| sessions.user(&token)).await?;
-    Ok(user.map_or_else(nobody, |user| (StatusCode::OK, user)))
+    Ok(user.map_or_else(unauthorized, |user| (StatusCode::OK, user)))
 }
 
 async fn log_out(State(shared): State<Shared>, headers: HeaderMap) -> Answer<(StatusCode, String)> {
-    let Some(token) = token(&headers) else { return Ok(nobody()) };
+    let Some(token) = token(&headers) else { return Ok(unauthorized()) };
     let ended = shared.ask(move |sessions| sessions.end(&token)).await?;
-    Ok(if ended { (StatusCode::OK, "goodbye\n".into()) } else { nobody() })
+    Ok(if ended { (StatusCode::OK, "goodbye\n".into()) } else { unauthorized() })
 }
 
 fn token(headers: &HeaderMap) -> Option<String> {
@@ -63,25 +63,25 @@ fn token(headers: &HeaderMap) -> Option<String> {
     value.strip_prefix("Bearer ").map(str::to_owned)
 }
 
-fn nobody() -> (StatusCode, String) {
+fn unauthorized() -> (StatusCode, String) {
     (StatusCode::UNAUTHORIZED, "log in first\n".into())
 }
 
 impl Shared {
-    /// Waits for the store on a thread that may wait. On a thread of the runtime, all other requests of that thread would wait too.
+    /// Calls the store on a thread that may block. On a thread of the runtime, all other requests of that thread would wait, too.
     async fn ask<T: Send + 'static>(self, act: impl FnOnce(&Sessions) -> Result<T> + Send + 'static) -> Answer<T> {
-        let Ok(Ok(turn)) = timeout(PATIENCE, self.turns.acquire_owned()).await else {
-            eprintln!("WARN no turn to ask the store came within {PATIENCE:?}, and a request was turned away");
+        let Ok(Ok(permit)) = timeout(PATIENCE, self.permits.acquire_owned()).await else {
+            eprintln!("WARN no permit to call the store became free within {PATIENCE:?}; a request was rejected");
             return Err(Failed(StatusCode::SERVICE_UNAVAILABLE));
         };
         let task = spawn_blocking(move || {
-            let _turn = turn; // until the store has answered, even if the client has gone meanwhile
+            let _permit = permit; // kept until the store has answered, even if the client has disconnected
             act(&self.sessions)
         });
         match task.await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Failed::of(&error)),
-            // Only if `act` panics, which has been printed then, or the runtime shuts down.
+            // Only if `act` panics (the panic was printed), or the runtime shuts down.
             Err(_) => Err(Failed(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     }
@@ -89,7 +89,7 @@ impl Shared {
 
 type Answer<T> = Result<T, Failed>;
 
-/// What a client is told of an error: nothing but whether to come again.
+/// What a client learns about an error: only whether to try again.
 #[derive(Debug)]
 pub(crate) struct Failed(StatusCode);
 

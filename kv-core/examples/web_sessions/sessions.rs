@@ -1,4 +1,4 @@
-//! Sessions with a lifetime, on any store. Nothing here knows which one, and nothing here waits for anything but the store.
+//! Sessions with a TTL, on any store. This code waits only for the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,43 +10,43 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     store: Arc<dyn KeyValueStore>,
-    lifetime: Duration,
+    ttl: Duration,
 }
 
 impl Sessions {
-    /// Sessions that end when nobody has asked for them for so long.
-    pub(crate) fn new(store: Arc<dyn KeyValueStore>, lifetime: Duration) -> Self {
-        Self { store, lifetime }
+    /// Sessions that expire if nobody uses them for so long.
+    pub(crate) fn new(store: Arc<dyn KeyValueStore>, ttl: Duration) -> Self {
+        Self { store, ttl }
     }
 
-    /// Begins a session, and returns its token, which nobody can guess.
+    /// Begins a session; returns its token, which nobody can guess.
     pub(crate) fn begin(&self, user: &str) -> Result<String> {
         loop {
             let token = format!("{:032x}", u128::from_ne_bytes(random()));
-            // Not `put`: should the token be taken, the session that has it stays what it is.
-            if self.store.create_with_ttl(key(&token), user, self.lifetime)? {
+            // Not `put`: if the token is taken, the existing session must not change.
+            if self.store.create_with_ttl(key(&token), user, self.ttl)? {
                 return Ok(token);
             }
         }
     }
 
-    /// Whose session it is, if there is one. It lives on from now.
+    /// Returns the session's user, if there is a session, and extends the session.
     pub(crate) fn user(&self, token: &str) -> Result<Option<String>> {
         let key = key(token);
         let Some(user) = self.store.get(&key)? else { return Ok(None) };
-        // `false` if it has ended in between: then it has ended.
-        let lives = self.store.touch(&key, self.lifetime)?;
-        Ok(lives.then(|| String::from_utf8_lossy(&user).into_owned()))
+        // `false` if it has expired since the `get`.
+        let is_live = self.store.touch(&key, self.ttl)?;
+        Ok(is_live.then(|| String::from_utf8_lossy(&user).into_owned()))
     }
 
-    /// Ends a session; whether there was one.
+    /// Ends a session; returns whether there was one.
     pub(crate) fn end(&self, token: &str) -> Result<bool> {
         self.store.delete(key(token))
     }
 }
 
-/// Keys are in errors, and so in logs, where nobody is to find a token that still works. A hash is also a valid key, whatever a
-/// stranger sends as a token.
+/// Keys are in errors, and so in logs, and a log must not contain a token that still works. A hash is also a valid key for
+/// any token that a stranger sends.
 fn key(token: &str) -> String {
     format!("session:{:x}", Sha256::digest(token))
 }

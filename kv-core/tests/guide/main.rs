@@ -1,20 +1,20 @@
-//! The code of the guide that is more than a doctest can show: it is here as it stands on the page, and is put to the test.
+//! Tests for code of the guide that a doctest cannot test. The code has to be on its page, word for word.
 
-#![allow(dead_code, reason = "programs of which only the tests are run")]
+#![allow(dead_code, reason = "programs; only their tests run")]
 
 mod claim;
 
 #[path = "../../examples/first_service.rs"]
 mod first_service;
 
-/// A block of code is on its page, word for word.
+/// Checks that a block of code is on its page, word for word.
 #[track_caller]
 fn is_on_page(code: &str, page: &str) {
-    assert!(page.contains(code.trim()), "the page has another version of this:\n{code}");
+    assert!(page.contains(code.trim()), "the page does not have this code:\n{code}");
 }
 
 #[test]
-fn what_chooses_the_backend_is_on_its_page() {
+fn the_choice_of_a_backend_is_on_its_page() {
     let code = include_str!("../../examples/choose_backend/open.rs");
     let (_, code) = code.split_once("\n\n").unwrap();
     let (code, _) = code.split_once("/// An error and its causes").unwrap();

@@ -1,4 +1,4 @@
-//! What a store can do, shown with the files of a folder. It takes any store; what one lacks is said and left out.
+//! Shows what a store can do, with the files of a folder. It takes any store; it reports and skips what the store lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
@@ -15,16 +15,16 @@ use kv_core::{Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, T
 /// A result whose error can be anything.
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 
-/// All keys of the tour begin so, that it can clean up behind itself and harm nothing else in the store.
+/// All keys of the tour begin with this, so that it can remove them and changes nothing else in the store.
 const PREFIX: &str = "tour/";
 
-/// Keys of the tour's own. No file has one of them, as in a file's key `%` is never followed by a `:`.
+/// Keys that the tour itself uses. No file has such a key, because in a file's key `%` is never followed by `:`.
 const COPY: Key<'_> = Key::from_static("tour/%:copy");
 const MOVED: Key<'_> = Key::from_static("tour/%:moved");
 const ONCE: Key<'_> = Key::from_static("tour/%:once");
 const BRIEF: Key<'_> = Key::from_static("tour/%:brief");
 
-/// Files of up to this many bytes are stored many at once.
+/// Files of up to this many bytes are stored in a batch.
 const SMALL: u64 = 16 * 1024;
 
 struct File {
@@ -35,11 +35,11 @@ struct File {
 
 /// What the command line says.
 struct Arguments {
-    /// Where the store is, if it has to be told.
+    /// The URL of the store, if it needs one.
     url: String,
-    /// By default that of the workspace.
+    /// The folder; by default the workspace.
     folder: PathBuf,
-    /// The lifetime that the entries are to have.
+    /// The TTL of the entries.
     ttl: Option<Duration>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn main<S: KeyValueStore>(usage: &str, open: impl FnOnce(&str) -> kv_
     let tour = |arguments: Arguments| run(&open(&arguments.url)?, &arguments.folder, arguments.ttl);
     match parse(usage).and_then(|arguments| arguments.map_or(Ok(()), tour)) {
         Ok(()) => ExitCode::SUCCESS,
-        // As with `| head`: who reads has had enough.
+        // As with `| head`: the reader of the output has stopped reading.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
@@ -62,7 +62,7 @@ fn is_broken_pipe(error: &(dyn StdError + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// What the command line says, unless it only asks how to use it.
+/// Parses the command line; `None` if it only asks for help.
 fn parse(usage: &str) -> Result<Option<Arguments>> {
     let usage = format!("usage: {usage} [FOLDER] [--ttl SECONDS]");
     let (mut ttl, mut others) = (None, Vec::new());
@@ -93,7 +93,7 @@ fn parse(usage: &str) -> Result<Option<Arguments>> {
     Ok(Some(Arguments { url, folder, ttl }))
 }
 
-/// The tour. Any answer of the store that is not the right one is an error.
+/// The tour. A wrong answer of the store is an error.
 fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Result<()> {
     let mut files = BTreeMap::new();
     let skipped = walk(folder, PREFIX, &mut files)?;
@@ -106,7 +106,7 @@ fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Resul
     say(format_args!(
         "found     {all} files; left out: {skipped} links and unreadable folders, {too_large} too large"
     ))?;
-    say(format_args!("lifetime  {}", ttl.map_or("the store's default".into(), |ttl| format!("{ttl:?}"))))?;
+    say(format_args!("TTL       {}", ttl.map_or("the store's default".into(), |ttl| format!("{ttl:?}"))))?;
     if cfg!(debug_assertions) {
         say(format_args!("build     for debugging; `cargo run --release` shows the real times"))?;
     }
@@ -116,13 +116,13 @@ fn run(store: &dyn KeyValueStore, folder: &Path, ttl: Option<Duration>) -> Resul
     let result = visit(store, &files, ttl);
     let cleaned = clean_up(store, &files);
     if result.is_err() && ttl.is_some_and(|ttl| start.elapsed() >= ttl) {
-        return Err("the lifetime of the files ended before the tour did: give it a longer one".into());
+        return Err("the files expired before the tour ended: give them a longer --ttl".into());
     }
     result.and(cleaned)?;
     say(format_args!("\nall as it should be"))
 }
 
-/// Prints a line. That it cannot be printed, because nobody reads any more, is an error like others.
+/// Prints a line. It is an error if nobody reads the output any more.
 fn say(line: fmt::Arguments<'_>) -> Result<()> {
     Ok(writeln!(io::stdout(), "{line}")?)
 }
@@ -151,7 +151,9 @@ fn put(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>, ttl: Ttl) -> R
 fn list(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result<()> {
     if lacks(store, Capability::Listing)? {
         let refused = store.keys(PREFIX).err();
-        return check(matches!(refused, Some(Error::Unsupported { .. })), || format!("it answered {refused:?}"));
+        return check(matches!(refused, Some(Error::Unsupported { .. })), || {
+            format!("it returned {refused:?} and not `Unsupported`")
+        });
     }
     let keys = timed("keys, by prefix", files.len(), 0, || {
         Ok(store.keys(PREFIX)?.collect::<std::result::Result<BTreeSet<_>, _>>()?)
@@ -171,11 +173,11 @@ fn read_back(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Resul
     let mut changed = 0;
     for ((key, file), value) in files.iter().zip(values) {
         let value = value
-            .ok_or_else(|| format!("{key} is not there; a store that evicts has too little memory for this folder"))?;
+            .ok_or_else(|| format!("{key} is absent; a store that evicts has too little memory for this folder"))?;
         if value == fs::read(&file.path)? {
             continue;
         }
-        // Who edits a file during the tour is not to be told that the store is at fault.
+        // If somebody edits a file during the tour, that is not an error of the store.
         let metadata = fs::metadata(&file.path)?;
         let same = metadata.modified().ok() == file.modified && metadata.len() == file.length;
         check(!same, || format!("{key} is not what is in {}", file.path.display()))?;
@@ -193,9 +195,9 @@ fn copy_and_rename(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) ->
     timed("copy", 1, 0, || Ok(store.copy(original, COPY)?))?;
     timed("rename", 1, 0, || Ok(store.rename(COPY, MOVED)?))?;
     let same = store.get(original)? == store.get(MOVED)? && store.get(COPY)?.is_none();
-    check(same, || "a copy that was renamed is not where or what it should be".into())?;
+    check(same, || "the renamed copy has the wrong key or the wrong value".into())?;
     let deleted = timed("delete, twice", 2, 0, || Ok((store.delete(MOVED)?, store.delete(MOVED)?)))?;
-    check(deleted == (true, false), || "an entry can be deleted once, and it was not so".into())
+    check(deleted == (true, false), || "deleting an entry twice did not return true and then false".into())
 }
 
 fn create_twice(store: &dyn KeyValueStore) -> Result<()> {
@@ -215,22 +217,18 @@ fn expire(store: &dyn KeyValueStore) -> Result<()> {
         return Ok(());
     }
     let resolution = store.capabilities().ttl_resolution();
-    let lifetime = Duration::from_millis(100).max(resolution);
+    let ttl = Duration::from_millis(100).max(resolution);
     let start = Instant::now();
-    timed("put_with_ttl", 1, 0, || Ok(store.put_with_ttl(BRIEF, "gone soon", lifetime)?))?;
+    timed("put_with_ttl", 1, 0, || Ok(store.put_with_ttl(BRIEF, "expires soon", ttl)?))?;
     let written = Instant::now();
     while store.get(BRIEF)?.is_some() {
-        let late = written.elapsed() > lifetime + resolution + Duration::from_secs(1);
-        check(!late, || format!("an entry with a lifetime of {lifetime:?} is still there"))?;
+        let late = written.elapsed() > ttl + resolution + Duration::from_secs(1);
+        check(!late, || format!("an entry with a TTL of {ttl:?} has not expired"))?;
         thread::sleep(Duration::from_millis(1));
     }
     let lived = start.elapsed();
-    check(lived >= lifetime, || format!("an entry with a lifetime of {lifetime:?} went after {lived:?}"))?;
-    say(format_args!(
-        "  it had a lifetime of {} ms and was gone after {} ms",
-        lifetime.as_millis(),
-        lived.as_millis()
-    ))?;
+    check(lived >= ttl, || format!("an entry with a TTL of {ttl:?} expired after {lived:?}"))?;
+    say(format_args!("  it had a TTL of {} ms and expired after {} ms", ttl.as_millis(), lived.as_millis()))?;
     Ok(())
 }
 
@@ -242,8 +240,8 @@ fn clean_up(store: &dyn KeyValueStore, files: &BTreeMap<KeyBuf, File>) -> Result
     check(left == 0, || format!("{left} entries are left after all were deleted"))
 }
 
-/// Collects the files below a folder under the keys that they are to have. Returns how many things were left out: what is
-/// neither file nor folder, and folders below that cannot be read.
+/// Collects the files below a folder by their keys. Returns how many items were left out: those that are neither file nor
+/// folder, and folders that cannot be read.
 fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<KeyBuf, File>) -> Result<usize> {
     let mut skipped = 0;
     let entries = fs::read_dir(folder).map_err(|error| format!("reading the folder {}: {error}", folder.display()))?;
@@ -269,8 +267,8 @@ fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<KeyBuf, File>) -> Resu
     Ok(skipped)
 }
 
-/// A name in the alphabet of keys. What is not of it, and the `%` itself, becomes `%` and two digits, so that no two
-/// names become one.
+/// A name in the alphabet of keys. Any other byte, and `%` itself, becomes `%` and two digits, so that different names stay
+/// different.
 fn escape(name: &[u8]) -> String {
     name.iter().fold(String::new(), |mut text, &byte| {
         if byte.is_ascii_graphic() && byte != b'%' {
@@ -282,8 +280,8 @@ fn escape(name: &[u8]) -> String {
     })
 }
 
-/// A key for a path of any length: the end of a long one is replaced by `%~`, which no escaped path has, and a hash.
-/// Should two files come to the same key all the same, `walk` says so.
+/// A key for a path of any length. The end of a long path is replaced by `%~`, which no escaped path contains, and a hash.
+/// If two files still get the same key, `walk` reports it.
 fn shorten(path: &str) -> Result<KeyBuf> {
     if path.len() <= Key::MAX_LEN {
         return Ok(KeyBuf::new(path)?);
@@ -319,7 +317,7 @@ fn timed<T>(what: &str, entries: usize, bytes: u64, act: impl FnOnce() -> Result
     Ok(result)
 }
 
-/// A number in the largest of these units of which it is at least one.
+/// A number in the largest of these units in which it is at least one.
 fn scaled<const N: usize>(number: f64, units: [(&str, f64); N]) -> String {
     let fits = units.iter().find(|(_, unit)| number >= *unit).or(units.last());
     fits.map_or_else(String::new, |(name, unit)| format!("{:.1} {name}", number / unit))

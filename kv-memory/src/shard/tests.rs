@@ -20,7 +20,7 @@ impl Numbers {
     }
 }
 
-/// A store of whose shards only the first is used, so that what holds of a shard can be seen.
+/// A store that uses only its first shard, so that a test can check the shard's invariants.
 struct OneShard {
     store: MemoryStore,
     clock: ManualClock,
@@ -44,7 +44,7 @@ impl OneShard {
         self.store.put_with_ttl(&self.keys[key], "", Duration::from_nanos(nanos)).unwrap();
     }
 
-    /// Checks all that holds of a shard. Returns how many entries are dead.
+    /// Checks the invariants of the shard. Returns the number of dead entries.
     fn check(&mut self) -> usize {
         let shard = self.store.shards.nth(0).unwrap().read();
         shard.check();
@@ -81,11 +81,11 @@ impl Shard {
 }
 
 #[test]
-fn whatever_is_done_table_index_and_queue_agree_and_the_dead_stay_few() {
+fn after_any_operations_the_invariants_hold_and_dead_entries_are_few() {
     for seed in 0..40 {
         let mut numbers = Numbers(seed);
         let mut one = OneShard::new(40);
-        // Some runs let time fly and some hardly at all, some have short lifetimes and some long ones.
+        // In some runs time passes fast and in some slowly; some have short TTLs and some long ones.
         let (pace, longest) = (1 + numbers.below(20), 1 + numbers.below(400));
         for _ in 0..3000 {
             let [key, other] = [0; 2].map(|_| one.keys[usize::try_from(numbers.below(40)).unwrap()].clone());
@@ -111,7 +111,7 @@ fn whatever_is_done_table_index_and_queue_agree_and_the_dead_stay_few() {
 }
 
 #[test]
-fn writes_clear_away_a_crowd_that_died_at_once() {
+fn writes_sweep_many_entries_that_expired_at_once() {
     let mut one = OneShard::new(1000);
     (0..900).for_each(|key| one.put(key, 100));
     one.check();
@@ -147,7 +147,7 @@ fn the_bound_holds_in_the_worst_case_and_is_reached() {
 }
 
 #[test]
-fn extending_again_and_again_keeps_the_dead_few() {
+fn extending_ttls_again_and_again_keeps_dead_entries_few() {
     for (steady, passing) in [(300, 1), (100, 3), (10, 10), (1, 300)] {
         let mut one = OneShard::new(1000);
         let mut numbers = Numbers(7);
@@ -163,7 +163,7 @@ fn extending_again_and_again_keeps_the_dead_few() {
 }
 
 #[test]
-fn a_longer_lifetime_leaves_the_queue_alone_and_a_shorter_one_does_not() {
+fn a_longer_ttl_leaves_the_queue_unchanged_and_a_shorter_one_does_not() {
     let mut one = OneShard::new(1);
     let queued = |one: &OneShard| one.store.shards.nth(0).unwrap().read().queue.first().map(|(at, _)| at.get());
     one.put(0, 100);
@@ -180,7 +180,7 @@ fn a_longer_lifetime_leaves_the_queue_alone_and_a_shorter_one_does_not() {
 }
 
 #[test]
-fn memory_comes_back_after_a_million_entries_have_expired() {
+fn writes_free_the_memory_of_a_million_expired_entries() {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let second = Duration::from_secs(1);
@@ -190,7 +190,7 @@ fn memory_comes_back_after_a_million_entries_have_expired() {
     assert!(store.shards.iter().all(|shard| !shard.read().is_small()));
     clock.advance(second);
 
-    // Nothing but writes to two keys of each shard.
+    // Only writes to two keys of each shard.
     let two_keys = |shard: &Shard| shard.index.iter().take(2).cloned().collect::<Vec<_>>();
     let keys = store.shards.iter().flat_map(|shard| two_keys(&shard.read())).collect::<Vec<_>>();
     for _ in 0..1100 {
@@ -207,7 +207,7 @@ fn memory_comes_back_after_a_million_entries_have_expired() {
 }
 
 #[test]
-fn a_sweep_gives_back_the_memory_of_a_store_that_nobody_writes_to() {
+fn a_sweep_frees_the_memory_of_a_store_that_nobody_writes_to() {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let forever = "stays";
@@ -223,7 +223,7 @@ fn a_sweep_gives_back_the_memory_of_a_store_that_nobody_writes_to() {
 }
 
 #[test]
-fn an_entry_that_is_renamed_is_at_every_moment_at_exactly_one_of_its_keys() {
+fn a_renamed_entry_is_at_exactly_one_of_its_keys_at_every_moment() {
     let store = MemoryStore::new();
     let [here, there] = ["here", "there"].map(|text| store.shards.hashed(Key::new(text).unwrap()));
     store.put(here.key, "").unwrap();
@@ -237,16 +237,16 @@ fn an_entry_that_is_renamed_is_at_every_moment_at_exactly_one_of_its_keys() {
             done.store(true, Ordering::SeqCst);
         });
         while !done.load(Ordering::SeqCst) {
-            // While both parts are locked nothing moves. In the store's own order, so that nobody waits for ever.
+            // While both parts are locked, nothing moves. They are locked in the store's own order, so that no thread waits for ever.
             let shards = store.shards.iter().map(Locked::read).collect::<Vec<_>>();
             assert_eq!(shards.iter().map(|shard| shard.len()).sum::<usize>(), 1);
         }
     });
 }
 
-/// Also if one part has all of it, and with the writes to one key of another.
+/// All expired entries are in one part, and all writes are to one key of another part.
 #[test]
-fn a_part_full_of_what_has_expired_is_swept_by_writes_to_another_part() {
+fn a_part_full_of_expired_entries_is_swept_by_writes_to_another_part() {
     let mut all = OneShard::new(4000);
     for key in 0..4000 {
         all.put(key, 1);
@@ -266,7 +266,7 @@ fn a_part_full_of_what_has_expired_is_swept_by_writes_to_another_part() {
     assert_eq!(all.check(), 0);
 }
 
-/// Who has locked the part is not waited for.
+/// It does not wait for the thread that has locked the part.
 #[test]
 fn a_write_does_not_wait_for_a_part_that_it_would_sweep() {
     let all = OneShard::new(100);

@@ -1,4 +1,4 @@
-//! Lifetimes, with clocks that stand still, count or go wrong.
+//! TTLs, with clocks that stand still, count their reads, or are wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ fn store() -> (ManualClock, MemoryStore) {
 }
 
 #[test]
-fn an_entry_is_there_until_the_last_nanosecond_of_its_lifetime_and_then_absent_for_everything() {
+fn an_entry_is_live_until_the_last_nanosecond_of_its_ttl_and_then_absent_for_every_operation() {
     let (clock, store) = store();
     store.put_with_ttl("a", "1", SECOND).unwrap();
     clock.advance(Duration::from_nanos(999_999_999));
@@ -44,10 +44,10 @@ fn an_entry_is_there_until_the_last_nanosecond_of_its_lifetime_and_then_absent_f
 }
 
 #[test]
-fn a_part_comes_only_if_a_live_key_is_in_it() {
+fn a_prefix_is_listed_only_if_a_live_key_has_it() {
     let (clock, store) = store();
     for number in 0..1000 {
-        store.put_with_ttl(format!("gone/{number}"), "", SECOND).unwrap();
+        store.put_with_ttl(format!("expired/{number}"), "", SECOND).unwrap();
         store.put_with_ttl(format!("mixed/{number}"), "", SECOND).unwrap();
     }
     store.put("mixed/x", "").unwrap();
@@ -57,7 +57,7 @@ fn a_part_comes_only_if_a_live_key_is_in_it() {
 }
 
 #[test]
-fn a_write_replaces_the_lifetime_too_and_a_touch_only_that() {
+fn a_write_replaces_the_ttl_too_and_a_touch_only_the_ttl() {
     let (clock, store) = store();
     store.put_with_ttl("a", "1", SECOND).unwrap();
     store.put("a", "2").unwrap();
@@ -90,7 +90,7 @@ fn a_copy_keeps_what_remains_and_replaces_the_lifetime_that_was_there() {
 }
 
 #[test]
-fn a_zero_lifetime_leaves_the_key_absent() {
+fn a_zero_ttl_leaves_the_key_absent() {
     let (_, store) = store();
     store.put("a", "1").unwrap();
     assert!(!store.create_with_ttl("a", "2", Duration::ZERO).unwrap());
@@ -106,7 +106,7 @@ fn a_zero_lifetime_leaves_the_key_absent() {
 }
 
 #[test]
-fn a_lifetime_that_does_not_fit_is_refused_and_nothing_is_written() {
+fn a_ttl_that_cannot_be_expressed_is_refused_and_nothing_is_written() {
     let (clock, store) = store();
     let longest = store.capabilities().longest_ttl();
     store.put_with_ttl("a", "1", longest).unwrap();
@@ -126,14 +126,14 @@ fn a_lifetime_that_does_not_fit_is_refused_and_nothing_is_written() {
     };
     refused(longest + NANO);
     refused(Duration::MAX);
-    // Now the lifetime alone would fit, and the time at which it ends does not.
+    // Now the TTL alone can be expressed, but not the time at which the entry would expire.
     clock.advance(longest + NANO * 2);
     store.put("a", "1").unwrap();
     refused(longest);
 }
 
 #[test]
-fn the_default_lifetime_is_that_of_writes_which_name_none() {
+fn writes_that_name_no_ttl_get_the_default_ttl() {
     let clock = ManualClock::new();
     let mut store = MemoryStore::builder().clock(clock.clone()).default_ttl(SECOND).build();
     store.put("put", "").unwrap();
@@ -155,7 +155,7 @@ fn the_default_lifetime_is_that_of_writes_which_name_none() {
 }
 
 #[test]
-fn nothing_is_lacking() {
+fn the_store_lacks_no_capability() {
     let (_, store) = store();
     assert!(Capability::ALL.iter().all(|&capability| store.capabilities().supports(capability)));
     assert_eq!(store.capabilities().ttl_resolution(), Duration::ZERO);
@@ -173,7 +173,7 @@ impl Clock for Counting {
 }
 
 #[test]
-fn the_clock_is_read_only_where_a_lifetime_is_involved_and_then_once() {
+fn the_clock_is_read_only_if_a_ttl_is_involved_and_then_once() {
     let clock = Counting::default();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let reads = || clock.0.swap(0, Ordering::SeqCst);
@@ -219,18 +219,18 @@ struct Erratic(Arc<AtomicU64>);
 
 impl Clock for Erratic {
     fn now(&self) -> Duration {
-        let turn = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
-        if turn.is_multiple_of(50) { Duration::MAX } else { Duration::from_nanos(turn >> 54) }
+        let number = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
+        if number.is_multiple_of(50) { Duration::MAX } else { Duration::from_nanos(number >> 54) }
     }
 }
 
 #[test]
-fn a_clock_that_goes_wrong_does_no_harm() {
+fn a_clock_that_is_wrong_does_no_harm() {
     let store = MemoryStore::builder().clock(Erratic::default()).build();
     for number in 0..20_000_u64 {
         let (key, other) = (format!("k{}", number % 300), format!("k{}", number % 299));
         let ttl = Duration::from_nanos(number % 700);
-        // Whether any of this succeeds is a matter of luck; that it ends is what counts.
+        // Any of this may fail; it only has to end.
         let _ = (store.put_with_ttl(&key, "", ttl), store.copy(&key, &other), store.touch(&other, ttl * 2));
         let _ = (store.rename(&other, &key), store.create_with_ttl(&other, "", ttl), store.keys("").unwrap().count());
     }
@@ -250,7 +250,7 @@ fn the_clock_of_the_system_makes_entries_expire() {
     assert!(before.elapsed() >= Duration::from_millis(30));
 }
 
-/// A value that is counted while it is in memory.
+/// A value that counts how many of it are in memory.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -272,19 +272,19 @@ impl Drop for Counted {
     }
 }
 
-/// What nobody writes to any more is swept by writes to other keys, of whatever kind, a few for each.
+/// Writes of any kind to other keys sweep expired entries that nobody writes to, a few for each write.
 #[test]
-fn what_has_expired_goes_with_any_writes_to_a_few_other_keys() {
+fn any_writes_to_a_few_other_keys_sweep_expired_entries() {
     const DEAD: usize = 50_000;
     type Write = fn(&MemoryStore, usize);
     let writes: [(&str, Write); 6] = [
         ("put", |store, number| store.put(format!("hot{}", number % 2), "v").unwrap()),
-        ("put with a lifetime", |store, number| {
+        ("put with a TTL", |store, number| {
             store.put_with_ttl(format!("hot{}", number % 2), "v", SECOND).unwrap();
         }),
         ("create that fails", |store, _| assert!(!store.create("there", "v").unwrap())),
         ("touch", |store, _| assert!(store.touch("there", SECOND * 1000).unwrap())),
-        ("delete of what is not there", |store, _| assert!(!store.delete("absent").unwrap())),
+        ("delete of an absent key", |store, _| assert!(!store.delete("absent").unwrap())),
         ("copy", |store, _| store.copy("there", "copy").unwrap()),
     ];
     for (what, write) in writes {
@@ -292,7 +292,7 @@ fn what_has_expired_goes_with_any_writes_to_a_few_other_keys() {
         let count = Arc::new(AtomicUsize::new(0));
         store.put("there", "v").unwrap();
         for number in 0..DEAD {
-            // Some are given their lifetime later, and some another one.
+            // Some get their TTL later, and some get another TTL.
             let key = format!("k{number}");
             match number % 3 {
                 0 => store.put_with_ttl(&key, Counted::value(&count), SECOND).unwrap(),
