@@ -16,7 +16,7 @@ mod tests {
     fn a_clause_is_quoted_up_to_its_end() {
         assert_eq!(clause_text("G1"), "G1: Reading an absent key is `Ok(None)`, never an error.");
         let clause = clause_text("T4");
-        assert!(clause.starts_with("T4: A lifetime that the backend cannot express is `InvalidTtl` (with the longest"));
+        assert!(clause.starts_with("T4: A TTL that the backend cannot express is `InvalidTtl` (with the longest"));
         assert!(clause.ends_with("another one."), "{clause}");
     }
 }

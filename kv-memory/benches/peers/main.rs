@@ -83,7 +83,7 @@ fn ours() -> Box<dyn Peer> {
     Box::new(Ours(MemoryStore::new(), Ttl::Forever))
 }
 
-fn ours_with_lifetimes() -> Box<dyn Peer> {
+fn ours_with_ttls() -> Box<dyn Peer> {
     Box::new(Ours(MemoryStore::new(), HOUR))
 }
 
@@ -244,14 +244,13 @@ fn beside_maps(bench: &mut Bench) -> Result {
     let pairs: [(&str, [Make; 2], [f64; 2]); 3] = [
         ("dashmap", [ours, dashmap], [1.25, 1.25]),
         ("moka", [ours, moka], [0.33, 0.33]),
-        ("without lifetimes", [ours_with_lifetimes, ours], [1.3, f64::INFINITY]),
+        ("without TTLs", [ours_with_ttls, ours], [1.3, f64::INFINITY]),
     ];
     for (beside, pair, [get, put]) in pairs {
         for threads in [1, 2] {
             work.compare(bench, pair, threads, true, |what| {
                 let goal = if what == "get" { get } else { put };
-                let name =
-                    if beside.starts_with("without") { format!("{what} with lifetimes") } else { what.to_owned() };
+                let name = if beside.starts_with("without") { format!("{what} with TTLs") } else { what.to_owned() };
                 let row = Row::new(format!("{name}, {}", Threads(threads))).beside(beside);
                 if goal.is_finite() { row.at_most(goal) } else { row }
             })?;
@@ -297,7 +296,7 @@ fn memory(bench: &mut Bench) -> Result {
         let child = Command::new(env::current_exe()?).env(MEMORY_OF, store).output()?;
         Ok::<f64, BoxError>(String::from_utf8(child.stdout)?.trim().parse()?)
     };
-    for (store, shown, goal) in [("ours", name, Some(2.0)), ("ours with lifetimes", "the same, with lifetimes", None)] {
+    for (store, shown, goal) in [("ours", name, Some(2.0)), ("ours with TTLs", "the same, with TTLs", None)] {
         let row = Row::new(shown).beside("dashmap of String");
         let row = if let Some(goal) = goal { row.at_most(goal) } else { row };
         bench.counted(row, Unit::Bytes, measure(store)?, measure("dashmap")?);
@@ -321,7 +320,7 @@ fn memory_of(store: &str) -> Result<f64> {
     for n in 0..ENTRIES {
         match store {
             "ours" => ours.put(text(n), value())?,
-            "ours with lifetimes" => ours.put_with_ttl(text(n), value(), HOUR)?,
+            "ours with TTLs" => ours.put_with_ttl(text(n), value(), HOUR)?,
             _ => drop(map.insert(text(n), value())),
         }
     }
