@@ -71,7 +71,7 @@ impl KeyValueStore for Adapter {
             .without(Capability::Create)
             .without(Capability::TtlReading)
             .without(Capability::Touch)
-            // As its lifetimes cannot be told, they cannot be copied.
+            // As its TTLs cannot be told, they cannot be copied.
             .without(Capability::Copy)
             .build()
     }
@@ -110,7 +110,7 @@ pub(crate) fn main() -> ExitCode {
         .opt_out(Capability::Listing, "nobody has needed it yet")
         .opt_out(Capability::Create, "the cache has get and set, and nothing that is both")
         .opt_out(Capability::TtlReading, "the cache does not tell when an entry ends")
-        .opt_out(Capability::Touch, "a lifetime is given by set alone")
-        .opt_out(Capability::Copy, "a lifetime cannot be told, and so not copied")
+        .opt_out(Capability::Touch, "a TTL is given by set alone")
+        .opt_out(Capability::Copy, "a TTL cannot be told, and so not copied")
         .main()
 }

@@ -11,7 +11,7 @@ mod recorded;
 
 use std::time::Duration;
 
-use kv_conformance::history::{Act, Held, History, Operation, Weakness};
+use kv_conformance::history::{Action, Held, History, Operation, Weakness};
 use kv_core::Bytes;
 
 const MAY_EVICT: &[Weakness] = &[Weakness::MayEvict];
@@ -19,28 +19,28 @@ const STALE_READS: &[Weakness] = &[Weakness::StaleReads];
 const BOTH: &[Weakness] = &[Weakness::MayEvict, Weakness::StaleReads];
 
 /// An operation of thread 0, 1, … from one microsecond to another.
-fn op(thread: usize, began: u64, ended: u64, act: Act) -> Operation {
-    Operation { ended: Some(Duration::from_micros(ended)), ..unanswered(thread, began, act) }
+fn op(thread: usize, began: u64, ended: u64, action: Action) -> Operation {
+    Operation { ended: Some(Duration::from_micros(ended)), ..unanswered(thread, began, action) }
 }
 
 /// An operation whose outcome is unknown.
-fn unanswered(thread: usize, began: u64, act: Act) -> Operation {
-    Operation { thread, began: Duration::from_micros(began), ended: None, act }
+fn unanswered(thread: usize, began: u64, action: Action) -> Operation {
+    Operation { thread, began: Duration::from_micros(began), ended: None, action }
 }
 
-fn put(value: &'static str) -> Act {
-    Act::Put(value.into())
+fn put(value: &'static str) -> Action {
+    Action::Put(value.into())
 }
 
-fn create(value: &'static str, created: bool) -> Act {
-    Act::Create(value.into(), created)
+fn create(value: &'static str, created: bool) -> Action {
+    Action::Create(value.into(), created)
 }
 
-fn get(value: &'static str) -> Act {
-    Act::Get(held(value))
+fn get(value: &'static str) -> Action {
+    Action::Get(held(value))
 }
 
-const NOTHING: Act = Act::Get(None);
+const NOTHING: Action = Action::Get(None);
 
 #[expect(clippy::unnecessary_wraps, reason = "a key may as well hold nothing")]
 fn held(value: &'static str) -> Held {

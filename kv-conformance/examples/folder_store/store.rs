@@ -18,7 +18,7 @@ use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyBuf, KeyValueStore, P
 
 /// The end of an entry that has none. Ends are told as the time since 1970.
 const NEVER: Duration = Duration::from_nanos(u64::MAX);
-/// The longest lifetime, a hundred years: until 2454 it ends before that.
+/// The longest TTL, a hundred years: until 2454 it ends before that.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A store of files in a folder.
@@ -62,7 +62,7 @@ impl FolderStore {
         self.folder.join(format!("={}", key.replace('/', " ")))
     }
 
-    /// When an entry ends that is given this lifetime now. A zero lifetime has ended whatever the clock says.
+    /// When an entry ends that is given this TTL now. A zero TTL has ended whatever the clock says.
     fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
         match ttl.or_default(self.default_ttl) {
             None => Ok(NEVER),

@@ -14,13 +14,13 @@ checks![
     b1_get_many_keeps_length_and_order,
     b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order,
     b2_of_duplicates_in_put_many_the_last_wins,
-    b2_of_duplicates_with_lifetimes_the_last_wins,
+    b2_of_duplicates_with_ttls_the_last_wins,
     b2_put_many_overwrites_and_touches_nothing_else,
     b3_delete_many_tells_of_each_key_whether_it_was_there,
     b4_an_empty_batch_gives_an_empty_result,
-    b5_an_invalid_key_in_the_middle_harms_nothing,
-    b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named,
-    b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named,
+    b5_an_invalid_key_in_the_middle_changes_nothing,
+    b5_a_refused_ttl_in_the_middle_changes_no_other_key,
+    b5_a_value_too_large_in_the_middle_changes_no_other_key,
     b6_a_hundred_thousand_keys_in_one_call_work,
     b6_large_values_in_one_call_work,
     b7_get_each_gives_each_key_its_own_outcome,
@@ -92,9 +92,9 @@ pub fn b2_of_duplicates_in_put_many_the_last_wins() -> Check {
     })
 }
 
-/// Writes one key twice in a batch, with every pair of lifetimes: for ever, long, none at all. Value and lifetime have to be the last
-/// one's. A backend that sends the entries with a lifetime after the others fails here.
-pub fn b2_of_duplicates_with_lifetimes_the_last_wins() -> Check {
+/// Writes one key twice in a batch, with every pair of TTLs: for ever, long, none at all. Value and TTL have to be the last
+/// one's. A backend that sends the entries with a TTL after the others fails here.
+pub fn b2_of_duplicates_with_ttls_the_last_wins() -> Check {
     about(&["B2", "T1", "T3"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let ttls = [Ttl::Forever, Ttl::Default, Ttl::After(context.long()), Ttl::After(Duration::ZERO)];
@@ -172,7 +172,7 @@ fn expect_old_or_new(context: &Context<'_>, what: &str) -> Outcome {
 }
 
 /// Puts an invalid key into the middle of a batch. The batch has to fail before anything is written.
-pub fn b5_an_invalid_key_in_the_middle_harms_nothing() -> Check {
+pub fn b5_an_invalid_key_in_the_middle_changes_nothing() -> Check {
     about(&["B5", "K2"]).run(|context| {
         let store = context.store();
         put_old(context)?;
@@ -185,14 +185,14 @@ pub fn b5_an_invalid_key_in_the_middle_harms_nothing() -> Check {
     })
 }
 
-/// Puts a lifetime that is too long into the middle of a batch. The batch has to fail. What it names has its old or its new value
+/// Puts a TTL that is too long into the middle of a batch. The batch has to fail. What it names has its old or its new value
 /// then, what is refused its old one; what it does not name is as it was.
-pub fn b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named() -> Check {
+pub fn b5_a_refused_ttl_in_the_middle_changes_no_other_key() -> Check {
     about(&["B5", "T4"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let too_long = refused_ttl(context)?;
         put_old(context)?;
-        let what = "a put_many with a lifetime that is too long in the middle";
+        let what = "a put_many with a TTL that is too long in the middle";
         let entries = [("a", Ttl::Forever), ("b", Ttl::After(too_long)), ("c", Ttl::Forever)];
         let result = store.put_many_with_ttl(entries.map(|(key, ttl)| (key, "new", ttl)));
         expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
@@ -201,9 +201,9 @@ pub fn b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named() -> 
     })
 }
 
-/// Puts a value that is too large into the middle of a batch, as a lifetime that is too long in
-/// [`b5_a_refused_lifetime_in_the_middle_harms_nothing_that_is_not_named`].
-pub fn b5_a_value_too_large_in_the_middle_harms_nothing_that_is_not_named() -> Check {
+/// Puts a value that is too large into the middle of a batch, as a TTL that is too long in
+/// [`b5_a_refused_ttl_in_the_middle_changes_no_other_key`].
+pub fn b5_a_value_too_large_in_the_middle_changes_no_other_key() -> Check {
     about(&["B5", "V3"]).run(|context| {
         let store = context.store();
         let limit = largest_length(context)?;

@@ -12,7 +12,7 @@ checks![
     o1_capabilities_are_those_that_were_not_opted_out_of,
     o1_capabilities_are_always_the_same,
     o1_a_second_handle_has_the_same_capabilities,
-    o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes,
+    o2_forever_is_accepted_without_ttls,
 ];
 
 /// Compares `capabilities()` with the opt-outs: what was opted out of must not be promised, what was not has to be.
@@ -67,11 +67,11 @@ pub fn o1_a_second_handle_has_the_same_capabilities() -> Check {
     })
 }
 
-/// Where lifetimes were opted out of, `Default` and `Forever` still work. (That `After` is refused is verified with the opt-out.)
-pub fn o2_what_is_for_ever_is_taken_where_there_are_no_lifetimes() -> Check {
+/// Where TTLs were opted out of, `Default` and `Forever` still work. (That `After` is refused is verified with the opt-out.)
+pub fn o2_forever_is_accepted_without_ttls() -> Check {
     about(&["O2"]).run(|context| {
         if context.has(Capability::Lifetimes) {
-            return Err(NotPassed::Ignored("the store has lifetimes".into()));
+            return Err(NotPassed::Ignored("the store has TTLs".into()));
         }
         let store = context.store();
         expect("put with Default", store.put_with_ttl("k", "v", Ttl::Default), ())?;
@@ -100,7 +100,7 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let (bystander, unharmed) = BYSTANDER;
     let reason = context.scope.opt_outs.get(&capability).map(String::as_str).unwrap_or_default();
     let what = format!("the reason of the opt-out of {capability}");
-    expect_that(what, !reason.trim().is_empty(), "a reason, for whoever reads the report", reason)?;
+    expect_that(what, !reason.trim().is_empty(), "a reason, for the readers of the report", reason)?;
     store.put(bystander, unharmed)?;
     for (what, operation) in opted_out(context, capability) {
         let what = format!("{what}, after an opt-out of {capability}");

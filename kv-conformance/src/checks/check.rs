@@ -21,7 +21,7 @@ pub struct Check {
     pub(crate) run: fn(&Context<'_>) -> Outcome,
 }
 
-/// The beginning of a check that is about these clauses: of the first one, and of others that it sees by the way.
+/// The beginning of a check that is about the first of these clauses, and also sees the others.
 pub(super) const fn about(clauses: &'static [&'static str]) -> About {
     About { clauses, needs: &[], has_faults: false }
 }
@@ -63,8 +63,7 @@ impl Check {
     /// The name as a sentence.
     pub(crate) fn title(&self) -> String {
         let name = self.name.split_once('_').map_or(self.name, |(_clause, name)| name);
-        // An apostrophe is none of a name's characters.
-        let name = name.strip_suffix("_s").map_or_else(|| name.to_owned(), |name| format!("{name}'s"));
+        // A name has no apostrophes.
         name.replace("_s_", "'s_").replace('_', " ")
     }
 

@@ -10,12 +10,12 @@ use crate::running::{Context, Expiry, Outcome, expect, expect_eq, expect_error};
 checks![
     c1_a_copy_has_the_value_and_is_independent,
     c1_a_copy_replaces_what_was_there,
-    c1_a_copy_lives_as_long_as_the_original,
+    c1_a_copy_expires_with_the_original,
     c2_rename_moves_the_value,
-    c2_rename_moves_the_lifetime,
+    c2_rename_moves_the_ttl,
     c3_an_absent_source_is_not_found_and_the_target_stays,
     c4_from_a_key_to_itself_changes_nothing,
-    c4_from_a_key_to_itself_keeps_the_lifetime,
+    c4_from_a_key_to_itself_keeps_the_ttl,
 ];
 
 /// Copies an entry, then changes and deletes the original, and then the copy.
@@ -41,7 +41,7 @@ pub fn c1_a_copy_has_the_value_and_is_independent() -> Check {
     })
 }
 
-/// Copies and renames over an entry that is there: value and lifetime have to be the copied one's.
+/// Copies and renames over an entry that is there: value and TTL have to be the copied one's.
 pub fn c1_a_copy_replaces_what_was_there() -> Check {
     about(&["C1", "P2"]).needs(&[Capability::Copy]).run(|context| {
         let store = context.store();
@@ -58,7 +58,7 @@ pub fn c1_a_copy_replaces_what_was_there() -> Check {
             }
             expect(format_args!("get after {operation} over an entry"), store.get("to"), Some("new".into()))?;
             if context.has(Capability::TtlReading) {
-                let what = format!("ttl after {operation} of an entry that is for ever over one with a lifetime");
+                let what = format!("ttl after {operation} of an entry that is for ever over one with a TTL");
                 expect(what, store.ttl("to"), Some(Remaining::Forever))?;
             }
         }
@@ -73,21 +73,17 @@ fn end_of_copy(context: &Context<'_>, original: Expiry, took: std::time::Duratio
     Expiry { earliest, latest: original.latest.saturating_add(resolution + took) }
 }
 
-/// Copies entries with a long lifetime and reads it, and one with a short one and waits: it has to go when the original goes.
-pub fn c1_a_copy_lives_as_long_as_the_original() -> Check {
-    about(&["C1", "T2"])
-        .needs(&[Capability::Copy, Capability::Lifetimes])
-        .run(|context| lifetimes_follow(context, "copy"))
+/// Copies entries with a long TTL and reads it, and one with a short one and waits: it has to expire when the original does.
+pub fn c1_a_copy_expires_with_the_original() -> Check {
+    about(&["C1", "T2"]).needs(&[Capability::Copy, Capability::Lifetimes]).run(|context| ttls_follow(context, "copy"))
 }
 
-/// Renames entries with a long and a short lifetime, as [`c1_a_copy_lives_as_long_as_the_original`].
-pub fn c2_rename_moves_the_lifetime() -> Check {
-    about(&["C2", "T2"])
-        .needs(&[Capability::Copy, Capability::Lifetimes])
-        .run(|context| lifetimes_follow(context, "rename"))
+/// Renames entries with a long and a short TTL, as [`c1_a_copy_expires_with_the_original`].
+pub fn c2_rename_moves_the_ttl() -> Check {
+    about(&["C2", "T2"]).needs(&[Capability::Copy, Capability::Lifetimes]).run(|context| ttls_follow(context, "rename"))
 }
 
-fn lifetimes_follow(context: &Context<'_>, operation: &str) -> Outcome {
+fn ttls_follow(context: &Context<'_>, operation: &str) -> Outcome {
     let store = context.store();
     let act = |from: &str, to: &str| match operation {
         "copy" => store.copy(from, to),
@@ -106,7 +102,7 @@ fn lifetimes_follow(context: &Context<'_>, operation: &str) -> Outcome {
         context.while_live(end, || expect(format_args!("get after {operation}"), store.get(to), Some("v".into())))?;
         if ttl == context.short() {
             context.wait_for(end);
-            expect(format_args!("get after {operation} and the lifetime"), store.get(to), None)?;
+            expect(format_args!("get after {operation} and the TTL"), store.get(to), None)?;
         }
     }
     Ok(())
@@ -168,8 +164,8 @@ pub fn c4_from_a_key_to_itself_changes_nothing() -> Check {
     })
 }
 
-/// Copies and renames an entry with a lifetime to itself: the lifetime stays.
-pub fn c4_from_a_key_to_itself_keeps_the_lifetime() -> Check {
+/// Copies and renames an entry with a TTL to itself: the TTL stays.
+pub fn c4_from_a_key_to_itself_keeps_the_ttl() -> Check {
     about(&["C4"]).needs(&[Capability::Copy, Capability::TtlReading]).run(|context| {
         let store = context.store();
         for operation in ["copy", "rename"] {

@@ -51,7 +51,7 @@ fn all_hold(context: &Context<'_>, parts: &[Part]) -> Outcome {
 const KEY: &str = "kv-conformance/fixture";
 const MARK: &str = "put by the check of the fixture: ";
 
-/// A lifetime in time that is advanced by hand, and one in real time.
+/// A TTL in time that is advanced by hand, and one in real time.
 const BY_HAND: Duration = Duration::from_secs(10);
 const REAL: Duration = Duration::from_millis(20);
 
@@ -81,7 +81,7 @@ fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
     let has_proxy = context.fixture().proxy.is_some();
     let other = if has_proxy { context.scope.open_with_faults()? } else { context.scope.open()? };
     if other.store.get(KEY).is_ok_and(|got| got.as_ref() == Some(&mine)) {
-        let want = "None: every fixture has data of its own (a folder, a database, a name space), since checks run at the same time";
+        let want = "None: every fixture has its own data (a folder, a database, a namespace), because checks run at the same time";
         return Err(wrong(
             "get, from the store of one fixture, of what was put into that of another",
             want,
@@ -125,7 +125,7 @@ fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValu
     Err(wrong("get through one handle of what was put through the other", want, got))
 }
 
-/// If there is a clock to advance, it is the one by which the store's lifetimes end.
+/// If there is a clock to advance, it is the one by which the store's entries expire.
 fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     if !context.time.is_advanced_by_hand() || !context.has(Capability::Lifetimes) {
         return Ok(());
@@ -140,7 +140,7 @@ fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) 
     if !is_there() {
         return Ok(());
     }
-    // Or the store does not end lifetimes, for which there are checks: not if it says that no time has passed, or if one ends in
+    // Or entries never expire, for which there are checks: not if the store says that no time has passed, or if one expires in
     // real time.
     let has_passed = match store.ttl(&key) {
         Ok(Some(Remaining::For(left))) => left < ttl / 2,

@@ -222,7 +222,7 @@ pub fn k3_keys_that_look_alike_are_distinct() -> Check {
 }
 
 /// Uses every operation with a key, in an empty store and where there are keys of the names that a backend may be tempted to give to
-/// a lock, a temporary value or a lifetime of that key. Nothing may be left behind, and those have to stay as they are.
+/// a lock, a temporary value or a TTL of that key. Nothing may be left behind, and those have to stay as they are.
 pub fn k3_no_operation_touches_keys_of_similar_names() -> Check {
     about(&["K3", "S2"]).run(|context| {
         let store = context.store();

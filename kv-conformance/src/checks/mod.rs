@@ -61,8 +61,8 @@ mod tests {
             let what = check.title();
             assert!(!what.contains(" s ") && !what.ends_with(" s"), "{what}");
         }
-        let late = checks().into_iter().find(|check| check.name().starts_with("n2_a_reply_that_is_late")).unwrap();
-        assert_eq!(late.title(), "a reply that is late is nobody's");
+        let late = checks().into_iter().find(|check| check.name().starts_with("n2_under_random_faults")).unwrap();
+        assert_eq!(late.title(), "under random faults no operation gets another one's reply");
     }
 
     #[test]

@@ -153,7 +153,7 @@ pub fn s2_all_that_a_reader_gives_is_stored() -> Check {
 }
 
 /// Stores from a reader that fails at its beginning and after some bytes, where nothing is and where something is. It has to be
-/// `Io` with the reader's error as its cause; nothing may be stored, and what was there has to stay with its lifetime.
+/// `Io` with the reader's error as its cause; nothing may be stored, and what was there has to stay with its TTL.
 pub fn s2_a_failing_reader_stores_nothing() -> Check {
     about(&["S2", "E1", "E2"]).run(|context| {
         let store = context.store();

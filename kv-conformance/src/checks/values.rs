@@ -19,7 +19,7 @@ checks![
     v1_values_of_every_size_come_back,
     v1_random_values_come_back_whatever_the_way_in,
     v2_a_buffer_that_changes_after_the_write_changes_nothing,
-    v3_a_value_of_the_largest_size_is_taken,
+    v3_a_value_of_the_largest_size_is_accepted,
     v3_a_value_over_the_limit_is_refused_and_the_old_one_stays,
     v3_a_value_just_over_the_limit_is_stored_whole_or_not_at_all,
 ];
@@ -175,7 +175,7 @@ pub fn v2_a_buffer_that_changes_after_the_write_changes_nothing() -> Check {
 }
 
 /// Stores a value as large as `capabilities()` allows, under the longest key.
-pub fn v3_a_value_of_the_largest_size_is_taken() -> Check {
+pub fn v3_a_value_of_the_largest_size_is_accepted() -> Check {
     about(&["V3", "O1"]).run(|context| {
         let store = context.store();
         let limit = largest_value(context)?;
@@ -192,7 +192,7 @@ fn expect_that_it_is_there(store: &dyn KeyValueStore, key: &str, value: &[u8]) -
 }
 
 /// Offers values of one byte too many and of an endless reader, to each operation that writes. Each has to answer
-/// `ValueTooLarge` with size and limit, and what was there has to stay, with its lifetime. (A memcached server deletes the
+/// `ValueTooLarge` with size and limit, and what was there has to stay, with its TTL. (A memcached server deletes the
 /// old entry when it refuses a larger one.)
 pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays() -> Check {
     about(&["V3", "E1", "S2", "B5"]).run(|context| {

@@ -58,7 +58,7 @@ pub(crate) struct Client<'a> {
     number: usize,
     /// How many there are.
     of: usize,
-    /// Its keys, which nobody else writes.
+    /// Its keys, which no other client writes.
     keys: Vec<(String, Possible)>,
     writes: u64,
     /// How often what is there was looked at.
@@ -223,7 +223,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The server may have lost what it had, and may have gone back to what it had saved at any time before.
+    /// The server may have lost everything, or gone back to anything that it had saved before.
     pub(crate) fn may_have_lost_everything(&mut self) {
         for (_, possible) in &mut self.keys {
             possible.is_rolled_back = true;

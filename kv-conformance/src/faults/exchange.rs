@@ -7,9 +7,9 @@ use crate::proxy::Direction;
 /// A point in an exchange.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Point {
-    /// After so many bytes of the request, of so many.
+    /// After this many bytes of the request, and the length of the request.
     Request(usize, usize),
-    /// After so many bytes of the reply, of so many.
+    /// After this many bytes of the reply, and the length of the reply.
     Reply(usize, usize),
 }
 

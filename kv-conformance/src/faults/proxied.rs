@@ -25,7 +25,7 @@ pub(crate) struct ProxiedStore<'a> {
     pub(crate) proxy: &'a Proxy,
     /// The longest time that an operation may take.
     pub(crate) limit: Duration,
-    /// How long the store may take a server that is back for silent (N6).
+    /// How long the store may still treat a server as silent that answers again (N6).
     pub(crate) retry_after: Duration,
     server: Option<(&'a dyn ServerControl, Durability)>,
     cases: AtomicUsize,
@@ -103,19 +103,19 @@ impl<'a> ProxiedStore<'a> {
     /// What took so long has to have ended within the limit (N1).
     pub(crate) fn expect_in_time<T>(&self, what: impl Display, result: &Result<T, Error>, took: Duration) -> Outcome {
         let error = result.as_ref().err().map(|error| format!(", {}", show_error(error))).unwrap_or_default();
-        let want = format!("the limit, {:?}, and a bit (N1)", self.limit);
+        let want = format!("at most its limit, {:?}, and {MARGIN:?} because machines are busy (N1)", self.limit);
         let what = format_args!("how long it took: {what}{error}");
-        // Or the machine was busy: then it is so no longer when it is tried again.
+        // Or the machine was busy: then the next attempt works.
         expect_that(what, took <= self.limit + MARGIN, &want, took).map_err(|failed| failed.timed_out_if(true))
     }
 
-    /// Reads until the store takes its server for silent no longer, for as long as it may (N6).
+    /// Reads until the store no longer treats its server as silent, for as long as it may (N6).
     fn wait_for_retry(&self, read: &str, key: &str) -> Outcome {
         let begin = Instant::now();
         while begin.elapsed() < self.retry_after {
             match timed(|| self.store.get(key)) {
                 (Err(Error::Unavailable(_)), _) => thread::sleep(Duration::from_millis(5)),
-                // The store asked, and takes the server for silent again.
+                // The store asked the server, and treats it as silent again.
                 (Err(error @ Error::Timeout(_)), took) => {
                     return judge_undisturbed::<(), ()>(read, Err(error), took, ());
                 }
@@ -125,8 +125,8 @@ impl<'a> ProxiedStore<'a> {
         Ok(())
     }
 
-    /// Now that all faults have ended, everything has to work: at once, but for a server that the store takes for silent yet; and nobody may
-    /// get another one's reply.
+    /// All faults have ended: every operation has to work, at once or as soon as the store no longer treats its server as silent, and none
+    /// may get another one's reply.
     pub(crate) fn works_again(&self, after: impl Display) -> Outcome {
         let key = self.fresh_prefix() + "after";
         let old = value(&key, 0, 20);

@@ -7,13 +7,13 @@ use kv_core::Error;
 
 use crate::running::{Outcome, expect};
 
-/// What an operation may take longer than its limit on a machine that does much else.
+/// How much longer than its limit an operation may take on a busy machine.
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 
 /// How long it takes at most until the other side of a connection of this machine knows that it was closed.
 pub(crate) const NOTICED: Duration = Duration::from_millis(50);
 
-/// How long a connection is idle when it has to be looked at before it is used (N4): a second, and a bit.
+/// How long a connection is idle when it has to be checked before it is used (N4): a little more than a second.
 pub(crate) const IDLE: Duration = Duration::from_millis(1200);
 
 /// An operation that nothing is in the way of.

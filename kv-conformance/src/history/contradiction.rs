@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kv_core::Bytes;
 
-use super::operation::{Act, Held, Operation, letters, show};
+use super::operation::{Action, Held, Operation, letters, show};
 use super::search::Search;
 use super::{History, Weakness};
 
@@ -68,17 +68,19 @@ impl Contradiction {
 
     /// The clauses of the contract that this breaks.
     pub fn clauses(&self) -> &'static [&'static str] {
-        match self.operation().map(|operation| &operation.act) {
-            Some(Act::Create(..)) => &["P4"],
-            Some(Act::Delete(_)) => &["D1"],
+        match self.operation().map(|operation| &operation.action) {
+            Some(Action::Create(..)) => &["P4"],
+            Some(Action::Delete(_)) => &["D1"],
             _ => &["P1", "P3"],
         }
     }
 
     /// The answers that would have had an order.
     fn expected(&self) -> String {
-        match self.operation().map(|operation| &operation.act) {
-            Some(Act::Create(_, answer) | Act::Delete(answer) | Act::Contains(answer)) => (!answer).to_string(),
+        match self.operation().map(|operation| &operation.action) {
+            Some(Action::Create(_, answer) | Action::Delete(answer) | Action::Contains(answer)) => {
+                (!answer).to_string()
+            }
             _ => either(&self.could_hold),
         }
     }
@@ -92,7 +94,7 @@ fn until(history: &History, at: usize) -> History {
     let cut = begun.filter_map(|(n, operation)| {
         // Of those that returned at the same time the search took the first one first.
         let ended = operation.ended.filter(|ended| (*ended, n) <= (end, at));
-        let never_mattered = ended != operation.ended && operation.act.changed_nothing();
+        let never_mattered = ended != operation.ended && operation.action.changed_nothing();
         (!never_mattered).then(|| Operation { ended, ..operation.clone() })
     });
     History { operations: cut.collect(), ..history.clone() }
@@ -104,7 +106,7 @@ fn since_last_writes(history: History, weaknesses: &[Weakness]) -> History {
     let Search { fails_at: Some(at), quiet } = Search::of(&history, weaknesses) else { return history };
     let writes = |begun: usize| {
         let rest = history.operations.iter().enumerate().skip(begun);
-        rest.filter(|(n, operation)| *n != at && !operation.act.changed_nothing()).count()
+        rest.filter(|(n, operation)| *n != at && !operation.action.changed_nothing()).count()
     };
     let Some(last) = quiet.into_iter().rev().find(|quiet| writes(quiet.begun) > 0) else { return history };
     let operations = history.operations.iter().skip(last.begun).cloned().collect();
@@ -114,7 +116,7 @@ fn since_last_writes(history: History, weaknesses: &[Weakness]) -> History {
 /// The history without what changed nothing, as far as there is no order without it either. Many are tried to be left out at once, then
 /// fewer, as of thousands few are needed.
 fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
-    let is_idle = |operation: &Operation| operation.act.changed_nothing() && operation.ended.is_some();
+    let is_idle = |operation: &Operation| operation.action.changed_nothing() && operation.ended.is_some();
     let mut many = history.operations.len();
     while many > 0 {
         let mut from = 0;
@@ -142,26 +144,26 @@ fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
 fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held> {
     // What was overwritten for certain need not be asked for.
     let before = history.operations.get(at).map(|operation| operation.began).unwrap_or_default();
-    let puts = history.operations.iter().filter(|operation| matches!(operation.act, Act::Put(_)));
+    let puts = history.operations.iter().filter(|operation| matches!(operation.action, Action::Put(_)));
     let last = puts.filter(|put| put.ended.is_some_and(|ended| ended < before)).map(|put| put.began).max();
     let is_stale = |operation: &Operation| {
         !weaknesses.contains(&Weakness::StaleReads) && operation.ended.is_some_and(|ended| Some(ended) < last)
     };
     let written = history.operations.iter().filter(|operation| !is_stale(operation));
-    let written = written.filter_map(|operation| Some(operation.act.value()?.clone()));
+    let written = written.filter_map(|operation| Some(operation.action.value()?.clone()));
     let mut could = history.at_first.iter().cloned().chain([None]).chain(written.map(Some)).collect::<Vec<_>>();
     could.sort_unstable();
     could.dedup();
     // Of one that is answered with yes or no, what would have been answered otherwise.
-    let is_other = |held: Option<&Bytes>| match history.operations.get(at).map(|operation| &operation.act) {
-        Some(Act::Create(_, created)) => held.is_some() == *created,
-        Some(Act::Delete(was) | Act::Contains(was)) => held.is_some() != *was,
+    let is_other = |held: Option<&Bytes>| match history.operations.get(at).map(|operation| &operation.action) {
+        Some(Action::Create(_, created)) => held.is_some() == *created,
+        Some(Action::Delete(was) | Action::Contains(was)) => held.is_some() != *was,
         _ => true,
     };
     could.retain(|held| {
         let mut asked = history.clone();
         if let Some(operation) = asked.operations.get_mut(at) {
-            operation.act = Act::Get(held.clone());
+            operation.action = Action::Get(held.clone());
         }
         is_other(held.as_ref()) && Search::of(&asked, weaknesses).fails_at.is_none()
     });
@@ -207,7 +209,7 @@ impl fmt::Display for Contradiction {
                 writeln!(f, "{}", line.trim_end())?;
             }
         }
-        let got = self.operation().map(|operation| operation.act.answer()).unwrap_or_default();
+        let got = self.operation().map(|operation| operation.action.answer()).unwrap_or_default();
         write!(f, "expected: {}\ngot:      {got}", self.expected())
     }
 }
@@ -229,7 +231,7 @@ struct Table {
     digits: usize,
     time: usize,
     thread: usize,
-    act: usize,
+    action: usize,
     answer: usize,
 }
 
@@ -250,10 +252,10 @@ impl Table {
             [one, next] => one.saturating_sub(start).as_micros() < next.saturating_sub(start).as_micros(),
             _ => true,
         });
-        let mut table = Self { start, digits: if exact { 0 } else { 3 }, time: 0, thread: 6, act: 0, answer: 0 };
+        let mut table = Self { start, digits: if exact { 0 } else { 3 }, time: 0, thread: 6, action: 0, answer: 0 };
         table.time = times.last().map_or(0, |last| table.time(*last).len()).max(2);
         let width = |text: String| text.chars().count();
-        table.act = operations.iter().map(|operation| width(operation.act.to_string())).max().unwrap_or_default();
+        table.action = operations.iter().map(|operation| width(operation.action.to_string())).max().unwrap_or_default();
         table.answer = operations.iter().map(|operation| width(answer(operation))).max().unwrap_or_default();
         table
     }
@@ -277,18 +279,18 @@ impl Table {
     }
 
     fn line(&self, operation: &Operation) -> String {
-        let (time, thread, act, width) = (self.time, self.thread, self.act, self.answer);
+        let (time, thread, action, width) = (self.time, self.thread, self.action, self.answer);
         let began = self.time(operation.began);
         let ended = operation.ended.map(|ended| self.time(ended)).unwrap_or_default();
         format!(
-            "  {began:>time$} – {ended:>time$}  {:<thread$}  {:<act$}  {:<width$}",
+            "  {began:>time$} – {ended:>time$}  {:<thread$}  {:<action$}  {:<width$}",
             letters(operation.thread),
-            operation.act.to_string(),
+            operation.action.to_string(),
             answer(operation)
         )
     }
 }
 
 fn answer(operation: &Operation) -> String {
-    if operation.ended.is_some() { operation.act.answer() } else { NO_ANSWER.to_owned() }
+    if operation.ended.is_some() { operation.action.answer() } else { NO_ANSWER.to_owned() }
 }

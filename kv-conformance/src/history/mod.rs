@@ -53,7 +53,7 @@ mod weakness;
 use kv_core::KeyBuf;
 
 pub use contradiction::Contradiction;
-pub use operation::{Act, Held, Operation};
+pub use operation::{Action, Held, Operation};
 pub use recorder::{Recorder, Recording};
 pub use weakness::Weakness;
 
@@ -117,7 +117,7 @@ impl History {
         if let Some(contradiction) = self.impossible_read(weaknesses) {
             return Err(Box::new(contradiction));
         }
-        let writes = self.operations.iter().filter(|operation| !operation.act.is_read());
+        let writes = self.operations.iter().filter(|operation| !operation.action.is_read());
         Self { operations: writes.cloned().collect(), ..self.clone() }.check_order(weaknesses)
     }
 

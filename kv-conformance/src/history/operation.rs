@@ -19,14 +19,14 @@ pub struct Operation {
     /// call, or never.
     pub ended: Option<Duration>,
     /// What was done.
-    pub act: Act,
+    pub action: Action,
 }
 
 /// What was done, and what the store said. Of an operation that has not returned, what it says of the answer counts for
 /// nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Act {
+pub enum Action {
     /// `put` of this value.
     Put(Bytes),
     /// `create` of this value; whether it was stored.
@@ -39,7 +39,7 @@ pub enum Act {
     Contains(bool),
 }
 
-impl Act {
+impl Action {
     /// Whether it is a question, which changes nothing whatever the answer.
     pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Get(_) | Self::Contains(_))
@@ -69,7 +69,7 @@ impl Act {
 }
 
 /// What was done, without the answer.
-impl fmt::Display for Act {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Put(value) => write!(f, "put {}", show(Some(value))),

@@ -1,6 +1,6 @@
 //! Reads that may tell of an older time: each is looked at by itself.
 
-use super::operation::{Act, Held, Operation};
+use super::operation::{Action, Held, Operation};
 use super::{Contradiction, History, Weakness};
 
 impl History {
@@ -8,9 +8,9 @@ impl History {
     pub(super) fn impossible_read(&self, weaknesses: &[Weakness]) -> Option<Contradiction> {
         self.operations.iter().find_map(|read| {
             let told = self.told_by(read, weaknesses)?;
-            let possible = match &read.act {
-                Act::Get(held) => told.contains(held),
-                Act::Contains(contained) => told.iter().any(|held| held.is_some() == *contained),
+            let possible = match &read.action {
+                Action::Get(held) => told.contains(held),
+                Action::Contains(contained) => told.iter().any(|held| held.is_some() == *contained),
                 _ => true,
             };
             (!possible).then(|| {
@@ -22,16 +22,16 @@ impl History {
 
     /// All that the key may have held from the beginning until this read returned. `None` of what is no read, or did not return.
     fn told_by(&self, read: &Operation, weaknesses: &[Weakness]) -> Option<Vec<Held>> {
-        let end = read.ended.filter(|_| read.act.is_read())?;
+        let end = read.ended.filter(|_| read.action.is_read())?;
         let mut told = self.at_first.clone();
         if weaknesses.contains(&Weakness::MayEvict) {
             told.push(None);
         }
         for write in self.operations.iter().take_while(|operation| operation.began <= end) {
-            match &write.act {
-                act if act.changed_nothing() && write.ended.is_some() => {}
-                Act::Delete(_) => told.push(None),
-                act => told.extend(act.value().cloned().map(Some)),
+            match &write.action {
+                action if action.changed_nothing() && write.ended.is_some() => {}
+                Action::Delete(_) => told.push(None),
+                action => told.extend(action.value().cloned().map(Some)),
             }
         }
         told.sort_unstable();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kv_core::{Bytes, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Result};
 
-use super::operation::{Act, Held, Operation, letters};
+use super::operation::{Action, Held, Operation, letters};
 
 /// One clock for several threads, each of which writes down what it does.
 #[derive(Debug)]
@@ -58,9 +58,9 @@ impl Recording<'_> {
     /// # Errors
     /// Those of the store.
     pub fn put(&mut self, key: Key<'_>, value: Bytes) -> Result<()> {
-        let act = Act::Put(value.clone());
+        let action = Action::Put(value.clone());
         let (result, began, ended) = self.time(|store| store.put(key, value));
-        self.wrote(key, began, ended, result, |()| act.clone())
+        self.wrote(key, began, ended, result, |()| action.clone())
     }
 
     /// See [`KeyValueStoreExt::create`].
@@ -68,9 +68,9 @@ impl Recording<'_> {
     /// # Errors
     /// Those of the store.
     pub fn create(&mut self, key: Key<'_>, value: Bytes) -> Result<bool> {
-        let act = value.clone();
+        let action = value.clone();
         let (result, began, ended) = self.time(|store| store.create(key, value));
-        self.wrote(key, began, ended, result, |created| Act::Create(act.clone(), created))
+        self.wrote(key, began, ended, result, |created| Action::Create(action.clone(), created))
     }
 
     /// See [`KeyValueStoreExt::delete`].
@@ -79,7 +79,7 @@ impl Recording<'_> {
     /// Those of the store.
     pub fn delete(&mut self, key: Key<'_>) -> Result<bool> {
         let (result, began, ended) = self.time(|store| store.delete(key));
-        self.wrote(key, began, ended, result, Act::Delete)
+        self.wrote(key, began, ended, result, Action::Delete)
     }
 
     /// See [`KeyValueStoreExt::get`].
@@ -89,7 +89,7 @@ impl Recording<'_> {
     pub fn get(&mut self, key: Key<'_>) -> Result<Held> {
         let (result, began, ended) = self.time(|store| store.get(key));
         let held = result?;
-        self.push(key, began, Some(ended), Act::Get(held.clone()));
+        self.push(key, began, Some(ended), Action::Get(held.clone()));
         Ok(held)
     }
 
@@ -100,7 +100,7 @@ impl Recording<'_> {
     pub fn contains(&mut self, key: Key<'_>) -> Result<bool> {
         let (result, began, ended) = self.time(|store| store.contains(key));
         let contained = result?;
-        self.push(key, began, Some(ended), Act::Contains(contained));
+        self.push(key, began, Some(ended), Action::Contains(contained));
         Ok(contained)
     }
 
@@ -113,7 +113,7 @@ impl Recording<'_> {
         let (result, began, ended) = self.time(|store| store.put_many(given));
         let ended = result.is_ok().then_some(ended);
         for (key, value) in entries {
-            self.push(*key, began, ended, Act::Put(value.clone()));
+            self.push(*key, began, ended, Action::Put(value.clone()));
         }
         result
     }
@@ -126,9 +126,11 @@ impl Recording<'_> {
         let (result, began, ended) = self.time(|store| store.delete_many(keys));
         match &result {
             Ok(deleted) => {
-                keys.iter().zip(deleted).for_each(|(&key, &was)| self.push(key, began, Some(ended), Act::Delete(was)));
+                keys.iter()
+                    .zip(deleted)
+                    .for_each(|(&key, &was)| self.push(key, began, Some(ended), Action::Delete(was)));
             }
-            Err(_) => keys.iter().for_each(|&key| self.push(key, began, None, Act::Delete(true))),
+            Err(_) => keys.iter().for_each(|&key| self.push(key, began, None, Action::Delete(true))),
         }
         result
     }
@@ -141,19 +143,19 @@ impl Recording<'_> {
         let (result, began, ended) = self.time(|store| store.get_many(keys));
         let values = result?;
         for (&key, held) in keys.iter().zip(&values) {
-            self.push(key, began, Some(ended), Act::Get(held.clone()));
+            self.push(key, began, Some(ended), Action::Get(held.clone()));
         }
         Ok(values)
     }
 
     /// Does something, and tells when it began and ended: nothing else is done in between.
-    fn time<T>(&self, act: impl FnOnce(&dyn KeyValueStore) -> T) -> (T, Duration, Duration) {
+    fn time<T>(&self, action: impl FnOnce(&dyn KeyValueStore) -> T) -> (T, Duration, Duration) {
         let began = self.start.elapsed();
-        let result = act(self.store);
+        let result = action(self.store);
         (result, began, self.start.elapsed())
     }
 
-    /// Writes down a write of one entry. `act` says what it was if the answer is this one; of one whose outcome is unknown the
+    /// Writes down a write of one entry. `action` says what it was if the answer is this one; of one whose outcome is unknown the
     /// answer counts for nothing.
     fn wrote<T: Copy + Default>(
         &mut self,
@@ -161,18 +163,18 @@ impl Recording<'_> {
         began: Duration,
         ended: Duration,
         result: Result<T>,
-        act: impl Fn(T) -> Act,
+        action: impl Fn(T) -> Action,
     ) -> Result<T> {
         match &result {
-            Ok(answer) => self.push(key, began, Some(ended), act(*answer)),
-            Err(error) if error.outcome_unknown() => self.push(key, began, None, act(T::default())),
+            Ok(answer) => self.push(key, began, Some(ended), action(*answer)),
+            Err(error) if error.outcome_unknown() => self.push(key, began, None, action(T::default())),
             Err(_) => {}
         }
         result
     }
 
-    fn push(&mut self, key: Key<'_>, began: Duration, ended: Option<Duration>, act: Act) {
-        self.operations.push((key.into(), Operation { thread: self.thread, began, ended, act }));
+    fn push(&mut self, key: Key<'_>, began: Duration, ended: Option<Duration>, action: Action) {
+        self.operations.push((key.into(), Operation { thread: self.thread, began, ended, action }));
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use kv_core::Bytes;
 
-use super::operation::{Act, Held, Operation};
+use super::operation::{Action, Held, Operation};
 use super::{History, Weakness};
 
 /// What the search has found.
@@ -201,17 +201,18 @@ struct Numbers<'h> {
 
 impl<'h> Numbers<'h> {
     fn of(history: &'h History) -> Self {
-        let of_act = |act: &'h Act| match act {
-            Act::Get(held) => held.as_ref(),
-            act => act.value(),
+        let of_act = |action: &'h Action| match action {
+            Action::Get(held) => held.as_ref(),
+            action => action.value(),
         };
         let at_first = history.at_first.iter().flatten();
-        let mut values = history.operations.iter().filter_map(|operation| of_act(&operation.act)).collect::<Vec<_>>();
+        let mut values =
+            history.operations.iter().filter_map(|operation| of_act(&operation.action)).collect::<Vec<_>>();
         values.extend(at_first);
         values.sort_unstable();
         values.dedup();
-        let read = history.operations.iter().filter_map(|operation| match &operation.act {
-            Act::Get(held) => held.as_ref(),
+        let read = history.operations.iter().filter_map(|operation| match &operation.action {
+            Action::Get(held) => held.as_ref(),
             _ => None,
         });
         Self { values, read: read.collect() }
@@ -235,16 +236,16 @@ impl<'h> Numbers<'h> {
     /// What an operation does. A question that was not answered does nothing.
     fn step(&self, operation: &Operation) -> Option<Step> {
         let returned = operation.ended.is_some();
-        Some(match &operation.act {
-            Act::Create(_, false) | Act::Contains(true) if returned => Step::HoldsSomething,
-            Act::Delete(false) | Act::Contains(false) if returned => Step::Holds(NOTHING),
-            Act::Get(held) if returned => Step::Holds(self.state(held.as_ref())),
-            Act::Put(value) if !returned => Step::Put(self.unanswered(value)),
-            Act::Create(value, _) if !returned => Step::Create(self.unanswered(value)),
-            Act::Put(value) => Step::Put(self.state(Some(value))),
-            Act::Create(value, _) => Step::Create(self.state(Some(value))),
-            Act::Delete(_) => Step::Delete,
-            Act::Get(_) | Act::Contains(_) => return None,
+        Some(match &operation.action {
+            Action::Create(_, false) | Action::Contains(true) if returned => Step::HoldsSomething,
+            Action::Delete(false) | Action::Contains(false) if returned => Step::Holds(NOTHING),
+            Action::Get(held) if returned => Step::Holds(self.state(held.as_ref())),
+            Action::Put(value) if !returned => Step::Put(self.unanswered(value)),
+            Action::Create(value, _) if !returned => Step::Create(self.unanswered(value)),
+            Action::Put(value) => Step::Put(self.state(Some(value))),
+            Action::Create(value, _) => Step::Create(self.state(Some(value))),
+            Action::Delete(_) => Step::Delete,
+            Action::Get(_) | Action::Contains(_) => return None,
         })
     }
 }

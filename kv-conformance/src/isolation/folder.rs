@@ -31,7 +31,7 @@ pub(crate) fn folder() -> io::Result<TempDir> {
 /// remains even where nothing is dropped.
 struct Home {
     folder: PathBuf,
-    /// It ends when the process has: nobody waits for it.
+    /// It ends when the process has; nothing waits for it.
     _watchdog: Child,
 }
 

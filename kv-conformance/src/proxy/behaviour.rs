@@ -1,4 +1,4 @@
-//! What a proxy can be told to do.
+//! What a proxy can do.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,31 +17,31 @@ pub enum Direction {
 pub enum Cut {
     /// As when the other side closes it.
     Close,
-    /// As when there is nobody any more: TCP's RST. On a unix socket, which has none, as [`Close`](Self::Close).
+    /// As when the other side has crashed: TCP's RST. On a Unix socket, which has no RST, the same as [`Close`](Self::Close).
     Reset,
 }
 
 /// Changes a piece of replies.
 pub type Edit = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
 
-/// What a proxy does, from when it is told on, to all connections.
+/// What a proxy does to all its connections, from the moment that it is set.
 #[derive(Default)]
 #[non_exhaustive]
 pub enum Behaviour {
     /// Passes everything on.
     #[default]
     Pass,
-    /// Passes each piece, of up to 64 KiB, so much later.
+    /// Passes each piece, of up to 64 KiB, after this time.
     Delay(Duration),
-    /// Accepts connections, and passes nothing. What came meanwhile is passed on afterwards, whatever is done then to what
-    /// comes then.
+    /// Accepts connections, and passes nothing. What comes meanwhile is passed on when another behaviour is set, whatever that behaviour
+    /// does to later bytes.
     Hold,
-    /// The same, of replies alone.
+    /// The same for replies alone.
     HoldReplies,
     /// Passes replies byte for byte, with a pause after each.
     Split(Duration),
-    /// Cuts the connection on which so many bytes in one direction are reached, counted over all connections; with 0, the
-    /// one on which the next one comes. Then it passes.
+    /// Passes this many bytes in one direction, counted over all connections, and cuts the connection on which the next byte comes. Then
+    /// it passes.
     CutAfter {
         /// How.
         cut: Cut,
@@ -50,7 +50,7 @@ pub enum Behaviour {
         /// How many are passed on before.
         bytes: usize,
     },
-    /// Cuts a connection in place of passing the reply to a request that has this text near its beginning, so many times.
+    /// Cuts a connection in place of passing the reply to a request that has this text near its beginning, a number of times.
     /// Then it passes.
     CutAnswer {
         /// How.
@@ -60,15 +60,15 @@ pub enum Behaviour {
         /// How many times.
         times: usize,
     },
-    /// Passes so many bytes in one direction, and holds the connection on which there are more, until it is told something
-    /// else. All others pass.
+    /// Passes this many bytes in one direction, and holds the connection on which more come, until another behaviour is set. All other
+    /// connections pass.
     Truncate {
         /// Which bytes count.
         of: Direction,
         /// How many are passed on before.
         bytes: usize,
     },
-    /// Passes so many bytes of replies, counted over all connections, then, so much later, others. Then it passes.
+    /// Passes this many bytes of replies, counted over all connections, and after some time adds others. Then it passes.
     Add {
         /// How many bytes are passed before.
         after: usize,
@@ -77,12 +77,12 @@ pub enum Behaviour {
         /// How much later.
         later: Duration,
     },
-    /// Passes the next piece of replies as it is after the change. Then it passes.
+    /// Changes the next piece of replies. Then it passes.
     Edit(Edit),
-    /// Turns the highest bit of the first 8 bytes of the next reply, where a protocol says what follows: what it then says is nonsense.
-    /// Then it passes.
+    /// Flips the highest bit of the first 8 bytes of the next reply, which say what follows, so that the reply makes no sense. Then it
+    /// passes.
     Garble,
-    /// Passes the next piece of replies and, so much later, these bytes. Then it passes.
+    /// Passes the next piece of replies and, after this time, these bytes. Then it passes.
     InjectLater(Vec<u8>, Duration),
 }
 
@@ -92,7 +92,7 @@ impl Behaviour {
         Self::Edit(Box::new(change))
     }
 
-    /// Puts a byte in place of one of the next piece of replies, if it has that many.
+    /// Replaces the byte at this position of the next piece of replies, if the piece is long enough.
     pub fn corrupt(at: usize, byte: u8) -> Self {
         Self::edit(move |piece| {
             if let Some(corrupted) = piece.get_mut(at) {
@@ -112,7 +112,7 @@ impl Behaviour {
         Self::InjectLater(bytes.into(), later)
     }
 
-    /// Puts bytes in place of the next piece of replies.
+    /// Replaces the next piece of replies.
     pub fn replace(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::edit(move |piece| *piece = bytes)

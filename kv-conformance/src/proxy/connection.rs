@@ -1,67 +1,34 @@
-//! The connections of a proxy, and what is done to what comes on them.
+//! A connection of a proxy: the socket of the client, and the one to the server.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::mem;
+use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use socket2::{SockAddr, Socket, Type};
+use socket2::Socket;
 
-use super::behaviour::{Behaviour, Cut, Direction, Edit};
+use super::behaviour::{Cut, Direction};
 
-/// How much is read at once. A small reply comes in one piece.
-const PIECE: usize = 64 * 1024;
-
-/// How long a write waits for whoever does not read, until it looks whether the connection was cut.
+/// How long a write waits for the reader, before it looks whether the connection was cut.
 const BLOCKED: Duration = Duration::from_millis(100);
-
-/// How many bytes at the beginning of a reply are garbled.
-const GARBLED: usize = 8;
-
-/// Where in a piece of requests the name of a command is looked for.
-const BEGINNING: usize = 256;
-
-/// What the threads of a proxy share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    server: SockAddr,
-    state: Mutex<State>,
-    /// Notified when the behaviour changes, a connection is cut, or one is gone.
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    behaviour: Behaviour,
-    /// How often the proxy was told something.
-    orders: usize,
-    accepted: usize,
-    exchanges: usize,
-    requested: usize,
-    replied: usize,
-    injected: usize,
-    connections: Vec<Arc<Connection>>,
-}
 
 /// A connection to the proxy and the one to the server that belongs to it.
 #[derive(Debug)]
-struct Connection {
-    client: Socket,
-    server: Socket,
-    is_cut: AtomicBool,
+pub(super) struct Connection {
+    pub(super) client: Socket,
+    pub(super) server: Socket,
+    pub(super) is_cut: AtomicBool,
     /// Whether a request came, and no reply since.
-    is_asked: AtomicBool,
+    pub(super) is_asked: AtomicBool,
     /// Whether a reply is due that is not to be passed.
-    is_doomed: AtomicBool,
+    pub(super) is_doomed: AtomicBool,
     /// The number of the order under which it was truncated, and what of.
     truncated: Mutex<Option<(usize, Direction)>>,
 }
 
 impl Connection {
-    fn new(client: Socket, server: Socket) -> Self {
+    pub(super) fn new(client: Socket, server: Socket) -> Self {
         for socket in [&client, &server] {
             // Errors: a unix socket has no such thing, or it is closed already.
             let _ = socket.set_tcp_nodelay(true);
@@ -78,7 +45,7 @@ impl Connection {
     }
 
     /// Writes all of it, unless the connection is cut meanwhile.
-    fn write(&self, to: &mut &Socket, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, to: &mut &Socket, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match to.write(bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
@@ -95,7 +62,7 @@ impl Connection {
     }
 
     /// Closes both connections, as soon as the two threads are through that use them: they wake up.
-    fn cut(&self, cut: Cut) {
+    pub(super) fn cut(&self, cut: Cut) {
         if self.is_cut.swap(true, SeqCst) {
             return;
         }
@@ -109,303 +76,7 @@ impl Connection {
         }
     }
 
-    fn truncated(&self) -> MutexGuard<'_, Option<(usize, Direction)>> {
+    pub(super) fn truncated(&self) -> MutexGuard<'_, Option<(usize, Direction)>> {
         self.truncated.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is to be done with a piece.
-enum Step {
-    /// Pass so many bytes of it, then wait.
-    Pass(usize, Duration),
-    /// Wait, then pass it.
-    PassLater(Duration),
-    /// Pass so many bytes of it, then cut.
-    PassAndCut(usize, Cut),
-    Edit(Edit),
-    /// Pass so many bytes of it, wait, and pass these bytes, and then the rest.
-    PassAndAdd(usize, Duration, Vec<u8>),
-    /// Nothing: the connection is cut.
-    Stop,
-}
-
-impl Shared {
-    pub(super) fn new(server: SockAddr) -> Self {
-        Self { server, state: Mutex::default(), changed: Condvar::new() }
-    }
-
-    pub(super) fn set(&self, behaviour: Behaviour) {
-        let mut state = self.lock();
-        state.behaviour = behaviour;
-        state.orders += 1;
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// Cuts all connections, and waits so long at most until they are closed; whether they are.
-    pub(super) fn cut_all(&self, cut: Cut, patience: Duration) -> bool {
-        let connections = self.lock().connections.clone();
-        for connection in &connections {
-            connection.cut(cut);
-        }
-        // Whoever has looked before, and not seen it, waits by now.
-        drop(self.lock());
-        self.changed.notify_all();
-        let open = |state: &mut State| {
-            state.connections.iter().any(|connection| connections.iter().any(|cut| Arc::ptr_eq(cut, connection)))
-        };
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
-        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(state);
-        !waited.timed_out()
-    }
-
-    pub(super) fn accepted(&self) -> usize {
-        self.lock().accepted
-    }
-
-    pub(super) fn open(&self) -> usize {
-        self.lock().connections.len()
-    }
-
-    pub(super) fn exchanges(&self) -> usize {
-        self.lock().exchanges
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        let behaviour = &self.lock().behaviour;
-        matches!(behaviour, Behaviour::CutAfter { .. } | Behaviour::CutAnswer { .. } | Behaviour::Truncate { .. })
-    }
-
-    pub(super) fn injected(&self) -> usize {
-        self.lock().injected
-    }
-
-    pub(super) fn bytes(&self, of: Direction) -> usize {
-        match of {
-            Direction::Requests => self.lock().requested,
-            Direction::Replies => self.lock().replied,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn connect(&self) -> io::Result<Socket> {
-        let server = Socket::new(self.server.domain(), Type::STREAM, None)?;
-        server.connect(&self.server)?;
-        Ok(server)
-    }
-
-    /// Passes what comes on a new connection, in two threads of its own.
-    pub(super) fn serve(shared: &Arc<Self>, client: Socket) {
-        shared.lock().accepted += 1;
-        let shared = Arc::clone(shared);
-        thread::spawn(move || {
-            // A server that takes long for this holds up nobody else.
-            let Ok(server) = shared.connect() else {
-                let _ = client.set_linger(Some(Duration::ZERO));
-                return;
-            };
-            let connection = Arc::new(Connection::new(client, server));
-            shared.lock().connections.push(Arc::clone(&connection));
-            thread::scope(|scope| {
-                scope.spawn(|| shared.pump(&connection, Direction::Requests));
-                shared.pump(&connection, Direction::Replies);
-            });
-            // With the last of both the sockets are closed. Whoever waits for that is told while it cannot look.
-            let mut state = shared.lock();
-            state.connections.retain(|other| !Arc::ptr_eq(other, &connection));
-            drop(connection);
-            drop(state);
-            shared.changed.notify_all();
-        });
-    }
-
-    /// Passes what comes in one direction, until it ends.
-    fn pump(&self, connection: &Connection, direction: Direction) {
-        let (mut from, mut to) = match direction {
-            Direction::Requests => (&connection.client, &connection.server),
-            Direction::Replies => (&connection.server, &connection.client),
-        };
-        let mut buffer = vec![0; PIECE];
-        loop {
-            match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => {
-                    let piece = buffer.get(..length).unwrap_or_default();
-                    let is_first = self.count(connection, direction, length);
-                    if self.pass(connection, direction, is_first, &mut to, piece).is_err() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    connection.cut(Cut::Reset);
-                    break;
-                }
-            }
-        }
-        if connection.is_cut.load(SeqCst) {
-            return;
-        }
-        match direction {
-            // The server may still answer.
-            Direction::Requests => drop(to.shutdown(Shutdown::Write)),
-            Direction::Replies => {
-                connection.cut(Cut::Close);
-                drop(self.lock());
-                self.changed.notify_all();
-            }
-        }
-    }
-
-    /// Counts a piece; whether it is the first of a request, or of a reply.
-    fn count(&self, connection: &Connection, direction: Direction, bytes: usize) -> bool {
-        let mut state = self.lock();
-        match direction {
-            Direction::Requests => {
-                state.requested += bytes;
-                let is_first = !connection.is_asked.swap(true, SeqCst);
-                state.exchanges += usize::from(is_first);
-                is_first
-            }
-            Direction::Replies => {
-                state.replied += bytes;
-                connection.is_asked.swap(false, SeqCst)
-            }
-        }
-    }
-
-    fn pass(
-        &self,
-        connection: &Connection,
-        direction: Direction,
-        mut is_first: bool,
-        to: &mut &Socket,
-        mut piece: &[u8],
-    ) -> io::Result<()> {
-        while !piece.is_empty() {
-            match self.step(connection, direction, is_first, piece) {
-                Step::Pass(bytes, pause) => {
-                    let (now, then) = piece.split_at_checked(bytes).unwrap_or((piece, &[]));
-                    connection.write(to, now)?;
-                    piece = then;
-                    is_first = false;
-                    if !pause.is_zero() {
-                        thread::sleep(pause);
-                    }
-                }
-                Step::PassLater(time) => {
-                    thread::sleep(time);
-                    connection.write(to, piece)?;
-                    return Ok(());
-                }
-                Step::PassAndCut(bytes, cut) => {
-                    connection.write(to, piece.get(..bytes).unwrap_or(piece))?;
-                    connection.cut(cut);
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-                Step::Edit(edit) => {
-                    let mut edited = piece.to_vec();
-                    edit(&mut edited);
-                    connection.write(to, &edited)?;
-                    return Ok(());
-                }
-                Step::PassAndAdd(length, time, bytes) => {
-                    let (now, then) = piece.split_at_checked(length).unwrap_or((piece, &[]));
-                    connection.write(to, now)?;
-                    thread::sleep(time);
-                    let written = connection.write(to, &bytes);
-                    self.lock().injected += 1;
-                    return written.and_then(|()| connection.write(to, then));
-                }
-                Step::Stop => return Err(io::ErrorKind::ConnectionAborted.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// What is to be done with a piece, as soon as something is to be done.
-    fn step(&self, connection: &Connection, direction: Direction, is_first: bool, piece: &[u8]) -> Step {
-        let replies = direction == Direction::Replies;
-        let mut was_held = false;
-        let is_held = |state: &mut State| {
-            let held = match state.behaviour {
-                Behaviour::Hold => true,
-                Behaviour::HoldReplies => replies,
-                _ => *connection.truncated() == Some((state.orders, direction)),
-            };
-            let held = held && !connection.is_cut.load(SeqCst);
-            was_held |= held;
-            held
-        };
-        let state = self.changed.wait_while(self.lock(), is_held);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        if connection.is_cut.load(SeqCst) {
-            return Step::Stop;
-        }
-        let all = Step::Pass(piece.len(), Duration::ZERO);
-        if was_held {
-            return all;
-        }
-        match &mut state.behaviour {
-            Behaviour::Delay(time) => Step::PassLater(*time),
-            Behaviour::Split(pause) if replies => Step::Pass(1, *pause),
-            Behaviour::CutAfter { cut, of, bytes } if *of == direction => {
-                if piece.len() < *bytes {
-                    *bytes -= piece.len();
-                    return all;
-                }
-                let step = Step::PassAndCut(*bytes, *cut);
-                state.behaviour = Behaviour::Pass;
-                step
-            }
-            Behaviour::CutAnswer { to, .. } if !replies => {
-                let beginning = piece.get(..BEGINNING).unwrap_or(piece);
-                if beginning.windows(to.len()).any(|part| part == to.as_bytes()) {
-                    connection.is_doomed.store(true, SeqCst);
-                }
-                all
-            }
-            Behaviour::CutAnswer { cut, times, .. } if connection.is_doomed.load(SeqCst) => {
-                let step = Step::PassAndCut(0, *cut);
-                *times -= 1;
-                if *times == 0 {
-                    state.behaviour = Behaviour::Pass;
-                }
-                step
-            }
-            Behaviour::Truncate { of, bytes } if *of == direction => {
-                if piece.len() <= *bytes {
-                    *bytes -= piece.len();
-                    return all;
-                }
-                let step = Step::Pass(*bytes, Duration::ZERO);
-                *connection.truncated() = Some((state.orders, direction));
-                state.behaviour = Behaviour::Pass;
-                step
-            }
-            Behaviour::Garble if replies && is_first => {
-                state.behaviour = Behaviour::Pass;
-                Step::Edit(Box::new(|piece| piece.iter_mut().take(GARBLED).for_each(|byte| *byte ^= 0x80)))
-            }
-            Behaviour::Add { after, .. } if replies && piece.len() < *after => {
-                *after -= piece.len();
-                all
-            }
-            Behaviour::Add { after, bytes, later } if replies => {
-                let step = Step::PassAndAdd(*after, *later, mem::take(bytes));
-                state.behaviour = Behaviour::Pass;
-                step
-            }
-            Behaviour::Edit(_) | Behaviour::InjectLater(..) if replies => match mem::take(&mut state.behaviour) {
-                Behaviour::Edit(edit) => Step::Edit(edit),
-                Behaviour::InjectLater(bytes, time) => Step::PassAndAdd(piece.len(), time, bytes),
-                _ => all,
-            },
-            _ => all,
-        }
     }
 }

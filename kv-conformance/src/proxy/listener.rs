@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket, Type};
 
-use super::connection::Shared;
+use super::passing::Shared;
 
 /// How long to wait when a connection cannot be accepted, or the address is in use.
 const RETRY: Duration = Duration::from_millis(10);
@@ -71,7 +71,7 @@ impl Listener {
             }
             match accepted {
                 Ok((client, _)) => Shared::serve(shared, client),
-                // There are too many connections, or this one is gone already.
+                // There are too many connections, or this one was closed already.
                 Err(_) => thread::sleep(RETRY),
             }
         }

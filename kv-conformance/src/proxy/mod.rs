@@ -1,8 +1,7 @@
-//! A proxy between a store and its server that does, when it is told to, what networks do.
+//! A proxy between a store and its server that does what networks do, when a test asks for it.
 //!
-//! It runs in the test's own process, in front of a TCP port or a unix socket, and knows nothing of the protocol. A store that is
-//! told its address in place of the server's gets what the server says, until a test makes the proxy hold it back, cut it, garble
-//! it or refuse it:
+//! It runs in the test's own process, in front of a TCP port or a Unix socket, and knows nothing of the protocol. Give the store the
+//! proxy's address in place of the server's. The proxy passes on everything, until a test makes it hold back, cut, garble or refuse:
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -30,6 +29,7 @@
 mod behaviour;
 mod connection;
 mod listener;
+mod passing;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -44,8 +44,8 @@ use tempfile::TempDir;
 use crate::error::BoxError;
 use crate::isolation::Port;
 pub use behaviour::{Behaviour, Cut, Direction, Edit};
-use connection::Shared;
 use listener::Listener;
+use passing::Shared;
 
 /// How long the proxy may take to close connections.
 const CLOSE: Duration = Duration::from_secs(10);
@@ -56,14 +56,14 @@ const SOCKET: &str = "proxy.sock";
 
 /// The proxy: see the [module](self). When it is dropped all its connections are cut.
 pub struct Proxy {
-    place: Place,
+    bound: Bound,
     address: SockAddr,
     listener: Mutex<Option<Listener>>,
     shared: Arc<Shared>,
 }
 
-/// Where it listens, for as long as it lives.
-enum Place {
+/// The port or the folder of the socket, for as long as the proxy lives.
+enum Bound {
     Port(Port),
     #[cfg(unix)]
     Folder {
@@ -72,16 +72,16 @@ enum Place {
 }
 
 impl Proxy {
-    /// A proxy on a port of 127.0.0.1, in front of another address. It passes everything on until it is told something else.
+    /// A proxy on a port of 127.0.0.1, in front of another address. It passes everything on until its behaviour is set.
     ///
     /// # Errors
     ///
-    /// If the address is none, or no port is free.
+    /// If it is not an address, or no port is free.
     pub fn tcp(server: impl ToSocketAddrs) -> Result<Self, BoxError> {
-        let server = server.to_socket_addrs()?.next().ok_or("the address of the server is none")?;
+        let server = server.to_socket_addrs()?.next().ok_or("the name of the server has no address")?;
         let port = Port::claim()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
-        Self::start(Place::Port(port), address.into(), server.into())
+        Self::start(Bound::Port(port), address.into(), server.into())
     }
 
     /// A proxy on a unix socket in a temporary folder of its own, in front of another one.
@@ -93,21 +93,21 @@ impl Proxy {
     pub fn unix(server: impl AsRef<Path>) -> Result<Self, BoxError> {
         let folder = crate::isolation::folder()?;
         let address = SockAddr::unix(folder.path().join(SOCKET))?;
-        Self::start(Place::Folder { _removed_last: folder }, address, SockAddr::unix(server)?)
+        Self::start(Bound::Folder { _removed_last: folder }, address, SockAddr::unix(server)?)
     }
 
-    fn start(place: Place, address: SockAddr, server: SockAddr) -> Result<Self, BoxError> {
+    fn start(bound: Bound, address: SockAddr, server: SockAddr) -> Result<Self, BoxError> {
         let shared = Arc::new(Shared::new(server));
         let listener = Listener::start(&address, &shared)?;
-        Ok(Self { place, address, listener: Mutex::new(Some(listener)), shared })
+        Ok(Self { bound, address, listener: Mutex::new(Some(listener)), shared })
     }
 
     /// The port of 127.0.0.1 on which it listens; 0 if it listens on a unix socket.
     pub fn port(&self) -> u16 {
-        match &self.place {
-            Place::Port(port) => port.number(),
+        match &self.bound {
+            Bound::Port(port) => port.number(),
             #[cfg(unix)]
-            Place::Folder { .. } => 0,
+            Bound::Folder { .. } => 0,
         }
     }
 
@@ -135,7 +135,7 @@ impl Proxy {
         if self.shared.cut_all(cut, CLOSE) { Ok(()) } else { Err("connections of the proxy are still open".into()) }
     }
 
-    /// Refuses connections from now on; those that there are remain.
+    /// Refuses new connections from now on. Open connections stay open.
     pub fn refuse(&self) {
         drop(self.listener().take());
     }
@@ -153,23 +153,23 @@ impl Proxy {
         Ok(())
     }
 
-    /// How many connections there have been.
+    /// How many connections have been accepted.
     pub fn accepted(&self) -> usize {
         self.shared.accepted()
     }
 
-    /// How many connections there are. One that the store has closed is there until the server has closed it as well.
+    /// How many connections are open. A connection that the store has closed counts until the server has closed it as well.
     pub fn open(&self) -> usize {
         self.shared.open()
     }
 
-    /// How many exchanges there have been: how often a request came on a new connection, or after a reply.
+    /// How many exchanges have begun: how often a request came on a new connection, or after a reply.
     pub fn exchanges(&self) -> usize {
         self.shared.exchanges()
     }
 
-    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`] or [`Behaviour::Truncate`] is still to come: fewer bytes have come than it
-    /// says, or fewer such answers.
+    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`] or [`Behaviour::Truncate`] has still to happen: fewer bytes, or fewer such
+    /// answers, have come than it says.
     pub fn is_waiting(&self) -> bool {
         self.shared.is_waiting()
     }

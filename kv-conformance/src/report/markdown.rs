@@ -86,9 +86,9 @@ impl StoreInfo {
         let yes_or_no = |has: bool| if has { "yes" } else { "no" }.to_owned();
         let mut facts = vec![("store".to_owned(), self.name.clone())];
         facts.extend(self.capabilities.iter().map(|(capability, &has)| (capability.clone(), yes_or_no(has))));
-        facts.push(("resolution of lifetimes".into(), self.resolution()));
+        facts.push(("resolution of TTLs".into(), self.resolution()));
         let longest = self.longest_ttl.map_or("no limit".into(), |longest| format!("{longest:?}"));
-        facts.push(("longest lifetime".into(), longest));
+        facts.push(("longest TTL".into(), longest));
         let largest = self.largest_value.map_or("no limit".into(), |largest| format!("{largest} bytes"));
         facts.push(("largest value".into(), largest));
         facts
@@ -155,8 +155,8 @@ mod tests {
 | store | a store |
 | create | yes |
 | listing | no |
-| resolution of lifetimes | 1ms |
-| longest lifetime | 60s |
+| resolution of TTLs | 1ms |
+| longest TTL | 60s |
 | largest value | 1024 bytes |
 
 ## Opted out

@@ -1,14 +1,14 @@
 //! Several reports side by side.
 
-use std::collections::BTreeSet;
+mod column;
 
 use kv_core::Capability;
 
+use super::Report;
 use super::cell::Cell;
 use super::markdown::cell;
-use super::result::opted_out;
-use super::{CheckResult, Report, StoreInfo, Verdict};
 use crate::error::BoxError;
+use column::Column;
 
 /// The title of the section that is not of the contract.
 const CAPABILITIES: &str = "Capabilities";
@@ -19,7 +19,7 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 
 /// The feature matrix: what several stores can do and which clauses of the contract they keep, as their reports say.
 ///
-/// A column for each report. A row for each capability, for the resolution of lifetimes, and for each clause; what is next to each
+/// A column for each report. A row for each capability, for the resolution of TTLs, and for each clause; what is next to each
 /// other and the same in every column shares a row. A cell says:
 ///
 /// | | |
@@ -31,23 +31,15 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 ///
 /// A failure breaks the clauses that it [says](crate::FailureDetails::broken), not all that its check would have seen. If one of the
 /// plain checks has failed that [others rely on](crate::FailureDetails::relies_on), as that what was written is read, the clauses of these are
-/// not decided. Of what was opted out of alone, no failure is told.
+/// not decided. A clause of which everything was opted out of shows no failure.
 ///
 /// A check is about the first of its clauses. If those that are about a clause were not run because of an opt-out, it is opted out
-/// of: a check that sees something of it by the way does not make up for them.
+/// of, even if a check of another clause sees something of it.
 ///
 /// Nothing in it changes from run to run, so that it can be compared with what stands in a file.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     columns: Vec<Column>,
-}
-
-#[derive(Clone, Debug)]
-struct Column {
-    title: String,
-    report: Report,
-    /// Taken out of the report.
-    store: StoreInfo,
 }
 
 /// What is next to each other in a section and has the same cells.
@@ -131,7 +123,7 @@ impl Matrix {
             let capability = capability.to_string();
             add(CAPABILITIES, &capability, &|column| column.capability(&capability));
         }
-        add(CAPABILITIES, "resolution of lifetimes", &|column| Cell { text: column.store.resolution(), note: None });
+        add(CAPABILITIES, "resolution of TTLs", &|column| Cell { text: column.store.resolution(), note: None });
         let mut section = "";
         for line in kv_core::contract::TEXT.lines() {
             if let Some(title) = line.strip_prefix("# ") {
@@ -144,117 +136,12 @@ impl Matrix {
     }
 }
 
-impl Column {
-    fn new(title: String, mut report: Report) -> Result<Self, BoxError> {
-        if report.is_partial() {
-            let left_out = report.left_out.len();
-            return Err(format!(
-                "the report of {title} is partial: a filter left out {left_out} checks; run the suite as a whole"
-            )
-            .into());
-        }
-        match report.store.take() {
-            Some(store) => Ok(Self { title, report, store }),
-            None => Err(format!("the report of {title} tells nothing of a store: no check got one").into()),
-        }
-    }
-
-    fn capability(&self, capability: &str) -> Cell {
-        let note = match (self.store.capabilities.get(capability), self.report.opt_outs.get(capability)) {
-            (Some(true), _) => return Cell::kept(),
-            (_, Some(reason)) => opted_out(capability, reason),
-            (_, None) => "not in `capabilities()`, and not opted out of".into(),
-        };
-        Cell { text: "–".into(), note: Some(note) }
-    }
-
-    fn clause(&self, clause: &str) -> Cell {
-        let of = self.report.results.iter().filter(|result| result.clauses.iter().any(|of| of == clause));
-        let (about, others) = of.partition::<Vec<_>, _>(|result| result.is_about(clause));
-        let reasons = reasons(if about.is_empty() { &others } else { &about });
-        let is_opted_out = self.report.opt_outs.iter().any(|(of, reason)| reasons.contains(&opted_out(of, reason)));
-        let ran = |result: &&CheckResult| !matches!(result.verdict, Verdict::Ignored(_));
-        let broken = self.failed(|result| self.is_broken_in(clause, result));
-        if !broken.is_empty() && (!is_opted_out || about.iter().any(ran)) {
-            return Cell { text: "✗".into(), note: Some(format!("failed: {}", broken.join(", "))) };
-        }
-        let has_passed = |results: &[&CheckResult]| results.iter().any(|result| result.verdict == Verdict::Passed);
-        let by_the_way = !is_opted_out && !about.iter().any(|result| result.has_failed()) && has_passed(&others);
-        if has_passed(&about) || by_the_way {
-            return Cell { note: self.weaknesses_in(&about, &others), ..Cell::kept() };
-        }
-        let undecided = self.failed(|result| result.clauses.iter().any(|of| of == clause));
-        let note = match (reasons.is_empty(), clause) {
-            _ if !is_opted_out && !undecided.is_empty() => self.not_decided(clause, &undecided),
-            (false, _) => reasons.into_iter().collect::<Vec<_>>().join("; "),
-            // Each opt-out has a check of its own.
-            (true, "O3") if self.report.opt_outs.is_empty() => "nothing is opted out of".into(),
-            (true, _) => "no check of this run is about it".into(),
-        };
-        Cell { text: if is_opted_out { "–" } else { "·" }.into(), note: Some(note) }
-    }
-
-    /// The names of the checks that have failed, of these.
-    fn failed(&self, which: impl Fn(&CheckResult) -> bool) -> Vec<String> {
-        let failed = self.report.failures().filter(|result| which(result));
-        failed.map(|result| format!("`{}`", result.name)).collect()
-    }
-
-    /// Why nothing is known of a clause whose checks have failed.
-    fn not_decided(&self, clause: &str, failed: &[String]) -> String {
-        let failures = self.report.failures().filter(|result| result.clauses.iter().any(|of| of == clause));
-        let because = failures.flat_map(|failure| self.explained_by(failure)).map(|other| format!("`{}`", other.name));
-        let because = because.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
-        let because =
-            if because.is_empty() { String::new() } else { format!(", perhaps because of {}", because.join(", ")) };
-        format!("not decided: {} failed{because}", failed.join(", "))
-    }
-
-    /// The failures of checks that this one relies on, which may be all that there is to it.
-    fn explained_by<'a>(&'a self, failure: &'a CheckResult) -> impl Iterator<Item = &'a CheckResult> {
-        self.report.failures().filter(|other| failure.relies_on().contains(&other.name))
-    }
-
-    /// Whether a failure breaks a clause. One that breaks one of several is explained by one that others break for certain.
-    fn is_broken_in(&self, clause: &str, failure: &CheckResult) -> bool {
-        let is_explained = |failure| self.explained_by(failure).next().is_some();
-        if is_explained(failure) {
-            return false;
-        }
-        let for_certain = |broken: &String| {
-            self.report.failures().any(|other| other.broken() == [broken.as_str()] && !is_explained(other))
-        };
-        match failure.broken() {
-            [broken] => broken == clause,
-            several => {
-                several.iter().any(|broken| broken == clause)
-                    && (for_certain(&clause.to_owned()) || !several.iter().any(for_certain))
-            }
-        }
-    }
-
-    /// What the store promises less, if the histories have to do with it.
-    fn weaknesses_in(&self, about: &[&CheckResult], others: &[&CheckResult]) -> Option<String> {
-        let is_of_history = |result: &&&CheckResult| result.name.starts_with("p1_histories_");
-        about.iter().chain(others).find(is_of_history)?;
-        let weaknesses = self.report.weaknesses.iter().map(|(what, reason)| format!("weaker: {what}: {reason}"));
-        Some(weaknesses.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())
-    }
-}
-
-/// Why these checks were not run.
-fn reasons(results: &[&CheckResult]) -> BTreeSet<String> {
-    let reason = |result: &&CheckResult| match &result.verdict {
-        Verdict::Ignored(reason) => Some(reason.clone()),
-        _ => None,
-    };
-    results.iter().filter_map(reason).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::report::{FailureDetails, example};
+    use crate::report::{CheckResult, FailureDetails, Verdict, example};
 
     fn all() -> Matrix {
         let reports =
@@ -283,7 +170,7 @@ mod tests {
         let markdown = all().to_markdown();
         assert!(markdown.starts_with("| | | memory | no list | broken |\n|---|---|:---:|:---:|:---:|\n"), "{markdown}");
         assert_eq!(row(&markdown, "| Capabilities | listing "), "| Capabilities | listing | ✓ | –¹ | ✓ |");
-        assert_eq!(row(&markdown, "|  | resolution of"), "|  | resolution of lifetimes | exact | 1ms | exact |");
+        assert_eq!(row(&markdown, "|  | resolution of"), "|  | resolution of TTLs | exact | 1ms | exact |");
         assert_eq!(row(&markdown, "| 3 Read, write, delete | G1"), "| 3 Read, write, delete | G1 | ✓ | ✓ | ✗⁴ |");
         assert_eq!(row(&markdown, "|  | P1 |"), "|  | P1 | ✓ | ✓ | ·⁵ |");
         assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | ✓ | –¹ | ✓ |");

@@ -33,7 +33,7 @@ pub struct Report {
     pub suite: String,
     /// The crate whose tests ran the suite, if cargo ran them.
     pub package: Option<Package>,
-    /// What the store runs on, as [`Suite::server`](crate::Suite::server) was told.
+    /// What the store runs on, from [`Suite::server`](crate::Suite::server).
     pub server: Option<String>,
     /// What the store says of itself; `None` if no check got one.
     pub store: Option<StoreInfo>,
@@ -45,7 +45,7 @@ pub struct Report {
     pub seed: u64,
     /// What was opted out of, by the name of the capability, and why.
     pub opt_outs: BTreeMap<String, String>,
-    /// What the store promises less than the contract, as [`Suite::weaker`](crate::Suite::weaker) was told, and why.
+    /// Where the store promises less than the contract, from [`Suite::weaker`](crate::Suite::weaker), and why.
     pub weaknesses: BTreeMap<String, String>,
     /// The names of the checks that were left out by a filter. If there are any, this report is [partial](Self::is_partial).
     pub left_out: Vec<String>,
@@ -73,7 +73,7 @@ pub struct StoreInfo {
     pub capabilities: BTreeMap<String, bool>,
     /// How late an entry may go.
     pub ttl_resolution: Duration,
-    /// The longest lifetime; `None` if there is no limit.
+    /// The longest TTL; `None` if there is no limit.
     pub longest_ttl: Option<Duration>,
     /// The length in bytes of the largest value; `None` if there is no limit.
     pub largest_value: Option<u64>,

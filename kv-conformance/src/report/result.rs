@@ -30,7 +30,7 @@ pub struct CheckResult {
 #[non_exhaustive]
 pub struct FailureDetails {
     /// The clauses of the contract that it breaks: if there are several, one of them at least. They need not be among those that
-    /// the check is about: a store that panics breaks E4. If there are none, it is not the store that failed.
+    /// the check is about: a store that panics breaks E4. If the list is empty, something else than the store failed.
     pub broken: Vec<String>,
     /// The checks of what this one relies on, where it has not seen itself which clause is broken: it names the one that it is about, or
     /// several. If one of them has failed too, that may be all.
@@ -47,7 +47,7 @@ pub struct FailureDetails {
 }
 
 impl CheckResult {
-    /// Whether this clause is the one that the check is about, not one that it sees by the way.
+    /// Whether the check is about this clause, and does not merely see it too.
     pub(crate) fn is_about(&self, clause: &str) -> bool {
         self.clauses.first().is_some_and(|first| first == clause)
     }

@@ -12,11 +12,11 @@ use super::show::show_error;
 use super::time::{Expiry, Liveness, Time};
 use crate::fixture::Fixture;
 
-/// What a check works with: a fresh store, and what else the suite has for it.
+/// What a check works with: a fresh store, time, a seed, and what the suite offers to all checks.
 pub(crate) struct Context<'a> {
     pub(crate) scope: &'a Scope,
     fixture: &'a Fixture,
-    /// Grows when a check in real time has to be repeated with longer lifetimes.
+    /// Grows when a check in real time has to be repeated with longer TTLs.
     patience: u32,
     pub(crate) seed: Seed,
     pub(crate) time: Time<'a>,
@@ -78,7 +78,7 @@ impl<'a> Context<'a> {
         usize::try_from(limit).map_or(size, |limit| limit.min(size))
     }
 
-    /// A lifetime that ends within the check, and before which something can be done.
+    /// A TTL that passes within the check, and before which something can be done.
     pub(crate) fn short(&self) -> Duration {
         if self.time.is_advanced_by_hand() {
             Duration::from_secs(10)
@@ -92,26 +92,26 @@ impl<'a> Context<'a> {
         short * 4_u32.pow(self.patience)
     }
 
-    /// A lifetime that does not end within the check.
+    /// A TTL that does not pass within the check.
     pub(crate) fn long(&self) -> Duration {
         Duration::from_secs(3600).min(self.capabilities().longest_ttl())
     }
 
-    /// Does something that gives a lifetime; when that ends.
+    /// Does something that gives an entry this TTL; when the entry expires.
     pub(crate) fn expiring<T>(&self, ttl: Duration, run: impl FnOnce() -> Result<T, Error>) -> Outcome<(T, Expiry)> {
         let (result, before, after) = self.time.span(run);
         Ok((result?, Expiry::of(ttl, before, after, self.capabilities().ttl_resolution())))
     }
 
-    /// Puts a value with a lifetime; when that ends.
+    /// Puts a value with a TTL; when it expires.
     pub(crate) fn put_for(&self, key: &str, value: &'static str, ttl: Duration) -> Outcome<Expiry> {
         let (never, end) = self.expiring(ttl, || self.store().put_with_ttl(key, value, Ttl::After(ttl)))?;
         let () = never;
         Ok(end)
     }
 
-    /// Checks something that holds as long as an entry lives. If it does not hold and the lifetime may have ended by then,
-    /// that tells nothing.
+    /// Checks something that holds as long as an entry lives. If it does not hold and the entry may have expired by
+    /// then, that tells nothing.
     pub(crate) fn while_live(&self, end: Expiry, check: impl FnOnce() -> Outcome) -> Outcome {
         let (outcome, before, after) = self.time.span(check);
         match (outcome, end.liveness(before, after)) {
@@ -121,7 +121,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Waits until an entry has to be gone.
+    /// Waits until an entry has to have expired.
     pub(crate) fn wait_for(&self, end: Expiry) {
         self.time.wait_until(end.latest);
     }

@@ -1,4 +1,4 @@
-//! What a check has found, told to the author of a backend.
+//! What a check has found, in words for the author of a backend.
 
 use std::fmt::{self, Display};
 use std::mem;
@@ -23,7 +23,7 @@ pub(crate) enum NotPassed {
     Failed(Box<Finding>),
     /// The fixture lacks something that the check needs.
     Ignored(String),
-    /// In real time, the machine was too slow for the lifetimes of the check to tell anything: to be repeated with
+    /// In real time, the machine was too slow for the TTLs of the check to tell anything: to be repeated with
     /// longer ones.
     TooSlow,
     /// An operation timed out that nothing was in the way of: if it does so again it is a failure.

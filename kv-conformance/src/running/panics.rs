@@ -83,7 +83,7 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
     LAST.try_with(|last| last.replace(Some(panic))).is_ok()
 }
 
-/// Where it panicked. Of a place in the standard library, the one that called it, if that can be told.
+/// Where it panicked. For a place in the standard library, the place of its caller, if that is known.
 fn place(file: &str, place: String) -> String {
     if !is_of_the_standard_library(file) {
         return place;

@@ -64,7 +64,7 @@ impl Scope {
     pub(crate) fn open_with_default_ttl(&self, ttl: Duration) -> Outcome<Fixture> {
         match &self.open_with_default_ttl {
             Some(open) => Ok(self.follow(self.make(|| open(ttl))?)),
-            None => Err(NotPassed::Ignored("the suite has no store with a default lifetime".into())),
+            None => Err(NotPassed::Ignored("the suite has no store with a default TTL".into())),
         }
     }
 
@@ -98,7 +98,7 @@ impl Scope {
         follow(fixture, &self.watchdog)
     }
 
-    /// Does something that is no operation of a store, and that may hang or panic like one: it is told like one.
+    /// Does something that is no operation of a store, but may hang or panic like one, and is reported like one.
     #[cfg(feature = "tokio")]
     pub(crate) fn doing<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {
         let what = trace::located(what);

@@ -5,8 +5,7 @@ use std::fmt::Debug;
 
 use kv_core::Error;
 
-/// A text with each quoted string in it, as `Debug` shows it, that is longer than this shortened in its middle. Its length is told
-/// beside it.
+/// A text in which each quoted string, as `Debug` shows it, that is longer than this is shortened in its middle, with its length after it.
 pub(crate) fn shorten(text: &str, longest: usize) -> String {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some((before, quoted)) = rest.split_once('"') {

@@ -15,7 +15,7 @@ pub(crate) struct Time<'a> {
     started: Instant,
 }
 
-/// When an entry that was given a lifetime may expire at the earliest, and has to be gone at the latest (clause T2).
+/// When an entry that was given a TTL may expire at the earliest, and has to have expired at the latest (clause T2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expiry {
     pub(crate) earliest: Duration,
@@ -69,7 +69,7 @@ impl<'a> Time<'a> {
 }
 
 impl Expiry {
-    /// The end of a lifetime that was given between `before` and `after`, in a store of this resolution.
+    /// When an entry expires that was given its TTL between `before` and `after`, in a store of this resolution.
     pub(crate) fn of(ttl: Duration, before: Duration, after: Duration, resolution: Duration) -> Self {
         Self { earliest: before.saturating_add(ttl), latest: after.saturating_add(ttl).saturating_add(resolution) }
     }

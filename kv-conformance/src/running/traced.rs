@@ -49,7 +49,7 @@ fn keys(keys: &[Key<'_>]) -> String {
     few(keys, "keys", |key| quoted(key))
 }
 
-/// The entries of a batch, each with its lifetime.
+/// The entries of a batch, each with its TTL.
 fn entries(entries: &[Entry<'_>]) -> String {
     few(entries, "entries", |Entry { key, value: new, ttl, .. }| {
         format!("({}, {}, {ttl:?})", quoted(key), value(new.as_bytes()))

@@ -1,4 +1,4 @@
-//! What the threads of a check are doing, seen from outside: so that a check that hangs is told, and given up.
+//! What the threads of a check are doing, seen from outside, so that a check that hangs is reported and given up.
 //!
 //! A thread that hangs cannot be ended. It is left behind, the check counts as failed, and the others go on.
 
@@ -105,7 +105,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watchdog {
-    /// Notes that this thread begins an operation on so many keys. Ends the thread if the check was given up.
+    /// Notes that this thread begins an operation on this number of keys. Ends the thread if the check was given up.
     pub(crate) fn begin(self: &Arc<Self>, what: impl Into<Arc<str>>, keys: usize) -> Operation {
         if self.is_given_up.load(Ordering::Relaxed) {
             // Not a panic, of which the hook would tell.
@@ -116,7 +116,7 @@ impl Watchdog {
         Operation(here)
     }
 
-    /// Notes that so many keys are going to be written.
+    /// Notes that this number of keys is going to be written.
     pub(crate) fn writes(&self, keys: usize) {
         self.written.fetch_add(keys as u64, Ordering::Relaxed);
     }

@@ -4,14 +4,19 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::place::Place;
-use super::{LIMIT, POLL};
 use crate::isolation::watchdog;
+
+/// How long a program has to answer, and one that is stopped to end, unless the test says otherwise.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long to wait between two looks at a process.
+pub(super) const POLL: Duration = Duration::from_millis(2);
 
 /// Then it kills its process group, which is the server's.
 const KILL_THE_GROUP: &str = "kill -9 0";
@@ -83,7 +88,7 @@ impl Drop for Process {
     }
 }
 
-/// Kills a watchdog with its group. Its input stays open until it is gone, so that it does nothing more.
+/// Kills a watchdog with its group. Its input stays open until it has ended, so that it does nothing else.
 fn end_group(watchdog: &mut Child) -> io::Result<()> {
     // Where it has been waited for, the group may be another's.
     if watchdog.try_wait()?.is_none() {

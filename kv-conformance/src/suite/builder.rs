@@ -12,7 +12,7 @@ use crate::history::Weakness;
 use crate::report::CheckResult;
 use crate::running::Scope;
 
-/// After how long an operation that has not returned is taken for one that never will.
+/// After how long an operation that has not returned counts as hanging.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// The checks of the contract for one store: how to make a fixture, and what the store opts out of.
@@ -41,7 +41,7 @@ impl Suite {
         }
     }
 
-    /// How to make a fixture whose store is configured with a default lifetime (clause T1).
+    /// How to make a fixture whose store is configured with a default TTL (clause T1).
     ///
     /// Without it the checks of the configured default are ignored.
     #[must_use]
@@ -66,9 +66,9 @@ impl Suite {
 
     /// Opts out of what the store cannot do, and says why (clause O3).
     ///
-    /// The checks that need it are shown as ignored, with the reason. In their place the opt-out is verified: the
-    /// operation has to return `Unsupported` and to change nothing, and `capabilities()` has to say the same. An opt-out
-    /// of [`Capability::Lifetimes`] is one of [`Capability::TtlReading`] and [`Capability::Touch`] too.
+    /// The checks that need it are shown as ignored, with the reason. Another check verifies the opt-out: the
+    /// operation has to return `Unsupported` and to change nothing, and `capabilities()` has to lack it. An opt-out
+    /// of [`Capability::Lifetimes`] is also one of [`Capability::TtlReading`] and [`Capability::Touch`].
     #[must_use]
     pub fn opt_out(mut self, capability: Capability, reason: impl Into<String>) -> Self {
         let reason = reason.into();
@@ -90,19 +90,19 @@ impl Suite {
 
     /// Declares what the store promises where it is not [linearizable](crate::history), and says why.
     ///
-    /// The checks of histories then allow for it, and those that make sense without it alone are ignored, with the
-    /// reason. A reason that is empty fails them all.
+    /// The checks of histories then allow for it. Those that make sense only without it are ignored, with the reason. An empty reason fails
+    /// them all.
     #[must_use]
     pub fn weaker(mut self, weakness: Weakness, reason: impl Into<String>) -> Self {
         self.scope.weaknesses.insert(weakness, reason.into());
         self
     }
 
-    /// After how long an operation that has not returned is taken for one that never will. Default: 60 s.
+    /// After how long an operation that has not returned counts as hanging. Default: 60 s.
     ///
-    /// The check fails then, and names the operation; its thread, which nothing can end, is left behind, and the other checks
-    /// go on. A batch has a millisecond more for each of its keys, and a check as a whole ten times this. Where the
-    /// environment variable `KV_CONFORMANCE_HANGS_AFTER` is a number of seconds, that holds.
+    /// The check then fails, and names the operation. Nothing can end its thread, which is left behind, and the other checks
+    /// go on. A batch has one millisecond more for each of its keys; a check as a whole has ten times this. The
+    /// environment variable `KV_CONFORMANCE_HANGS_AFTER`, a number of seconds, overrides it.
     #[must_use]
     pub fn hangs_after(mut self, time: Duration) -> Self {
         self.hangs_after = time;

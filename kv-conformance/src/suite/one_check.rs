@@ -12,13 +12,13 @@ use crate::running::{Blame, Context, Finding, NotPassed, Outcome, Scope, Seed, W
 /// How often a check in real time is repeated, with longer TTLs, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
 
-/// What all checks rely on: that what was written is read, what was deleted is gone, and an entry ends when it should.
+/// What all checks rely on: what was written is read, what was deleted is absent, and an entry expires when it should.
 const BASICS: &[&str] = &[
     "g1_an_absent_key_reads_as_none",
     "p1_what_was_written_is_read",
     "p1_many_entries_are_all_there",
     "d1_delete_tells_whether_it_removed_an_entry",
-    "t2_an_entry_goes_neither_early_nor_late",
+    "t2_an_entry_expires_neither_early_nor_late",
 ];
 
 /// A check that is run.
@@ -51,7 +51,7 @@ impl Run {
     /// Runs the check on this thread, again where the machine was too slow.
     pub(super) fn attempt(&self) -> Outcome {
         let Self { scope, check, seed, .. } = self;
-        // Whether the clause is broken could not be told.
+        // It breaks no clause: the check could not tell.
         let mut last = NotPassed::failed_beside_the_store(
             "the machine was too slow to tell early from late, although the TTLs were made longer",
         );
@@ -121,7 +121,7 @@ impl Run {
         match blame {
             Blame::Clauses(clauses) => clauses,
             Blame::Nothing => Vec::new(),
-            // Either it said that it can, or nobody said that it cannot.
+            // Either the store said that it can, or the suite did not say that it cannot.
             Blame::Unsupported(capability) if !self.scope.is_opted_out(capability) => {
                 vec![if self.scope.is_lacking(capability) { "O3" } else { "O1" }.into()]
             }

@@ -28,7 +28,7 @@ impl Suite {
             move || {
                 let outcome = run.attempt();
                 let outcome = watchdog.endless().map_or(outcome, |endless| Err(endless.into_failure()));
-                // If nobody waits for it any more, it was given up.
+                // It fails if the check was given up.
                 let _ = done.send(run.result(outcome));
             }
         };
@@ -70,7 +70,7 @@ impl Suite {
     }
 }
 
-/// How long the outages of the server are told to go on.
+/// How long the outages of the server last at least.
 fn soak() -> Duration {
     let given = std::env::var("KV_CONFORMANCE_SOAK").ok().and_then(|given| given.parse().ok());
     given.map_or(Duration::ZERO, Duration::from_secs)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_conformance::history::{Act, Held, History, Operation, Weakness};
+use kv_conformance::history::{Action, Held, History, Operation, Weakness};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
@@ -14,23 +14,23 @@ fn value() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("1"), Just("2")]
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        value().prop_map(|value| Act::Put(value.into())),
-        (value(), any::<bool>()).prop_map(|(value, created)| Act::Create(value.into(), created)),
-        any::<bool>().prop_map(Act::Delete),
-        proptest::option::of(value()).prop_map(|value| Act::Get(value.map(Into::into))),
-        any::<bool>().prop_map(Act::Contains),
+        value().prop_map(|value| Action::Put(value.into())),
+        (value(), any::<bool>()).prop_map(|(value, created)| Action::Create(value.into(), created)),
+        any::<bool>().prop_map(Action::Delete),
+        proptest::option::of(value()).prop_map(|value| Action::Get(value.map(Into::into))),
+        any::<bool>().prop_map(Action::Contains),
     ]
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     let took = prop_oneof![9 => (0..6_u64).prop_map(Some), 1 => Just(None)];
-    (0..10_u64, took, act()).prop_map(|(began, took, act)| Operation {
+    (0..10_u64, took, action()).prop_map(|(began, took, action)| Operation {
         thread: 0,
         began: Duration::from_micros(began),
         ended: took.map(|took| Duration::from_micros(began + took)),
-        act,
+        action,
     })
 }
 
@@ -58,14 +58,14 @@ fn has_order(operations: &[Operation], done: &mut Vec<usize>, held: &Held, weakn
 /// What a key holds after an operation, if it can be done with this answer, or without one.
 fn after(operation: &Operation, held: &Held) -> Option<Held> {
     let (answer, same) = (operation.ended.is_some(), || held.clone());
-    match &operation.act {
-        Act::Put(value) => Some(Some(value.clone())),
-        Act::Create(value, created) if !answer || *created => held.is_none().then(|| Some(value.clone())),
-        Act::Create(..) => held.is_some().then(same),
-        Act::Delete(deleted) if !answer || *deleted => held.is_some().then_some(None),
-        Act::Delete(_) => held.is_none().then(same),
-        Act::Get(got) => (!answer || got == held).then(same),
-        Act::Contains(contained) => (!answer || held.is_some() == *contained).then(same),
+    match &operation.action {
+        Action::Put(value) => Some(Some(value.clone())),
+        Action::Create(value, created) if !answer || *created => held.is_none().then(|| Some(value.clone())),
+        Action::Create(..) => held.is_some().then(same),
+        Action::Delete(deleted) if !answer || *deleted => held.is_some().then_some(None),
+        Action::Delete(_) => held.is_none().then(same),
+        Action::Get(got) => (!answer || got == held).then(same),
+        Action::Contains(contained) => (!answer || held.is_some() == *contained).then(same),
         _ => None,
     }
 }
@@ -73,15 +73,15 @@ fn after(operation: &Operation, held: &Held) -> Option<Held> {
 /// Whether reads that may be old and writes in order explain a history: every read that returned is given the answers of all
 /// moments before its end, in some order of what began by then, whether or not it had to have ended.
 fn has_order_with_stale_reads(history: &History, weaknesses: &[Weakness]) -> bool {
-    let is_read = |operation: &&Operation| matches!(operation.act, Act::Get(_) | Act::Contains(_));
+    let is_read = |operation: &&Operation| matches!(operation.action, Action::Get(_) | Action::Contains(_));
     let (reads, writes): (Vec<_>, Vec<_>) = history.operations().iter().partition(is_read);
     let explained = reads.iter().all(|read| {
         let Some(end) = read.ended else { return true };
         let mut held = history.at_first().to_vec();
         held.extend(weaknesses.contains(&Weakness::MayEvict).then_some(None));
-        held.extend(writes.iter().filter(|write| write.began <= end).filter_map(|write| match &write.act {
-            Act::Create(_, false) | Act::Delete(false) if write.ended.is_some() => None,
-            Act::Put(value) | Act::Create(value, _) => Some(Some(value.clone())),
+        held.extend(writes.iter().filter(|write| write.began <= end).filter_map(|write| match &write.action {
+            Action::Create(_, false) | Action::Delete(false) if write.ended.is_some() => None,
+            Action::Put(value) | Action::Create(value, _) => Some(Some(value.clone())),
             _ => Some(None),
         }));
         held.iter().any(|held| after(read, held).is_some())

@@ -1,7 +1,7 @@
 //! Histories written by hand.
 
 use super::{
-    Act, BOTH, History, MAY_EVICT, NOTHING, STALE_READS, Weakness, create, get, held, history, op, put, unanswered,
+    Action, BOTH, History, MAY_EVICT, NOTHING, STALE_READS, Weakness, create, get, held, history, op, put, unanswered,
 };
 
 #[track_caller]
@@ -23,10 +23,10 @@ fn wrong(history: &History, weaknesses: &[Weakness]) -> String {
 #[test]
 fn what_one_thread_does_is_in_its_order() {
     right(&history([]), &[]);
-    let steps = [NOTHING, put("A1"), get("A1"), create("A2", false), Act::Contains(true), Act::Delete(true)];
-    let then = [Act::Delete(false), Act::Contains(false), create("A3", true), get("A3")];
+    let steps = [NOTHING, put("A1"), get("A1"), create("A2", false), Action::Contains(true), Action::Delete(true)];
+    let then = [Action::Delete(false), Action::Contains(false), create("A3", true), get("A3")];
     let operations = (0..).zip(steps.into_iter().chain(then));
-    right(&history(operations.map(|(n, act)| op(0, 10 * n, 10 * n + 9, act))), &[]);
+    right(&history(operations.map(|(n, action)| op(0, 10 * n, 10 * n + 9, action))), &[]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_lost_write_has_no_order() {
     right(&lost, STALE_READS);
 
     // That an answer has to fit is not a matter of reads.
-    let lost = history([op(0, 0, 10, put("A1")), op(0, 20, 30, Act::Delete(false))]);
+    let lost = history([op(0, 0, 10, put("A1")), op(0, 20, 30, Action::Delete(false))]);
     wrong(&lost, &[]);
     wrong(&lost, STALE_READS);
     right(&lost, MAY_EVICT);
@@ -97,7 +97,7 @@ fn two_creates_succeed_only_with_a_delete_in_between() {
     assert!(shown.contains("expected: false\ngot:      true"), "{shown}");
     wrong(&history(creates.clone()), STALE_READS);
     right(&history(creates.clone()), MAY_EVICT);
-    right(&history(creates.into_iter().chain([op(2, 5, 70, Act::Delete(true))])), &[]);
+    right(&history(creates.into_iter().chain([op(2, 5, 70, Action::Delete(true))])), &[]);
     right(&history([op(0, 0, 50, create("A1", true)), op(1, 10, 60, create("B1", false))]), &[]);
     // Nothing is there that could refuse it.
     wrong(&history([op(0, 0, 50, create("A1", false))]), &[]);
@@ -107,12 +107,12 @@ fn two_creates_succeed_only_with_a_delete_in_between() {
 #[test]
 fn what_was_never_there_is_not_deleted() {
     for weaknesses in [&[], MAY_EVICT, STALE_READS, BOTH] {
-        wrong(&history([op(0, 0, 10, Act::Delete(true))]), weaknesses);
-        let twice = [op(0, 0, 10, put("A1")), op(0, 20, 40, Act::Delete(true)), op(1, 30, 50, Act::Delete(true))];
+        wrong(&history([op(0, 0, 10, Action::Delete(true))]), weaknesses);
+        let twice = [op(0, 0, 10, put("A1")), op(0, 20, 40, Action::Delete(true)), op(1, 30, 50, Action::Delete(true))];
         wrong(&history(twice), weaknesses);
     }
     // Unless it was there before.
-    right(&history([op(0, 0, 10, Act::Delete(true))]).starting_with([None, held("Z1")]), &[]);
+    right(&history([op(0, 0, 10, Action::Delete(true))]).starting_with([None, held("Z1")]), &[]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn what_was_never_written_is_not_read() {
         // And not where it was refused.
         let refused = [op(0, 0, 10, put("A1")), op(1, 20, 30, create("B1", false)), op(0, 40, 50, get("B1"))];
         wrong(&history(refused), weaknesses);
-        wrong(&history([op(0, 0, 10, Act::Contains(true))]), weaknesses);
+        wrong(&history([op(0, 0, 10, Action::Contains(true))]), weaknesses);
     }
     let shown = wrong(&history([op(0, 0, 10, put("A1")), op(0, 20, 30, get("B1"))]), STALE_READS);
     assert!(shown.contains("← until here it could hold nothing or \"A1\"\n"), "{shown}");
@@ -132,8 +132,8 @@ fn what_was_never_written_is_not_read() {
 
 #[test]
 fn a_write_without_an_answer_happens_late_or_never() {
-    let late = |reads: &[Act]| {
-        let reads = (0..).zip(reads).map(|(n, act)| op(1, 30 + 10 * n, 35 + 10 * n, act.clone()));
+    let late = |reads: &[Action]| {
+        let reads = (0..).zip(reads).map(|(n, action)| op(1, 30 + 10 * n, 35 + 10 * n, action.clone()));
         let unknown = [unanswered(0, 0, put("A1")), op(1, 10, 20, put("B1"))];
         history(unknown.into_iter().chain(reads))
     };
@@ -145,7 +145,7 @@ fn a_write_without_an_answer_happens_late_or_never() {
     // Nor before it was called.
     wrong(&history([op(1, 0, 10, get("A1")), unanswered(0, 20, put("A1"))]), &[]);
 
-    let deleted = [op(0, 0, 10, put("A1")), unanswered(1, 20, Act::Delete(true)), op(0, 30, 40, get("A1"))];
+    let deleted = [op(0, 0, 10, put("A1")), unanswered(1, 20, Action::Delete(true)), op(0, 30, 40, get("A1"))];
     right(&history(deleted.clone().into_iter().chain([op(0, 50, 60, NOTHING)])), &[]);
     wrong(&history(deleted.into_iter().chain([op(0, 50, 60, NOTHING), op(0, 70, 80, get("A1"))])), &[]);
 
@@ -158,10 +158,10 @@ fn a_write_without_an_answer_happens_late_or_never() {
 fn many_writes_without_an_answer_are_no_trouble() {
     let unknown = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18"];
     let mut operations = (0..).zip(unknown).map(|(n, value)| unanswered(9, n, put(value))).collect::<Vec<_>>();
-    operations.extend((20..40).map(|n| unanswered(8, n, Act::Delete(true))));
+    operations.extend((20..40).map(|n| unanswered(8, n, Action::Delete(true))));
     for n in 0..30 {
-        let act = if n % 3 == 0 { NOTHING } else { Act::Put(format!("A{n}").into()) };
-        operations.push(op(0, 100 + 10 * n, 105 + 10 * n, act));
+        let action = if n % 3 == 0 { NOTHING } else { Action::Put(format!("A{n}").into()) };
+        operations.push(op(0, 100 + 10 * n, 105 + 10 * n, action));
     }
     right(&history(operations.clone()), &[]);
     operations.push(op(0, 1000, 1001, get("never")));
@@ -180,7 +180,7 @@ fn what_had_not_returned_where_the_order_ends_has_no_answer_yet() {
             op(3, 75, 500, create("D1", false)),
             op(3, 76, 500, get("A2")),
             op(2, 100, 110, NOTHING),
-            op(0, 120, 130, Act::Delete(true)),
+            op(0, 120, 130, Action::Delete(true)),
         ]),
         &[],
     );
@@ -201,11 +201,11 @@ got:      nothing"
 #[test]
 fn moments_that_would_look_the_same_are_shown_with_more_digits() {
     let nanoseconds = std::time::Duration::from_nanos;
-    let at = |began, ended, act| {
-        history([op(0, 0, 0, put("A1"))]).operations()[0].clone().with(nanoseconds(began), nanoseconds(ended), act)
+    let at = |began, ended, action| {
+        history([op(0, 0, 0, put("A1"))]).operations()[0].clone().with(nanoseconds(began), nanoseconds(ended), action)
     };
     let shown = wrong(
-        &history([at(7_100, 7_250, put("A1")), at(7_300, 8_900, Act::Contains(false))]),
+        &history([at(7_100, 7_250, put("A1")), at(7_300, 8_900, Action::Contains(false))]),
         MAY_EVICT.get(1..).unwrap(),
     );
     assert!(shown.contains("\n  0.000 – 0.150  A       put \"A1\"  ok"), "{shown}");
@@ -213,18 +213,18 @@ fn moments_that_would_look_the_same_are_shown_with_more_digits() {
 }
 
 trait With {
-    fn with(self, began: std::time::Duration, ended: std::time::Duration, act: Act) -> Self;
+    fn with(self, began: std::time::Duration, ended: std::time::Duration, action: Action) -> Self;
 }
 
 impl With for kv_conformance::history::Operation {
-    fn with(self, began: std::time::Duration, ended: std::time::Duration, act: Act) -> Self {
-        Self { began, ended: Some(ended), act, ..self }
+    fn with(self, began: std::time::Duration, ended: std::time::Duration, action: Action) -> Self {
+        Self { began, ended: Some(ended), action, ..self }
     }
 }
 
 #[test]
 fn a_write_is_not_told_of_an_older_time() {
-    let refused = [op(0, 0, 1, put("A1")), op(0, 2, 3, Act::Delete(true)), op(1, 4, 5, create("B1", false))];
+    let refused = [op(0, 0, 1, put("A1")), op(0, 2, 3, Action::Delete(true)), op(1, 4, 5, create("B1", false))];
     let contradiction = history(refused).check(STALE_READS).unwrap_err();
     assert_eq!(contradiction.could_hold(), [None], "{contradiction}");
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use kv_conformance::history::{Act, History, Operation, Recorder};
+use kv_conformance::history::{Action, History, Operation, Recorder};
 use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value, key};
 use kv_memory::MemoryStore;
 
@@ -12,36 +12,36 @@ use super::{NOTHING, create, get, held, history};
 /// Recorded on 23 November 2026 from three threads, of which the third comes too late, that create, read and delete one key
 /// of a `MemoryStore` whose `write_if_absent` was replaced by a `read` and then, if that gave nothing, a `write`: without a
 /// pause in between, in the 15th round. Thread, when it began and ended in nanoseconds, what it did.
-fn race() -> Vec<(usize, u64, u64, Act)> {
+fn race() -> Vec<(usize, u64, u64, Action)> {
     vec![
         (1, 103_464, 113_068, create("B1", true)),
         (0, 110_910, 131_401, create("A1", true)),
         (1, 113_930, 114_951, get("B1")),
-        (1, 115_422, 118_897, Act::Delete(true)),
+        (1, 115_422, 118_897, Action::Delete(true)),
         (1, 119_768, 125_086, create("B2", true)),
         (1, 125_527, 130_464, get("A1")),
-        (1, 131_075, 132_688, Act::Delete(true)),
+        (1, 131_075, 132_688, Action::Delete(true)),
         (0, 133_864, 134_866, NOTHING),
-        (0, 135_296, 136_648, Act::Delete(false)),
+        (0, 135_296, 136_648, Action::Delete(false)),
         (0, 137_680, 143_599, create("A2", true)),
         (0, 144_370, 145_181, get("A2")),
-        (0, 146_263, 150_759, Act::Delete(true)),
+        (0, 146_263, 150_759, Action::Delete(true)),
         (2, 164_505, 168_030, create("C1", true)),
         (2, 168_751, 169_382, get("C1")),
-        (2, 169_793, 171_275, Act::Delete(true)),
+        (2, 169_793, 171_275, Action::Delete(true)),
         (2, 172_016, 173_518, create("C2", true)),
         (2, 173_849, 174_329, get("C2")),
-        (2, 174_830, 175_982, Act::Delete(true)),
+        (2, 174_830, 175_982, Action::Delete(true)),
     ]
 }
 
 #[test]
 fn a_real_race_is_cut_to_what_proves_it() {
-    let operations = race().into_iter().map(|(thread, began, ended, act)| Operation {
+    let operations = race().into_iter().map(|(thread, began, ended, action)| Operation {
         thread,
         began: Duration::from_nanos(began),
         ended: Some(Duration::from_nanos(ended)),
-        act,
+        action,
     });
     let contradiction = history(operations).check(&[]).unwrap_err();
     assert_eq!(
@@ -58,7 +58,7 @@ the history of \"k\": no order of these operations explains the answer that is m
 expected: \"B2\"
 got:      \"A1\""
     );
-    assert_eq!(contradiction.operation().unwrap().act, get("A1"));
+    assert_eq!(contradiction.operation().unwrap().action, get("A1"));
     assert_eq!(contradiction.could_hold(), [held("B2")]);
 }
 

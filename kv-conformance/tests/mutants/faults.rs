@@ -78,7 +78,7 @@ faults! {
     LimitOneHigh,
     /// `ValueTooLarge` with size and limit swapped.
     TooLargeWrongNumbers,
-    /// A value that is too large takes the old entry's lifetime away: `PERSIST` was sent first.
+    /// A value that is too large takes the old entry's TTL away: `PERSIST` was sent first.
     TooLargeClearsTtl,
     /// `create` has no limit.
     TooLargeCreated,
@@ -106,7 +106,7 @@ faults! {
     EvictsAt2MiB,
     /// That a key is absent is remembered, and forgotten by `put` and `create` alone.
     AbsenceRemembered,
-    /// Values without a lifetime are cached, and forgotten by `put` and `delete` alone.
+    /// Values without a TTL are cached, and forgotten by `put` and `delete` alone.
     CacheForgetsPutsAlone,
     /// Each handle has a cache that the others do not invalidate.
     HandleCaches,
@@ -160,63 +160,63 @@ faults! {
     CreateOverExpiredRace,
     /// `create` says true and stores nothing.
     CreateStoresNothing,
-    /// A refused `create` gives the entry the new lifetime: `SET NX` and then `EXPIRE`.
+    /// A refused `create` gives the entry the new TTL: `SET NX` and then `EXPIRE`.
     RefusedCreateSetsTtl,
     /// A refused `create` writes its value.
     RefusedCreateSetsValue,
-    /// `create` with a refused lifetime over an entry says true.
+    /// `create` with a refused TTL over an entry says true.
     RefusedCreateSaysTrue,
-    /// `create` ignores its lifetime.
+    /// `create` ignores its TTL.
     CreateIgnoresTtl,
-    /// `create` with a zero lifetime is for ever.
+    /// `create` with a zero TTL is for ever.
     CreateZeroStays,
-    /// `create` with a zero lifetime removes the entry that is there.
+    /// `create` with a zero TTL removes the entry that is there.
     CreateZeroDeletes,
     /// `create` over an expired entry is refused: it is still in memory.
     ExpiredBlocksCreate,
-    /// `create` cuts lifetimes to seconds: `EX` where the others send `PX`.
+    /// `create` cuts TTLs to seconds: `EX` where the others send `PX`.
     CreateTtlCutToSeconds,
 
-    // Lifetimes.
-    /// Lifetimes are cut to seconds, below one to nothing.
+    // TTLs.
+    /// TTLs are cut to seconds, below one to nothing.
     TtlCutToSeconds,
-    /// Lifetimes are cut to milliseconds.
+    /// TTLs are cut to milliseconds.
     TtlCutToMilliseconds,
-    /// Lifetimes are cut to seconds, and none that is left is for ever: memcached's 0.
+    /// TTLs are cut to seconds, and none that is left is for ever: memcached's 0.
     TtlCutToForever,
-    /// A zero lifetime is for ever.
+    /// A zero TTL is for ever.
     ZeroTtlForever,
-    /// A zero lifetime in `put_many` is for ever.
+    /// A zero TTL in `put_many` is for ever.
     ZeroTtlInManyForever,
-    /// A zero lifetime in `put_from` is for ever.
+    /// A zero TTL in `put_from` is for ever.
     ZeroTtlInStreamForever,
-    /// A put with a zero lifetime does nothing: the old entry stays.
+    /// A put with a zero TTL does nothing: the old entry stays.
     ZeroTtlKeepsOld,
     /// More than 30 days is a time of the calendar, long past: memcached.
     ThirtyDays,
     /// The same in `put_from` alone.
     ThirtyDaysInStream,
-    /// A lifetime that is too long is for ever.
+    /// A TTL that is too long is for ever.
     HugeTtlForever,
     /// The same in `put_from` alone.
     HugeTtlInStreamForever,
-    /// Lifetimes of more than a year become a year: a CDN.
+    /// TTLs of more than a year become a year: a CDN.
     TtlCapped,
-    /// Lifetimes of more than a year are refused, although a century is promised.
+    /// TTLs of more than a year are refused, although a century is promised.
     LongTtlRefused,
     /// Seconds are kept in 32 bits.
     TtlWraps,
     /// Milliseconds are kept in 32 bits.
     TtlMillisecondsWrap,
-    /// A timer for each lifetime removes the key when it ends, whatever is there by then: `setTimeout`.
+    /// A timer for each TTL removes the key when it ends, whatever is there by then: `setTimeout`.
     TimerNotCancelled,
-    /// The addition of a long lifetime panics.
+    /// The addition of a long TTL panics.
     HugeTtlPanics,
     /// An entry goes a millisecond early.
     GoesEarly,
     /// An entry of more than ten milliseconds goes five early, by a clock that runs: an allowance for the way to the server.
     GoesFiveEarly,
-    /// Lifetimes and the clock are cut to milliseconds, and the clock runs: `SystemTime` as a number of milliseconds.
+    /// TTLs and the clock are cut to milliseconds, and the clock runs: `SystemTime` as a number of milliseconds.
     ClockCutToMilliseconds,
     /// An entry goes a second late: it is gone when the sweeper comes.
     GoesLate,
@@ -236,47 +236,47 @@ faults! {
     ForeverIsDefault,
     /// A copy of an entry that is for ever gets the configured default.
     CopyTakesDefault,
-    /// Overwriting keeps the old lifetime: `SET KEEPTTL`.
+    /// Overwriting keeps the old TTL: `SET KEEPTTL`.
     PutKeepsTtl,
-    /// Overwriting with `put_many` keeps the old lifetime.
+    /// Overwriting with `put_many` keeps the old TTL.
     ManyKeepsTtl,
-    /// Overwriting with `put_from` keeps the old lifetime.
+    /// Overwriting with `put_from` keeps the old TTL.
     StreamKeepsTtl,
-    /// `put_many` ignores lifetimes: `MSET` has none.
+    /// `put_many` ignores TTLs: `MSET` has none.
     ManyIgnoresTtl,
-    /// `put_from` ignores lifetimes.
+    /// `put_from` ignores TTLs.
     StreamIgnoresTtl,
-    /// `put_many` gives all entries the lifetime of the first: one `EXPIRE` for the batch.
+    /// `put_many` gives all entries the TTL of the first: one `EXPIRE` for the batch.
     ManyOneTtl,
-    /// `put_many` cuts lifetimes to seconds.
+    /// `put_many` cuts TTLs to seconds.
     ManyTtlCutToSeconds,
-    /// `put_from` cuts lifetimes to seconds.
+    /// `put_from` cuts TTLs to seconds.
     StreamTtlCutToSeconds,
-    /// `touch` cuts lifetimes to seconds: `EXPIRE` where the others send `PX`.
+    /// `touch` cuts TTLs to seconds: `EXPIRE` where the others send `PX`.
     TouchTtlCutToSeconds,
-    /// `get` extends a lifetime: sliding expiry.
+    /// `get` extends a TTL: sliding expiry.
     GetExtends,
-    /// `get_many` extends a lifetime.
+    /// `get_many` extends a TTL.
     GetManyExtends,
-    /// `contains` extends a lifetime.
+    /// `contains` extends a TTL.
     ContainsExtends,
-    /// `ttl` extends a lifetime.
+    /// `ttl` extends a TTL.
     TtlExtends,
-    /// A listing extends lifetimes.
+    /// A listing extends TTLs.
     ListExtends,
-    /// `open` extends a lifetime.
+    /// `open` extends a TTL.
     OpenExtends,
-    /// A refused lifetime has taken the old entry away.
+    /// A refused TTL has taken the old entry away.
     RefusedTtlDeletes,
-    /// A refused lifetime has written the value: first `SET`, then `EXPIRE`.
+    /// A refused TTL has written the value: first `SET`, then `EXPIRE`.
     RefusedTtlWrites,
-    /// A refused lifetime has taken the old entry's lifetime away.
+    /// A refused TTL has taken the old entry's TTL away.
     RefusedTtlClearsOld,
-    /// A `touch` with a refused lifetime has deleted.
+    /// A `touch` with a refused TTL has deleted.
     RefusedTouchDeletes,
-    /// A `create` with a refused lifetime has stored.
+    /// A `create` with a refused TTL has stored.
     RefusedCreateStores,
-    /// `InvalidTtl` says that the longest lifetime is the one that was refused.
+    /// `InvalidTtl` says that the longest TTL is the one that was refused.
     InvalidTtlWrongNumbers,
 
     // Expired entries, which are still in memory.
@@ -313,17 +313,17 @@ faults! {
     CopyOverExpiredStays,
     /// A read that comes across an expired entry removes the key, whatever is there by then.
     SweepRemovesNew,
-    /// `touch` asks whether the entry is live, and sets the lifetime later, if it still is.
+    /// `touch` asks whether the entry is live, and sets the TTL later, if it still is.
     TouchOfExpiring,
 
     // `ttl` and `touch`.
-    /// `ttl` of an absent key is for ever: redis says -2, and -1 for one without a lifetime.
+    /// `ttl` of an absent key is for ever: redis says -2, and -1 for one without a TTL.
     TtlOfAbsentForever,
     /// `ttl` takes seconds for milliseconds.
     TtlInMilliseconds,
     /// `ttl` tells what was given, not what is left.
     TtlNeverShrinks,
-    /// `ttl` is rounded up to seconds, although lifetimes are exact.
+    /// `ttl` is rounded up to seconds, although TTLs are exact.
     TtlRoundedUp,
     /// `touch` of an absent key makes an empty entry.
     TouchCreates,
@@ -333,11 +333,11 @@ faults! {
     TouchCutsValue,
     /// `touch` reads the value and writes it back, with time between: a put in between is lost.
     TouchRace,
-    /// `touch` with a zero lifetime is for ever.
+    /// `touch` with a zero TTL is for ever.
     TouchZeroForever,
-    /// `touch` never shortens a lifetime: `EXPIRE GT`.
+    /// `touch` never shortens a TTL: `EXPIRE GT`.
     TouchOnlyExtends,
-    /// `touch` never lengthens a lifetime: `EXPIRE LT`.
+    /// `touch` never lengthens a TTL: `EXPIRE LT`.
     TouchOnlyShortens,
     /// `touch` with `Forever` changes nothing.
     TouchForeverIgnored,
@@ -389,7 +389,7 @@ faults! {
     DeletedListed,
     /// Removing with `delete_many` is forgotten by the index.
     DeletedManyListed,
-    /// Removing with a zero lifetime is forgotten by the index.
+    /// Removing with a zero TTL is forgotten by the index.
     ZeroTtlListed,
     /// What `put_many` writes is not in the index.
     ManyNotListed,
@@ -459,7 +459,7 @@ faults! {
     ExpiredGetEach,
     /// `put_many`: of duplicates the first wins.
     ManyFirstWins,
-    /// `put_many` writes the entries without a lifetime first: `MSET`, then `SET PX` one by one.
+    /// `put_many` writes the entries without a TTL first: `MSET`, then `SET PX` one by one.
     ManyGroupsByTtl,
     /// `put_many` leaves alone what is there: `MSETNX`.
     ManySkipsExisting,
@@ -489,13 +489,13 @@ faults! {
     DeleteManyCutAt65536,
 
     // Copy and rename.
-    /// A copy has no lifetime.
+    /// A copy has no TTL.
     CopyLosesTtl,
-    /// A copy has the lifetime that the original was given, counted from the copy.
+    /// A copy has the TTL that the original was given, counted from the copy.
     CopyRestartsTtl,
     /// A copy takes the original away.
     CopyMoves,
-    /// A copy keeps the lifetime of what was there.
+    /// A copy keeps the TTL of what was there.
     CopyKeepsTargetTtl,
     /// A copy is a link: it changes with the original.
     CopyIsLink,
@@ -511,7 +511,7 @@ faults! {
     RenamesLockInOrder,
     /// `rename` leaves the original.
     RenameLeavesSource,
-    /// `rename` loses the lifetime.
+    /// `rename` loses the TTL.
     RenameLosesTtl,
     /// `rename` and `copy` remove the target first: for a moment there is nothing.
     TargetRemovedFirst,
@@ -545,7 +545,7 @@ faults! {
     ReaderHoldsLock,
     /// `put_from` removes the old entry before it reads: `open(path, "w")`.
     StreamDeletesFirst,
-    /// `put_from` with a failing reader takes the old entry's lifetime away.
+    /// `put_from` with a failing reader takes the old entry's TTL away.
     StreamFailureClearsTtl,
     /// The error of `put_from` loses its cause.
     StreamLosesCause,
@@ -555,7 +555,7 @@ faults! {
     NotFoundNamesOther,
     /// `NotFound` is told as `Unavailable`, which is transient.
     NotFoundTransient,
-    /// A refused lifetime is told as something whose outcome is unknown.
+    /// A refused TTL is told as something whose outcome is unknown.
     RefusedUnknown,
     /// The message repeats its cause.
     ErrorRepeatsCause,
@@ -585,9 +585,9 @@ faults! {
     ListsNeighbours,
     /// Every fixture has the same data.
     SharedData,
-    /// A store that has no lifetimes refuses `Forever`.
+    /// A store that has no TTLs refuses `Forever`.
     ForeverRefused,
-    /// A store that has no lifetimes ignores that of `create`.
+    /// A store that has no TTLs ignores that of `create`.
     CreateTtlIgnoredWithout,
     /// What the suite opts out of works.
     OptedOutWorks,
@@ -595,7 +595,7 @@ faults! {
     OptedOutHasEffect,
     /// `copy`, of which the suite opts out, says so and makes an entry where there was none.
     OptedOutAddsEntry,
-    /// `touch`, of which the suite opts out, says so and sets the lifetime.
+    /// `touch`, of which the suite opts out, says so and sets the TTL.
     OptedOutSetsTtl,
     /// What the suite opts out of fails with another error.
     OptedOutFailsOtherwise,

@@ -3,8 +3,8 @@
 use kv_conformance::{Report, Verdict, Weakness};
 use libtest_mimic::{Failed, Trial};
 
-use crate::Mutant;
 use crate::faults::Fault;
+use crate::mutant::Mutant;
 
 /// How the names of the checks of histories begin.
 const HISTORIES: &str = "p1_histories_of_";
@@ -47,7 +47,7 @@ const WRONG_ALL_THE_SAME: &[(Fault, &[Weakness])] = &[
 const NOT_ATOMIC: &[(&str, &str)] = &[
     ("p1_histories_of_create_and_delete_are_linearizable", "no order of these operations explains"),
     ("p1_no_increment_under_a_lock_is_lost", "\nexpected: 0\n"),
-    ("p1_creates_less_deletes_are_what_is_left", " is left"),
+    ("p1_creates_minus_deletes_are_what_is_left", " is left"),
 ];
 
 /// In how many runs such a create has to be found.

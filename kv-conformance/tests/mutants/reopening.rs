@@ -18,7 +18,7 @@ enum Lost {
     Deletes,
     Renames,
     Touches,
-    Lifetimes,
+    Ttls,
     Batches,
     Creates,
     Copies,
@@ -39,7 +39,7 @@ impl Journaled {
         if lost != Lost::Everything {
             live.lock().clone_from(&disk.lock());
         }
-        if lost == Lost::Lifetimes {
+        if lost == Lost::Ttls {
             live.lock().values_mut().for_each(|stored| stored.end = None);
         }
         Self { live, disk, lost }
@@ -128,7 +128,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Lost::Deletes,
         Lost::Renames,
         Lost::Touches,
-        Lost::Lifetimes,
+        Lost::Ttls,
         Lost::Batches,
         Lost::Creates,
         Lost::Copies,

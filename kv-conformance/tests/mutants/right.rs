@@ -57,7 +57,7 @@ pub(crate) struct Config {
     pub(crate) default_ttl: Option<Duration>,
     pub(crate) largest_value: Option<u64>,
     pub(crate) longest_ttl: Duration,
-    /// Lifetimes end at a multiple of this. Zero is exact.
+    /// TTLs end at a multiple of this. Zero is exact.
     pub(crate) resolution: Duration,
     pub(crate) lacking: Vec<Capability>,
 }

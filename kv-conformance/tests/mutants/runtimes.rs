@@ -14,7 +14,7 @@ use kv_core::{
 use libtest_mimic::{Failed, Trial};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::RUNTIMES;
+use crate::checks::RUNTIMES;
 use crate::right::{Config, Right};
 
 /// After how long an operation counts as one that hangs.

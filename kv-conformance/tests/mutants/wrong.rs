@@ -42,7 +42,7 @@ struct State {
     cache: BTreeMap<KeyBuf, Option<Bytes>>,
     /// What was there before the last write, by key.
     previous: BTreeMap<KeyBuf, Option<Bytes>>,
-    /// The lifetimes given, by key.
+    /// The TTLs given, by key.
     given: BTreeMap<KeyBuf, Duration>,
     /// The originals, by copy.
     links: BTreeMap<KeyBuf, KeyBuf>,
@@ -140,7 +140,7 @@ impl Wrong {
         }
     }
 
-    /// Gives an entry that has a lifetime another hour.
+    /// Gives an entry that has a TTL another hour.
     fn extend(&self, key: Key<'_>) {
         let end = self.inner.now() + Duration::from_secs(3600);
         if self.inner.read(key).is_ok_and(|value| value.is_some()) {

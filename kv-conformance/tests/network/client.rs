@@ -9,8 +9,8 @@ use kv_core::{
     Bytes, Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
 };
 
-use crate::link::Broken;
-use crate::map::{lifetime_field, lifetime_of};
+use crate::connection::Broken;
+use crate::map::{ttl_field, ttl_of};
 use crate::pool::{Limits, Pool, Transport};
 use crate::wire::{Field, Op, Request};
 
@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// The largest value, in bytes: more than the buffers of a connection take.
 const LARGEST_VALUE: usize = 8 << 20;
 
-/// The longest lifetime: a century.
+/// The longest TTL: a century.
 const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A store on a server. `T` is what brings requests there: a [`Pool`], unless something is to go wrong.
@@ -83,14 +83,14 @@ impl<T: Transport> Client<T> {
         Ok(all)
     }
 
-    /// The lifetime as it is sent, of an entry that can be stored.
+    /// The TTL as it is sent, of an entry that can be stored.
     fn check(&self, key: Key<'_>, size: usize, ttl: Ttl) -> Result<Vec<u8>> {
         if size > LARGEST_VALUE {
             return Err(Error::value_too_large(&self.name, key, size as u64, LARGEST_VALUE as u64));
         }
         match ttl.or_default(self.default_ttl) {
             Some(ttl) if ttl > LONGEST_TTL => Err(Error::invalid_ttl(&self.name, key, ttl, LONGEST_TTL)),
-            lifetime => Ok(lifetime_field(lifetime)),
+            ttl_bytes => Ok(ttl_field(ttl_bytes)),
         }
     }
 
@@ -161,14 +161,14 @@ impl<T: Transport> KeyValueStore for Client<T> {
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-        let lifetime = self.check(key, value.len(), ttl)?;
-        let request = Request::new(Op::Write, [key.as_bytes(), value.as_bytes(), &lifetime]);
+        let ttl_bytes = self.check(key, value.len(), ttl)?;
+        let request = Request::new(Op::Write, [key.as_bytes(), value.as_bytes(), &ttl_bytes]);
         self.ask_for(0, Some(key), &request).map(drop)
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        let lifetime = self.check(key, value.len(), ttl)?;
-        self.ask_one(Op::Create, key, &[value.as_bytes(), &lifetime]).map(|was_absent| was_absent.is_some())
+        let ttl_bytes = self.check(key, value.len(), ttl)?;
+        self.ask_one(Op::Create, key, &[value.as_bytes(), &ttl_bytes]).map(|was_absent| was_absent.is_some())
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
@@ -180,16 +180,16 @@ impl<T: Transport> KeyValueStore for Client<T> {
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
-        let Some(lifetime) = self.ask_one(Op::Expiry, key, &[])? else { return Ok(None) };
-        match lifetime_of(&lifetime) {
+        let Some(ttl_bytes) = self.ask_one(Op::Expiry, key, &[])? else { return Ok(None) };
+        match ttl_of(&ttl_bytes) {
             Ok(left) => Ok(Some(left.map_or(Remaining::Forever, Remaining::For))),
             Err(_) => Err(self.explain(Some(key), &Request::new(Op::Expiry, []), Broken::Nonsense)),
         }
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-        let lifetime = self.check(key, 0, ttl)?;
-        self.ask_one(Op::Touch, key, &[&lifetime]).map(|is_there| is_there.is_some())
+        let ttl_bytes = self.check(key, 0, ttl)?;
+        self.ask_one(Op::Touch, key, &[&ttl_bytes]).map(|is_there| is_there.is_some())
     }
 
     /// Keeps one page in memory (L4).
@@ -217,8 +217,8 @@ impl<T: Transport> KeyValueStore for Client<T> {
 
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let check = |entry: &Entry<'_>| self.check(entry.key, entry.value.len(), entry.ttl);
-        let lifetimes = entries.iter().map(check).collect::<Result<Vec<_>>>()?;
-        let (mut entries, mut lifetimes) = (&*entries, &*lifetimes);
+        let ttls = entries.iter().map(check).collect::<Result<Vec<_>>>()?;
+        let (mut entries, mut ttls) = (&*entries, &*ttls);
         while !entries.is_empty() {
             let mut bytes = 0;
             let fits = |entry: &&Entry<'_>| {
@@ -228,14 +228,14 @@ impl<T: Transport> KeyValueStore for Client<T> {
             };
             let count = entries.iter().take(CHUNK).take_while(fits).count();
             let (chunk, later) = entries.split_at(count);
-            let (its_lifetimes, later_lifetimes) = lifetimes.split_at(count);
+            let (its_ttls, later_ttls) = ttls.split_at(count);
             let fields = chunk
                 .iter()
-                .zip(its_lifetimes)
-                .flat_map(|(entry, lifetime)| [entry.key.as_str().as_bytes(), entry.value.as_bytes(), lifetime]);
+                .zip(its_ttls)
+                .flat_map(|(entry, ttl_bytes)| [entry.key.as_str().as_bytes(), entry.value.as_bytes(), ttl_bytes]);
             let key = if let [entry] = chunk { Some(entry.key) } else { None };
             self.ask_for(0, key, &Request::new(Op::Write, fields))?;
-            (entries, lifetimes) = (later, later_lifetimes);
+            (entries, ttls) = (later, later_ttls);
         }
         Ok(())
     }

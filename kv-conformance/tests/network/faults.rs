@@ -58,9 +58,9 @@ faults! {
     CreateLooksFirst,
     /// `put` reads back what it has written.
     PutReadsBack,
-    /// `put` with a lifetime writes for ever, and then sets the lifetime: in between, and if that fails, the entry is there for ever.
+    /// `put` with a TTL writes for ever, and then sets the TTL: in between, and if that fails, the entry is there for ever.
     PutThenTtl,
-    /// `create` with a lifetime does so: a lock that is never given back.
+    /// `create` with a TTL does so: a lock that is never given back.
     CreateThenTtl,
 
     // Connections that proved dead.
@@ -238,10 +238,10 @@ impl Fault {
             Self::ReplyWithoutLimit | Self::PutRepeatedAfterTimeout | Self::PutReplayedLater => {
                 "n1_silence_at_any_point_of_an_exchange_is_a_time_out"
             }
-            Self::SendWithoutLimit => "n1_a_request_that_nobody_reads_ends_within_the_limit",
-            Self::LimitForEachRead => "n1_a_reply_that_drips_has_to_end_within_the_limit",
+            Self::SendWithoutLimit => "n1_a_request_that_the_server_does_not_read_ends_within_the_limit",
+            Self::LimitForEachRead => "n1_a_reply_in_slow_single_bytes_ends_within_the_limit",
             Self::PoolWithoutLimit => "n1_waiting_for_the_pool_ends_within_the_limit",
-            Self::ConnectWithoutLimit => "n1_a_server_that_never_says_anything_is_an_error_within_the_limit",
+            Self::ConnectWithoutLimit => "n1_a_server_that_never_answers_is_an_error_within_the_limit",
             Self::ReplyInOneRead => "n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply",
             Self::TimeoutsRepeated
             | Self::ReusedAfterTimeout
@@ -252,22 +252,22 @@ impl Fault {
             | Self::LatePutIsDone
             | Self::TimeoutIsUnavailable
             | Self::TimeoutIsBackend
-            | Self::TimeoutIsAbsent => "n2_a_reply_that_is_late_is_nobody_s",
+            | Self::TimeoutIsAbsent => "n2_a_late_reply_reaches_no_other_operation",
             Self::ReusedAfterNonsense
             | Self::PanicsOnNonsense
             | Self::GarbledPutIsCertain
             | Self::GarbledPutIsDone
             | Self::NonsenseIsInvalidKey
-            | Self::NonsenseIsAbsent => "n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s",
-            Self::UnknownReplyIsNo => "n2_a_reply_with_one_wrong_byte_is_not_another_answer",
-            Self::ReusedWithStrayBytes => "n2_bytes_that_nobody_asked_for_are_nobody_s",
-            Self::RefusedIsAbsent => "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
+            | Self::NonsenseIsAbsent => "n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation",
+            Self::UnknownReplyIsNo => "n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer",
+            Self::ReusedWithStrayBytes => "n2_unrequested_bytes_reach_no_operation",
+            Self::RefusedIsAbsent => "n2_under_random_faults_no_operation_gets_another_one_s_reply",
             Self::LossIsAbsentInEach
             | Self::LaterChunkIsAbsentInEach
             | Self::LaterChunkIsAbsentInMany
             | Self::EachWaitsForItself
             | Self::EachHasErrorOfBatch
-            | Self::EachOneByOne => "b7_what_could_not_be_read_is_never_told_as_absent",
+            | Self::EachOneByOne => "b7_a_failed_read_is_never_reported_as_absent",
             Self::PingsFirst
             | Self::GetManyOneByOne
             | Self::PutManyOneByOne
@@ -294,25 +294,25 @@ impl Fault {
             | Self::ErrorOfAnotherKey
             | Self::ErrorWithoutStore
             | Self::ErrorOfAnotherStore
-            | Self::ErrorRepeatsCause => "n6_what_is_refused_is_told_and_works_again_afterwards",
+            | Self::ErrorRepeatsCause => "n6_refused_connections_are_reported_and_the_store_recovers",
             Self::ListingEndsAtFailure | Self::ListingBeginsAgain => "l3_a_listing_that_is_cut_ends_with_an_error",
             Self::ListingAllAtOnce => "l4_a_listing_is_fetched_page_by_page",
             Self::CursorsLeak => "l2_a_listing_that_is_dropped_early_leaves_its_connection_usable",
             Self::LostPutIsDone => "n6_nothing_is_lost_over_outages_of_the_network_under_load",
             Self::SavedNowAndThen | Self::NotSavedAtStop => "n6_nothing_is_lost_over_outages_of_the_server_under_load",
             Self::RefusalIsShown | Self::RefusalIsShownInPart | Self::RefusalIsShownInWords => {
-                "e3_what_a_server_repeats_of_a_value_is_not_shown"
+                "e3_a_value_that_a_server_repeats_is_not_shown"
             }
             Self::IdleIsKept | Self::IdleIsClosedLater => "n4_an_idle_connection_is_closed_without_an_operation",
             Self::OldIsKept | Self::OldIsKeptWhileUsed => "n4_an_old_connection_is_closed_although_it_is_used",
             Self::RestartForgetsTtls | Self::RestartUndoesTouches => {
-                "p5_a_server_that_keeps_its_data_keeps_lifetimes_over_a_restart"
+                "p5_a_server_that_keeps_its_data_keeps_ttls_over_a_restart"
             }
             Self::RestartUndoesRenames
             | Self::RestartUndoesCopies
             | Self::RestartUndoesCreates
             | Self::RestartUndoesRemovals => "p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart",
-            _ => "n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told",
+            _ => "n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not",
         }
     }
 }

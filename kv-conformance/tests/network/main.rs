@@ -4,9 +4,9 @@
 #![allow(clippy::indexing_slicing, reason = "as above")]
 
 mod client;
+mod connection;
 mod faults;
 mod fixtures;
-mod link;
 mod map;
 mod pool;
 mod server;
@@ -45,7 +45,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// The checks that take longer than all others together: a wrong store is given to them if the others find nothing.
 const SLOW: [&str; 4] = [
     "n1_silence_at_any_point_of_an_exchange_is_a_time_out",
-    "n2_whatever_the_network_does_nobody_gets_another_one_s_reply",
+    "n2_under_random_faults_no_operation_gets_another_one_s_reply",
     "n6_nothing_is_lost_over_outages_of_the_network_under_load",
     "n6_nothing_is_lost_over_outages_of_the_server_under_load",
 ];

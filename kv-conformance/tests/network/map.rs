@@ -23,15 +23,15 @@ fn is_live((_, end): &Entry) -> bool {
     end.is_none_or(|end| Instant::now() < end)
 }
 
-/// A lifetime as it is sent: milliseconds, or nothing for ever.
-pub(crate) fn lifetime_field(lifetime: Option<Duration>) -> Vec<u8> {
+/// A TTL as it is sent: milliseconds, or nothing for ever.
+pub(crate) fn ttl_field(ttl: Option<Duration>) -> Vec<u8> {
     // What is less than a millisecond is one: never early.
-    let milliseconds = |lifetime: Duration| u64::try_from(lifetime.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    lifetime.map_or_else(Vec::new, |lifetime| milliseconds(lifetime).to_be_bytes().to_vec())
+    let milliseconds = |ttl: Duration| u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    ttl.map_or_else(Vec::new, |ttl| milliseconds(ttl).to_be_bytes().to_vec())
 }
 
-/// The lifetime that a field says; an error if it is none.
-pub(crate) fn lifetime_of(field: &[u8]) -> Result<Option<Duration>, TryFromSliceError> {
+/// The TTL that a field says; an error if it is none.
+pub(crate) fn ttl_of(field: &[u8]) -> Result<Option<Duration>, TryFromSliceError> {
     if field.is_empty() {
         return Ok(None);
     }
@@ -50,13 +50,13 @@ impl Map {
             (Op::Read, keys) => keys.iter().map(|key| self.live(key).map(|(value, _)| value.clone())).collect(),
             (Op::Write, entries) => {
                 let (entries, []) = entries.as_chunks() else { return None };
-                entries.iter().try_for_each(|[key, value, lifetime]| self.put(key, value, lifetime))?;
+                entries.iter().try_for_each(|[key, value, ttl]| self.put(key, value, ttl))?;
                 Vec::new()
             }
-            (Op::Create, [key, value, lifetime]) => {
+            (Op::Create, [key, value, ttl]) => {
                 let absent = self.live(key).is_none();
                 if absent {
-                    self.put(key, value, lifetime)?;
+                    self.put(key, value, ttl)?;
                 }
                 flag(absent)
             }
@@ -64,13 +64,13 @@ impl Map {
             (Op::Exists, [key]) => flag(self.live(key).is_some()),
             (Op::Expiry, [key]) => {
                 let left = |end: Instant| end.saturating_duration_since(Instant::now());
-                vec![self.live(key).map(|(_, end)| lifetime_field(end.map(left)).into())]
+                vec![self.live(key).map(|(_, end)| ttl_field(end.map(left)).into())]
             }
-            (Op::Touch, [key, lifetime]) => {
+            (Op::Touch, [key, ttl]) => {
                 let value = self.live(key).map(|(value, _)| value.clone());
                 let is_there = value.is_some();
                 if let Some(value) = value {
-                    self.put(key, &value, lifetime)?;
+                    self.put(key, &value, ttl)?;
                 }
                 flag(is_there)
             }
@@ -109,13 +109,13 @@ impl Map {
     }
 
     /// Puts an entry. Without anything to live for it removes it.
-    fn put(&mut self, key: &Bytes, value: &Bytes, lifetime: &[u8]) -> Option<()> {
-        let lifetime = lifetime_of(lifetime).ok()?;
-        if lifetime == Some(Duration::ZERO) {
+    fn put(&mut self, key: &Bytes, value: &Bytes, ttl: &[u8]) -> Option<()> {
+        let ttl = ttl_of(ttl).ok()?;
+        if ttl == Some(Duration::ZERO) {
             self.0.remove(key);
         } else {
             // What ends after all time is for ever.
-            let end = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+            let end = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
             // A field is a part of its request, which would stay in memory as a whole.
             self.0.insert(Bytes::copy_from_slice(key), (Bytes::copy_from_slice(value), end));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kv_core::Error;
 
 use crate::client::Scene;
-use crate::link::{Broken, Link};
+use crate::connection::{Broken, Connection};
 use crate::wire::{Field, Op, Request};
 
 /// How many connections a pool has at most: as many as the threads that the checks of outages have, so that none waits for
@@ -70,7 +70,7 @@ struct Places {
 
 /// A connection, when it was made, and when it was used last.
 struct Idle {
-    link: Link,
+    connection: Connection,
     made: Instant,
     used: Instant,
 }
@@ -101,7 +101,7 @@ impl Closes {
 struct Lent<'p> {
     pool: &'p Pool,
     /// The connection that is left in the place: taken out while it is used.
-    link: Option<Idle>,
+    connection: Option<Idle>,
 }
 
 impl Pool {
@@ -136,7 +136,7 @@ impl Pool {
         let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
         places.free = places.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
         self.closes.sweep(&mut places.idle);
-        Ok(Lent { pool: self, link: places.idle.pop() })
+        Ok(Lent { pool: self, connection: places.idle.pop() })
     }
 }
 
@@ -144,7 +144,7 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut places = self.pool.places();
         places.free += 1;
-        places.idle.extend(self.link.take());
+        places.idle.extend(self.connection.take());
         drop(places);
         self.pool.freed.notify_one();
     }
@@ -156,22 +156,22 @@ impl Transport for Pool {
     fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken> {
         let mut place = self.lend()?;
         let begun = Instant::now();
-        if let Some(mut idle) = place.link.take().filter(|idle| idle.link.is_quiet()) {
-            match idle.link.exchange(request, begun + self.limits.exchange) {
+        if let Some(mut idle) = place.connection.take().filter(|idle| idle.connection.is_quiet()) {
+            match idle.connection.exchange(request, begun + self.limits.exchange) {
                 Ok(reply) => {
-                    place.link = Some(Idle { used: Instant::now(), ..idle });
+                    place.connection = Some(Idle { used: Instant::now(), ..idle });
                     return Ok(reply);
                 }
                 Err(broken) if broken.is_dead() && !(request.op.writes() && broken.is_sent()) => {}
                 Err(broken) => return Err(broken),
             }
         }
-        let mut link = Link::connect(self.address, self.limits.connect)?;
+        let mut connection = Connection::connect(self.address, self.limits.connect)?;
         // What the first connection took is not given to the second again.
         let last = begun + self.limits.connect + self.limits.exchange;
-        let reply = link.exchange(request, last.min(Instant::now() + self.limits.exchange))?;
+        let reply = connection.exchange(request, last.min(Instant::now() + self.limits.exchange))?;
         let now = Instant::now();
-        place.link = Some(Idle { link, made: now, used: now });
+        place.connection = Some(Idle { connection, made: now, used: now });
         Ok(reply)
     }
 

@@ -36,17 +36,17 @@ pub(crate) type Field = Option<Bytes>;
 pub(crate) enum Op {
     /// Keys; for each the value, or none.
     Read = b'r' as isize,
-    /// Key, value and lifetime, again and again; nothing.
+    /// Key, value and TTL, again and again; nothing.
     Write = b'w' as isize,
-    /// Key, value and lifetime; whether there was none.
+    /// Key, value and TTL; whether there was none.
     Create = b'c' as isize,
     /// Keys; for each whether it was there.
     Remove = b'd' as isize,
     /// A key; whether it is there.
     Exists = b'e' as isize,
-    /// A key; what remains of its lifetime, or none if it is not there.
+    /// A key; what remains of its TTL, or none if it is not there.
     Expiry = b't' as isize,
-    /// Key and lifetime; whether it is there.
+    /// Key and TTL; whether it is there.
     Touch = b'x' as isize,
     /// Prefix and cursor, which is empty at first; the next cursor, or none at the end, and then the names of this page.
     List = b'l' as isize,

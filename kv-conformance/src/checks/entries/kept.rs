@@ -65,7 +65,7 @@ pub(crate) fn expect_changed(context: &Context<'_>, store: &dyn KeyValueStore, w
     expect(format_args!("get after put after {after}"), store.get("put"), Some("v".into()))
 }
 
-/// Entries with lifetimes and without.
+/// Entries with TTLs and without.
 pub(crate) struct Given {
     lasting: Vec<&'static str>,
     forever: Vec<&'static str>,
@@ -77,7 +77,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Gives lifetimes and takes them away in every way.
+    /// Gives TTLs and takes them away in every way.
     pub(crate) fn to(context: &Context<'_>, store: &dyn KeyValueStore, time: &Time<'_>) -> Outcome<Self> {
         let (long, short) = (context.long(), context.short().min(context.long() / 2));
         let (mut lasting, mut forever) = (vec!["long", "many"], vec!["forever", "cleared"]);
@@ -86,7 +86,7 @@ impl Given {
         store.put_with_ttl("cleared", "v", long)?;
         store.put_with_ttl("cleared", "v", Ttl::Forever)?;
         if context.has(Capability::Create) {
-            expect("create with a lifetime", store.create_with_ttl("created/long", "v", long), true)?;
+            expect("create with a TTL", store.create_with_ttl("created/long", "v", long), true)?;
             lasting.push("created/long");
         }
         if context.has(Capability::Touch) {
@@ -108,7 +108,7 @@ impl Given {
     }
 
     /// What has expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so. The short
-    /// one has to have ended.
+    /// one has to have expired.
     pub(crate) fn expect(
         &self,
         context: &Context<'_>,

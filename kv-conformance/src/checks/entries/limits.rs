@@ -25,11 +25,11 @@ pub(crate) fn largest_length(context: &Context<'_>) -> Outcome<u64> {
     }
 }
 
-/// A lifetime that the store refuses, if there is one.
+/// A TTL that the store refuses, if there is one.
 pub(crate) fn refused_ttl(context: &Context<'_>) -> Outcome<Duration> {
     if context.capabilities().longest_ttl() < Duration::MAX {
         Ok(Duration::MAX)
     } else {
-        Err(NotPassed::Ignored("the store says that it takes lifetimes of any length".into()))
+        Err(NotPassed::Ignored("the store says that it takes TTLs of any length".into()))
     }
 }

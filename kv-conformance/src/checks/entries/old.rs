@@ -7,7 +7,7 @@ use crate::running::{Context, Expiry, Outcome, expect, expect_that};
 /// An entry with nothing special about it, to be found unharmed afterwards.
 pub(crate) const BYSTANDER: (&str, &str) = ("bystander", "unharmed");
 
-/// An entry, with a lifetime if the store has them, that a refused operation has to leave as it is.
+/// An entry, with a TTL if the store has them, that a refused operation has to leave as it is.
 pub(crate) struct OldEntry<'k> {
     key: &'k str,
     expiry: Option<Expiry>,
@@ -33,7 +33,7 @@ impl<'k> OldEntry<'k> {
     }
 }
 
-/// What is left is between what has to be and what may be, for a lifetime with this expiry.
+/// What is left is between what has to be and what may be, for a TTL with this expiry.
 #[track_caller]
 pub(crate) fn expect_remaining(context: &Context<'_>, what: &str, key: &str, expiry: Expiry) -> Outcome {
     let resolution = context.capabilities().ttl_resolution();

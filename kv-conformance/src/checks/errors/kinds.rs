@@ -122,7 +122,7 @@ pub fn e4_odd_input_does_not_panic() -> Check {
         let longest = "~".repeat(250);
         for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
             for key in ["!", longest.as_str()] {
-                // Their results are other checks' business; that they return at all is this one's.
+                // Other checks look at the results. This one looks whether the operations return.
                 let _ = store.put_with_ttl(key, "", ttl);
                 let _ = store.put_many_with_ttl([(key, "", Ttl::After(ttl)), (key, "", Ttl::Default)]);
                 let _ = store.create_with_ttl(key, "", ttl);

@@ -1,4 +1,4 @@
-//! Section 10, N4: connections that are closed because nobody uses them, or because they are old.
+//! Section 10, N4: connections that are closed because they are idle, or because they are old.
 //!
 //! These need a store behind a [proxy](crate::proxy), which counts the connections: see
 //! [`Suite::with_faults`](crate::Suite::with_faults).
@@ -79,7 +79,7 @@ pub fn n4_an_idle_connection_is_closed_without_an_operation() -> Check {
         let idle = "that are idle are closed (`Fixture::idle_timeout`)";
         let store = made(context.fixture().idle_timeout.as_ref(), idle)?;
         let burst = Burst::of(&proxied, &*store)?;
-        burst.expect_closed("the connections of a store that nobody uses", || Ok(()))?;
+        burst.expect_closed("the connections of an idle store", || Ok(()))?;
         expect_undisturbed("get after all connections were closed", || store.get("absent"), None)
     })
 }

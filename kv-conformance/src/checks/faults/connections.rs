@@ -16,8 +16,8 @@ use crate::proxy::{Behaviour, Cut, Direction};
 use crate::running::{NotPassed, Outcome, expect, expect_eq, expect_that, show_error};
 
 checks![
-    n1_a_server_that_never_says_anything_is_an_error_within_the_limit,
-    n1_a_request_that_nobody_reads_ends_within_the_limit,
+    n1_a_server_that_never_answers_is_an_error_within_the_limit,
+    n1_a_request_that_the_server_does_not_read_ends_within_the_limit,
     n1_waiting_for_the_pool_ends_within_the_limit,
     n6_a_silent_server_is_left_alone_for_a_short_time,
     n4_a_connection_that_was_closed_while_idle_is_not_written_to,
@@ -30,7 +30,7 @@ checks![
 
 /// Cuts the connections that there are, and lets new ones be made on which nothing ever comes. Every operation has to end with an error,
 /// within the limit.
-pub fn n1_a_server_that_never_says_anything_is_an_error_within_the_limit() -> Check {
+pub fn n1_a_server_that_never_answers_is_an_error_within_the_limit() -> Check {
     about(&["N1", "E1", "E5"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
         let case = Case::new(context, proxied.fresh_prefix());
@@ -52,9 +52,9 @@ pub fn n1_a_server_that_never_says_anything_is_an_error_within_the_limit() -> Ch
 /// More bytes than all buffers between store and server take, in most systems.
 const TOO_MANY_BYTES: usize = 8 << 20;
 
-/// Writes a value so large that all buffers are full while the server reads nothing, or, where there are none so large, a batch of 32.
+/// Writes a value so large that all buffers are full while the server reads nothing, or, where values have to be smaller, a batch of 32.
 /// The limit is one on sending, too.
-pub fn n1_a_request_that_nobody_reads_ends_within_the_limit() -> Check {
+pub fn n1_a_request_that_the_server_does_not_read_ends_within_the_limit() -> Check {
     about(&["N1", "E1", "E5"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
         proxied.works_again("in the beginning")?;
@@ -307,7 +307,7 @@ pub fn l3_a_listing_that_is_cut_ends_with_an_error() -> Check {
             expect_that(
                 format_args!("how long it took until {what} failed (N1)"),
                 took <= limit,
-                "the limit, and a bit",
+                &format!("at most {limit:?}"),
                 took,
             )?;
             expect_eq(

@@ -15,15 +15,15 @@ use crate::running::{NotPassed, Outcome, expect, expect_that};
 
 checks![
     n1_silence_at_any_point_of_an_exchange_is_a_time_out,
-    n1_a_reply_that_drips_has_to_end_within_the_limit,
-    n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s,
-    n2_a_reply_with_one_wrong_byte_is_not_another_answer,
-    n2_bytes_that_nobody_asked_for_are_nobody_s,
-    n2_a_reply_that_is_late_is_nobody_s,
+    n1_a_reply_in_slow_single_bytes_ends_within_the_limit,
+    n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation,
+    n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer,
+    n2_unrequested_bytes_reach_no_operation,
+    n2_a_late_reply_reaches_no_other_operation,
     n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply,
     n3_one_operation_is_one_exchange,
-    n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told,
-    n6_what_is_refused_is_told_and_works_again_afterwards,
+    n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not,
+    n6_refused_connections_are_reported_and_the_store_recovers,
 ];
 
 /// Holds the exchange of every operation at its beginning, in the middle of the request, after it, and in the middle of the reply. It has
@@ -64,11 +64,11 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out() -> Check {
 }
 
 /// Cuts the connection of every operation while it is idle, at the beginning, in the middle of the request, after it, and in the middle
-/// of the reply, by closing and by resetting it. A read has to be made up for on a fresh connection. A write must not be sent again: it
+/// of the reply, by closing and by resetting it. A read has to be retried on a fresh connection. A write must not be sent again: it
 /// has to say that it may have happened, except where the connection was idle, which may have been noticed.
 ///
 /// A store that sends a write again is told `false` for what it created or deleted itself.
-pub fn n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told() -> Check {
+pub fn n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not() -> Check {
     about(&["N5", "N2", "N6", "E1", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let exchange = scenario.exchange()?;
@@ -110,9 +110,9 @@ pub fn n5_a_cut_at_any_point_of_an_exchange_is_made_up_for_or_told() -> Check {
     })
 }
 
-/// Turns the highest bit of the first bytes of the reply to every operation. That must be an error, or made up for by reading again,
-/// and never an answer; and nothing of it may be left for the next operation.
-pub fn n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s() -> Check {
+/// Flips the highest bit of the first bytes of the reply to every operation. That has to be an error, or the read is retried; it must
+/// never be an answer, and nothing of it may be left for the next operation.
+pub fn n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation() -> Check {
     about(&["N2", "E1", "E4", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let exchange = scenario.exchange()?;
@@ -130,13 +130,13 @@ pub fn n2_a_reply_that_makes_no_sense_is_an_error_and_nobody_else_s() -> Check {
     })
 }
 
-/// How many bytes at the beginning of a reply are turned one by one.
-const TURNED: usize = 16;
+/// How many bytes at the beginning of a reply are changed, one at a time.
+const CHANGED: usize = 16;
 
 /// Turns the highest bit of a single byte of the reply to every operation that answers with nothing or with yes or no, for each of the first
 /// 16 bytes, and the bit below it if that made another answer. What means nothing may be overlooked; but what is neither yes nor no must be an
 /// error, of which nobody knows whether the write has happened, and not the other answer.
-pub fn n2_a_reply_with_one_wrong_byte_is_not_another_answer() -> Check {
+pub fn n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer() -> Check {
     about(&["N2", "N1", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let answer = (scenario.operation.answer)(&scenario.case()?);
@@ -148,15 +148,15 @@ pub fn n2_a_reply_with_one_wrong_byte_is_not_another_answer() -> Check {
                 let change =
                     move |piece: &mut Vec<u8>| piece.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= bits);
                 scenario.proxied.proxy.set(Behaviour::edit(change));
-                let fault = format!("with byte {at} of the reply turned by {bits:#x}");
+                let fault = format!("with byte {at} of the reply changed by {bits:#x}");
                 let outcome = scenario.judge(&case, &fault, Kind::Any, Want::WorksOrFails);
                 scenario.proxied.heal()?;
                 scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))?;
                 Ok(outcome)
             };
-            for at in 0..scenario.exchange()?.reply.min(TURNED) {
+            for at in 0..scenario.exchange()?.reply.min(CHANGED) {
                 let outcome = turn(at, 0x80)?;
-                // In a protocol where the highest bit says it, that may be another answer; the next one is none then.
+                // In some protocols the highest bit decides between two answers; then the next bit does not.
                 if matches!(outcome, Err(NotPassed::Failed(_))) && turn(at, 0x40)?.is_ok() {
                     continue;
                 }
@@ -167,8 +167,9 @@ pub fn n2_a_reply_with_one_wrong_byte_is_not_another_answer() -> Check {
     })
 }
 
-/// Adds to the reply of every operation what the reply to another one was, at once and a little later. Nobody may take it for an answer.
-pub fn n2_bytes_that_nobody_asked_for_are_nobody_s() -> Check {
+/// Adds the reply to another operation to the reply to every operation, at once and a little later. No operation may take it for its
+/// answer.
+pub fn n2_unrequested_bytes_reach_no_operation() -> Check {
     about(&["N2", "E4"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let exchange = scenario.exchange()?;
@@ -176,16 +177,16 @@ pub fn n2_bytes_that_nobody_asked_for_are_nobody_s() -> Check {
                 let (case, proxied) = (scenario.case()?, scenario.proxied);
                 let (take, taken) = std::sync::mpsc::channel();
                 proxied.proxy.set(Behaviour::edit(move |piece| {
-                    // Nobody waits any more if it fails.
+                    // It fails if nothing waits for it any more.
                     let _ = take.send(piece.clone());
                 }));
                 expect_undisturbed("get", || proxied.store.get(case.key("other")).map(|value| value.is_some()), true)?;
                 let stray = taken.try_recv().unwrap_or_default();
-                let when = if later.is_zero() { "with" } else { "a little before" };
+                let when = if later.is_zero() { "comes together with" } else { "is followed by" };
                 let behaviour = Behaviour::Add { after: exchange.reply, bytes: stray, later };
                 let injected = proxied.proxy.injected() + 1;
                 proxied.proxy.set(behaviour);
-                let fault = format!("whose reply comes {when} one that nobody asked for");
+                let fault = format!("whose reply {when} another one that was not requested");
                 scenario.judge(&case, &fault, Kind::Transient, Want::WorksOrFails)?;
                 // If the store has closed the connection before, nothing more comes.
                 for _ in 0..20 {
@@ -204,7 +205,7 @@ pub fn n2_bytes_that_nobody_asked_for_are_nobody_s() -> Check {
 
 /// Holds back the reply to every operation, or its second half, until it has timed out, and then lets it come. The next operations must
 /// not get it.
-pub fn n2_a_reply_that_is_late_is_nobody_s() -> Check {
+pub fn n2_a_late_reply_reaches_no_other_operation() -> Check {
     about(&["N2"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let half = scenario.exchange()?.reply / 2;
@@ -250,7 +251,7 @@ pub fn n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply() -> Check {
 
 /// Lets replies of 16 bytes and more come so slowly, byte by byte, that they would end long after the limit, although something comes
 /// all the time. The operation has to end within it.
-pub fn n1_a_reply_that_drips_has_to_end_within_the_limit() -> Check {
+pub fn n1_a_reply_in_slow_single_bytes_ends_within_the_limit() -> Check {
     about(&["N1", "E1", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let exchange = scenario.exchange()?;
@@ -271,7 +272,7 @@ pub fn n1_a_reply_that_drips_has_to_end_within_the_limit() -> Check {
 
 /// Refuses connections, and cuts those that there are: every operation has to say that the store is unavailable, at once, and that
 /// nothing was sent. When they are accepted again everything has to work, without anything being restarted.
-pub fn n6_what_is_refused_is_told_and_works_again_afterwards() -> Check {
+pub fn n6_refused_connections_are_reported_and_the_store_recovers() -> Check {
     about(&["N6", "N1", "E1", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let case = scenario.case()?;

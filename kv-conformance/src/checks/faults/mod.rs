@@ -1,4 +1,4 @@
-//! Faults of the network and of the server: section 10, and what else shows only under faults.
+//! Faults of the network and of the server: section 10, and parts of others that show only under faults.
 //!
 //! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults).
 

@@ -29,7 +29,8 @@ const THREADS: usize = 16;
 const BEFORE: Duration = Duration::from_millis(700);
 const AFTER: Duration = Duration::from_secs(2);
 
-/// How long after the end of an outage everything has to work again, and the time for which the store may take the server for silent.
+/// How long after the end of an outage, and after the time for which the store may treat the server as silent, everything has to work
+/// again.
 const RECOVERY: Duration = Duration::from_secs(1);
 
 /// How much longer it may take on a machine that does much else.
@@ -79,7 +80,7 @@ impl Outage {
         }
     }
 
-    /// Whether everything may be gone afterwards.
+    /// Whether all data may be lost afterwards.
     fn loses(self, durability: Durability) -> bool {
         match self {
             Self::Stopped => durability < Durability::OverStop,
@@ -121,7 +122,7 @@ pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load() -> Check {
     })
 }
 
-/// What the threads are told.
+/// What the threads share.
 #[derive(Default)]
 struct Load {
     is_over: AtomicBool,
@@ -235,7 +236,7 @@ fn use_store(
     Ok(())
 }
 
-/// Has one outage after the other; of each whether everything may be gone afterwards.
+/// Has one outage after the other, each with whether all data may be lost afterwards.
 fn have_outages(
     proxied: &ProxiedStore<'_>,
     outages: &[(Outage, bool)],

@@ -12,7 +12,7 @@ use crate::faults::ProxiedStore;
 use crate::proxy::{Behaviour, Direction};
 use crate::running::{NotPassed, expect_that};
 
-checks![e3_what_a_server_repeats_of_a_value_is_not_shown,];
+checks![e3_a_value_that_a_server_repeats_is_not_shown,];
 
 /// A value of which even a part can be recognised.
 const SECRET: &str = "Qv7#kPz2!mXw9$Lr";
@@ -25,14 +25,14 @@ type Write = (&'static str, fn(&dyn KeyValueStore, &str) -> Result<(), Error>);
 /// The operations that send a value.
 const WRITES: [Write; 6] = [
     ("put", |store, key| store.put(key, SECRET)),
-    ("put with a lifetime", |store, key| store.put_with_ttl(key, SECRET, ttl(store))),
+    ("put with a TTL", |store, key| store.put_with_ttl(key, SECRET, ttl(store))),
     ("put_many", |store, key| store.put_many([(key, SECRET)])),
     ("put_many of two", |store, key| store.put_many([(key, SECRET), ("another", SECRET)])),
     ("create", |store, key| store.create(key, SECRET).map(drop)),
     ("put_from", |store, key| store.put_from(key, SECRET.as_bytes())),
 ];
 
-/// A lifetime, where there are any.
+/// A TTL, where there are any.
 fn ttl(store: &dyn KeyValueStore) -> Ttl {
     let has = store.capabilities().supports(kv_core::Capability::Lifetimes);
     let longest = store.capabilities().longest_ttl();
@@ -41,7 +41,7 @@ fn ttl(store: &dyn KeyValueStore) -> Ttl {
 
 /// Writes a value in every way, and has each refused by a reply that repeats it, as servers do with commands that they do not know. Neither the
 /// error nor its causes may show any part of it.
-pub fn e3_what_a_server_repeats_of_a_value_is_not_shown() -> Check {
+pub fn e3_a_value_that_a_server_repeats_is_not_shown() -> Check {
     about(&["E3", "E4"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
         let Some(repeated) = &context.fixture().repeated else {

@@ -15,7 +15,7 @@ use crate::running::{Context, NotPassed, Outcome};
 
 checks![
     p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart,
-    p5_a_server_that_keeps_its_data_keeps_lifetimes_over_a_restart,
+    p5_a_server_that_keeps_its_data_keeps_ttls_over_a_restart,
 ];
 
 /// How a server ends.
@@ -81,9 +81,9 @@ pub fn p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart(
     })
 }
 
-/// The same of lifetimes, some of which end while the server is down: what has expired has to be absent, what has not to be there with what is
+/// The same of TTLs, some of which end while the server is down: what has expired has to be absent, what has not to be there with what is
 /// left, and what was to live for ever to do so.
-pub fn p5_a_server_that_keeps_its_data_keeps_lifetimes_over_a_restart() -> Check {
+pub fn p5_a_server_that_keeps_its_data_keeps_ttls_over_a_restart() -> Check {
     about(&["P5", "N6", "T2", "T6", "C1"]).under_faults().needs(&[Capability::Lifetimes]).run(|context| {
         over_restarts(
             context,

@@ -14,7 +14,7 @@ use crate::faults::{Action, Client, Fault, ProxiedStore, expect_undisturbed, fau
 use crate::property::{self, Effort};
 use crate::running::{Context, Outcome, show};
 
-checks![n2_whatever_the_network_does_nobody_gets_another_one_s_reply,];
+checks![n2_under_random_faults_no_operation_gets_another_one_s_reply,];
 
 /// One step of a random sequence.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ const THREADS: usize = 5;
 /// A property: whatever sequence of operations and faults is run, every answer is one that can be, every error one that it may be, every
 /// operation ends within the limit, and when the faults are over everything works and nothing acknowledged is lost. The simplest
 /// sequence for which it is not so is shown, step by step.
-pub fn n2_whatever_the_network_does_nobody_gets_another_one_s_reply() -> Check {
+pub fn n2_under_random_faults_no_operation_gets_another_one_s_reply() -> Check {
     about(&["N2", "N1", "N5", "N6", "P1", "E1", "E4", "E5"]).under_faults().run(|context| {
         ProxiedStore::new(context.fixture())?;
         let effort = Effort { cases: property::cases()? / 10 + 1, shrinking: 25 };

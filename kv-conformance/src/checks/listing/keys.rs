@@ -303,7 +303,7 @@ pub fn l2_a_listing_can_be_dropped_early() -> Check {
     })
 }
 
-/// Runs two listings in turns, of other prefixes and of the same.
+/// Interleaves three listings, two of them with the same prefix.
 pub fn l2_listings_can_be_interleaved() -> Check {
     about(&["L2"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();

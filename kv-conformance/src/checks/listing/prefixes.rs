@@ -95,7 +95,7 @@ pub fn l2_a_listing_of_parts_can_be_dropped_early() -> Check {
     })
 }
 
-/// Asks for parts with delimiters that are none.
+/// Asks for parts with invalid delimiters.
 pub fn l6_an_invalid_delimiter_is_refused() -> Check {
     about(&["L6", "K2"]).needs(&[Capability::Listing]).run(|context| {
         for delimiter in ["", " ", "\n", "ü"] {

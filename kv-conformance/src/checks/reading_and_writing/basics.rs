@@ -15,9 +15,9 @@ checks![
     p1_a_hundred_large_entries_are_all_there,
     p1_a_second_handle_sees_what_is_written_and_deleted,
     p1_contains_follows_writes_and_deletes,
-    p2_overwriting_without_a_lifetime_clears_the_old_one,
-    p2_overwriting_with_a_lifetime_sets_it,
-    p2_every_way_of_writing_replaces_the_lifetime,
+    p2_overwriting_without_a_ttl_clears_the_old_one,
+    p2_overwriting_with_a_ttl_sets_it,
+    p2_every_way_of_writing_replaces_the_ttl,
     d1_delete_tells_whether_it_removed_an_entry,
     d1_a_deleted_key_can_be_written_again,
     d1_deleting_touches_nothing_else,
@@ -132,8 +132,8 @@ pub fn p1_contains_follows_writes_and_deletes() -> Check {
     })
 }
 
-/// Writes with a lifetime, overwrites without one, and waits: the entry must not vanish.
-pub fn p2_overwriting_without_a_lifetime_clears_the_old_one() -> Check {
+/// Writes with a TTL, overwrites without one, and waits: the entry must not vanish.
+pub fn p2_overwriting_without_a_ttl_clears_the_old_one() -> Check {
     about(&["P2", "T1"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let end = context.put_for("k", "old", context.short())?;
@@ -144,27 +144,27 @@ pub fn p2_overwriting_without_a_lifetime_clears_the_old_one() -> Check {
         store.put_many([("many", "new")])?;
         for (key, end) in [("k", end), ("forever", forever), ("many", many)] {
             context.wait_for(end);
-            let what = format!("get({key:?}), overwritten without a lifetime, when the old lifetime has passed");
+            let what = format!("get({key:?}), overwritten without a TTL, when the old TTL has passed");
             expect(what, store.get(key), Some("new".into()))?;
         }
         Ok(())
     })
 }
 
-/// Writes without a lifetime, overwrites with one, and waits: the entry has to vanish, the old one must not reappear.
-pub fn p2_overwriting_with_a_lifetime_sets_it() -> Check {
+/// Writes without a TTL, overwrites with one, and waits: the entry has to vanish, the old one must not reappear.
+pub fn p2_overwriting_with_a_ttl_sets_it() -> Check {
     about(&["P2", "T2"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         store.put("k", "old")?;
         let end = context.put_for("k", "new", context.short())?;
-        context.while_live(end, || expect("get within the lifetime", store.get("k"), Some("new".into())))?;
+        context.while_live(end, || expect("get within the TTL", store.get("k"), Some("new".into())))?;
         context.wait_for(end);
-        expect("get after the lifetime", store.get("k"), None)
+        expect("get after the TTL", store.get("k"), None)
     })
 }
 
-/// Overwrites an entry in every way of writing, once with and once without a lifetime, and reads the lifetime.
-pub fn p2_every_way_of_writing_replaces_the_lifetime() -> Check {
+/// Overwrites an entry in every way of writing, once with and once without a TTL, and reads the TTL.
+pub fn p2_every_way_of_writing_replaces_the_ttl() -> Check {
     about(&["P2", "T6", "S2", "B2"]).needs(&[Capability::Lifetimes, Capability::TtlReading]).run(|context| {
         let store = context.store();
         let long = context.long();

@@ -7,10 +7,10 @@ use crate::running::{expect, expect_that};
 
 checks![
     p4_create_stores_when_the_key_is_absent,
-    p4_a_refused_create_changes_neither_value_nor_lifetime,
-    p4_a_refused_create_leaves_a_short_lifetime_as_it_is,
-    p4_create_takes_a_lifetime,
-    p4_create_with_a_zero_lifetime_leaves_the_key_as_it_is,
+    p4_a_refused_create_changes_neither_value_nor_ttl,
+    p4_a_refused_create_leaves_a_short_ttl_as_it_is,
+    p4_create_takes_a_ttl,
+    p4_create_with_a_zero_ttl_leaves_the_key_as_it_is,
 ];
 
 /// Creates entries that are absent: never written, and deleted.
@@ -28,9 +28,9 @@ pub fn p4_create_stores_when_the_key_is_absent() -> Check {
     })
 }
 
-/// Creates where there is an entry, with and without lifetimes on either side. It has to say `false`; value and lifetime
+/// Creates where there is an entry, with and without TTLs on either side. It has to say `false`; value and TTL
 /// have to stay.
-pub fn p4_a_refused_create_changes_neither_value_nor_lifetime() -> Check {
+pub fn p4_a_refused_create_changes_neither_value_nor_ttl() -> Check {
     about(&["P4"]).needs(&[Capability::Create]).run(|context| {
         let store = context.store();
         let mut ttls = vec![Ttl::Forever];
@@ -60,8 +60,8 @@ pub fn p4_a_refused_create_changes_neither_value_nor_lifetime() -> Check {
     })
 }
 
-/// Creates over an entry with a short lifetime: it has to go when it would have gone.
-pub fn p4_a_refused_create_leaves_a_short_lifetime_as_it_is() -> Check {
+/// Creates over an entry with a short TTL: it has to expire when it would have expired.
+pub fn p4_a_refused_create_leaves_a_short_ttl_as_it_is() -> Check {
     about(&["P4", "T2"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let ends = [
@@ -74,39 +74,39 @@ pub fn p4_a_refused_create_leaves_a_short_lifetime_as_it_is() -> Check {
         }
         for (key, ttl, end) in ends {
             context.wait_for(end);
-            let what = format!("get after the lifetime of an entry over which create with {ttl:?} was refused");
+            let what = format!("get after the TTL of an entry over which create with {ttl:?} was refused");
             expect(what, store.get(key), None)?;
         }
         Ok(())
     })
 }
 
-/// Creates with a lifetime, is refused within it, and creates again after it: a lock that lets go by itself.
-pub fn p4_create_takes_a_lifetime() -> Check {
+/// Creates with a TTL, is refused within it, and creates again after it: a lock that lets go by itself.
+pub fn p4_create_takes_a_ttl() -> Check {
     about(&["P4", "T2", "T5"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let ttl = context.short();
         let (created, end) = context.expiring(ttl, || store.create_with_ttl("k", "first", ttl))?;
         expect("create of an absent key", Ok(created), true)?;
         context.while_live(end, || {
-            expect("get within the lifetime", store.get("k"), Some("first".into()))?;
-            expect("create within the lifetime", store.create("k", "second"), false)
+            expect("get within the TTL", store.get("k"), Some("first".into()))?;
+            expect("create within the TTL", store.create("k", "second"), false)
         })?;
         context.wait_for(end);
-        expect("create after the lifetime", store.create("k", "third"), true)?;
+        expect("create after the TTL", store.create("k", "third"), true)?;
         expect("get after that", store.get("k"), Some("third".into()))
     })
 }
 
-/// Creates with a zero lifetime: `true` where the key is absent, which it stays; `false` where it is not, and the entry stays.
-pub fn p4_create_with_a_zero_lifetime_leaves_the_key_as_it_is() -> Check {
+/// Creates with a zero TTL: `true` where the key is absent, which it stays; `false` where it is not, and the entry stays.
+pub fn p4_create_with_a_zero_ttl_leaves_the_key_as_it_is() -> Check {
     about(&["P4", "T3"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let zero = std::time::Duration::ZERO;
-        expect("create with a zero lifetime of an absent key", store.create_with_ttl("k", "v", zero), true)?;
+        expect("create with a zero TTL of an absent key", store.create_with_ttl("k", "v", zero), true)?;
         expect("get after that", store.get("k"), None)?;
         store.put("k", "old")?;
-        expect("create with a zero lifetime over an entry", store.create_with_ttl("k", "v", zero), false)?;
+        expect("create with a zero TTL over an entry", store.create_with_ttl("k", "v", zero), false)?;
         expect("get after that", store.get("k"), Some("old".into()))
     })
 }

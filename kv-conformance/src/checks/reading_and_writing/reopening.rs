@@ -8,11 +8,11 @@ use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{Given, change, expect_changed};
 use crate::running::Time;
 
-checks![p5_what_was_written_and_removed_is_so_after_reopening, p5_lifetimes_go_on_over_reopening,];
+checks![p5_writes_and_removals_are_kept_over_reopening, p5_ttls_are_kept_over_reopening,];
 
 /// Writes, removes, copies and renames in every way, closes the store and opens it again, twice: everything has to be as it was left. The
 /// second time finds a store that keeps what it has written itself, and not what it has read when it was opened.
-pub fn p5_what_was_written_and_removed_is_so_after_reopening() -> Check {
+pub fn p5_writes_and_removals_are_kept_over_reopening() -> Check {
     about(&["P5"]).run(|context| {
         let mut fixture = context.scope.open()?;
         let want = if fixture.reopen.is_some() { change(context, &*fixture.store)? } else { Vec::new() };
@@ -24,9 +24,9 @@ pub fn p5_what_was_written_and_removed_is_so_after_reopening() -> Check {
     })
 }
 
-/// Gives lifetimes and takes them away in every way, closes the store, lets some of them end meanwhile, and opens it again: what has
+/// Gives TTLs and takes them away in every way, closes the store, lets some of them end meanwhile, and opens it again: what has
 /// expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so.
-pub fn p5_lifetimes_go_on_over_reopening() -> Check {
+pub fn p5_ttls_are_kept_over_reopening() -> Check {
     about(&["P5", "T2"]).needs(&[Capability::Lifetimes]).run(|context| {
         let mut fixture = context.scope.open()?;
         // The time goes on while the store is closed.

@@ -15,10 +15,10 @@ checks![p1_every_operation_sees_what_every_other_has_done, p1_a_second_handle_se
 fn ways_of_removing(context: &Context<'_>) -> Vec<&'static str> {
     let mut ways = vec!["delete", "delete_many"];
     if context.has(Capability::Lifetimes) {
-        ways.extend(["put with a zero lifetime", "put_many with a zero lifetime"]);
+        ways.extend(["put with a zero TTL", "put_many with a zero TTL"]);
     }
     if context.has(Capability::Touch) {
-        ways.push("touch with a zero lifetime");
+        ways.push("touch with a zero TTL");
     }
     if context.has(Capability::Copy) {
         ways.push("rename to another key");
@@ -30,9 +30,9 @@ fn remove(store: &dyn KeyValueStore, way: &str, key: &str) -> Result<(), Error> 
     match way {
         "delete" => store.delete(key).map(drop),
         "delete_many" => store.delete_many([key]).map(drop),
-        "put with a zero lifetime" => store.put_with_ttl(key, "gone", Duration::ZERO),
-        "put_many with a zero lifetime" => store.put_many_with_ttl([(key, "gone", Ttl::After(Duration::ZERO))]),
-        "touch with a zero lifetime" => store.touch(key, Duration::ZERO).map(drop),
+        "put with a zero TTL" => store.put_with_ttl(key, "gone", Duration::ZERO),
+        "put_many with a zero TTL" => store.put_many_with_ttl([(key, "gone", Ttl::After(Duration::ZERO))]),
+        "touch with a zero TTL" => store.touch(key, Duration::ZERO).map(drop),
         _ => store.rename(key, "elsewhere"),
     }
 }

@@ -1,11 +1,13 @@
 //! Several threads that begin at the same time.
 
+use std::fmt::Display;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use kv_core::Error;
 
-use crate::running::{NotPassed, Outcome, panics};
+use crate::running::{NotPassed, Outcome, mismatch, panics};
 
 /// How many threads race unless a check says otherwise.
 pub(super) const THREADS: usize = 8;
@@ -33,4 +35,22 @@ const KEYS: usize = 25;
 
 pub(super) fn keys_of(round: usize) -> Vec<String> {
     (0..KEYS).map(|key| format!("{round}/{key}")).collect()
+}
+
+/// Tells the other threads of a race that it is over, also if the one that has it panics.
+pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// No thread may have found something wrong.
+#[track_caller]
+pub(super) fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
+    match wrong.into_iter().flatten().next() {
+        None => Ok(()),
+        Some(wrong) => Err(mismatch(what, want, &wrong)),
+    }
 }

@@ -15,8 +15,8 @@ use crate::running::{Context, Outcome, expect, expect_eq, expect_that, panics};
 
 checks![
     t5_reading_an_expired_entry_does_not_remove_a_new_one,
-    t5_of_creators_at_the_end_of_a_lifetime_one_wins,
-    t5_a_touch_at_the_end_of_a_lifetime_keeps_its_word,
+    t5_of_creators_at_expiry_one_wins,
+    t5_a_touch_at_expiry_answers_truthfully,
 ];
 
 /// Lets 7 threads read expired entries in every way while one writes over them. What it writes has to stay: a store that removes an
@@ -53,7 +53,7 @@ pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
 /// How long the entries live over whose end the threads race, where time is real.
 const TTL: Duration = Duration::from_millis(150);
 
-/// Puts entries with one lifetime, and lets 8 threads act on each of them around its end. When they are done the lifetime has passed.
+/// Puts entries with one TTL, and lets 8 threads act on each of them around its end. When they are done the TTL has passed.
 /// What each thread was told of each key.
 fn around_the_end(
     context: &Context<'_>,
@@ -87,7 +87,7 @@ fn around_the_end(
         });
         let threads = threads.collect::<Vec<_>>();
         barrier.wait();
-        // Time that is advanced by hand ends the lifetime when a part of the keys has been acted on.
+        // Time that is advanced by hand ends the TTL when a part of the keys has been acted on.
         let in_time = || acted.load(Ordering::Relaxed) < keys.len() * THREADS / 3;
         while by_hand && in_time() && threads.iter().any(|thread| !thread.is_finished()) {
             thread::yield_now();
@@ -105,7 +105,7 @@ fn keys() -> Vec<String> {
 
 /// Lets 8 threads create 500 keys while the entries that are there expire. Of each key at most one is told that it did; then its
 /// value is there, and otherwise none.
-pub fn t5_of_creators_at_the_end_of_a_lifetime_one_wins() -> Check {
+pub fn t5_of_creators_at_expiry_one_wins() -> Check {
     about(&["T5", "P4"]).needs(&[Capability::Lifetimes, Capability::Create]).run(|context| {
         let (store, keys) = (context.store(), keys());
         let told = around_the_end(context, &keys, |thread, key| store.create(key, thread.to_string()))?;
@@ -128,14 +128,14 @@ pub fn t5_of_creators_at_the_end_of_a_lifetime_one_wins() -> Check {
 
 /// Lets 8 threads touch 500 keys with `Forever` while their entries expire. A key of which one was told that it was there is there from
 /// then on; of the others nothing is left.
-pub fn t5_a_touch_at_the_end_of_a_lifetime_keeps_its_word() -> Check {
+pub fn t5_a_touch_at_expiry_answers_truthfully() -> Check {
     about(&["T5", "T6"]).needs(&[Capability::Lifetimes, Capability::Touch]).run(|context| {
         let (store, keys) = (context.store(), keys());
         let told = around_the_end(context, &keys, |_, key| store.touch(key, Ttl::Forever))?;
         for (at, key) in keys.iter().enumerate() {
             let touched = told.iter().any(|told| told.get(at) == Some(&true));
             let got = store.get(key)?.is_some();
-            let what = format!("whether {key:?} is there, of which a touch said at the end of its lifetime: {touched}");
+            let what = format!("whether {key:?} is there, of which a touch said at its expiry: {touched}");
             expect_eq(what, got, touched)?;
         }
         Ok(())

@@ -21,7 +21,7 @@ checks![
     p1_histories_of_random_operations_are_linearizable,
     p1_histories_of_create_and_delete_are_linearizable,
     p1_no_increment_under_a_lock_is_lost,
-    p1_creates_less_deletes_are_what_is_left,
+    p1_creates_minus_deletes_are_what_is_left,
 ];
 
 /// Lets 2 to 8 threads do random operations, alone and in batches, on 1 to 3 keys, and reads the keys at the end. For each
@@ -195,7 +195,7 @@ fn explain(contradiction: &Contradiction) -> NotPassed {
 }
 
 /// Lets 8 threads increment a counter under a lock, as often as they get it: taken with create, given back with delete. At the
-/// end the counter has to be what they have counted; and whoever has the lock has to be told that it gave it back.
+/// end the counter has to be what they have counted, and each `delete` of the lock has to return `true`.
 pub fn p1_no_increment_under_a_lock_is_lost() -> Check {
     about(&["P1", "P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         needs_order(context)?;
@@ -224,7 +224,7 @@ pub fn p1_no_increment_under_a_lock_is_lost() -> Check {
         let what = "how often create gave a thread the lock that another one had";
         expect_eq(what, not_alone, 0).map_err(|failed| failed.breaking(["P4"]))?;
         let not_given_back = counted.iter().map(|done| done.not_given_back).sum::<usize>();
-        let what = "how often delete told the owner of a lock, which create had given to it alone, that there was none";
+        let what = "how often delete told the thread that held the lock that there was no lock";
         expect_eq(what, not_given_back, 0).map_err(|failed| failed.breaking(["D1", "P4"]))?;
         let count = counted.iter().map(|done| done.count).sum::<usize>();
         expect_that(
@@ -255,7 +255,7 @@ struct Increments {
 
 /// Lets 8 threads create and delete two keys, over and over. For each key the creates that succeeded less the deletes that did
 /// have to be whether it is there at the end: one or none.
-pub fn p1_creates_less_deletes_are_what_is_left() -> Check {
+pub fn p1_creates_minus_deletes_are_what_is_left() -> Check {
     about(&["P1", "P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         needs_order(context)?;
         let [even, odd] = handles(context);

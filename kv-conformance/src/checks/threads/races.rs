@@ -1,8 +1,7 @@
-//! Sections 3 to 7, with several threads at once.
+//! Sections 3 and 4, with several threads at once.
 //!
 //! These find what they find by chance: a failure is one, but it may take several runs to see it again.
 
-use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,9 +9,9 @@ use std::time::Duration;
 use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::entries::{listed_by, sorted, ways_of_writing, write};
-use crate::checks::threads::at_once::{ROUNDS, THREADS, at_once, keys_of};
-use crate::running::{Outcome, expect, expect_eq, expect_that, mismatch};
+use crate::checks::entries::{ways_of_writing, write};
+use crate::checks::threads::at_once::{Over, ROUNDS, THREADS, at_once, expect_nothing, keys_of};
+use crate::running::{Outcome, expect, expect_eq, expect_that};
 
 checks![
     p1_threads_on_keys_of_their_own_do_not_disturb_each_other,
@@ -22,29 +21,7 @@ checks![
     p4_creates_and_deletes_of_one_key_take_turns,
     d1_of_many_deleters_one_removes_the_entry,
     t6_a_touch_does_not_undo_a_write,
-    l1_keys_that_stay_are_listed_once_while_others_come_and_go,
-    l1_a_listing_beside_others_has_what_was_written_before_it,
-    b2_batches_in_opposite_orders_do_not_wait_for_each_other,
-    c2_renames_in_opposite_directions_do_not_wait_for_each_other,
 ];
-
-/// Tells the other threads of a race that it is over, also if the one that has it panics.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// No thread may have found something wrong.
-#[track_caller]
-fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
-    match wrong.into_iter().flatten().next() {
-        None => Ok(()),
-        Some(wrong) => Err(mismatch(what, want, &wrong)),
-    }
-}
 
 /// Lets each of 8 threads write, read and delete its own 50 keys, over and over, in every way of writing. What one does must not be
 /// seen at the keys of another, nor be undone by it.
@@ -277,134 +254,5 @@ pub fn t6_a_touch_does_not_undo_a_write() -> Check {
         })?;
         let what = "what a thread reads at a key that it alone writes, and another thread touches";
         expect_nothing(what, "what it wrote last", wrong)
-    })
-}
-
-/// Lists 500 keys that stay, several times, while two threads overwrite some of them, and create and delete others with the same
-/// prefix, before, between and behind them. Each that stays has to come exactly once, and nothing that was never written may come.
-pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go() -> Check {
-    about(&["L1", "L2"]).needs(&[Capability::Listing]).run(|context| {
-        let store = context.store();
-        let stay = (0..STAY).map(|n| format!("k/{n:03}/stay")).collect::<Vec<_>>();
-        store.put_many(stay.iter().map(|key| (key, "v")))?;
-        let (written, deleted, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-        let wrong = at_once(3, |thread| {
-            let _over = Over(&done);
-            if thread == 0 {
-                // On until enough has come and gone meanwhile. A store whose `delete` always says `false` is another check's.
-                let is_enough = || deleted.load(Ordering::Relaxed) >= 200 || written.load(Ordering::Relaxed) >= 2000;
-                let more = |n: &u32| *n < 10 || !is_enough() && !done.load(Ordering::Relaxed);
-                let wrong = (0..).take_while(more).find_map(|_| match store.keys("k/").and_then(sorted) {
-                    Ok(listed) => wrong_listing(&listed, &stay),
-                    Err(error) => Some(format!("an error: {error}")),
-                });
-                return Ok(wrong);
-            }
-            let comes = |n: usize| format!("k/{:03}/come{thread}", n * 7 % STAY);
-            let mut n = 0;
-            while !done.load(Ordering::Relaxed) {
-                store.put(format!("k/{:03}/stay", n % STAY), "overwritten")?;
-                store.put(comes(n), "v")?;
-                written.fetch_add(1, Ordering::Relaxed);
-                if n >= 20 && store.delete(comes(n - 20))? {
-                    deleted.fetch_add(1, Ordering::Relaxed);
-                }
-                n += 1;
-            }
-            Ok(None)
-        })?;
-        expect_nothing("a listing while other keys come and go", "each key that stays, once", wrong)
-    })
-}
-
-/// Lets each of 8 threads write three keys of its own, list them through the second handle, if there is one, and delete them, over and
-/// over. Each listing has to have the three.
-///
-/// Rejects a store that lists from a snapshot which it made for the listing of another thread, as KeyDB does with large pages.
-pub fn l1_a_listing_beside_others_has_what_was_written_before_it() -> Check {
-    about(&["L1", "P1"]).needs(&[Capability::Listing]).run(|context| {
-        let store = context.store();
-        let other = context.second_handle().unwrap_or(store);
-        let wrong = at_once(THREADS, |thread| {
-            for round in 0..25 {
-                let prefix = format!("{thread}/{round}/");
-                let keys = ["a", "b", "c"].map(|name| format!("{prefix}{name}"));
-                for key in &keys {
-                    store.put(key, "v")?;
-                }
-                let listed = listed_by(other, &prefix)?;
-                if listed != keys {
-                    return Ok(Some(format!("keys({prefix:?}) gave {listed:?}, not {keys:?}")));
-                }
-                store.delete_many(&keys)?;
-            }
-            Ok(None)
-        })?;
-        expect_nothing("what 8 threads list that each wrote just before", "the keys of each", wrong)
-    })
-}
-
-/// How many keys stay.
-const STAY: usize = 500;
-
-fn wrong_listing(listed: &[String], stay: &[String]) -> Option<String> {
-    let staying = listed.iter().filter(|key| key.ends_with("/stay")).collect::<Vec<_>>();
-    if let Some(missing) = stay.iter().find(|key| !staying.contains(key)) {
-        return Some(format!("{missing:?} did not come"));
-    }
-    if staying.len() > stay.len() {
-        return Some(format!("{} keys that stay came, and there are {}", staying.len(), stay.len()));
-    }
-    let foreign = listed.iter().find(|key| !["/stay", "/come1", "/come2"].iter().any(|end| key.ends_with(end)));
-    foreign.map(|key| format!("{key:?} came, which was never written"))
-}
-
-/// How often threads that could wait for each other do the same.
-const TURNS: usize = 50;
-
-/// Lets four threads write, read and delete the same keys in batches, two of them in one order and two in the other. A store that
-/// locks the keys of a batch one after the other hangs.
-pub fn b2_batches_in_opposite_orders_do_not_wait_for_each_other() -> Check {
-    about(&["B2", "B3"]).run(|context| {
-        let store = context.store();
-        let forwards = (0..20).map(|n| format!("k{n}")).collect::<Vec<_>>();
-        let backwards = forwards.iter().rev().cloned().collect::<Vec<_>>();
-        at_once(4, |thread| {
-            let keys = if thread % 2 == 0 { &forwards } else { &backwards };
-            for turn in 0..TURNS {
-                store.put_many(keys.iter().map(|key| (key, "v")))?;
-                match turn % 5 {
-                    0 => drop(store.delete_many(keys)?),
-                    1 => drop(store.get_many(keys)?),
-                    _ => {}
-                }
-            }
-            Ok(())
-        })?;
-        store.put_many(forwards.iter().map(|key| (key, "last")))?;
-        let want = vec![Some(Bytes::from("last")); forwards.len()];
-        expect("get_many after batches in opposite orders", store.get_many(&forwards), want)
-    })
-}
-
-/// Lets two threads rename in opposite directions, and copy. A store that locks first the one key and then the other hangs.
-pub fn c2_renames_in_opposite_directions_do_not_wait_for_each_other() -> Check {
-    about(&["C2"]).needs(&[Capability::Copy]).run(|context| {
-        let store = context.store();
-        store.put_many([("a", "v"), ("b", "v")])?;
-        at_once(4, |thread| {
-            let (from, to) = if thread % 2 == 0 { ("a", "b") } else { ("b", "a") };
-            for turn in 0..TURNS {
-                let moved = if turn % 3 == 0 { store.copy(from, to) } else { store.rename(from, to) };
-                match moved {
-                    Err(Error::NotFound { .. }) => store.put(from, "v")?,
-                    other => other?,
-                }
-            }
-            Ok(())
-        })?;
-        store.put_many([("a", "1"), ("b", "2")])?;
-        expect("rename after renames in opposite directions", store.rename("a", "b"), ())?;
-        expect("get_many after that", store.get_many(["a", "b"]), vec![None, Some(Bytes::from("1"))])
     })
 }

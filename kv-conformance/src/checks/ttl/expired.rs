@@ -15,7 +15,7 @@ checks![
     t5_an_expired_entry_is_created_anew,
     t5_an_expired_entry_cannot_be_touched_back_to_life,
     t5_an_expired_entry_is_not_copied,
-    t5_what_is_written_over_an_expired_entry_lives,
+    t5_a_write_over_an_expired_entry_stays,
 ];
 
 /// Lets entries expire and asks for them in every way that a store without any capability has.
@@ -50,7 +50,7 @@ pub fn t5_an_expired_entry_is_absent_for_every_operation() -> Check {
     })
 }
 
-/// Writes these keys with a lifetime and waits until it has passed.
+/// Writes these keys with a TTL and waits until it has passed.
 fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
     let ttl = Duration::from_millis(5);
     let mut last = None;
@@ -74,7 +74,7 @@ pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
             (Capability::TtlReading, "ttl"),
             (Capability::Create, "create"),
             (Capability::Touch, "touch"),
-            (Capability::Touch, "touch with a zero lifetime"),
+            (Capability::Touch, "touch with a zero TTL"),
             (Capability::Copy, "copy"),
             (Capability::Copy, "rename"),
         ];
@@ -100,7 +100,7 @@ pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
                 "ttl" => store.ttl(&key)?.is_some(),
                 "create" => !store.create(&key, "new")?,
                 "touch" => store.touch(&key, Ttl::Forever)?,
-                "touch with a zero lifetime" => store.touch(&key, Duration::ZERO)?,
+                "touch with a zero TTL" => store.touch(&key, Duration::ZERO)?,
                 "copy" => copied(store.copy(&key, "copy"))?,
                 _ => copied(store.rename(&key, "renamed"))?,
             };
@@ -175,9 +175,9 @@ fn operations(store: &dyn KeyValueStore, from: &str, to: &str) -> [(&'static str
     ]
 }
 
-/// Writes over expired entries in every way, without a lifetime: what is there then is a new entry, for every operation, and has
+/// Writes over expired entries in every way, without a TTL: what is there then is a new entry, for every operation, and has
 /// nothing of the old one, its end least of all.
-pub fn t5_what_is_written_over_an_expired_entry_lives() -> Check {
+pub fn t5_a_write_over_an_expired_entry_stays() -> Check {
     about(&["T5", "P2", "B2", "C1", "D1"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let ways = ways_of_writing(context);

@@ -1,4 +1,4 @@
-//! Section 4: when entries go.
+//! Section 4: when entries expire.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::running::{Context, Expiry, Liveness, NotPassed, Outcome, expect, expe
 checks![
     t1_without_a_configured_default_entries_stay,
     t1_a_configured_default_applies_unless_a_write_says_otherwise,
-    t2_an_entry_goes_neither_early_nor_late,
-    t2_lifetimes_from_a_nanosecond_to_a_second_are_kept,
-    t2_each_entry_of_a_batch_has_its_own_lifetime,
-    t2_reading_does_not_extend_a_lifetime,
-    t3_a_zero_lifetime_leaves_the_key_absent,
+    t2_an_entry_expires_neither_early_nor_late,
+    t2_ttls_from_a_nanosecond_to_a_second_are_kept,
+    t2_each_entry_of_a_batch_has_its_own_ttl,
+    t2_reading_does_not_extend_a_ttl,
+    t3_a_zero_ttl_leaves_the_key_absent,
 ];
 
-/// Writes without a lifetime and waits a while: the entry has to be there, and to say that it stays.
+/// Writes without a TTL and waits a while: the entry has to be there, and to say that it stays.
 pub fn t1_without_a_configured_default_entries_stay() -> Check {
     about(&["T1"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
@@ -27,7 +27,7 @@ pub fn t1_without_a_configured_default_entries_stay() -> Check {
         store.put_with_ttl("default", "v", Ttl::Default)?;
         context.time.wait(context.short());
         for key in ["k", "default"] {
-            expect(format_args!("get({key:?}), written without a lifetime"), store.get(key), Some("v".into()))?;
+            expect(format_args!("get({key:?}), written without a TTL"), store.get(key), Some("v".into()))?;
             if context.has(Capability::TtlReading) {
                 expect(format_args!("ttl({key:?})"), store.ttl(key), Some(Remaining::Forever))?;
             }
@@ -36,7 +36,7 @@ pub fn t1_without_a_configured_default_entries_stay() -> Check {
     })
 }
 
-/// Configures a store with a default lifetime: every way of writing has to use it, and `Forever` and `After` to overrule it.
+/// Configures a store with a default TTL: every way of writing has to use it, and `Forever` and `After` to overrule it.
 pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check {
     about(&["T1"]).needs(&[Capability::Lifetimes]).run(|context| {
         let ttl = context.short();
@@ -70,28 +70,28 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check 
             store.rename("to-be-renamed", "renamed")?;
         }
         for key in &by_default {
-            context.while_live(end, || expect("get within the default lifetime", store.get(key), Some("v".into())))?;
+            context.while_live(end, || expect("get within the default TTL", store.get(key), Some("v".into())))?;
         }
         context.wait_for(end);
         for key in by_default {
-            expect(format_args!("get after the default lifetime, written by {key}"), store.get(key), None)?;
+            expect(format_args!("get after the default TTL, written by {key}"), store.get(key), None)?;
         }
         for key in forever {
             expect(format_args!("get({key:?}), which is for ever"), store.get(key), Some("v".into()))?;
         }
-        expect("get of an entry with a longer lifetime", store.get("long"), Some("v".into()))
+        expect("get of an entry with a longer TTL", store.get("long"), Some("v".into()))
     })
 }
 
-/// Reads an entry over and over until its lifetime and the store's resolution have passed. At no moment before its lifetime
+/// Reads an entry over and over until its TTL and the store's resolution have passed. At no moment before its TTL
 /// has passed may it be absent, and at none after may it be there, or reappear. In real time it is read without a pause shortly
-/// before its end: a store that cuts its clock or its lifetimes to milliseconds is early by less than one.
-pub fn t2_an_entry_goes_neither_early_nor_late() -> Check {
+/// before its end: a store that cuts its clock or its TTLs to milliseconds is early by less than one.
+pub fn t2_an_entry_expires_neither_early_nor_late() -> Check {
     about(&["T2"]).needs(&[Capability::Lifetimes]).run(|context| {
         let ttl = context.short();
         let end = context.put_for("k", "v", ttl)?;
         let mut seen = watch(context, "k", ttl, end)?;
-        // Who was not there at the end has not seen that it does not go early. Shorter lifetimes make up for it.
+        // A reader that came late has not seen whether the entry expired early. Shorter TTLs make up for it.
         for round in 0..ROUNDS {
             if seen {
                 break;
@@ -104,11 +104,11 @@ pub fn t2_an_entry_goes_neither_early_nor_late() -> Check {
             return Err(NotPassed::TooSlow);
         }
         context.time.wait(ttl);
-        expect("get, a lifetime later", context.store().get("k"), None)
+        expect("get, another TTL later", context.store().get("k"), None)
     })
 }
 
-/// Lifetimes shorter than this are watched one by one, from the write on.
+/// TTLs shorter than this are watched one by one, from the write on.
 const SHORT: Duration = Duration::from_millis(10);
 
 /// How long before its end an entry is read without a pause.
@@ -139,7 +139,7 @@ fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcom
     Ok(seen)
 }
 
-/// Reads an entry without a pause until its lifetime may have ended, from shortly before on; where the time is advanced by hand,
+/// Reads an entry without a pause until its TTL may have ended, from shortly before on; where the time is advanced by hand,
 /// at the last nanosecond. Whether it was seen shortly before the end.
 fn read_to_the_end(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
     if context.time.is_advanced_by_hand() {
@@ -156,30 +156,30 @@ fn read_to_the_end(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry)
     Ok(seen)
 }
 
-/// Reads an entry once, which must not be gone early and has to be gone in time; which of these it was, and when the read was over.
+/// Reads an entry once, which must not have expired early and has to have expired in time. Whether it had, and when the read was over.
 fn look(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<(Liveness, Duration)> {
     let (got, before, after) = context.time.span(|| context.store().get(key));
     let got = got?;
     let Expiry { earliest, latest } = end;
     let what = || {
         format!(
-            "get({key:?}), {before:?} to {after:?} after the start; its lifetime of {ttl:?} ends {earliest:?} to {latest:?} after it"
+            "get({key:?}), {before:?} to {after:?} after the start; with a TTL of {ttl:?} it expires {earliest:?} to {latest:?} after the start"
         )
     };
     let known = end.liveness(before, after);
     match known {
-        Liveness::Live if got.is_none() => expect_that(what(), false, "the value: it must not go early", got)?,
-        Liveness::Expired if got.is_some() => expect_that(what(), false, "None: it has to be gone by now", got)?,
+        Liveness::Live if got.is_none() => expect_that(what(), false, "the value: it must not expire early", got)?,
+        Liveness::Expired if got.is_some() => expect_that(what(), false, "None: it has to have expired by now", got)?,
         _ => {}
     }
     Ok((known, after))
 }
 
-/// Writes entries that live from a nanosecond to a second, in each way of giving a lifetime, and watches each: those of a few
-/// milliseconds again and again and one by one, from the write on, all the others at once. A store that cuts lifetimes or its clock
+/// Writes entries that live from a nanosecond to a second, in each way of giving a TTL, and watches each: those of a few
+/// milliseconds again and again and one by one, from the write on, all the others at once. A store that cuts TTLs or its clock
 /// to milliseconds or seconds makes them end early, or turns them into "for ever"; one that rounds them up, and its server once
 /// more, is later than it says.
-pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept() -> Check {
+pub fn t2_ttls_from_a_nanosecond_to_a_second_are_kept() -> Check {
     about(&["T2", "T4"]).needs(&[Capability::Lifetimes]).run(|context| {
         let nanoseconds =
             [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
@@ -193,12 +193,12 @@ pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept() -> Check {
                     context.time.wait(NEAR * 2);
                 }
                 let key = format!("{way}/{}", ttl.as_nanos());
-                if let Some(end) = give_a_lifetime(context, way, &key, ttl)? {
+                if let Some(end) = write_with_ttl(context, way, &key, ttl)? {
                     entries.push((way, key, ttl, end));
                 }
             }
         }
-        // The lifetimes run at the same time. Each entry is read up to its own end, and looked at just after, as time goes by.
+        // The TTLs run at the same time. Each entry is read up to its own end, and looked at just after, as time goes by.
         let moments = |(at, (.., end)): (usize, &(&str, String, Duration, Expiry))| {
             [(end.earliest, false, at), (end.latest, true, at)]
         };
@@ -214,7 +214,7 @@ pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept() -> Check {
                 seen.insert(*way);
             }
         }
-        // Who came too late each time has not seen that what is written in this way does not go early. A machine that is too slow
+        // A reader that came late each time has not seen whether what is written in this way expires early. A machine that is too slow
         // to be there for each of them will be so again: then some have to do.
         let is_repeated = context.patiently(NEAR) > NEAR;
         let all_seen = entries.iter().all(|(way, ..)| seen.contains(way));
@@ -222,11 +222,11 @@ pub fn t2_lifetimes_from_a_nanosecond_to_a_second_are_kept() -> Check {
     })
 }
 
-/// The ways to give a lifetime.
+/// The ways to give a TTL.
 const WAYS: [&str; 5] = ["put", "put_many", "put_from", "create", "touch"];
 
 /// Writes an entry of a few milliseconds in one of the ways, again and again, reads it without a pause from then on, and looks
-/// whether it goes in time, where that does not take long. A lifetime that is over before the write is shows nothing of being early,
+/// whether it expires in time, where that does not take long. A TTL that has passed before the write has returned cannot be seen to be early,
 /// however often it is tried: that is left to the longer ones.
 fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
     if ttl >= SHORT {
@@ -240,7 +240,7 @@ fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
             break;
         }
         let key = format!("{way}/{}/{round}", ttl.as_nanos());
-        let Some(end) = give_a_lifetime(context, way, &key, ttl)? else { break };
+        let Some(end) = write_with_ttl(context, way, &key, ttl)? else { break };
         seen += usize::from(read_to_the_end(context, &key, ttl, end)?);
         if goes_soon {
             context.wait_for(end);
@@ -250,8 +250,8 @@ fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
     Ok(())
 }
 
-/// Writes an entry with a lifetime in one of the ways there are; when it ends. `None` if the store lacks the way.
-fn give_a_lifetime(context: &Context<'_>, way: &str, key: &str, ttl: Duration) -> Outcome<Option<Expiry>> {
+/// Writes an entry with a TTL in one of the ways there are; when it ends. `None` if the store lacks the way.
+fn write_with_ttl(context: &Context<'_>, way: &str, key: &str, ttl: Duration) -> Outcome<Option<Expiry>> {
     let store = context.store();
     let ((), end) = match way {
         "put" => context.expiring(ttl, || store.put_with_ttl(key, "v", ttl))?,
@@ -269,8 +269,8 @@ fn give_a_lifetime(context: &Context<'_>, way: &str, key: &str, ttl: Duration) -
     Ok(Some(end))
 }
 
-/// Writes a batch of entries with different lifetimes, without one, and with a zero one.
-pub fn t2_each_entry_of_a_batch_has_its_own_lifetime() -> Check {
+/// Writes a batch of entries with different TTLs, without one, and with a zero one.
+pub fn t2_each_entry_of_a_batch_has_its_own_ttl() -> Check {
     about(&["T2", "B2"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let ttl = context.short();
@@ -283,7 +283,7 @@ pub fn t2_each_entry_of_a_batch_has_its_own_lifetime() -> Check {
                 ("default", "v", Ttl::Default),
             ])
         })?;
-        context.while_live(end, || expect("get within the short lifetime", store.get("short"), Some("v".into())))?;
+        context.while_live(end, || expect("get within the short TTL", store.get("short"), Some("v".into())))?;
         context.wait_for(end);
         let got = store.get_many(["long", "short", "forever", "zero", "default"])?;
         let there = got.iter().map(Option::is_some).collect::<Vec<_>>();
@@ -291,8 +291,8 @@ pub fn t2_each_entry_of_a_batch_has_its_own_lifetime() -> Check {
     })
 }
 
-/// Reads an entry in every way until it goes: it has to go when it would have gone unread.
-pub fn t2_reading_does_not_extend_a_lifetime() -> Check {
+/// Reads an entry in every way until it expires: it has to expire when it would have expired unread.
+pub fn t2_reading_does_not_extend_a_ttl() -> Check {
     about(&["T2"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let end = context.put_for("k", "v", context.short())?;
@@ -316,13 +316,13 @@ pub fn t2_reading_does_not_extend_a_lifetime() -> Check {
             }
         }
         context.wait_for(end);
-        expect("get after the lifetime of an entry that was read all the time", store.get("k"), None)
+        expect("get after the TTL of an entry that was read all the time", store.get("k"), None)
     })
 }
 
-/// Writes with a zero lifetime in every way, where nothing is and where something is. The key has to be absent. (To redis
+/// Writes with a zero TTL in every way, where nothing is and where something is. The key has to be absent. (To redis
 /// `PX 0` is an error, to memcached `0` is for ever.)
-pub fn t3_a_zero_lifetime_leaves_the_key_absent() -> Check {
+pub fn t3_a_zero_ttl_leaves_the_key_absent() -> Check {
     about(&["T3"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let zero = Duration::ZERO;
@@ -336,12 +336,12 @@ pub fn t3_a_zero_lifetime_leaves_the_key_absent() -> Check {
                     "put_many_with_ttl" => store.put_many_with_ttl([("k", "v", zero)])?,
                     "put_from_with_ttl" => store.put_from_with_ttl("k", &b"v"[..], zero)?,
                     _ if context.has(Capability::Touch) => {
-                        let what = format!("touch with a zero lifetime, where the key is present: {present}");
+                        let what = format!("touch with a zero TTL, where the key is present: {present}");
                         expect(what, store.touch("k", zero), present)?;
                     }
                     _ => continue,
                 }
-                let what = format!("get after {way} with a zero lifetime, where the key was present before: {present}");
+                let what = format!("get after {way} with a zero TTL, where the key was present before: {present}");
                 expect(what, store.get("k"), None)?;
                 store.delete("k")?;
             }

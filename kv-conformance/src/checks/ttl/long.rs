@@ -1,4 +1,4 @@
-//! Section 4: lifetimes at the limits of what a store can express.
+//! Section 4: TTLs at the limits of what a store can express.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::checks::entries::{OldEntry, refused_ttl};
 use crate::running::{Context, Outcome, expect, expect_eq, expect_error, expect_that};
 
 checks![
-    t4_long_lifetimes_are_kept_or_refused,
-    t4_a_refused_lifetime_changes_nothing,
-    t4_a_create_with_a_refused_lifetime_stores_nothing,
-    t4_a_touch_with_a_refused_lifetime_changes_nothing,
+    t4_long_ttls_are_kept_or_refused,
+    t4_a_refused_ttl_changes_nothing,
+    t4_a_create_with_a_refused_ttl_stores_nothing,
+    t4_a_touch_with_a_refused_ttl_changes_nothing,
 ];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Lifetimes at which some store or protocol changes its mind.
-fn long_lifetimes(longest: Duration) -> Vec<Duration> {
+/// TTLs at which some store or protocol changes its mind.
+fn long_ttls(longest: Duration) -> Vec<Duration> {
     let second = Duration::from_secs(1);
     let mut ttls = vec![
         DAY,
@@ -45,14 +45,14 @@ fn long_lifetimes(longest: Duration) -> Vec<Duration> {
     ttls
 }
 
-/// Writes, touches and creates with lifetimes around 30 days, the year 2038 and the overflow of every width of integer. Each
-/// has to be kept (the entry is there, and the lifetime that is read back is the one given) or refused with `InvalidTtl`; none
+/// Writes, touches and creates with TTLs around 30 days, the year 2038 and the overflow of every width of integer. Each
+/// has to be kept (the entry is there, and the TTL that is read back is the one given) or refused with `InvalidTtl`; none
 /// that `capabilities()` promises may be refused.
-pub fn t4_long_lifetimes_are_kept_or_refused() -> Check {
+pub fn t4_long_ttls_are_kept_or_refused() -> Check {
     about(&["T4", "T6", "O1"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let longest = context.capabilities().longest_ttl();
-        for ttl in long_lifetimes(longest) {
+        for ttl in long_ttls(longest) {
             for way in ["put", "put_many", "put_from", "create", "touch"] {
                 let result = match way {
                     "put" => store.put_with_ttl("k", "v", ttl),
@@ -68,7 +68,7 @@ pub fn t4_long_lifetimes_are_kept_or_refused() -> Check {
                     }
                     _ => continue,
                 };
-                let what = format!("{way} with a lifetime of {ttl:?}");
+                let what = format!("{way} with a TTL of {ttl:?}");
                 if ttl <= longest {
                     expect(format_args!("{what}; capabilities() says that the longest is {longest:?}"), result, ())?;
                     expect_kept(context, ttl, &what)?;
@@ -83,7 +83,7 @@ pub fn t4_long_lifetimes_are_kept_or_refused() -> Check {
     })
 }
 
-/// The entry is there, and what is left of its lifetime is all of it, less the time that this check takes.
+/// The entry is there, and what is left of its TTL is all of it, less the time that this check takes.
 fn expect_kept(context: &Context<'_>, ttl: Duration, what: &str) -> Outcome {
     let store = context.store();
     expect(format_args!("get after {what}"), store.get("k"), Some("v".into()))?;
@@ -102,21 +102,16 @@ fn expect_kept(context: &Context<'_>, ttl: Duration, what: &str) -> Outcome {
 fn expect_invalid_ttl(what: &str, result: Result<(), Error>, ttl: Duration) -> Outcome {
     let error = expect_error(what, result, "InvalidTtl", |error| matches!(error, Error::InvalidTtl { .. }))?;
     if let Error::InvalidTtl { ttl: refused, longest, .. } = &error {
-        expect_that(
-            format_args!("the lifetime in the error of {what}"),
-            *refused == ttl,
-            &format!("{ttl:?}"),
-            refused,
-        )?;
-        let want = "a longest lifetime that is shorter than the refused one";
-        expect_that(format_args!("the longest lifetime in the error of {what}"), *longest < ttl, want, longest)?;
+        expect_that(format_args!("the TTL in the error of {what}"), *refused == ttl, &format!("{ttl:?}"), refused)?;
+        let want = "a longest TTL that is shorter than the refused one";
+        expect_that(format_args!("the longest TTL in the error of {what}"), *longest < ttl, want, longest)?;
     }
     Ok(())
 }
 
-/// Writes with a lifetime that is too long, where nothing is and where something is. It has to be `InvalidTtl`, what is
-/// there has to stay with its lifetime, and what is not has to stay away.
-pub fn t4_a_refused_lifetime_changes_nothing() -> Check {
+/// Writes with a TTL that is too long, where nothing is and where something is. It has to be `InvalidTtl`, what is
+/// there has to stay with its TTL, and what is not has to stay away.
+pub fn t4_a_refused_ttl_changes_nothing() -> Check {
     about(&["T4"]).needs(&[Capability::Lifetimes]).run(|context| {
         let store = context.store();
         let ttl = refused_ttl(context)?;
@@ -128,16 +123,16 @@ pub fn t4_a_refused_lifetime_changes_nothing() -> Check {
                 ("put_from_with_ttl", store.put_from_with_ttl(key, &b"new"[..], ttl)),
             ];
             for (way, result) in results {
-                expect_invalid_ttl(&format!("{way} with a lifetime of {ttl:?}"), result, ttl)?;
+                expect_invalid_ttl(&format!("{way} with a TTL of {ttl:?}"), result, ttl)?;
             }
         }
-        old.expect_unchanged(context, "after a lifetime was refused")?;
-        expect("get of an absent key after a lifetime was refused", store.get("absent"), None)
+        old.expect_unchanged(context, "after a TTL was refused")?;
+        expect("get of an absent key after a TTL was refused", store.get("absent"), None)
     })
 }
 
-/// Creates with a lifetime that is too long, where nothing is and where something is: nothing may be stored.
-pub fn t4_a_create_with_a_refused_lifetime_stores_nothing() -> Check {
+/// Creates with a TTL that is too long, where nothing is and where something is: nothing may be stored.
+pub fn t4_a_create_with_a_refused_ttl_stores_nothing() -> Check {
     about(&["T4"]).needs(&[Capability::Lifetimes, Capability::Create]).run(|context| {
         let store = context.store();
         let ttl = refused_ttl(context)?;
@@ -150,21 +145,21 @@ pub fn t4_a_create_with_a_refused_lifetime_stores_nothing() -> Check {
             Ok(created) => expect_eq("whether create_with_ttl over an entry says that it stored", created, false)?,
             Err(error) => expect_invalid_ttl("create_with_ttl over an entry", Err(error), ttl)?,
         }
-        old.expect_unchanged(context, "after a create with a lifetime that is too long")
+        old.expect_unchanged(context, "after a create with a TTL that is too long")
     })
 }
 
-/// Touches with a lifetime that is too long: the old lifetime has to hold.
-pub fn t4_a_touch_with_a_refused_lifetime_changes_nothing() -> Check {
+/// Touches with a TTL that is too long: the old TTL has to hold.
+pub fn t4_a_touch_with_a_refused_ttl_changes_nothing() -> Check {
     about(&["T4"]).needs(&[Capability::Lifetimes, Capability::Touch]).run(|context| {
         let store = context.store();
         let ttl = refused_ttl(context)?;
         let old = OldEntry::put(context, "k")?;
         expect_invalid_ttl("touch", store.touch("k", ttl).map(drop), ttl)?;
-        old.expect_unchanged(context, "after a touch with a lifetime that is too long")?;
+        old.expect_unchanged(context, "after a touch with a TTL that is too long")?;
         let end = context.put_for("short", "v", context.short())?;
-        expect_invalid_ttl("touch of an entry with a short lifetime", store.touch("short", ttl).map(drop), ttl)?;
+        expect_invalid_ttl("touch of an entry with a short TTL", store.touch("short", ttl).map(drop), ttl)?;
         context.wait_for(end);
-        expect("get after the short lifetime, which a touch tried to make too long", store.get("short"), None)
+        expect("get after the short TTL, which a touch tried to make too long", store.get("short"), None)
     })
 }

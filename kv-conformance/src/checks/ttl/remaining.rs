@@ -11,20 +11,20 @@ use crate::running::{expect, expect_that};
 
 checks![
     t6_ttl_tells_what_remains,
-    t6_touch_sets_a_lifetime_and_leaves_the_value,
-    t6_touch_shortens_a_lifetime,
-    t6_touch_extends_a_lifetime,
+    t6_touch_sets_a_ttl_and_leaves_the_value,
+    t6_touch_shortens_a_ttl,
+    t6_touch_extends_a_ttl,
     t6_touch_of_an_absent_key_does_nothing,
 ];
 
-/// Reads lifetimes: of an absent key, of an entry without one, of entries with one at several moments. What is left has to
+/// Reads TTLs: of an absent key, of an entry without one, of entries with one at several moments. What is left has to
 /// shrink as time passes, and must not be more than was given.
 pub fn t6_ttl_tells_what_remains() -> Check {
     about(&["T6"]).needs(&[Capability::TtlReading]).run(|context| {
         let store = context.store();
         expect("ttl of an absent key", store.ttl("absent"), None)?;
         store.put("forever", "v")?;
-        expect("ttl of an entry without a lifetime", store.ttl("forever"), Some(Remaining::Forever))?;
+        expect("ttl of an entry without a TTL", store.ttl("forever"), Some(Remaining::Forever))?;
         let long = context.long();
         let ttls = [long, Duration::from_secs(100).min(long), Duration::from_millis(90_500).min(long), context.short()];
         let mut ends = Vec::new();
@@ -43,8 +43,8 @@ pub fn t6_ttl_tells_what_remains() -> Check {
     })
 }
 
-/// Gives entries lifetimes by touching them, and takes them away again. The value has to stay what it is, all of it.
-pub fn t6_touch_sets_a_lifetime_and_leaves_the_value() -> Check {
+/// Gives entries TTLs by touching them, and takes them away again. The value has to stay what it is, all of it.
+pub fn t6_touch_sets_a_ttl_and_leaves_the_value() -> Check {
     about(&["T6", "V1"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();
         let value = patterned(context.size(5000));
@@ -56,15 +56,15 @@ pub fn t6_touch_sets_a_lifetime_and_leaves_the_value() -> Check {
                 let got = store.ttl("k")?;
                 let forever = !matches!(ttl, Ttl::After(_));
                 let holds = got.is_some_and(|remaining| (remaining == Remaining::Forever) == forever);
-                expect_that(format_args!("ttl after touch with {ttl:?}"), holds, "the lifetime of the touch", got)?;
+                expect_that(format_args!("ttl after touch with {ttl:?}"), holds, "the TTL of the touch", got)?;
             }
         }
         Ok(())
     })
 }
 
-/// Touches an entry that is for ever, and one with a long lifetime, with a short one: they have to go, neither early nor late.
-pub fn t6_touch_shortens_a_lifetime() -> Check {
+/// Touches an entry that is for ever, and one with a long TTL, with a short one: they have to expire, neither early nor late.
+pub fn t6_touch_shortens_a_ttl() -> Check {
     about(&["T6", "T2"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();
         let ttl = context.short();
@@ -82,28 +82,28 @@ pub fn t6_touch_shortens_a_lifetime() -> Check {
         }
         for (key, end) in ends {
             context.wait_for(end);
-            expect(format_args!("get({key:?}) after the lifetime given by touch"), store.get(key), None)?;
+            expect(format_args!("get({key:?}) after the TTL given by touch"), store.get(key), None)?;
         }
         Ok(())
     })
 }
 
-/// Touches entries with a short lifetime with a longer one, and with none: they have to outlive the old one.
-pub fn t6_touch_extends_a_lifetime() -> Check {
+/// Touches entries with a short TTL with a longer one, and with none: they have to outlive the old one.
+pub fn t6_touch_extends_a_ttl() -> Check {
     about(&["T6", "T2"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();
         for (key, new) in [("forever", Ttl::Forever), ("long", Ttl::After(context.long()))] {
             let end = context.put_for(key, "v", context.short())?;
-            context.while_live(end, || expect("touch within the lifetime", store.touch(key, new), true))?;
+            context.while_live(end, || expect("touch within the TTL", store.touch(key, new), true))?;
             context.wait_for(end);
-            let what = format!("get after the first lifetime of an entry that was touched with {new:?}");
+            let what = format!("get after the first TTL of an entry that was touched with {new:?}");
             expect(what, store.get(key), Some("v".into()))?;
         }
         Ok(())
     })
 }
 
-/// Touches a key that is absent, with every kind of lifetime: `false`, and it stays absent.
+/// Touches a key that is absent, with every kind of TTL: `false`, and it stays absent.
 pub fn t6_touch_of_an_absent_key_does_nothing() -> Check {
     about(&["T6", "T3"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();

@@ -1,4 +1,4 @@
-//! Keys, values and lifetimes that are not those that were given.
+//! Keys, values and TTLs that are not those that were given.
 
 use std::time::Duration;
 
@@ -82,21 +82,21 @@ impl Wrong {
     }
 
     pub(super) fn mangle_ttl(&self, way: Way, key: Key<'_>, ttl: Ttl) -> Ttl {
-        let lifetime = match ttl {
-            Ttl::After(lifetime) => lifetime,
+        let duration = match ttl {
+            Ttl::After(duration) => duration,
             Ttl::Default => return self.mangle_default(way),
             Ttl::Forever if self.is(Fault::ForeverIsDefault) => return Ttl::Default,
             Ttl::Forever => return ttl,
         };
-        let has_expired = |fault| self.is(fault) && lifetime > self.inner.config.longest_ttl;
+        let has_expired = |fault| self.is(fault) && duration > self.inner.config.longest_ttl;
         if has_expired(Fault::HugeTtlForever) || has_expired(Fault::HugeTtlInStreamForever) && way == Way::Stream {
             return Ttl::Forever;
         }
         assert!(!has_expired(Fault::HugeTtlPanics), "overflow when adding duration to instant");
-        if lifetime > self.inner.config.longest_ttl {
+        if duration > self.inner.config.longest_ttl {
             return ttl;
         }
-        self.mangle_lifetime(way, key, lifetime)
+        self.mangle_after(way, key, duration)
     }
 
     fn mangle_default(&self, way: Way) -> Ttl {
@@ -113,64 +113,64 @@ impl Wrong {
     }
 
     #[allow(clippy::match_same_arms, reason = "one arm for each kind of fault")]
-    fn mangle_lifetime(&self, way: Way, key: Key<'_>, lifetime: Duration) -> Ttl {
-        let seconds = Duration::from_secs(lifetime.as_secs());
-        let long = lifetime > 30 * DAY;
+    fn mangle_after(&self, way: Way, key: Key<'_>, duration: Duration) -> Ttl {
+        let seconds = Duration::from_secs(duration.as_secs());
+        let long = duration > 30 * DAY;
         Ttl::After(match (self.fault, way) {
             (Fault::TtlCutToSeconds, _)
             | (Fault::CreateTtlCutToSeconds, Way::Create)
             | (Fault::ManyTtlCutToSeconds, Way::Many)
             | (Fault::StreamTtlCutToSeconds, Way::Stream)
             | (Fault::TouchTtlCutToSeconds, Way::Touch) => seconds,
-            (Fault::TtlCutToMilliseconds, _) => seconds + Duration::from_millis(lifetime.subsec_millis().into()),
-            (Fault::TtlCutToForever, _) if seconds.is_zero() && !lifetime.is_zero() => return Ttl::Forever,
+            (Fault::TtlCutToMilliseconds, _) => seconds + Duration::from_millis(duration.subsec_millis().into()),
+            (Fault::TtlCutToForever, _) if seconds.is_zero() && !duration.is_zero() => return Ttl::Forever,
             (Fault::TtlCutToForever, _) => seconds,
             (Fault::ZeroTtlForever, Way::One | Way::Many | Way::Stream)
             | (Fault::ZeroTtlInManyForever, Way::Many)
             | (Fault::ZeroTtlInStreamForever, Way::Stream)
             | (Fault::TouchZeroForever, Way::Touch)
             | (Fault::CreateZeroStays, Way::Create)
-                if lifetime.is_zero() =>
+                if duration.is_zero() =>
             {
                 return Ttl::Forever;
             }
             (Fault::ThirtyDays, _) | (Fault::ThirtyDaysInStream, Way::Stream) if long => Duration::ZERO,
-            (Fault::TtlCapped, _) => lifetime.min(365 * DAY),
-            (Fault::TtlWraps, _) => Duration::new(lifetime.as_secs() & 0x7FFF_FFFF, lifetime.subsec_nanos()),
+            (Fault::TtlCapped, _) => duration.min(365 * DAY),
+            (Fault::TtlWraps, _) => Duration::new(duration.as_secs() & 0x7FFF_FFFF, duration.subsec_nanos()),
             (Fault::TtlMillisecondsWrap, _) => {
                 let milliseconds =
-                    Duration::from_millis(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX) >> 32 << 32);
-                lifetime.saturating_sub(milliseconds)
+                    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) >> 32 << 32);
+                duration.saturating_sub(milliseconds)
             }
-            (Fault::GoesEarly, _) => lifetime.saturating_sub(Duration::from_millis(1)),
-            (Fault::GoesFiveEarly, _) if lifetime > Duration::from_millis(10) => {
-                lifetime.saturating_sub(Duration::from_millis(5))
+            (Fault::GoesEarly, _) => duration.saturating_sub(Duration::from_millis(1)),
+            (Fault::GoesFiveEarly, _) if duration > Duration::from_millis(10) => {
+                duration.saturating_sub(Duration::from_millis(5))
             }
             (Fault::ClockCutToMilliseconds, _) => {
                 let now = self.inner.now();
-                (cut_to_milliseconds(now) + cut_to_milliseconds(lifetime)).saturating_sub(now)
+                (cut_to_milliseconds(now) + cut_to_milliseconds(duration)).saturating_sub(now)
             }
-            (Fault::GoesLate, _) if !lifetime.is_zero() => lifetime + Duration::from_secs(1),
+            (Fault::GoesLate, _) if !duration.is_zero() => duration + Duration::from_secs(1),
             (Fault::ManyIgnoresTtl, Way::Many)
             | (Fault::StreamIgnoresTtl, Way::Stream)
             | (Fault::CreateIgnoresTtl, Way::Create) => return Ttl::Forever,
             (Fault::CreateTtlIgnoredWithout, Way::Create) => return Ttl::Forever,
             (Fault::TouchOnlyExtends | Fault::TouchOnlyShortens, Way::Touch) => {
-                return self.mangle_touch(key, lifetime);
+                return self.mangle_touch(key, duration);
             }
-            _ => lifetime,
+            _ => duration,
         })
     }
 
-    /// The lifetime of a touch, or the old one if that is longer, or shorter.
-    fn mangle_touch(&self, key: Key<'_>, lifetime: Duration) -> Ttl {
+    /// The TTL of a touch, or the old one if that is longer, or shorter.
+    fn mangle_touch(&self, key: Key<'_>, duration: Duration) -> Ttl {
         let end = self.inner.lock().get(&own(&key)).map(|stored| stored.end);
         let old = match end {
-            None => return Ttl::After(lifetime),
+            None => return Ttl::After(duration),
             Some(None) => Duration::MAX,
             Some(Some(end)) => end.saturating_sub(self.inner.now()),
         };
-        let kept = if self.is(Fault::TouchOnlyExtends) { old.max(lifetime) } else { old.min(lifetime) };
+        let kept = if self.is(Fault::TouchOnlyExtends) { old.max(duration) } else { old.min(duration) };
         if kept == Duration::MAX { Ttl::Forever } else { Ttl::After(kept) }
     }
 }

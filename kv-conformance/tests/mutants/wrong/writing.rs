@@ -198,7 +198,7 @@ impl Wrong {
             Fault::ErrorWithoutStore => Some(Error::invalid_ttl("", key, ttl, longest)),
             Fault::ErrorWithoutKey => Some(Error::invalid_ttl(NAME, kv_core::key!("?"), ttl, longest)),
             Fault::RefusedUnknown => {
-                Some(Error::Backend(Failure::new(NAME, "the lifetime was refused").at(key).with_unknown_outcome()))
+                Some(Error::Backend(Failure::new(NAME, "the TTL was refused").at(key).with_unknown_outcome()))
             }
             _ => None,
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kv_core::Bytes;
 
-use crate::link::{Broken, Link, Within};
+use crate::connection::{Broken, Connection, Within};
 use crate::wire::{self, Field, Request};
 
 /// Where the value begins in the reply to a read of one key: after the head, what the frame is, `+` and a length.
@@ -47,8 +47,12 @@ fn broken(error: io::Error) -> Broken {
 }
 
 /// An exchange in which the limit counts for each call.
-pub(super) fn with_limit_for_each_read(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
-    let mut stream = &link.0;
+pub(super) fn with_limit_for_each_read(
+    connection: &Connection,
+    request: &Request,
+    limit: Duration,
+) -> Result<Vec<Field>, Broken> {
+    let mut stream = &connection.0;
     let mut exchange = || {
         stream.set_write_timeout(Some(limit))?;
         stream.set_read_timeout(Some(limit))?;
@@ -59,8 +63,8 @@ pub(super) fn with_limit_for_each_read(link: &Link, request: &Request, limit: Du
 }
 
 /// An exchange whose reply says no if it is none of those that are known.
-pub(super) fn of_any_kind(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
-    let mut stream = Within::new(&link.0, Instant::now() + limit);
+pub(super) fn of_any_kind(connection: &Connection, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
+    let mut stream = Within::new(&connection.0, Instant::now() + limit);
     stream.write_all(&request.bytes).map_err(broken)?;
     let (kind, fields) = wire::receive(&mut stream, wire::REPLY).map_err(broken)?;
     Ok(if kind == wire::DONE { fields } else { vec![None; fields.len()] })
@@ -68,20 +72,20 @@ pub(super) fn of_any_kind(link: &Link, request: &Request, limit: Duration) -> Re
 
 /// An exchange whose request may take as long as it takes.
 pub(super) fn sent_without_limit(
-    link: &Link,
+    connection: &Connection,
     request: &Request,
     no_limit: Duration,
     limit: Duration,
 ) -> Result<Vec<Field>, Broken> {
-    Within::new(&link.0, Instant::now() + no_limit).write_all(&request.bytes).map_err(broken)?;
-    wire::receive(&mut Within::new(&link.0, Instant::now() + limit), wire::REPLY)
+    Within::new(&connection.0, Instant::now() + no_limit).write_all(&request.bytes).map_err(broken)?;
+    wire::receive(&mut Within::new(&connection.0, Instant::now() + limit), wire::REPLY)
         .map(|(_, fields)| fields)
         .map_err(broken)
 }
 
 /// An exchange whose reply is what comes first.
-pub(super) fn in_one_read(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
-    let mut stream = Within::new(&link.0, Instant::now() + limit);
+pub(super) fn in_one_read(connection: &Connection, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
+    let mut stream = Within::new(&connection.0, Instant::now() + limit);
     let mut piece = vec![0; 1 << 20];
     let count = stream.write_all(&request.bytes).and_then(|()| stream.read(&mut piece)).map_err(broken)?;
     match wire::receive(&mut &piece[..count], wire::REPLY) {
@@ -92,8 +96,8 @@ pub(super) fn in_one_read(link: &Link, request: &Request, limit: Duration) -> Re
 }
 
 /// An exchange that says of an error whether it [was within the reply](is_within_reply).
-pub(super) fn telling_where(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
-    recorded(link, request, limit).map_err(|(error, read)| match error.kind() {
+pub(super) fn telling_where(connection: &Connection, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
+    recorded(connection, request, limit).map_err(|(error, read)| match error.kind() {
         io::ErrorKind::TimedOut if !read.is_empty() => broken(io::Error::new(error.kind(), WithinReply)),
         _ => broken(error),
     })
@@ -106,16 +110,16 @@ pub(super) fn is_within_reply(broken: &Broken) -> bool {
 }
 
 /// A read of a value, or of as much of it as came.
-pub(super) fn half(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
-    recorded(link, request, limit).or_else(|(error, read)| match read.get(VALUE..) {
+pub(super) fn half(connection: &Connection, request: &Request, limit: Duration) -> Result<Vec<Field>, Broken> {
+    recorded(connection, request, limit).or_else(|(error, read)| match read.get(VALUE..) {
         Some(value) if error.kind() != io::ErrorKind::InvalidData => Ok(vec![Some(Bytes::copy_from_slice(value))]),
         _ => Err(broken(error)),
     })
 }
 
 /// An exchange; an error comes with what has been read.
-fn recorded(link: &Link, request: &Request, limit: Duration) -> Result<Vec<Field>, (io::Error, Vec<u8>)> {
-    let stream = Within::new(&link.0, Instant::now() + limit);
+fn recorded(connection: &Connection, request: &Request, limit: Duration) -> Result<Vec<Field>, (io::Error, Vec<u8>)> {
+    let stream = Within::new(&connection.0, Instant::now() + limit);
     let mut recorder = Recorder { reader: stream, read: Vec::new() };
     let sent = recorder.reader.write_all(&request.bytes);
     let reply = sent.and_then(|()| wire::receive(&mut recorder, wire::REPLY));

@@ -5,8 +5,8 @@ use std::io;
 use kv_core::{Error, Failure, Key};
 
 use crate::client::Scene;
+use crate::connection::Broken;
 use crate::faults::Fault;
-use crate::link::Broken;
 use crate::wire::Op;
 
 /// What went wrong, in a word.

@@ -10,8 +10,8 @@ use kv_core::Error;
 
 use super::{misread, misreport};
 use crate::client::Scene;
+use crate::connection::{Broken, Connection};
 use crate::faults::Fault;
-use crate::link::{Broken, Link};
 use crate::pool::{Limits, SIZE, Transport};
 use crate::wire::{Field, Op, Request};
 
@@ -46,7 +46,7 @@ struct Places {
 
 /// A connection that nobody uses.
 struct Idle {
-    link: Link,
+    connection: Connection,
     last_used: Instant,
     /// Whether it should have been closed.
     is_spoilt: bool,
@@ -100,7 +100,7 @@ impl WrongPool {
 
     /// Whether an idle connection is used.
     fn trusts(&self, idle: &Idle) -> bool {
-        let peek = || idle.link.peek();
+        let peek = || idle.connection.peek();
         match self.fault {
             _ if idle.is_spoilt => true,
             Fault::IdleNotLookedAt => true,
@@ -108,7 +108,7 @@ impl WrongPool {
             // What has come that nobody asked for is seen.
             Fault::IdleCloseNotSeen => !matches!(peek(), Ok(1..)),
             Fault::ReadRepeatedOnPooled if idle.last_used.elapsed() < IDLE => !matches!(peek(), Ok(1..)),
-            _ => idle.link.is_quiet(),
+            _ => idle.connection.is_quiet(),
         }
     }
 
@@ -139,32 +139,32 @@ impl WrongPool {
         }
     }
 
-    fn connect(&self) -> Result<Link, Broken> {
+    fn connect(&self) -> Result<Connection, Broken> {
         if self.is(Fault::RemembersDown) && self.places().down_since.is_some_and(|at| at.elapsed() < REMEMBERED) {
             return Err(Broken::NotConnected(io::ErrorKind::ConnectionRefused.into()));
         }
-        let link = Link::connect(self.address, self.limits.connect);
-        self.places().down_since = link.is_err().then(Instant::now);
-        link
+        let connection = Connection::connect(self.address, self.limits.connect);
+        self.places().down_since = connection.is_err().then(Instant::now);
+        connection
     }
 
     /// Sends again what is in doubt.
-    fn replay(&self, link: &mut Link) -> Result<(), Broken> {
+    fn replay(&self, connection: &mut Connection) -> Result<(), Broken> {
         let in_doubt = std::mem::take(&mut self.places().in_doubt);
-        let replay = |request| link.exchange(request, Instant::now() + self.limits.exchange).map(drop);
+        let replay = |request| connection.exchange(request, Instant::now() + self.limits.exchange).map(drop);
         in_doubt.iter().try_for_each(replay)
     }
 
-    fn exchange_on(&self, link: &mut Link, request: &Request) -> Result<Vec<Field>, Broken> {
+    fn exchange_on(&self, connection: &mut Connection, request: &Request) -> Result<Vec<Field>, Broken> {
         let limit = self.limits.exchange;
         match self.fault {
-            Fault::LimitForEachRead => misread::with_limit_for_each_read(link, request, limit),
-            Fault::SendWithoutLimit => misread::sent_without_limit(link, request, NO_LIMIT, limit),
-            Fault::ReplyInOneRead => misread::in_one_read(link, request, limit),
-            Fault::ReusedAfterHalfReply => misread::telling_where(link, request, limit),
-            Fault::UnknownReplyIsNo => misread::of_any_kind(link, request, limit),
-            Fault::HalfValueReturned if request.op == Op::Read => misread::half(link, request, limit),
-            _ => link.exchange(request, Instant::now() + limit),
+            Fault::LimitForEachRead => misread::with_limit_for_each_read(connection, request, limit),
+            Fault::SendWithoutLimit => misread::sent_without_limit(connection, request, NO_LIMIT, limit),
+            Fault::ReplyInOneRead => misread::in_one_read(connection, request, limit),
+            Fault::ReusedAfterHalfReply => misread::telling_where(connection, request, limit),
+            Fault::UnknownReplyIsNo => misread::of_any_kind(connection, request, limit),
+            Fault::HalfValueReturned if request.op == Op::Read => misread::half(connection, request, limit),
+            _ => connection.exchange(request, Instant::now() + limit),
         }
     }
 
@@ -173,17 +173,17 @@ impl WrongPool {
         for attempt in 0.. {
             let trusted = idle.take().filter(|idle| self.trusts(idle));
             let was_idle = trusted.is_some();
-            let mut link = match trusted {
-                Some(idle) => idle.link,
+            let mut connection = match trusted {
+                Some(idle) => idle.connection,
                 None => self.connect()?,
             };
             if self.is(Fault::PingsFirst) && was_idle {
-                self.exchange_on(&mut link, &Request::new(Op::Exists, [&b"ping"[..]]))?;
+                self.exchange_on(&mut connection, &Request::new(Op::Exists, [&b"ping"[..]]))?;
             }
-            self.replay(&mut link)?;
-            let result = self.exchange_on(&mut link, request);
+            self.replay(&mut connection)?;
+            let result = self.exchange_on(&mut connection, request);
             if self.keeps(&result) {
-                place.idle = Some(Idle { link, last_used: Instant::now(), is_spoilt: result.is_err() });
+                place.idle = Some(Idle { connection, last_used: Instant::now(), is_spoilt: result.is_err() });
             }
             match result {
                 Err(broken) if self.repeats(&broken, request, was_idle, attempt) => {

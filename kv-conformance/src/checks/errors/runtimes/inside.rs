@@ -27,7 +27,7 @@ enum Location {
     Entered,
 }
 
-/// All places, as they are said after an operation, and how it is said that they are no more.
+/// All locations, in words that follow an operation there, and one that follows later.
 const LOCATIONS: [(Location, &str, &str); 5] = [
     (
         Location::OneThread,
@@ -82,7 +82,7 @@ fn beside(what: &str, error: &dyn std::error::Error) -> NotPassed {
     NotPassed::failed_beside_the_store(format_args!("{what}: {error}"))
 }
 
-/// What a place leaves to be dropped outside: a store that has panicked may do so again when it is dropped, and two panics at once end the
+/// What a location leaves to be dropped outside: a store that has panicked may do so again when it is dropped, and two panics at once end the
 /// process.
 #[derive(Default)]
 struct Left {
@@ -111,7 +111,7 @@ pub(super) fn everywhere(context: &Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// Everything that is done in one place.
+/// Everything that is done in one location.
 fn stay(scope: &Scope, seed: &Seed, number: usize, inside: &str, left: &mut Left) -> Outcome {
     // With a store that was made elsewhere.
     if let Some(fixture) = &left.fixture {
@@ -134,8 +134,7 @@ fn stay(scope: &Scope, seed: &Seed, number: usize, inside: &str, left: &mut Left
 fn make(inside: &str, what: &str, make: impl FnOnce() -> Outcome<Fixture>) -> Outcome<Fixture> {
     panics::catch(make).unwrap_or_else(|panic| {
         let panic = Panic { fixture: None, operation: Some(format!("{what}{inside}")), ..panic };
-        let advice =
-            "(If it is not the store that blocks so but other code of the fixture, run that on a thread of its own.)";
+        let advice = "(If other code of the fixture blocks here, and not the store, run that code on its own thread.)";
         Err(NotPassed::from(panic).map_text(|text| format!("{text}\n{advice}")))
     })
 }

@@ -36,9 +36,9 @@ impl Broken {
 /// A connection. Who uses it takes it out of the pool and puts it back after an exchange that came to its end: whatever else
 /// happens, a panic included, closes it (N2).
 #[derive(Debug)]
-pub(crate) struct Link(pub(crate) TcpStream);
+pub(crate) struct Connection(pub(crate) TcpStream);
 
-impl Link {
+impl Connection {
     /// Connects, and makes sure that there is a server that answers.
     pub(crate) fn connect(address: SocketAddr, limit: Duration) -> Result<Self, Broken> {
         let deadline = Instant::now() + limit;

@@ -1,0 +1,74 @@
+//! The checks that wrong stores are given to, and those that need another treatment.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use kv_conformance::{BoxError, Fixture, Suite, Verdict};
+use kv_core::Capability;
+
+/// The check that writes 100 000 keys: only for the faults that are about that many, since it takes longer than all others.
+pub(crate) const BIG: &str = "b6_a_hundred_thousand_keys_in_one_call_work";
+
+/// The checks with random input and with threads, which take longer than all others together. A wrong store is given to them
+/// if the others find nothing; to all checks where `MUTANTS_ALL` is set.
+pub(crate) const SLOW: &[&str] = &[
+    "b2_batches_in_opposite_orders_do_not_wait_for_each_other",
+    "c2_renames_in_opposite_directions_do_not_wait_for_each_other",
+    "d1_of_many_deleters_one_removes_the_entry",
+    "k4_random_prefixes_of_random_keys_match_literally",
+    "l1_a_listing_beside_others_has_what_was_written_before_it",
+    "l1_keys_that_stay_are_listed_once_while_others_come_and_go",
+    "p1_creates_minus_deletes_are_what_is_left",
+    "p1_histories_of_create_and_delete_are_linearizable",
+    "p1_histories_of_random_operations_are_linearizable",
+    "p1_no_increment_under_a_lock_is_lost",
+    "p1_random_operations_do_what_a_plain_map_does",
+    "p1_threads_on_keys_of_their_own_do_not_disturb_each_other",
+    "p3_a_reader_sees_the_old_or_the_new_value_whole",
+    "p4_creates_and_deletes_of_one_key_take_turns",
+    "p4_of_many_creators_one_wins",
+    "p4_of_many_creators_over_an_expired_entry_one_wins",
+    "t5_a_touch_at_expiry_answers_truthfully",
+    "t5_of_creators_at_expiry_one_wins",
+    "t5_reading_an_expired_entry_does_not_remove_a_new_one",
+    "t6_a_touch_does_not_undo_a_write",
+    "v1_values_of_every_size_come_back",
+    "v1_random_values_come_back_whatever_the_way_in",
+];
+
+/// Checks that no wrong store can prove, and why.
+pub(crate) const OF_NO_BACKEND: &[(&str, &str)] = &[
+    ("k2_an_invalid_key_is_refused_by_every_operation", "kv-core refuses it before a backend is asked"),
+    ("b5_an_invalid_key_in_the_middle_changes_nothing", "kv-core refuses it before a backend is asked"),
+    ("b4_an_empty_batch_gives_an_empty_result", "kv-core answers it before a backend is asked"),
+    ("l6_an_invalid_delimiter_is_refused", "kv-core refuses it before a backend is asked"),
+    (
+        RUNTIMES,
+        "the wrong stores in `runtimes` prove it, with the feature `tokio`: those of other faults have no runtimes",
+    ),
+    ("v2_a_buffer_that_changes_after_the_write_changes_nothing", "safe Rust cannot keep a buffer that it has borrowed"),
+];
+
+/// The check that is ignored without the feature `tokio`.
+pub(crate) const RUNTIMES: &str = "e4_a_store_works_inside_an_async_runtime";
+
+/// The names of the checks, those of these opt-outs among them.
+pub(crate) fn names(opt_outs: &[Capability]) -> Vec<String> {
+    let nothing = || Err::<Fixture, BoxError>("only the names are of interest".into());
+    let suite = opt_outs.iter().fold(Suite::new("names", nothing), |suite, of| suite.opt_out(*of, "only for its name"));
+    let of_faults = checks_of_faults();
+    suite.check_names().into_iter().filter(|name| !of_faults.contains(name)).collect()
+}
+
+/// The checks of faults, which need a store behind a network: the test `network` proves those.
+pub(crate) fn checks_of_faults() -> &'static BTreeSet<String> {
+    static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let nothing = || Err::<Fixture, BoxError>("only the names are of interest".into());
+        let results = Suite::new("names", nothing).run().results.into_iter();
+        let of_faults =
+            |verdict: &Verdict| matches!(verdict, Verdict::Ignored(reason) if reason.contains("with_faults"));
+        let ignored = results.filter(|result| of_faults(&result.verdict));
+        ignored.map(|result| result.name).collect()
+    })
+}

@@ -1,0 +1,210 @@
+//! A wrong store, and the checks that reject it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_conformance::{BoxError, Fixture, Suite, Verdict};
+use kv_core::Capability;
+use libtest_mimic::Failed;
+
+use crate::checks::{BIG, OF_NO_BACKEND, SLOW, names};
+use crate::faults::Fault;
+use crate::right::{Clock, Config, Right};
+use crate::wrong::Wrong;
+
+/// A wrong store, and what of its suite depends on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Mutant {
+    pub(crate) fault: Fault,
+    /// What the suite opts out of.
+    pub(crate) of: Option<Capability>,
+}
+
+impl Mutant {
+    pub(crate) fn all() -> Vec<Self> {
+        let of_fault = |&fault: &Fault| match fault {
+            fault if fault.is_of_opt_out() => Capability::ALL.iter().map(|&of| Self { fault, of: Some(of) }).collect(),
+            Fault::ForeverRefused | Fault::CreateTtlIgnoredWithout => {
+                vec![Self { fault, of: Some(Capability::Lifetimes) }]
+            }
+            // Whoever reads what is left of a TTL might see it too, in whole milliseconds: T2 has to be seen without.
+            fault if fault.is_in_real_time() => {
+                [None, Some(Capability::TtlReading)].map(|of| Self { fault, of }).to_vec()
+            }
+            Fault::OptedOutAddsEntry => vec![Self { fault, of: Some(Capability::Copy) }],
+            Fault::OptedOutSetsTtl => vec![Self { fault, of: Some(Capability::Touch) }],
+            fault => vec![Self { fault, of: None }],
+        };
+        Fault::ALL.iter().flat_map(of_fault).collect()
+    }
+
+    pub(crate) fn name(self) -> String {
+        match self.of {
+            Some(of) => format!("{:?}/{of:?}", self.fault),
+            None => format!("{:?}", self.fault),
+        }
+    }
+
+    pub(crate) fn fixture(self, inner: Right) -> Fixture {
+        let handle = |second| Wrong::new(inner.clone(), self.fault, self.of, second);
+        let clock = inner.config.clock.clone();
+        let fixture = Fixture::new(handle(false)).second_handle(handle(true));
+        let by_hand = matches!(clock, Clock::Manual(_));
+        let fixture = if by_hand { fixture.clock(move |by| clock.advance(by)) } else { fixture };
+        let reopened = inner.clone();
+        let fixture = fixture.reopen(move || Ok(Wrong::new(reopened.clone(), self.fault, self.of, false)));
+        fixture.foreign_data(move || {
+            inner.plant();
+            Ok(())
+        })
+    }
+
+    pub(crate) fn suite(self) -> Suite {
+        let config = move |default_ttl| {
+            let clock = if self.fault.is_in_real_time() { Clock::real() } else { Clock::manual() };
+            Config { lacking: self.of.into_iter().collect(), default_ttl, clock, ..Config::new() }
+        };
+        let shared = Right::new(config(None));
+        let open = move |default_ttl| -> Result<Fixture, BoxError> {
+            let inner = if self.fault == Fault::SharedData { shared.clone() } else { Right::new(config(default_ttl)) };
+            Ok(self.fixture(inner))
+        };
+        let open = Arc::new(open);
+        let suite = Suite::new(self.name(), {
+            let open = Arc::clone(&open);
+            move || open(None)
+        });
+        let suite = suite.with_default_ttl(move |ttl: Duration| open(Some(ttl)));
+        let hangs = matches!(self.fault, Fault::BatchesLockInOrder | Fault::RenamesLockInOrder);
+        let suite = if hangs { suite.hangs_after(Duration::from_secs(3)) } else { suite };
+        self.of.into_iter().fold(suite, |suite, of| suite.opt_out(of, "what is wrong is about it"))
+    }
+
+    /// The checks that reject this store, and what they say.
+    pub(crate) fn run(self) -> Caught {
+        let started = Instant::now();
+        let suite = self.suite();
+        let names = names(self.of.as_slice());
+        // All others would take minutes in real time, and it is T2 that has to find these.
+        let in_question = |name: &&String| !self.fault.is_in_real_time() || name.starts_with("t2_");
+        let (slow, quick) =
+            names.iter().filter(in_question).partition::<Vec<_>, _>(|name| SLOW.contains(&name.as_str()));
+        let mut by = BTreeMap::new();
+        by.extend(quick.into_iter().filter_map(|name| self.reject(&suite, name)));
+        // What depends on random input is tried again, with other seeds, before it counts as not found.
+        for round in 0..8 {
+            if by.is_empty() || round == 0 && std::env::var_os("MUTANTS_ALL").is_some() {
+                by.extend(slow.iter().filter_map(|name| self.reject(&suite, name)));
+            }
+        }
+        let by_chance = by.keys().all(|check| slow.contains(&check));
+        let again = if by_chance && !by.is_empty() { repeats() } else { 0 };
+        let accepts = |_: &u32| !by.keys().any(|name| self.reject(&suite, name).is_some());
+        let accepted = (0..again).filter(accepts).count();
+        Caught { by, accepted, took: started.elapsed() }
+    }
+
+    /// Whether this check rejects this store: the name of the check, and what it says.
+    pub(crate) fn reject(self, suite: &Suite, check: &str) -> Option<(String, String)> {
+        if check == BIG && !self.fault.needs_big_batches() {
+            return None;
+        }
+        let result = suite.run_matching(check).results.into_iter().find(|result| result.name == check)?;
+        match result.verdict {
+            Verdict::Failed(message) => Some((result.name, message)),
+            _ => None,
+        }
+    }
+}
+
+/// How often a wrong store that is rejected by chance is tried again: `MUTANTS_REPEAT`.
+pub(crate) fn repeats() -> u32 {
+    let given = std::env::var("MUTANTS_REPEAT").ok();
+    given.map_or(0, |given| given.parse().expect("MUTANTS_REPEAT is a number"))
+}
+
+/// What the suite found of a wrong store.
+pub(crate) struct Caught {
+    pub(crate) by: BTreeMap<String, String>,
+    /// In how many of the repeats no check rejected it.
+    accepted: usize,
+    pub(crate) took: Duration,
+}
+
+/// All wrong stores, each of which is run once, whoever asks first.
+pub(crate) struct Mutants(pub(crate) Vec<(Mutant, OnceLock<Caught>)>);
+
+impl Mutants {
+    pub(crate) fn caught(&self, at: usize) -> (Mutant, &Caught) {
+        let (mutant, caught) = self.0.get(at).expect("the index is of a mutant");
+        (*mutant, caught.get_or_init(|| mutant.run()))
+    }
+
+    /// Runs all that have not been run.
+    pub(crate) fn run(&self) -> Vec<(Mutant, &Caught)> {
+        thread::scope(|scope| {
+            let threads = (0..4).map(|first| {
+                scope.spawn(move || {
+                    for at in (first..self.0.len()).step_by(4) {
+                        self.caught(at);
+                    }
+                })
+            });
+            threads.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().expect("no check panics"));
+        });
+        (0..self.0.len()).map(|at| self.caught(at)).collect()
+    }
+
+    /// The names of the wrong stores that each check rejects. Those that are so wrong that more than a third of the checks
+    /// reject them prove nothing.
+    pub(crate) fn by_check(&self) -> BTreeMap<String, Vec<String>> {
+        let names = names(Capability::ALL);
+        let most = names.len() / 3;
+        let mut by_check = names.into_iter().map(|name| (name, Vec::new())).collect::<BTreeMap<_, _>>();
+        let narrow = self.run().into_iter().filter(|(_, caught)| caught.by.len() <= most).collect::<Vec<_>>();
+        for (mutant, caught) in &narrow {
+            for check in caught.by.keys() {
+                by_check.entry(check.clone()).or_default().push(mutant.name());
+            }
+        }
+        // A slow check has seen few of them yet.
+        for (check, rejected) in
+            by_check.iter_mut().filter(|(check, rejected)| rejected.is_empty() && SLOW.contains(&check.as_str()))
+        {
+            let rejects = |(mutant, _): &&(Mutant, _)| mutant.reject(&mutant.suite(), check).is_some();
+            rejected.extend(narrow.iter().find(rejects).map(|(mutant, _)| mutant.name()));
+        }
+        by_check
+    }
+}
+
+/// A wrong store has to be rejected.
+pub(crate) fn reject(mutants: &Mutants, at: usize) -> Result<(), Failed> {
+    let (_, caught) = mutants.caught(at);
+    match caught {
+        Caught { by, .. } if by.is_empty() => Err("no check rejects this store".into()),
+        Caught { accepted: 0, .. } => Ok(()),
+        Caught { accepted, .. } => Err(format!("no check rejects it in {accepted} of {} repeats", repeats()).into()),
+    }
+}
+
+/// Each check has to reject a wrong store.
+pub(crate) fn prove_every_check(mutants: &Mutants) -> Result<(), Failed> {
+    let unproven = mutants.by_check().into_iter().filter(|(_, rejected)| rejected.is_empty()).map(|(check, _)| check);
+    let unproven = unproven.filter(|check| !OF_NO_BACKEND.iter().any(|(name, _)| name == check)).collect::<Vec<_>>();
+    if unproven.is_empty() { Ok(()) } else { Err(format!("these checks reject no wrong store: {unproven:#?}").into()) }
+}
+
+/// The simplest sequence that is shown ends with the step that failed, and the line that runs it again has the seed.
+pub(crate) fn simplest_sequence() -> Result<(), Failed> {
+    const CHECK: &str = "p1_random_operations_do_what_a_plain_map_does";
+    let mutant = Mutant { fault: Fault::DeleteAlwaysFalse, of: None };
+    let (_, message) = mutant.reject(&mutant.suite(), CHECK).ok_or("the check does not reject the store")?;
+    let step = message.split_once("step ").and_then(|(_, rest)| rest.split_once(':')).map_or("", |(step, _)| step);
+    let (before, again) = message.rsplit_once('\n').unwrap_or_default();
+    let last = before.lines().last().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+    let is_complete = again.starts_with("again:    KV_CONFORMANCE_SEED=") && again.ends_with(CHECK);
+    if !step.is_empty() && step == last && is_complete { Ok(()) } else { Err(message.into()) }
+}
