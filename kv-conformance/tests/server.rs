@@ -14,27 +14,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kv_conformance::BoxError;
-use kv_conformance::server::{Place, Server, ServerBuilder};
+use kv_conformance::server::{Sandbox, Server, ServerBuilder};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn redis_server() -> ServerBuilder {
     Server::builder("redis-server")
         .debian_package("redis-server")
-        .args(|place| {
-            let port = place.port().to_string();
+        .args(|sandbox| {
+            let port = sandbox.port().to_string();
             ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--unixsocket", "redis.sock"].map(String::from)
         })
-        .ready(|place, pid| {
-            let answer = ask(place, "INFO server")?;
+        .ready(|sandbox, pid| {
+            let answer = ask(sandbox, "INFO server")?;
             let ours = answer.contains(&format!("process_id:{pid}\r\n"));
             if ours { Ok(()) } else { Err(answer.into()) }
         })
 }
 
 /// Sends a command, and returns the first line of the answer, with the text where that says how long it is.
-fn ask(place: &Place, command: &str) -> Result<String, BoxError> {
-    let connection = TcpStream::connect(("127.0.0.1", place.port()))?;
+fn ask(sandbox: &Sandbox, command: &str) -> Result<String, BoxError> {
+    let connection = TcpStream::connect(("127.0.0.1", sandbox.port()))?;
     connection.set_read_timeout(Some(SECOND))?;
     (&connection).write_all(format!("{command}\r\n").as_bytes())?;
     let mut connection = BufReader::new(connection);
@@ -47,8 +47,8 @@ fn ask(place: &Place, command: &str) -> Result<String, BoxError> {
     Ok(answer)
 }
 
-fn answers(place: &Place) -> bool {
-    ask(place, "PING").is_ok_and(|answer| answer == "+PONG\r\n")
+fn answers(sandbox: &Sandbox) -> bool {
+    ask(sandbox, "PING").is_ok_and(|answer| answer == "+PONG\r\n")
 }
 
 fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
@@ -98,8 +98,8 @@ fn a_program_that_ends_is_tried_on_other_ports_and_a_server_that_is_there_is_not
     let places = tempfile::NamedTempFile::new().unwrap();
     let path = places.path().to_owned();
     // It ends a moment after somebody else answers.
-    let server = Server::builder("sh").args(move |place| {
-        ["-c".to_owned(), format!("echo {} >> {}; sleep 0.1; exit 1", place.port(), path.display())]
+    let server = Server::builder("sh").args(move |sandbox| {
+        ["-c".to_owned(), format!("echo {} >> {}; sleep 0.1; exit 1", sandbox.port(), path.display())]
     });
     let error = server.ready(|_, pid| Err(format!("it is not {pid} that answers").into())).start().unwrap_err();
     assert_eq!(error.to_string(), "sh ended before it answered (exit status: 1); it wrote nothing");
@@ -120,7 +120,9 @@ fn without_a_probe_every_port_has_to_be_listened_on() {
     let server = Server::builder("redis-server")
         .debian_package("redis-server")
         .ports(2)
-        .prepare(|place| Ok(std::fs::write(place.dir().join("redis.conf"), format!("port {}", place.ports()[0]))?))
+        .prepare(|sandbox| {
+            Ok(std::fs::write(sandbox.dir().join("redis.conf"), format!("port {}", sandbox.ports()[0]))?)
+        })
         .args(|_| ["redis.conf", "--save", ""])
         .limit(SECOND / 2);
     let error = server.start().unwrap_err().to_string();
@@ -131,18 +133,18 @@ fn without_a_probe_every_port_has_to_be_listened_on() {
 #[test]
 fn a_server_is_killed_stopped_and_started_again_in_its_place() {
     let server = redis_server().start().unwrap();
-    let place = server.place();
+    let sandbox = server.sandbox();
     let mut pids = BTreeSet::from([server.pid().unwrap()]);
-    assert_eq!(place.ports(), [place.port()]);
-    assert!(answers(place) && UnixStream::connect(place.dir().join("redis.sock")).is_ok());
+    assert_eq!(sandbox.ports(), [sandbox.port()]);
+    assert!(answers(sandbox) && UnixStream::connect(sandbox.dir().join("redis.sock")).is_ok());
     for end in [Server::kill, Server::stop, |_: &Server| Ok(())] {
         end(&server).unwrap();
         end(&server).unwrap();
         server.restart().unwrap();
-        assert!(answers(place) && pids.insert(server.pid().unwrap()));
+        assert!(answers(sandbox) && pids.insert(server.pid().unwrap()));
     }
     server.kill().unwrap();
-    assert!(!answers(place) && server.pid().is_none());
+    assert!(!answers(sandbox) && server.pid().is_none());
     assert_eq!(server.pause().unwrap_err().to_string(), "redis-server does not run");
     assert_eq!(server.resume().unwrap_err().to_string(), "redis-server does not run");
     // Killed, it said nothing; stopped, twice, it said farewell.
@@ -156,7 +158,7 @@ fn a_paused_server_accepts_and_does_not_answer_until_it_is_resumed() {
     for _ in 0..2 {
         server.pause().unwrap();
         server.pause().unwrap();
-        let mut connection = TcpStream::connect(("127.0.0.1", server.place().port())).unwrap();
+        let mut connection = TcpStream::connect(("127.0.0.1", server.sandbox().port())).unwrap();
         connection.write_all(b"PING\r\n").unwrap();
         connection.set_read_timeout(Some(SECOND / 5)).unwrap();
         let _ = connection.read(&mut [0]).unwrap_err();
@@ -177,24 +179,24 @@ fn a_paused_server_accepts_and_does_not_answer_until_it_is_resumed() {
 #[test]
 fn a_server_that_ends_by_itself_does_not_run_and_can_be_started_again() {
     let server = redis_server().start().unwrap();
-    let _ = ask(server.place(), "SHUTDOWN NOSAVE").unwrap();
+    let _ = ask(server.sandbox(), "SHUTDOWN NOSAVE").unwrap();
     assert!(eventually(|| server.pid().is_none()));
     assert!(server.pause().is_err());
     server.stop().unwrap();
     server.restart().unwrap();
-    assert!(answers(server.place()));
+    assert!(answers(server.sandbox()));
 }
 
 #[test]
 fn a_port_stays_the_server_s_while_it_is_down() {
     let server = redis_server().start().unwrap();
     server.kill().unwrap();
-    let taken = TcpListener::bind(("127.0.0.1", server.place().port())).unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", server.sandbox().port())).unwrap();
     let error = server.restart().unwrap_err().to_string();
     assert!(error.starts_with("redis-server ended") && error.contains("ddress already in use"), "{error}");
     drop(taken);
     server.restart().unwrap();
-    assert!(answers(server.place()));
+    assert!(answers(server.sandbox()));
 }
 
 #[test]
@@ -203,16 +205,16 @@ fn servers_started_at_the_same_time_have_places_of_their_own() {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| redis_server().ports(3).start().unwrap())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
-    let ports: BTreeSet<_> = servers.iter().flat_map(|server| server.place().ports()).collect();
+    let ports: BTreeSet<_> = servers.iter().flat_map(|server| server.sandbox().ports()).collect();
     assert_eq!(ports.len(), 24);
-    assert_eq!(servers.iter().map(|server| server.place().dir()).collect::<BTreeSet<_>>().len(), 8);
+    assert_eq!(servers.iter().map(|server| server.sandbox().dir()).collect::<BTreeSet<_>>().len(), 8);
 }
 
 #[test]
 fn what_is_dropped_is_gone_with_its_folder() {
     for paused in [false, true] {
         let server = redis_server().start().unwrap();
-        let (pid, folder) = (server.pid().unwrap().to_string(), server.place().dir().to_owned());
+        let (pid, folder) = (server.pid().unwrap().to_string(), server.sandbox().dir().to_owned());
         assert!(exists(&pid) && folder.is_dir());
         if paused {
             server.pause().unwrap();
@@ -274,7 +276,7 @@ fn child_process() {
     if manner == "pauses" {
         server.pause().unwrap();
     }
-    println!("started\n{}\n{}", server.pid().unwrap(), server.place().dir().display());
+    println!("started\n{}\n{}", server.pid().unwrap(), server.sandbox().dir().display());
     if manner == "killed" {
         server.kill().unwrap();
     }

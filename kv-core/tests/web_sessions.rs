@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use kv_conformance::server::{Place, Server};
+use kv_conformance::server::{Sandbox, Server};
 use kv_core::{Bytes, Capabilities, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
 use kv_memory::{ManualClock, MemoryStore};
 use kv_redis::RedisStore;
@@ -74,16 +74,16 @@ fn who_am_i(service: SocketAddr, token: &str) -> (u16, String) {
 
 /// A redis that nobody else can reach, and its URL.
 fn redis() -> (Server, String) {
-    fn url(place: &Place) -> String {
-        format!("redis+unix://{}/redis.sock", place.dir().display())
+    fn url(sandbox: &Sandbox) -> String {
+        format!("redis+unix://{}/redis.sock", sandbox.dir().display())
     }
     let server = Server::builder("redis-server")
         .debian_package("redis-server")
         .args(|_| ["--port", "0", "--unixsocket", "redis.sock", "--save", ""].map(OsString::from))
-        .ready(|place, _| Ok(RedisStore::connect(url(place)).map(drop)?))
+        .ready(|sandbox, _| Ok(RedisStore::connect(url(sandbox)).map(drop)?))
         .start()
         .unwrap();
-    let url = url(server.place());
+    let url = url(server.sandbox());
     (server, url)
 }
 

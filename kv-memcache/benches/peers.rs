@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kv_conformance::bench::{Bench, Row, together};
-use kv_conformance::server::{Place, Server};
+use kv_conformance::server::{Sandbox, Server};
 use kv_memcache::{KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder};
 
 type Error = Box<dyn StdError + Send + Sync>;
@@ -21,8 +21,8 @@ const SOCKET: &str = "memcached.sock";
 
 fn main() -> Result {
     let mut bench = Bench::from_args("kv-memcache");
-    let server = start(|place| vec![format!("--listen=127.0.0.1:{}", place.port())], tcp)?;
-    let (url, connect) = (format!("memcache://127.0.0.1:{}", server.place().port()), || tcp(server.place()));
+    let server = start(|sandbox| vec![format!("--listen=127.0.0.1:{}", sandbox.port())], tcp)?;
+    let (url, connect) = (format!("memcache://127.0.0.1:{}", server.sandbox().port()), || tcp(server.sandbox()));
     let store = patient().url(&url).connect()?;
     bench.section("One thread, TCP");
     beside_a_bare_socket(&mut bench, "", &store, connect)?;
@@ -30,11 +30,11 @@ fn main() -> Result {
     threads(&mut bench, &url, connect)?;
     drop(store);
 
-    let unix = |place: &Place| Ok(UnixStream::connect(place.dir().join(SOCKET))?);
+    let unix = |sandbox: &Sandbox| Ok(UnixStream::connect(sandbox.dir().join(SOCKET))?);
     let server = start(|_| vec![format!("--unix-socket={SOCKET}")], unix)?;
-    let store = patient().url(format!("memcache://{}", server.place().dir().join(SOCKET).display())).connect()?;
+    let store = patient().url(format!("memcache://{}", server.sandbox().dir().join(SOCKET).display())).connect()?;
     bench.section("One thread, a unix socket");
-    beside_a_bare_socket(&mut bench, ", unix", &store, || unix(server.place()))?;
+    beside_a_bare_socket(&mut bench, ", unix", &store, || unix(server.sandbox()))?;
 
     #[cfg(feature = "tls")]
     tls::beside_rustls(&mut bench)?;
@@ -48,15 +48,15 @@ fn patient() -> MemcacheStoreBuilder {
 }
 
 fn start<S: Read + Write>(
-    listen: impl Fn(&Place) -> Vec<String> + Send + Sync + 'static,
-    connect: impl Fn(&Place) -> Result<S> + Send + Sync + 'static,
+    listen: impl Fn(&Sandbox) -> Vec<String> + Send + Sync + 'static,
+    connect: impl Fn(&Sandbox) -> Result<S> + Send + Sync + 'static,
 ) -> Result<Server> {
     // It does not run as root unless it is told to. Connections that are compared are served by the same thread.
     let always = ["--user=root", "--memory-limit=256", "--max-item-size=2m", "--threads=1"].map(str::to_owned);
     server()
-        .args(move |place| [listen(place), always.to_vec()].concat())
-        .ready(move |place, pid| {
-            let mut reader = BufReader::new(connect(place)?);
+        .args(move |sandbox| [listen(sandbox), always.to_vec()].concat())
+        .ready(move |sandbox, pid| {
+            let mut reader = BufReader::new(connect(sandbox)?);
             reader.get_mut().write_all(b"stats\r\n")?;
             let mut line = String::new();
             reader.read_line(&mut line)?;
@@ -69,8 +69,8 @@ fn server() -> kv_conformance::server::ServerBuilder {
     Server::builder("memcached").debian_package("memcached")
 }
 
-fn tcp(place: &Place) -> Result<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", place.port()))?;
+fn tcp(sandbox: &Sandbox) -> Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", sandbox.port()))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -222,7 +222,7 @@ mod tls {
     use std::sync::Arc;
 
     use kv_conformance::bench::Bench;
-    use kv_conformance::server::Place;
+    use kv_conformance::server::Sandbox;
     use kv_memcache::Tls;
     use rustls::crypto::ring;
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -242,29 +242,30 @@ mod tls {
 
         let tls = Tls::new().certificate_authority(certificate.as_bytes());
         let server = server()
-            .prepare(move |place| {
-                fs::write(place.dir().join("certificate.pem"), &certificate)?;
-                Ok(fs::write(place.dir().join("key.pem"), &key)?)
+            .prepare(move |sandbox| {
+                fs::write(sandbox.dir().join("certificate.pem"), &certificate)?;
+                Ok(fs::write(sandbox.dir().join("key.pem"), &key)?)
             })
-            .args(|place| {
+            .args(|sandbox| {
                 [
                     "--user=root".to_owned(),
                     "--memory-limit=256".to_owned(),
                     "--max-item-size=2m".to_owned(),
                     "--threads=1".to_owned(),
-                    format!("--listen=127.0.0.1:{}", place.port()),
+                    format!("--listen=127.0.0.1:{}", sandbox.port()),
                     "--enable-ssl".to_owned(),
                     "--extended=ssl_chain_cert=certificate.pem,ssl_key=key.pem".to_owned(),
                 ]
             })
-            .ready(|place, _| super::tcp(place).map(drop))
+            .ready(|sandbox, _| super::tcp(sandbox).map(drop))
             .start()?;
-        let connect = |place: &Place| -> Result<StreamOwned<ClientConnection, TcpStream>> {
+        let connect = |sandbox: &Sandbox| -> Result<StreamOwned<ClientConnection, TcpStream>> {
             let connection = ClientConnection::new(Arc::clone(&config), "localhost".try_into()?)?;
-            Ok(StreamOwned::new(connection, super::tcp(place)?))
+            Ok(StreamOwned::new(connection, super::tcp(sandbox)?))
         };
-        let store = patient().url(format!("memcache+tls://localhost:{}", server.place().port())).tls(tls).connect()?;
+        let store =
+            patient().url(format!("memcache+tls://localhost:{}", server.sandbox().port())).tls(tls).connect()?;
         bench.section("One thread, TLS");
-        beside_a_bare_socket(bench, ", TLS", &store, || connect(server.place()))
+        beside_a_bare_socket(bench, ", TLS", &store, || connect(server.sandbox()))
     }
 }

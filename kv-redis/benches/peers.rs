@@ -52,12 +52,12 @@ impl Place {
     }
 
     fn builder(&self) -> RedisStoreBuilder {
-        let url = format!("redis://127.0.0.1:{}", self.server.place().port());
+        let url = format!("redis://127.0.0.1:{}", self.server.sandbox().port());
         RedisStore::builder().url(&url).pool_timeout(PATIENCE).response_timeout(PATIENCE)
     }
 
     fn client(&self) -> Result<redis::Client> {
-        let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", self.server.place().port()))?;
+        let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", self.server.sandbox().port()))?;
         // As a careful user would have it: without waiting for more to send.
         Ok(redis::Client::open(info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true)))?)
     }

@@ -745,7 +745,7 @@ mod sockets {
         let folder = tempfile::Builder::new().prefix("kv").tempdir_in("/tmp").unwrap();
         for name in ["with space", "ümläut ß", "per%cent%20", "hash#and?query&plus+", "semi;colon=@:"] {
             let path = folder.path().join(name);
-            symlink(redis.server().place().dir().join("redis.sock"), &path).unwrap();
+            symlink(redis.server().sandbox().dir().join("redis.sock"), &path).unwrap();
             let encoded = percent_encoded(path.to_str().unwrap());
             for scheme in ["redis+unix", "unix"] {
                 let store = RedisStore::connect(format!("{scheme}://{encoded}?db=3"));

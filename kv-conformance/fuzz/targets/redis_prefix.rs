@@ -20,10 +20,10 @@ mod pattern;
 static REDIS: LazyLock<(Server, [RedisStore; 2])> = LazyLock::new(|| {
     let server = Server::builder("redis-server")
         .debian_package("redis-server")
-        .args(|place| ["--port".into(), place.port().to_string(), "--save".into(), String::new()])
+        .args(|sandbox| ["--port".into(), sandbox.port().to_string(), "--save".into(), String::new()])
         .start()
         .expect("a server");
-    let url = format!("redis://127.0.0.1:{}", server.place().port());
+    let url = format!("redis://127.0.0.1:{}", server.sandbox().port());
     let stores = ["", "n*[?"].map(|name| RedisStore::builder().url(&url).namespace(name).connect().expect("a store"));
     (server, stores)
 });

@@ -11,16 +11,16 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::place::Place;
 use super::process::{LIMIT, POLL, Process};
+use super::sandbox::Sandbox;
 use crate::error::BoxError;
 
 /// How many lines of its output are shown of a program that did not start.
 const LINES: usize = 20;
 
-type Prepare = Box<dyn Fn(&Place) -> Result<(), BoxError> + Send + Sync>;
-type Arguments = Box<dyn Fn(&Place) -> Vec<OsString> + Send + Sync>;
-type Ready = Box<dyn Fn(&Place, u32) -> Result<(), BoxError> + Send + Sync>;
+type Prepare = Box<dyn Fn(&Sandbox) -> Result<(), BoxError> + Send + Sync>;
+type Arguments = Box<dyn Fn(&Sandbox) -> Vec<OsString> + Send + Sync>;
+type Ready = Box<dyn Fn(&Sandbox, u32) -> Result<(), BoxError> + Send + Sync>;
 
 /// What to start, and how to tell that it answers: see [`Server::builder`].
 pub struct ServerBuilder {
@@ -41,8 +41,8 @@ impl ServerBuilder {
             ports: 1,
             prepare: Box::new(|_| Ok(())),
             args: Box::new(|_| Vec::new()),
-            ready: Box::new(|place, _| {
-                place.ports().iter().try_for_each(|&port| {
+            ready: Box::new(|sandbox, _| {
+                sandbox.ports().iter().try_for_each(|&port| {
                     TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
                     Ok(())
                 })
@@ -65,21 +65,21 @@ impl ServerBuilder {
         self
     }
 
-    /// What is to be done in the place before the program starts for the first time, such as writing its configuration.
+    /// What is to be done in the sandbox before the program starts for the first time, such as writing its configuration.
     #[must_use]
-    pub fn prepare(mut self, prepare: impl Fn(&Place) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
+    pub fn prepare(mut self, prepare: impl Fn(&Sandbox) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
         self.prepare = Box::new(prepare);
         self
     }
 
-    /// The arguments of the program: those with which it runs in the foreground, in the place that it is given. That is also
-    /// its working directory: name other files by their whole path, as `concat!(env!("CARGO_MANIFEST_DIR"), "/tests/toy.py")`.
+    /// The arguments of the program: those with which it runs in the foreground, in the sandbox. The folder of the sandbox
+    /// is its working directory: name other files by their whole path, as `concat!(env!("CARGO_MANIFEST_DIR"), "/tests/toy.py")`.
     #[must_use]
-    pub fn args<A>(mut self, args: impl Fn(&Place) -> A + Send + Sync + 'static) -> Self
+    pub fn args<A>(mut self, args: impl Fn(&Sandbox) -> A + Send + Sync + 'static) -> Self
     where
         A: IntoIterator<Item: Into<OsString>>,
     {
-        self.args = Box::new(move |place| args(place).into_iter().map(Into::into).collect());
+        self.args = Box::new(move |sandbox| args(sandbox).into_iter().map(Into::into).collect());
         self
     }
 
@@ -89,7 +89,7 @@ impl ServerBuilder {
     /// It gets the id of the process, so that it can ask the one that answers for its own: that excludes another server
     /// on the same port for certain. It must not wait without a limit.
     #[must_use]
-    pub fn ready(mut self, ready: impl Fn(&Place, u32) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
+    pub fn ready(mut self, ready: impl Fn(&Sandbox, u32) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
         self.ready = Box::new(ready);
         self
     }
@@ -101,30 +101,31 @@ impl ServerBuilder {
         self
     }
 
-    /// Starts the program in a place, and waits until it answers.
-    pub(super) fn launch(&self, place: &Place, args: &[OsString]) -> Result<Process, NotStarted> {
-        let mut process = Process::spawn(place, self.command(place, args)?).map_err(|error| self.not_run(&error))?;
+    /// Starts the program in a sandbox, and waits until it answers.
+    pub(super) fn launch(&self, sandbox: &Sandbox, args: &[OsString]) -> Result<Process, NotStarted> {
+        let mut process =
+            Process::spawn(sandbox, self.command(sandbox, args)?).map_err(|error| self.not_run(&error))?;
         let deadline = Instant::now() + self.limit;
         loop {
-            let answer = (self.ready)(place, process.id());
+            let answer = (self.ready)(sandbox, process.id());
             // Looked at after the answer: a process that is still there has its port, or would have ended.
             if let Some(status) = process.try_wait()? {
                 let problem = format!("ended before it answered ({status})");
-                return Err(NotStarted::Ended(self.did_not_start(place, &problem)));
+                return Err(NotStarted::Ended(self.did_not_start(sandbox, &problem)));
             }
             let Err(reason) = answer else { return Ok(process) };
             if Instant::now() >= deadline {
                 let problem = format!("did not answer within {:?} ({reason})", self.limit);
-                return Err(NotStarted::Other(self.did_not_start(place, &problem)));
+                return Err(NotStarted::Other(self.did_not_start(sandbox, &problem)));
             }
             thread::sleep(POLL);
         }
     }
 
-    fn command(&self, place: &Place, args: &[OsString]) -> io::Result<Command> {
-        let output = File::options().create(true).append(true).open(place.output())?;
+    fn command(&self, sandbox: &Sandbox, args: &[OsString]) -> io::Result<Command> {
+        let output = File::options().create(true).append(true).open(sandbox.output())?;
         let mut command = Command::new(&self.program);
-        command.args(args).current_dir(place.dir());
+        command.args(args).current_dir(sandbox.dir());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         Ok(command)
     }
@@ -147,8 +148,8 @@ impl ServerBuilder {
         }
     }
 
-    fn did_not_start(&self, place: &Place, problem: &str) -> BoxError {
-        let output = read(&place.output());
+    fn did_not_start(&self, sandbox: &Sandbox, problem: &str) -> BoxError {
+        let output = read(&sandbox.output());
         let lines: Vec<_> = output.lines().collect();
         let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n");
         let last = if last.is_empty() { "it wrote nothing".into() } else { format!("its output ends with:\n{last}") };

@@ -14,9 +14,9 @@
 //! fn main() -> Result<(), BoxError> {
 //!     let server = Server::builder("memcached")
 //!         .debian_package("memcached")
-//!         .args(|place| ["--listen=127.0.0.1".into(), format!("--port={}", place.port()), "--user=nobody".into()])
-//!         .ready(|place, pid| {
-//!             let mut connection = TcpStream::connect(("127.0.0.1", place.port()))?;
+//!         .args(|sandbox| ["--listen=127.0.0.1".into(), format!("--port={}", sandbox.port()), "--user=nobody".into()])
+//!         .ready(|sandbox, pid| {
+//!             let mut connection = TcpStream::connect(("127.0.0.1", sandbox.port()))?;
 //!             connection.write_all(b"stats\r\nquit\r\n")?;
 //!             let mut answer = String::new();
 //!             connection.read_to_string(&mut answer)?;
@@ -24,7 +24,7 @@
 //!             if ours { Ok(()) } else { Err("another memcached answers".into()) }
 //!         })
 //!         .start()?;
-//!     let port = server.place().port();
+//!     let port = server.sandbox().port();
 //!     server.kill()?;
 //!     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 //!     server.restart()?;
@@ -34,10 +34,10 @@
 //! ```
 
 mod builder;
-mod place;
 mod process;
 mod running;
+mod sandbox;
 
 pub use builder::ServerBuilder;
-pub use place::Place;
 pub use running::Server;
+pub use sandbox::Sandbox;

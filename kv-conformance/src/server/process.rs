@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use super::place::Place;
+use super::sandbox::Sandbox;
 use crate::isolation::watchdog;
 
 /// How long a program has to answer, and one that is stopped to end, unless the test says otherwise.
@@ -29,8 +29,8 @@ pub(super) struct Process {
 
 impl Process {
     /// Runs a command, and its watchdog before: so there is no moment in which it could outlive this process.
-    pub(super) fn spawn(place: &Place, mut command: Command) -> io::Result<Self> {
-        let mut watchdog = watchdog(KILL_THE_GROUP, place.dir())?;
+    pub(super) fn spawn(sandbox: &Sandbox, mut command: Command) -> io::Result<Self> {
+        let mut watchdog = watchdog(KILL_THE_GROUP, sandbox.dir())?;
         match command.process_group(Pid::from_child(&watchdog).as_raw_nonzero().get()).spawn() {
             Ok(server) => Ok(Self { watchdog, server }),
             Err(error) => {

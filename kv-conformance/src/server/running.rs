@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::Signal;
 
 use super::builder::{NotStarted, ServerBuilder, complaint, read};
-use super::place::Place;
 use super::process::Process;
+use super::sandbox::Sandbox;
 use crate::error::BoxError;
 
 /// On how many ports a program is tried that ends before it answers.
@@ -22,11 +22,11 @@ pub struct Server {
     process: Mutex<Option<Process>>,
     builder: ServerBuilder,
     args: Vec<OsString>,
-    place: Place,
+    sandbox: Sandbox,
 }
 
 impl ServerBuilder {
-    /// Starts the program, and waits until it answers. If it ends before, another place is tried some times: somebody
+    /// Starts the program, and waits until it answers. If it ends before, other ports are tried, a few times: somebody
     /// else may have taken its port in between.
     ///
     /// # Errors
@@ -36,12 +36,12 @@ impl ServerBuilder {
     pub fn start(self) -> Result<Server, BoxError> {
         let mut starts = 1;
         loop {
-            let place = Place::new(self.ports.saturating_sub(1))?;
-            (self.prepare)(&place)?;
-            let args = (self.args)(&place);
-            match self.launch(&place, &args) {
+            let sandbox = Sandbox::new(self.ports.saturating_sub(1))?;
+            (self.prepare)(&sandbox)?;
+            let args = (self.args)(&sandbox);
+            match self.launch(&sandbox, &args) {
                 Ok(process) => {
-                    return Ok(Server { process: Mutex::new(Some(process)), builder: self, args, place });
+                    return Ok(Server { process: Mutex::new(Some(process)), builder: self, args, sandbox });
                 }
                 Err(NotStarted::Ended(_)) if starts < STARTS => starts += 1,
                 Err(error) => return Err(error.into_error()),
@@ -56,9 +56,9 @@ impl Server {
         ServerBuilder::new(program.as_ref())
     }
 
-    /// Where it runs.
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// The folder and the ports of the server.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// The id of its process, if it runs: a paused one does, one that was killed or ended by itself does not.
@@ -70,7 +70,7 @@ impl Server {
 
     /// All that it wrote until now to its standard output and its standard error, in all its lives.
     pub fn output(&self) -> String {
-        read(&self.place.output())
+        read(&self.sandbox.output())
     }
 
     /// Kills it (`SIGKILL`), and returns when it has ended. It is no error if it had ended before.
@@ -98,7 +98,7 @@ impl Server {
         }
     }
 
-    /// Starts it again in the same place with the same arguments, and waits until it answers. If it runs it is stopped
+    /// Starts it again in the same sandbox with the same arguments, and waits until it answers. If it runs it is stopped
     /// first, as [`stop`](Self::stop) does.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Server {
         if let Some(running) = process.take() {
             running.stop()?;
         }
-        *process = Some(self.builder.launch(&self.place, &self.args).map_err(NotStarted::into_error)?);
+        *process = Some(self.builder.launch(&self.sandbox, &self.args).map_err(NotStarted::into_error)?);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("program", &self.builder.program)
-            .field("place", &self.place)
+            .field("sandbox", &self.sandbox)
             .field("pid", &self.pid())
             .finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! Who answers there may be anybody.
 
 use kv_conformance::BoxError;
-use kv_conformance::server::{Place, Server};
+use kv_conformance::server::{Sandbox, Server};
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn who_else_answers_is_named() {
 #[test]
 fn servers_of_other_protocols_are_told_at_once() {
     let Some(redis) = redis() else { return };
-    let port = redis.place().port();
+    let port = redis.sandbox().port();
     for classic in [false, true] {
         let begin = Instant::now();
         let builder = MemcacheStore::builder().url(format!("memcache://127.0.0.1:{port}")).classic(classic);
@@ -95,9 +95,10 @@ fn redis() -> Option<Server> {
         skip("a redis where a memcached should be", "there is no redis-server");
         return None;
     }
-    let arguments = |place: &Place| ["--port", &place.port().to_string(), "--save", ""].map(str::to_owned).to_vec();
-    let ready = |place: &Place, _| -> Result<(), BoxError> {
-        let mut stream = TcpStream::connect(("127.0.0.1", place.port()))?;
+    let arguments =
+        |sandbox: &Sandbox| ["--port", &sandbox.port().to_string(), "--save", ""].map(str::to_owned).to_vec();
+    let ready = |sandbox: &Sandbox, _| -> Result<(), BoxError> {
+        let mut stream = TcpStream::connect(("127.0.0.1", sandbox.port()))?;
         stream.write_all(b"PING\r\n")?;
         let mut pong = [0; 7];
         stream.read_exact(&mut pong)?;

@@ -31,7 +31,7 @@ use std::{env, fs, thread};
 
 use kv_conformance::BoxError;
 use kv_conformance::proxy::Proxy;
-use kv_conformance::server::{Place, Server};
+use kv_conformance::server::{Sandbox, Server};
 use kv_memcache::{MemcacheStore, MemcacheStoreBuilder};
 
 #[allow(unused_imports, reason = "each test target uses a part")]
@@ -180,31 +180,31 @@ impl Memcached {
     fn launch(kind: Kind, certificates: Option<Certificates>, extra: &[&str]) -> Self {
         let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
         let files = certificates.as_ref().map(|all| (all.ca.clone(), all.server.clone()));
-        let prepare = move |place: &Place| -> Result<(), BoxError> {
+        let prepare = move |sandbox: &Sandbox| -> Result<(), BoxError> {
             if let Some((ca, server)) = &files {
-                fs::write(place.dir().join("ca.pem"), ca)?;
-                fs::write(place.dir().join("server.pem"), &server.certificate)?;
-                fs::write(place.dir().join("server.key"), &server.key)?;
+                fs::write(sandbox.dir().join("ca.pem"), ca)?;
+                fs::write(sandbox.dir().join("server.pem"), &server.certificate)?;
+                fs::write(sandbox.dir().join("server.key"), &server.key)?;
             }
             if kind.has_password() {
-                fs::write(place.dir().join("passwords"), format!("{USER}:{PASSWORD}\n"))?;
+                fs::write(sandbox.dir().join("passwords"), format!("{USER}:{PASSWORD}\n"))?;
             }
             Ok(())
         };
-        let arguments = move |place: &Place| {
+        let arguments = move |sandbox: &Sandbox| {
             // It does not run as root unless it is told to. Long options came with 1.5.5.
             let mut arguments = ["-u", "root", "-t", "2"].map(str::to_owned).to_vec();
             match kind {
                 Kind::Unix => arguments.extend(["-s".to_owned(), SOCKET.to_owned()]),
                 Kind::Tcp | Kind::WithPassword => {
                     // That of the option `-p` would be used, too, if it were not the same; there is no UDP.
-                    let port = place.port().to_string();
+                    let port = sandbox.port().to_string();
                     arguments.extend(["-l", "127.0.0.1", "-U", "0", "-p", &port].map(str::to_owned));
                 }
                 Kind::Tls { .. } | Kind::TlsWithPassword => {
                     // 1: a certificate is asked for; 2: and insisted on.
                     let mode = if kind == (Kind::Tls { with_certificate: true }) { 2 } else { 0 };
-                    let (plain, tls) = (place.port(), place.ports()[1]);
+                    let (plain, tls) = (sandbox.port(), sandbox.ports()[1]);
                     arguments.push(format!("-l127.0.0.1:{tls},notls:127.0.0.1:{plain}"));
                     arguments.push("-Z".to_owned());
                     arguments.push(format!(
@@ -218,8 +218,8 @@ impl Memcached {
             arguments.extend(extra.iter().cloned());
             arguments
         };
-        let ready = move |place: &Place, pid| -> Result<(), BoxError> {
-            let ours = stats(place, kind)?.iter().any(|line| *line == format!("STAT pid {pid}"));
+        let ready = move |sandbox: &Sandbox, pid| -> Result<(), BoxError> {
+            let ours = stats(sandbox, kind)?.iter().any(|line| *line == format!("STAT pid {pid}"));
             if ours { Ok(()) } else { Err("another server answers".into()) }
         };
         let builder = Server::builder(program()).debian_package("memcached").ports(2).prepare(prepare);
@@ -229,7 +229,7 @@ impl Memcached {
 
     /// The port without TLS.
     pub(crate) fn port(&self) -> u16 {
-        self.server.place().port()
+        self.server.sandbox().port()
     }
 
     /// The URL, with user and password if it wants them. Of a server with TLS, that with TLS, by the name in its certificate.
@@ -250,11 +250,11 @@ impl Memcached {
     }
 
     pub(crate) fn tls_port(&self) -> u16 {
-        self.server.place().ports()[1]
+        self.server.sandbox().ports()[1]
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.server.place().dir().join(SOCKET)
+        self.server.sandbox().dir().join(SOCKET)
     }
 
     /// What a server with TLS uses, and what its clients need.
@@ -274,13 +274,13 @@ impl Memcached {
 
     /// A connection without TLS, on which user and password have been given if they are wanted.
     pub(crate) fn connection(&self) -> Connection {
-        Connection::open(self.server.place(), self.kind).unwrap()
+        Connection::open(self.server.sandbox(), self.kind).unwrap()
     }
 
     /// A number that `stats` tells, such as `cmd_get` or `curr_connections`. Asking costs a connection.
     #[track_caller]
     pub(crate) fn stat(&self, name: &str) -> u64 {
-        let stats = stats(self.server.place(), self.kind).unwrap();
+        let stats = stats(self.server.sandbox(), self.kind).unwrap();
         let value = stats.iter().find_map(|line| line.strip_prefix("STAT ")?.strip_prefix(name)?.strip_prefix(' '));
         value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("stats has no number {name}"))
     }
@@ -312,13 +312,13 @@ impl<S: Read + Write + Send> Stream for S {}
 pub(crate) struct Connection(BufReader<Box<dyn Stream>>);
 
 impl Connection {
-    fn open(place: &Place, kind: Kind) -> Result<Self, BoxError> {
+    fn open(sandbox: &Sandbox, kind: Kind) -> Result<Self, BoxError> {
         let stream: Box<dyn Stream> = if kind == Kind::Unix {
-            let stream = UnixStream::connect(place.dir().join(SOCKET))?;
+            let stream = UnixStream::connect(sandbox.dir().join(SOCKET))?;
             stream.set_read_timeout(Some(ANSWER))?;
             Box::new(stream)
         } else {
-            let stream = TcpStream::connect(("127.0.0.1", place.port()))?;
+            let stream = TcpStream::connect(("127.0.0.1", sandbox.port()))?;
             stream.set_read_timeout(Some(ANSWER))?;
             stream.set_nodelay(true)?;
             Box::new(stream)
@@ -354,8 +354,8 @@ impl Connection {
     }
 }
 
-fn stats(place: &Place, kind: Kind) -> Result<Vec<String>, BoxError> {
-    let mut connection = Connection::open(place, kind)?;
+fn stats(sandbox: &Sandbox, kind: Kind) -> Result<Vec<String>, BoxError> {
+    let mut connection = Connection::open(sandbox, kind)?;
     connection.send(b"stats\r\n")?;
     let mut lines = Vec::new();
     loop {

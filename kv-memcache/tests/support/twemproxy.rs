@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kv_conformance::BoxError;
-use kv_conformance::server::{Place, Server};
+use kv_conformance::server::{Sandbox, Server};
 
 use super::{Connection, Kind, Memcached};
 
@@ -32,18 +32,18 @@ impl Twemproxy {
 
     pub(crate) fn start(servers: Vec<Memcached>) -> Self {
         let behind: Vec<_> = servers.iter().map(|server| format!("   - 127.0.0.1:{}:1\n", server.port())).collect();
-        let prepare = move |place: &Place| -> Result<(), BoxError> {
-            let port = place.port();
+        let prepare = move |sandbox: &Sandbox| -> Result<(), BoxError> {
+            let port = sandbox.port();
             let pool =
                 format!("pool:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  distribution: modula\n  servers:\n");
-            Ok(fs::write(place.dir().join("pool.yml"), pool + &behind.concat())?)
+            Ok(fs::write(sandbox.dir().join("pool.yml"), pool + &behind.concat())?)
         };
-        let arguments = |place: &Place| {
-            let statistics = place.ports()[1].to_string();
+        let arguments = |sandbox: &Sandbox| {
+            let statistics = sandbox.ports()[1].to_string();
             ["-c", "pool.yml", "-a", "127.0.0.1", "-s", &statistics, "-v", "2"].map(str::to_owned)
         };
-        let ready = |place: &Place, _pid| -> Result<(), BoxError> {
-            match Connection::open(place, Kind::Tcp)?.ask(b"get ready\r\n")?.as_str() {
+        let ready = |sandbox: &Sandbox, _pid| -> Result<(), BoxError> {
+            match Connection::open(sandbox, Kind::Tcp)?.ask(b"get ready\r\n")?.as_str() {
                 "END" => Ok(()),
                 other => Err(other.into()),
             }
@@ -54,7 +54,7 @@ impl Twemproxy {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.server.place().port()
+        self.server.sandbox().port()
     }
 
     pub(crate) fn url(&self) -> String {

@@ -21,7 +21,7 @@ impl Showing {
 
     /// Lets it show this one from now on.
     fn show(&self, Identity { certificate, key }: &Identity) {
-        let dir = self.0.server().place().dir();
+        let dir = self.0.server().sandbox().dir();
         fs::write(dir.join("shown.pem"), certificate).unwrap();
         fs::write(dir.join("shown.key"), key).unwrap();
         self.set(&["tls-cert-file", "shown.pem", "tls-key-file", "shown.key"]);

@@ -50,9 +50,9 @@ impl RedisCluster {
         let args = [&cluster[..], &quick, &steady, &[&validity, "0"], extra].concat();
         let nodes = in_parallel(primaries * (1 + replicas_per_primary), |_| {
             let builder = Server::builder(program()).ports(2);
-            Redis::launch(builder, &args, |place| {
+            Redis::launch(builder, &args, |sandbox| {
                 if is_since((7, 0, 0)) {
-                    vec!["--cluster-port".into(), place.ports()[1].to_string()]
+                    vec!["--cluster-port".into(), sandbox.ports()[1].to_string()]
                 } else {
                     // It takes the port that is 10 000 higher.
                     Vec::new()
@@ -78,7 +78,7 @@ impl RedisCluster {
         // All to all: quicker than to wait until they hear of one another.
         for (number, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[number + 1..] {
-                let ports = other.server().place().ports();
+                let ports = other.server().sandbox().ports();
                 let meet = ["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &ports[1].to_string()];
                 node.command(if is_since((7, 0, 0)) { &meet } else { &meet[..4] });
             }

@@ -26,7 +26,7 @@ use std::{fs, thread};
 
 use kv_conformance::BoxError;
 use kv_conformance::proxy::Proxy;
-use kv_conformance::server::{Place, Server, ServerBuilder};
+use kv_conformance::server::{Sandbox, Server, ServerBuilder};
 use redis::{Connection, IntoConnectionInfo, RedisResult, Value};
 
 #[allow(unused_imports, reason = "each test target uses a part")]
@@ -83,20 +83,20 @@ impl Redis {
     pub(crate) fn start_tls(clients: TlsClients, extra: &[&str]) -> Self {
         let certificates = Certificates::make();
         let (ca, server) = (certificates.ca.clone(), certificates.server.clone());
-        let builder = Server::builder(program()).ports(3).prepare(move |place| {
-            fs::write(place.dir().join("ca.pem"), &ca)?;
-            fs::write(place.dir().join("server.pem"), &server.certificate)?;
-            fs::write(place.dir().join("server.key"), &server.key)?;
+        let builder = Server::builder(program()).ports(3).prepare(move |sandbox| {
+            fs::write(sandbox.dir().join("ca.pem"), &ca)?;
+            fs::write(sandbox.dir().join("server.pem"), &server.certificate)?;
+            fs::write(sandbox.dir().join("server.key"), &server.key)?;
             Ok(())
         });
         let (databases, auth) = (DATABASES.to_string(), if let TlsClients::Anonymous = clients { "no" } else { "yes" });
         let files = ["--tls-ca-cert-file", "ca.pem", "--tls-cert-file", "server.pem", "--tls-key-file", "server.key"];
         let all = [&["--databases", &databases, "--tls-auth-clients", auth], &files[..], extra].concat();
-        let more_ports = |place: &Place| {
-            let mut ports = vec!["--tls-port".to_owned(), place.ports()[1].to_string()];
+        let more_ports = |sandbox: &Sandbox| {
+            let mut ports = vec!["--tls-port".to_owned(), sandbox.ports()[1].to_string()];
             if is_since((7, 0, 0)) {
                 // Or a node of a cluster takes one that somebody may have.
-                ports.extend(["--cluster-port".to_owned(), place.ports()[2].to_string()]);
+                ports.extend(["--cluster-port".to_owned(), sandbox.ports()[2].to_string()]);
             }
             ports
         };
@@ -104,7 +104,7 @@ impl Redis {
     }
 
     /// Starts a server with what all of them have, some arguments, and some that depend on the place.
-    fn launch(builder: ServerBuilder, args: &[&str], of_place: fn(&Place) -> Vec<String>) -> Self {
+    fn launch(builder: ServerBuilder, args: &[&str], more_arguments: fn(&Sandbox) -> Vec<String>) -> Self {
         let plain = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"];
         let quick: &[&str] = if is_since((2, 8, 18)) { &["--repl-diskless-sync-delay", "0"] } else { &[] };
         let args: Vec<_> =
@@ -112,9 +112,9 @@ impl Redis {
         let password = args.iter().rposition(|arg| arg == "--requirepass").map(|at| args[at + 1].clone());
         // A test of that.
         let loads_slowly = args.iter().any(|arg| arg == "--key-load-delay");
-        let builder = builder.args(move |place| {
-            let port = ["--port".to_owned(), place.port().to_string()];
-            port.into_iter().chain(of_place(place)).chain(args.iter().cloned()).collect::<Vec<_>>()
+        let builder = builder.args(move |sandbox| {
+            let port = ["--port".to_owned(), sandbox.port().to_string()];
+            port.into_iter().chain(more_arguments(sandbox)).chain(args.iter().cloned()).collect::<Vec<_>>()
         });
         Self::launch_as_it_is(builder, password, loads_slowly)
     }
@@ -122,8 +122,8 @@ impl Redis {
     /// Starts a server with the arguments that the builder has, and waits until it has its data, unless that takes long on purpose.
     fn launch_as_it_is(builder: ServerBuilder, password: Option<String>, loads_slowly: bool) -> Self {
         let secret = password.clone();
-        let ready = move |place: &Place, pid| -> Result<(), BoxError> {
-            let mut connection = connect(&url(&format!("127.0.0.1:{}", place.port()), secret.as_deref()))?;
+        let ready = move |sandbox: &Sandbox, pid| -> Result<(), BoxError> {
+            let mut connection = connect(&url(&format!("127.0.0.1:{}", sandbox.port()), secret.as_deref()))?;
             let mut info = |name| redis::cmd(name).query::<String>(&mut connection);
             let info = info("INFO").or_else(|_| info(RENAMED_INFO))?;
             if info_field(&info, "process_id").and_then(|id| id.parse().ok()) != Some(pid) {
@@ -139,7 +139,7 @@ impl Redis {
 
     /// The port without TLS.
     pub(crate) fn port(&self) -> u16 {
-        self.server.place().port()
+        self.server.sandbox().port()
     }
 
     /// `127.0.0.1:PORT`.
@@ -170,7 +170,7 @@ impl Redis {
     }
 
     pub(crate) fn tls_port(&self) -> u16 {
-        self.server.place().ports()[1]
+        self.server.sandbox().ports()[1]
     }
 
     /// What a server with TLS uses, and what its clients need.
@@ -180,7 +180,7 @@ impl Redis {
 
     /// Its unix socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.server.place().dir().join("redis.sock")
+        self.server.sandbox().dir().join("redis.sock")
     }
 
     /// The process alone.

@@ -124,9 +124,9 @@ fn sentinel(port_of_primary: &str) -> Redis {
          sentinel down-after-milliseconds {NAME} 1000\n\
          sentinel failover-timeout {NAME} 1000\n"
     );
-    let builder = Server::builder(program()).args(|_| ["sentinel.conf", "--sentinel"]).prepare(move |place| {
-        let config = format!("port {}\nbind 127.0.0.1\ndir {}\n{watch}", place.port(), place.dir().display());
-        Ok(fs::write(place.dir().join("sentinel.conf"), config)?)
+    let builder = Server::builder(program()).args(|_| ["sentinel.conf", "--sentinel"]).prepare(move |sandbox| {
+        let config = format!("port {}\nbind 127.0.0.1\ndir {}\n{watch}", sandbox.port(), sandbox.dir().display());
+        Ok(fs::write(sandbox.dir().join("sentinel.conf"), config)?)
     });
     let sentinel = Redis::launch_as_it_is(builder, None, false);
     // Sentinels that are too old for this take some seconds longer.

@@ -1,4 +1,4 @@
-//! Where a server runs: a folder and ports that nobody else has.
+//! Where a server runs: a folder and ports of its own.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use tempfile::TempDir;
 use crate::error::BoxError;
 use crate::isolation::{Port, folder};
 
-/// Where a server runs: its folder and its ports, which stay its own, even while it is down, until it is dropped.
+/// Where a server runs: a folder and ports of its own. It keeps them while it is down, until it is dropped.
 ///
 /// The ports are TCP ports of 127.0.0.1 below 32768. The UDP ports of the same numbers are held by the test process, so
 /// that no other test process takes them meanwhile.
 #[derive(Debug)]
-pub struct Place {
+pub struct Sandbox {
     dir: TempDir,
     port: Port,
     more: Vec<Port>,
 }
 
-impl Place {
+impl Sandbox {
     pub(super) fn new(more_ports: usize) -> Result<Self, BoxError> {
         let dir = folder()?;
         let more = (0..more_ports).map(|_| Port::claim()).collect::<Result<_, _>>()?;
