@@ -1,4 +1,4 @@
-//! A store that was there before, made to run the suite: what its owner puts into `tests/conformance.rs`.
+//! An adapter around an existing store, with which the suite runs: its owner puts it into `tests/conformance.rs`.
 //! `cargo run -p kv-conformance --example adapter` runs it.
 
 use std::fmt;
@@ -10,13 +10,13 @@ use cache::Cache;
 use kv_conformance::{Fixture, Suite};
 use kv_core::{Bytes, Capabilities, Capability, Error, Key, KeyValueStore, Result, Ttl, Value};
 
-/// The store as it is. It knows nothing of `kv-core`.
+/// The existing store. It knows nothing of `kv-core`.
 mod cache {
     use std::collections::HashMap;
     use std::sync::{Mutex, PoisonError};
     use std::time::{Duration, Instant};
 
-    /// A value and its end, if it has one.
+    /// A value, and when it expires, if it does.
     type Entry = (Vec<u8>, Option<Instant>);
 
     #[derive(Default)]
@@ -27,20 +27,20 @@ mod cache {
     impl Cache {
         pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
             let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            let (value, end) = entries.get(key)?;
-            end.is_none_or(|end| Instant::now() < end).then(|| value.clone())
+            let (value, expiry) = entries.get(key)?;
+            expiry.is_none_or(|expiry| Instant::now() < expiry).then(|| value.clone())
         }
 
-        /// The entry ends after so many seconds, or never.
+        /// The entry expires after this many seconds, or never.
         pub(crate) fn set(&self, key: &str, value: Vec<u8>, seconds: Option<u32>) {
-            let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
-            self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (value, end));
+            let expiry = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (value, expiry));
         }
 
         /// Whether there was an entry.
         pub(crate) fn del(&self, key: &str) -> bool {
             let removed = self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-            removed.is_some_and(|(_, end)| end.is_none_or(|end| Instant::now() < end))
+            removed.is_some_and(|(_, expiry)| expiry.is_none_or(|expiry| Instant::now() < expiry))
         }
     }
 }
@@ -87,7 +87,7 @@ impl KeyValueStore for Adapter {
                 self.0.del(&key);
                 return Ok(());
             }
-            // Up, never down: an entry must not end early, and half a second must not become none.
+            // Up, never down: an entry must not expire early, and half a second must not become zero.
             Some(ttl) => u32::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).ok(),
             None => None,
         };
@@ -109,7 +109,7 @@ pub(crate) fn main() -> ExitCode {
     suite
         .opt_out(Capability::Listing, "nobody has needed it yet")
         .opt_out(Capability::Create, "the cache has get and set, and nothing that is both")
-        .opt_out(Capability::TtlReading, "the cache does not tell when an entry ends")
+        .opt_out(Capability::TtlReading, "the cache does not tell when an entry expires")
         .opt_out(Capability::Touch, "a TTL is given by set alone")
         .opt_out(Capability::Copy, "a TTL cannot be told, and so not copied")
         .main()

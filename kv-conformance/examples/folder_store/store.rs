@@ -1,9 +1,9 @@
-//! A home-grown store, whole: each entry is a file in a folder. It keeps the contract without an opt-out.
+//! A whole store: each entry is a file in a folder. It keeps the contract without an opt-out.
 //!
 //! - A file is named `=` and its key, with a space in place of each `/`: no two keys share a name, if the file system tells capital
 //!   letters from small ones, and the longest has 251 bytes of the 255 that are allowed. Other files are not the store's.
-//! - It begins with the time at which the entry ends, in nanoseconds since 1970 by the computer's clock: 8 bytes, little endian.
-//!   The value follows. An expired entry keeps its file until its key is written or removed, or a listing comes by.
+//! - It begins with the time at which the entry expires, in nanoseconds since 1970 by the computer's clock: 8 bytes, little endian.
+//!   The value follows. An expired entry keeps its file until its key is written or removed, or a listing meets it.
 //! - No file is ever changed: a new one is written, synced, and renamed over the old one, and then the folder is synced. The files
 //!   of a batch are synced by `syncfs`, on Linux: with all that the file system has still to write for others, too.
 //! - Changes, a batch as one, wait for a lock (`flock`) that other processes respect. So do listings while they gather the keys,
@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyBuf, KeyValueStore, Prefix, Remaining, Result, Ttl, Value};
 
-/// The end of an entry that has none. Ends are told as the time since 1970.
+/// The expiry of an entry that never expires. Expiry is the time since 1970.
 const NEVER: Duration = Duration::from_nanos(u64::MAX);
-/// The longest TTL, a hundred years: until 2454 it ends before that.
+/// The longest TTL, a hundred years: until 2454 it expires before that.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A store of files in a folder.
@@ -29,7 +29,7 @@ pub(crate) struct FolderStore {
 }
 
 impl FolderStore {
-    /// The store in a folder, which has to be there. Any number may be open on the same one.
+    /// The store in a folder, which has to exist. Any number of stores may be open on the same folder.
     pub(crate) fn open(folder: impl AsRef<Path>, default_ttl: Option<Duration>) -> io::Result<Self> {
         Ok(Self { folder: folder.as_ref().canonicalize()?, default_ttl })
     }
@@ -39,22 +39,22 @@ impl FolderStore {
         if let Some(key) = key { failure.at(key) } else { failure }
     }
 
-    /// Does what leaves everything in place, if it fails.
-    fn attempt<T>(&self, what: &str, key: Option<Key<'_>>, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
-        act().map_err(|cause| Error::Backend(self.failure(what, key, cause)))
+    /// Does something that changes nothing if it fails.
+    fn attempt<T>(&self, what: &str, key: Option<Key<'_>>, run: impl FnOnce() -> io::Result<T>) -> Result<T> {
+        run().map_err(|cause| Error::Backend(self.failure(what, key, cause)))
     }
 
-    /// The lock, which ends with the file. That is opened anew for each, so that threads wait for each other, too.
+    /// The lock, which is released with the file. Each lock opens the file anew, so that threads wait for each other, too.
     fn lock(&self, key: Option<Key<'_>>) -> Result<File> {
         let folder = self.attempt("opening the folder", key, || File::open(&self.folder))?;
         let lock = || rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive);
         self.attempt("locking the folder", key, || Ok(rustix::io::retry_on_intr(lock)?)).map(|()| folder)
     }
 
-    /// Changes which files are in place, under the lock, and brings that to the disk. If it fails, nobody knows what was done.
-    fn change<T>(&self, what: &str, key: Option<Key<'_>>, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+    /// Changes which files are in place, under the lock, and syncs that to the disk. If it fails, its outcome is unknown.
+    fn change<T>(&self, what: &str, key: Option<Key<'_>>, run: impl FnOnce() -> io::Result<T>) -> Result<T> {
         let folder = self.lock(key)?;
-        let done = act().and_then(|done| folder.sync_all().map(|()| done));
+        let done = run().and_then(|done| folder.sync_all().map(|()| done));
         done.map_err(|cause| Error::Backend(self.failure(what, key, cause).with_unknown_outcome()))
     }
 
@@ -62,8 +62,8 @@ impl FolderStore {
         self.folder.join(format!("={}", key.replace('/', " ")))
     }
 
-    /// When an entry ends that is given this TTL now. A zero TTL has ended whatever the clock says.
-    fn end(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
+    /// When an entry expires that is given this TTL now. With a zero TTL it has expired, whatever the clock says.
+    fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
         match ttl.or_default(self.default_ttl) {
             None => Ok(NEVER),
             Some(Duration::ZERO) => Ok(Duration::ZERO),
@@ -72,32 +72,32 @@ impl FolderStore {
         }
     }
 
-    /// When a live entry ends, and its file, of which the value is still to be read.
+    /// When a live entry expires, and its file, of which the value is still to be read.
     fn live(&self, key: Key<'_>) -> io::Result<Option<(Duration, File)>> {
         let mut file = match File::open(self.path(key)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let mut end = [0; 8];
-        file.read_exact(&mut end)?;
-        let end = Duration::from_nanos(u64::from_le_bytes(end));
-        Ok((now() < end).then_some((end, file)))
+        let mut expiry = [0; 8];
+        file.read_exact(&mut expiry)?;
+        let expiry = Duration::from_nanos(u64::from_le_bytes(expiry));
+        Ok((now() < expiry).then_some((expiry, file)))
     }
 
     /// A file that is not in place yet, and vanishes unless it is put there.
-    fn new_file(&self, end: Duration, mut value: impl Read, sync: bool) -> io::Result<tempfile::TempPath> {
+    fn new_file(&self, expiry: Duration, mut value: impl Read, sync: bool) -> io::Result<tempfile::TempPath> {
         let mut file = tempfile::Builder::new().prefix("new-").tempfile_in(&self.folder)?;
-        file.write_all(&u64::try_from(end.as_nanos()).unwrap_or(u64::MAX).to_le_bytes())?;
+        file.write_all(&u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX).to_le_bytes())?;
         io::copy(&mut value, file.as_file_mut())?;
         sync.then(|| file.as_file().sync_all()).transpose()?;
         Ok(file.into_temp_path())
     }
 
-    /// Writes a live entry anew, to another key or with another end. Whether there was one.
-    fn put_again(&self, from: Key<'_>, to: Key<'_>, new_end: Option<Duration>) -> Result<bool> {
+    /// Writes a live entry anew, to another key or with another expiry. Whether there was one.
+    fn put_again(&self, from: Key<'_>, to: Key<'_>, new_expiry: Option<Duration>) -> Result<bool> {
         self.change("writing anew", Some(from), || {
-            let Some((end, value)) = self.live(from)? else { return Ok(false) };
-            Ok(self.new_file(new_end.unwrap_or(end), value, true)?.persist(self.path(to)).map(|()| true)?)
+            let Some((expiry, value)) = self.live(from)? else { return Ok(false) };
+            Ok(self.new_file(new_expiry.unwrap_or(expiry), value, true)?.persist(self.path(to)).map(|()| true)?)
         })
     }
 
@@ -126,15 +126,15 @@ impl KeyValueStore for FolderStore {
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-        let new = |end| self.attempt("writing", Some(key), || self.new_file(end, value.as_bytes(), true));
-        let file = self.end(key, ttl).and_then(new)?;
+        let new = |expiry| self.attempt("writing", Some(key), || self.new_file(expiry, value.as_bytes(), true));
+        let file = self.expiry(key, ttl).and_then(new)?;
         self.change("writing", Some(key), || Ok(file.persist(self.path(key))?))
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        let end = self.end(key, ttl)?;
+        let expiry = self.expiry(key, ttl)?;
         self.change("creating", Some(key), || match self.live(key)? {
-            None => Ok(self.new_file(end, value.as_bytes(), true)?.persist(self.path(key)).map(|()| true)?),
+            None => Ok(self.new_file(expiry, value.as_bytes(), true)?.persist(self.path(key)).map(|()| true)?),
             Some(_) => Ok(false),
         })
     }
@@ -145,11 +145,13 @@ impl KeyValueStore for FolderStore {
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
         let (now, live) = (now(), self.attempt("reading", Some(key), || self.live(key))?);
-        Ok(live.map(|(end, _)| if end == NEVER { Remaining::Forever } else { Remaining::For(end.saturating_sub(now)) }))
+        Ok(live.map(
+            |(expiry, _)| if expiry == NEVER { Remaining::Forever } else { Remaining::For(expiry.saturating_sub(now)) },
+        ))
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-        self.put_again(key, key, Some(self.end(key, ttl)?))
+        self.put_again(key, key, Some(self.expiry(key, ttl)?))
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<kv_core::Keys<'_>> {
@@ -169,8 +171,8 @@ impl KeyValueStore for FolderStore {
     fn write_many(&self, entries: Vec<kv_core::Entry<'_>>) -> Result<()> {
         let mut files = Vec::with_capacity(entries.len());
         for kv_core::Entry { key, value, ttl, .. } in &entries {
-            let end = self.end(*key, *ttl)?;
-            let new_file = || Ok((self.new_file(end, value.as_bytes(), false)?, self.path(*key)));
+            let expiry = self.expiry(*key, *ttl)?;
+            let new_file = || Ok((self.new_file(expiry, value.as_bytes(), false)?, self.path(*key)));
             files.push(self.attempt("writing", Some(*key), new_file)?);
         }
         self.attempt("syncing", None, || Ok(rustix::fs::syncfs(File::open(&self.folder)?)?))?;

@@ -9,31 +9,31 @@ use kv_core::Capability;
 /// The check that writes 100 000 keys: only for the faults that are about that many, since it takes longer than all others.
 pub(crate) const BIG: &str = "b6_a_hundred_thousand_keys_in_one_call_work";
 
-/// The checks with random input and with threads, which take longer than all others together. A wrong store is given to them
-/// if the others find nothing; to all checks where `MUTANTS_ALL` is set.
+/// The checks with random input and with threads, the quickest first. They take longer than all others together. A wrong store is given
+/// to them, until one rejects it, if the others find nothing; to all checks where `MUTANTS_ALL` is set.
 pub(crate) const SLOW: &[&str] = &[
-    "b2_batches_in_opposite_orders_do_not_wait_for_each_other",
-    "c2_renames_in_opposite_directions_do_not_wait_for_each_other",
-    "d1_of_many_deleters_one_removes_the_entry",
-    "k4_random_prefixes_of_random_keys_match_literally",
-    "l1_a_listing_beside_others_has_what_was_written_before_it",
-    "l1_keys_that_stay_are_listed_once_while_others_come_and_go",
-    "p1_creates_minus_deletes_are_what_is_left",
-    "p1_histories_of_create_and_delete_are_linearizable",
-    "p1_histories_of_random_operations_are_linearizable",
-    "p1_no_increment_under_a_lock_is_lost",
-    "p1_random_operations_do_what_a_plain_map_does",
     "p1_threads_on_keys_of_their_own_do_not_disturb_each_other",
-    "p3_a_reader_sees_the_old_or_the_new_value_whole",
+    "p4_of_many_creators_over_an_expired_entry_one_wins",
     "p4_creates_and_deletes_of_one_key_take_turns",
     "p4_of_many_creators_one_wins",
-    "p4_of_many_creators_over_an_expired_entry_one_wins",
-    "t5_a_touch_at_expiry_answers_truthfully",
-    "t5_of_creators_at_expiry_one_wins",
+    "d1_of_many_deleters_one_removes_the_entry",
+    "p3_a_reader_sees_the_old_or_the_new_value_whole",
     "t5_reading_an_expired_entry_does_not_remove_a_new_one",
+    "t5_of_creators_at_expiry_one_wins",
+    "t5_a_touch_at_expiry_answers_truthfully",
+    "b2_batches_in_opposite_orders_do_not_wait_for_each_other",
+    "c2_renames_in_opposite_directions_do_not_wait_for_each_other",
+    "l1_a_listing_beside_others_has_what_was_written_before_it",
+    "l1_keys_that_stay_are_listed_once_while_others_come_and_go",
+    "k4_random_prefixes_of_random_keys_match_literally",
+    "p1_creates_minus_deletes_are_what_is_left",
+    "p1_random_operations_do_what_a_plain_map_does",
+    "v1_random_values_come_back_whatever_the_way_in",
+    "p1_no_increment_under_a_lock_is_lost",
     "t6_a_touch_does_not_undo_a_write",
     "v1_values_of_every_size_come_back",
-    "v1_random_values_come_back_whatever_the_way_in",
+    "p1_histories_of_create_and_delete_are_linearizable",
+    "p1_histories_of_random_operations_are_linearizable",
 ];
 
 /// Checks that no wrong store can prove, and why.

@@ -89,19 +89,23 @@ impl Mutant {
         let names = names(self.of.as_slice());
         // All others would take minutes in real time, and it is T2 that has to find these.
         let in_question = |name: &&String| !self.fault.is_in_real_time() || name.starts_with("t2_");
-        let (slow, quick) =
+        let (mut slow, quick) =
             names.iter().filter(in_question).partition::<Vec<_>, _>(|name| SLOW.contains(&name.as_str()));
+        slow.sort_by_key(|name| SLOW.iter().position(|slow| slow == name));
         let mut by = BTreeMap::new();
         by.extend(quick.into_iter().filter_map(|name| self.reject(&suite, name)));
+        let all = std::env::var_os("MUTANTS_ALL").is_some();
+        // One slow check that rejects the store is enough.
+        let most = if all { slow.len() } else { 1 };
         // What depends on random input is tried again, with other seeds, before it counts as not found.
         for round in 0..8 {
-            if by.is_empty() || round == 0 && std::env::var_os("MUTANTS_ALL").is_some() {
-                by.extend(slow.iter().filter_map(|name| self.reject(&suite, name)));
+            if by.is_empty() || round == 0 && all {
+                by.extend(slow.iter().filter_map(|name| self.reject(&suite, name)).take(most));
             }
         }
         let by_chance = by.keys().all(|check| slow.contains(&check));
         let again = if by_chance && !by.is_empty() { repeats() } else { 0 };
-        let accepts = |_: &u32| !by.keys().any(|name| self.reject(&suite, name).is_some());
+        let accepts = |_: &u32| !slow.iter().any(|name| self.reject(&suite, name).is_some());
         let accepted = (0..again).filter(accepts).count();
         Caught { by, accepted, took: started.elapsed() }
     }
@@ -163,16 +167,16 @@ impl Mutants {
         let names = names(Capability::ALL);
         let most = names.len() / 3;
         let mut by_check = names.into_iter().map(|name| (name, Vec::new())).collect::<BTreeMap<_, _>>();
-        let narrow = self.run().into_iter().filter(|(_, caught)| caught.by.len() <= most).collect::<Vec<_>>();
+        let mut narrow = self.run().into_iter().filter(|(_, caught)| caught.by.len() <= most).collect::<Vec<_>>();
         for (mutant, caught) in &narrow {
             for check in caught.by.keys() {
                 by_check.entry(check.clone()).or_default().push(mutant.name());
             }
         }
-        // A slow check has seen few of them yet.
-        for (check, rejected) in
-            by_check.iter_mut().filter(|(check, rejected)| rejected.is_empty() && SLOW.contains(&check.as_str()))
-        {
+        // A slow check has seen few of them yet. Those that a slow check alone has rejected are the likeliest to be rejected by another one.
+        let is_slow = |check: &String| SLOW.contains(&check.as_str());
+        narrow.sort_by_key(|(_, caught)| !caught.by.keys().all(is_slow));
+        for (check, rejected) in by_check.iter_mut().filter(|(check, rejected)| rejected.is_empty() && is_slow(check)) {
             let rejects = |(mutant, _): &&(Mutant, _)| mutant.reject(&mutant.suite(), check).is_some();
             rejected.extend(narrow.iter().find(rejects).map(|(mutant, _)| mutant.name()));
         }
