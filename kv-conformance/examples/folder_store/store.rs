@@ -63,7 +63,7 @@ impl FolderStore {
     }
 
     /// When an entry expires that is given this TTL now. With a zero TTL it has expired, whatever the clock says.
-    fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
+    fn expires_at(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
         match ttl.or_default(self.default_ttl) {
             None => Ok(NEVER),
             Some(Duration::ZERO) => Ok(Duration::ZERO),
@@ -127,12 +127,12 @@ impl KeyValueStore for FolderStore {
 
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
         let new = |expiry| self.attempt("writing", Some(key), || self.new_file(expiry, value.as_bytes(), true));
-        let file = self.expiry(key, ttl).and_then(new)?;
+        let file = self.expires_at(key, ttl).and_then(new)?;
         self.change("writing", Some(key), || Ok(file.persist(self.path(key))?))
     }
 
     fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        let expiry = self.expiry(key, ttl)?;
+        let expiry = self.expires_at(key, ttl)?;
         self.change("creating", Some(key), || match self.live(key)? {
             None => Ok(self.new_file(expiry, value.as_bytes(), true)?.persist(self.path(key)).map(|()| true)?),
             Some(_) => Ok(false),
@@ -151,7 +151,7 @@ impl KeyValueStore for FolderStore {
     }
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
-        self.put_again(key, key, Some(self.expiry(key, ttl)?))
+        self.put_again(key, key, Some(self.expires_at(key, ttl)?))
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<kv_core::Keys<'_>> {
@@ -171,7 +171,7 @@ impl KeyValueStore for FolderStore {
     fn write_many(&self, entries: Vec<kv_core::Entry<'_>>) -> Result<()> {
         let mut files = Vec::with_capacity(entries.len());
         for kv_core::Entry { key, value, ttl, .. } in &entries {
-            let expiry = self.expiry(*key, *ttl)?;
+            let expiry = self.expires_at(*key, *ttl)?;
             let new_file = || Ok((self.new_file(expiry, value.as_bytes(), false)?, self.path(*key)));
             files.push(self.attempt("writing", Some(*key), new_file)?);
         }
