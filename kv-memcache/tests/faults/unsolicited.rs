@@ -1,0 +1,100 @@
+//! N2, N4: bytes that nobody asked for.
+
+use super::*;
+
+#[test]
+fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
+    if !can("what comes with a reply and was not asked for is nobody s reply", Need::Meta) {
+        return;
+    }
+    let (server, proxy, store) = one_connection();
+    set(&server, "other", &value("other", 1, 10));
+    // The third is what the next command would wait for.
+    let extras = [
+        "VA 5 O1\r\nwrong\r\n",
+        "VA 5 O#\r\nwrong\r\n",
+        "VA 5 O+\r\nwrong\r\n",
+        "HD O+\r\n",
+        "EN O+\r\n",
+        "ERROR\r\n",
+        "VA",
+        "\r\n",
+        "x",
+    ];
+    for extra in extras {
+        for Operation { name, writes, run, .. } in single() {
+            set(&server, "k", "v");
+            store.get("k").unwrap();
+            let before = proxy.accepted();
+            proxy.set(add(extra));
+            let error = run(&store).expect_err(name);
+            assert!(matches!(error, Error::Backend(_)), "{name}: {error:?}");
+            assert_eq!(error.outcome_unknown(), writes, "{name}: {error:?}");
+            check(&error, &store, name);
+            assert_eq!(
+                parse(&store.get("other").unwrap().unwrap()),
+                ("other".into(), 1),
+                "after {name} with {extra:?}"
+            );
+            assert_eq!(proxy.accepted(), before + 1, "after {name} with {extra:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_idle_connection_brings_is_nobody_s_reply() {
+    if !can("what an idle connection brings is nobody s reply", Need::Meta) {
+        return;
+    }
+    let replies = ["VA 5 O+\r\nwrong\r\n", "EN O+\r\n", "HD O+\r\n", "ERROR\r\n", "x"];
+    let started: Vec<_> = replies.into_iter().map(|reply| (reply, one_connection())).collect();
+    side_by_side(started, |(reply, (server, proxy, store))| {
+        set(&server, "other", &value("other", 1, 10));
+        for idle in [TRAVEL, IDLE] {
+            // What was not asked for comes after the reply was taken, and has the tag of the next.
+            let tag = next_tag(&store, &proxy);
+            let inject = |tag: u64| {
+                let later = Duration::from_millis(50);
+                proxy.set(Behaviour::inject_later(reply.replace('+', &tag.to_string()), later));
+                assert_eq!(store.get("k").unwrap().unwrap(), "v");
+                thread::sleep(later + idle);
+            };
+            let before = proxy.accepted();
+            inject(tag + 1);
+            let other = store.get("other").unwrap();
+            assert_eq!(parse(&other.unwrap()), ("other".into(), 1), "after {reply:?}");
+            assert_eq!(proxy.accepted(), before + 1, "after {reply:?}");
+            // A write, too, is not to be the one that finds it.
+            inject(tag + 3);
+            store.put("k", "v").unwrap();
+            assert_eq!(proxy.accepted(), before + 2, "after {reply:?}");
+        }
+    });
+}
+
+/// Whenever it comes: there is no moment in which it is taken for a reply.
+#[test]
+fn what_a_busy_connection_brings_is_nobody_s_reply() {
+    if !can("what a busy connection brings is nobody s reply", Need::Meta) {
+        return;
+    }
+    let (server, proxy) = start();
+    // It may be taken for the beginning of a reply, and waited for.
+    let store = builder(proxy.port()).pool_size(1).build().unwrap();
+    set(&server, "other", &value("other", 1, 10));
+    warm(&store);
+    for number in 0..40 {
+        let reply = ["VA 5 O1\r\nwrong\r\n", "HD O1\r\n", "EN O1\r\n", "MN\r\n"][number % 4];
+        proxy.set(Behaviour::inject_later(reply, Duration::from_micros(number as u64 * 50)));
+        for _ in 0..20 {
+            match store.get("other") {
+                Ok(value) => assert_eq!(parse(&value.unwrap()), ("other".into(), 1)),
+                Err(error) => check(&error, &store, "get of other"),
+            }
+            match store.get("absent") {
+                Ok(value) => assert_eq!(value, None),
+                Err(error) => check(&error, &store, "get of absent"),
+            }
+        }
+    }
+}
