@@ -1,28 +1,16 @@
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod address;
 mod connection;
-mod gate;
-mod pool;
 mod protocol;
-mod resolve;
 mod servers;
-mod silence;
-mod socket;
 mod store;
-mod system;
-#[cfg(feature = "tls")]
-mod tls;
-mod upkeep;
-mod url;
-
-use protocol::fault;
 
 pub use connection::credentials::Credentials;
-pub use store::{MemcacheStore, MemcacheStoreBuilder};
 #[cfg(feature = "tls")]
-pub use tls::Tls;
+pub use connection::tls::Tls;
+pub use store::builder::MemcacheStoreBuilder;
+pub use store::memcache_store::MemcacheStore;
 
 pub use kv_core::{
     AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault, KeyValueStore,

@@ -3,10 +3,10 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::time::Instant;
 
-use crate::protocol::request::Encoded;
-use crate::socket::Socket;
+use super::socket::Socket;
 #[cfg(feature = "tls")]
-use crate::tls;
+use super::tls;
+use crate::protocol::request::Encoded;
 
 pub(super) enum Channel {
     Plain(Socket),

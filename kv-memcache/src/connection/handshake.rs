@@ -5,17 +5,18 @@ use std::time::{Instant, SystemTime};
 
 use super::channel::Channel;
 use super::credentials::{Credentials, Source};
-use super::{Connection, receive};
-use crate::address::Place;
+use super::endpoint::Endpoint;
+use super::exchange::Connection;
+use super::receive;
+use super::resolve::Resolver;
+use super::socket::{AddressChoice, Socket};
+#[cfg(feature = "tls")]
+use super::tls;
 use crate::protocol::fault::Fault;
 use crate::protocol::handshake::{self, Handshake, Step};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::ttl::Moment;
 use crate::protocol::{binary, foreign_protocols};
-use crate::resolve::Names;
-use crate::socket::{Reach, Socket};
-#[cfg(feature = "tls")]
-use crate::tls;
 
 /// The cause of a time-out of a server that took the connection.
 const SAYS_NOTHING: &str = "the server took the connection and said nothing: it may be stopped, take no more connections (-c), or be no memcached";
@@ -26,8 +27,8 @@ const PROXY_ROUNDS: usize = 5;
 
 /// How a connection is made.
 pub(crate) struct ConnectOptions<'a> {
-    pub(crate) endpoint: &'a Place,
-    pub(crate) names: &'a Names,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) resolver: &'a Resolver,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<&'a tls::Connector>,
     pub(crate) credentials: &'a Source,
@@ -54,11 +55,11 @@ impl ConnectOptions<'_> {
 
     /// A connection on which nothing was sent yet.
     fn open(&self) -> Result<Connection, Fault> {
-        let socket =
-            Socket::connect(self.endpoint, self.names, Reach::TheServer, self.deadline).map_err(Fault::NotConnected)?;
+        let socket = Socket::connect(self.endpoint, self.resolver, AddressChoice::Chosen, self.deadline)
+            .map_err(Fault::NotConnected)?;
         #[cfg(feature = "tls")]
         let channel = match (self.endpoint, self.tls) {
-            (Place::Tcp { host, .. }, Some(connector)) => {
+            (Endpoint::Tcp { host, .. }, Some(connector)) => {
                 Channel::Tls(Box::new(connector.wrap(host, socket).map_err(|cause| self.not_connected(cause))?))
             }
             _ => Channel::Plain(socket),

@@ -9,7 +9,7 @@ use kv_core::{Error, Failure, Key};
 
 use super::mcrouter;
 use super::refusal::Refusal;
-use crate::silence::Silent;
+use super::silent::Silent;
 
 /// Why a request has no reply that can be used.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     /// No connection of the pool became free in time. Nothing was sent.
     PoolExhausted,
     /// The server did not answer a short time ago, and is not asked again yet. Nothing was sent.
-    Silent(Silent),
+    Silent(Silent<Self>),
     /// No connection could be made. Nothing was sent.
     NotConnected(io::Error),
     /// The application's function that provides user and password failed. Nothing was sent.

@@ -10,4 +10,5 @@ pub(crate) mod mcrouter;
 pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod request;
+pub(crate) mod silent;
 pub(crate) mod ttl;

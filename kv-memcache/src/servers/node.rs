@@ -5,26 +5,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::address::Place;
-use crate::connection::Connection;
 use crate::connection::credentials::Source;
+use crate::connection::endpoint::Endpoint;
+use crate::connection::exchange::Connection;
 use crate::connection::handshake::ConnectOptions;
-use crate::gate::{Entry, Gate, Patience};
+use crate::connection::permits::{Permit, Permits, WaitLimits};
+use crate::connection::resolve::Resolver;
+#[cfg(feature = "tls")]
+use crate::connection::tls;
+use crate::connection::upkeep::{Sweeper, Upkeep};
 use crate::protocol::fault::{Fault, Timeouts};
 use crate::protocol::handshake::ServerInfo;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
-use crate::resolve::Names;
-use crate::upkeep::{Sweeper, Upkeep};
 
 /// How connections to a server are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    pub(crate) endpoint: Place,
-    pub(crate) names: Arc<Names>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) resolver: Arc<Resolver>,
     pub(crate) credentials: Source,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::tls::Connector>,
+    pub(crate) tls: Option<tls::Connector>,
     pub(crate) classic: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) upkeep: Upkeep,
@@ -37,7 +39,7 @@ impl Dialer {
     fn dial(&self, closes_on_stats: bool, limit: Duration) -> Result<Connection, Fault> {
         let options = ConnectOptions {
             endpoint: &self.endpoint,
-            names: &self.names,
+            resolver: &self.resolver,
             #[cfg(feature = "tls")]
             tls: self.tls.as_ref(),
             credentials: &self.credentials,
@@ -82,7 +84,7 @@ const PROXY_FROM: u8 = 2;
 
 pub(crate) struct Node {
     dialer: Dialer,
-    gate: Gate<Connection>,
+    permits: Permits<Connection>,
     /// Its name in messages.
     name: String,
     /// [`ServerLimits`], packed.
@@ -96,7 +98,7 @@ impl Node {
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
         Self {
             name: dialer.endpoint.to_string(),
-            gate: Gate::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper)),
+            permits: Permits::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper)),
             dialer,
             limits: AtomicU64::new(ServerLimits::default().pack()),
             closed_on_stats: AtomicU8::new(0),
@@ -114,14 +116,15 @@ impl Node {
 
     /// Makes a connection, unless there is an idle one to be trusted: so the server answers, and its limits are those of today.
     pub(crate) fn warm_up(&self) -> Result<ServerLimits, Fault> {
-        let mut entry = self.gate.enter(self.patience())?;
-        let connection = match self.gate.trusted(&mut entry, Connection::is_current, Instant::now(), self.patience())? {
-            Some(connection) => connection,
-            None => self.dial(&mut entry)?,
-        };
+        let mut permit = self.permits.acquire(self.wait_limits())?;
+        let connection =
+            match self.permits.take_idle(&mut permit, Connection::is_current, Instant::now(), self.wait_limits())? {
+                Some(connection) => connection,
+                None => self.dial(&mut permit)?,
+            };
         let limits = ServerLimits::of(connection.server());
         self.learn(limits);
-        entry.keep(connection);
+        permit.keep(connection);
         Ok(limits)
     }
 
@@ -130,10 +133,10 @@ impl Node {
     }
 
     /// Makes a connection, and learns from it.
-    fn dial(&self, entry: &mut Entry<'_, Connection>) -> Result<Connection, Fault> {
+    fn dial(&self, permit: &mut Permit<'_, Connection>) -> Result<Connection, Fault> {
         let closed = self.closed_on_stats.load(Ordering::Relaxed);
         let dial = |limit| self.dialer.dial(closed >= PROXY_FROM, limit);
-        let connection = Gate::dial(entry, self.dialer.timeouts.connect, dial)?;
+        let connection = Permits::connect(permit, self.dialer.timeouts.connect, dial)?;
         let server = connection.server();
         let closed = if server.closes_on_stats { closed.saturating_add(1) } else { 0 };
         self.closed_on_stats.store(closed, Ordering::Relaxed);
@@ -144,7 +147,7 @@ impl Node {
     /// Sends a request and receives its replies: on an idle connection, if there is one to be trusted, or else on a new one. If
     /// the idle one proves dead the request is sent once more on a new one, if it changes nothing or nothing of it was sent (N5).
     pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
-        let mut entry = self.gate.enter(self.patience())?;
+        let mut permit = self.permits.acquire(self.wait_limits())?;
         let (now, limit) = (Instant::now(), self.dialer.timeouts.response);
         let mut has_slow_clock = false;
         let serves = |connection: &Connection| {
@@ -153,36 +156,36 @@ impl Node {
             has_slow_clock = is_current && !has_clock && connection.has_slow_clock();
             is_current && has_clock
         };
-        if let Some(connection) = self.gate.trusted(&mut entry, serves, now, self.patience())? {
-            let result = exchange_on(connection, &mut entry, request, (now, limit), true);
+        if let Some(connection) = self.permits.take_idle(&mut permit, serves, now, self.wait_limits())? {
+            let result = exchange_on(connection, &mut permit, request, (now, limit), true);
             if !result.as_ref().is_err_and(|fault| fault.may_be_repeated(request.writes())) {
                 return result;
             }
         }
-        let mut connection = self.dial(&mut entry)?;
+        let mut connection = self.dial(&mut permit)?;
         if has_slow_clock {
             connection.accept_slow_clock();
         }
-        exchange_on(connection, &mut entry, request, (Instant::now(), limit), false)
+        exchange_on(connection, &mut permit, request, (Instant::now(), limit), false)
     }
 
-    fn patience(&self) -> Patience {
-        Patience { pool: self.dialer.timeouts.pool, connect: self.dialer.timeouts.connect }
+    fn wait_limits(&self) -> WaitLimits {
+        WaitLimits { pool: self.dialer.timeouts.pool, connect: self.dialer.timeouts.connect }
     }
 }
 
 /// Sends a request, now, and receives its replies within a limit; then keeps the connection, if it may be used again.
 fn exchange_on(
     mut connection: Connection,
-    entry: &mut Entry<'_, Connection>,
+    permit: &mut Permit<'_, Connection>,
     request: Request<'_>,
     (now, limit): (Instant, Duration),
     had_been_idle: bool,
 ) -> Result<Vec<Reply>, Fault> {
     let result = connection.exchange(request, now, now + limit);
     match &result {
-        Err(fault) if fault.is_silence() => entry.was_not_answered(now, had_been_idle, fault),
-        result if is_usable_after(result) => entry.keep(connection),
+        Err(fault) if fault.is_silence() => permit.note_time_out(now, had_been_idle, fault),
+        result if is_usable_after(result) => permit.keep(connection),
         _ => {}
     }
     result

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::address::Place;
-use crate::system;
-use crate::url::{self, Parts, Words};
+use super::url::{self, UrlParts, UrlSyntax};
+use crate::connection::endpoint::Endpoint;
+use crate::connection::system;
 
 /// The port of memcached, as [IANA](https://www.iana.org/assignments/service-names-port-numbers) has it.
 const PORT: u16 = 11211;
@@ -12,13 +12,13 @@ const PORT: u16 = 11211;
 /// All that a URL says.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    pub(crate) endpoint: Place,
+    pub(crate) endpoint: Endpoint,
     pub(crate) tls: bool,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
 }
 
-const WORDS: Words = Words {
+const SYNTAX: UrlSyntax = UrlSyntax {
     schemes: &["memcache", "memcache+tls"],
     plain: "memcache",
     tls: "memcache+tls",
@@ -47,7 +47,7 @@ const WORDS: Words = Words {
 impl Address {
     /// Reads a URL. An error says what is wrong with it, and shows nothing of it: it may hold a password in an unexpected place.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let parts = Parts::of(text, &WORDS)?;
+        let parts = UrlParts::of(text, &SYNTAX)?;
         if parts.query.is_some() {
             return Err(
                 "what follows a ? has no meaning here; settings are the builder's, and a ? in user, password or path is %3F".into(),
@@ -58,25 +58,25 @@ impl Address {
             if tls {
                 return Err("there is no TLS on a unix socket; write memcache:///path".into());
             }
-            let path = String::from_utf8(parts.socket_path(&WORDS)?)
+            let path = String::from_utf8(parts.socket_path(&SYNTAX)?)
                 .map_err(|_| "what is percent-encoded in the path is not UTF-8")?;
-            return Ok(Self { endpoint: Place::Unix(path.into()), tls, user: None, password: None });
+            return Ok(Self { endpoint: Endpoint::Unix(path.into()), tls, user: None, password: None });
         }
-        let (host, port) = parts.host_and_port(&WORDS)?;
+        let (host, port) = parts.host_and_port(&SYNTAX)?;
         if !matches!(parts.path, "" | "/") {
             return Err("it has both a host and a path; a unix socket is written memcache:///path, and a / in user or password %2F".into());
         }
         let decoded = |text: Option<&str>| text.map(url::decoded).transpose();
         let (user, password) = (decoded(parts.user)?, decoded(parts.password)?);
         // The same server has to be the same text everywhere, as keys are placed by it.
-        let endpoint = Place::Tcp { host: host.to_ascii_lowercase(), port: port.unwrap_or(PORT) };
+        let endpoint = Endpoint::Tcp { host: host.to_ascii_lowercase(), port: port.unwrap_or(PORT) };
         Ok(Self { endpoint, tls, user, password })
     }
 
     /// Whether there can be a server at all.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match &self.endpoint {
-            Place::Unix(path) if system::unix_socket(path).is_err() => Err(system::NO_UNIX_SOCKET),
+            Endpoint::Unix(path) if system::unix_socket(path).is_err() => Err(system::NO_UNIX_SOCKET),
             _ => Ok(()),
         }
     }

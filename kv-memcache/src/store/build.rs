@@ -5,22 +5,22 @@ use std::time::{Duration, SystemTime};
 
 use kv_core::{Error, Failure, Result};
 
-use super::MemcacheStore;
 use super::address::Address;
 use super::builder::MemcacheStoreBuilder;
 use super::client::Client;
-#[cfg(feature = "tls")]
-use crate::address::Place;
+use super::memcache_store::MemcacheStore;
 use crate::connection::credentials::{Credentials, Source};
+#[cfg(feature = "tls")]
+use crate::connection::endpoint::Endpoint;
+use crate::connection::resolve::Resolver;
+#[cfg(feature = "tls")]
+use crate::connection::tls;
+use crate::connection::upkeep::Sweeper;
 use crate::protocol::fault::Timeouts;
 use crate::protocol::handshake::LARGEST_ITEM;
 use crate::protocol::ttl;
-use crate::resolve::Names;
-use crate::servers::Servers;
 use crate::servers::node::{Dialer, Node};
-#[cfg(feature = "tls")]
-use crate::tls;
-use crate::upkeep::Sweeper;
+use crate::servers::placement::Servers;
 
 /// The numbers that memcached's option `-I` takes.
 const ITEM_SIZES: std::ops::RangeInclusive<u64> = 1024..=LARGEST_ITEM;
@@ -84,8 +84,7 @@ impl MemcacheStoreBuilder {
         let tls = match addresses.first() {
             Some(first) if first.tls => {
                 let connector = tls::Connector::new(&self.tls.clone().unwrap_or_default()).map_err(invalid)?;
-                let fits =
-                    |address: &Address| matches!(&address.endpoint, Place::Tcp { host, .. } if connector.accepts(host));
+                let fits = |address: &Address| matches!(&address.endpoint, Endpoint::Tcp { host, .. } if connector.accepts(host));
                 if !addresses.iter().all(fits) {
                     return Err(invalid("the URL cannot be used: its host is not a name that a certificate can have"));
                 }
@@ -103,11 +102,11 @@ impl MemcacheStoreBuilder {
             [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
             one => one.first().map(ToString::to_string).unwrap_or_default(),
         };
-        let (names, sweeper) = (Arc::new(Names::default()), Arc::new(Sweeper::new()));
+        let (resolver, sweeper) = (Arc::new(Resolver::default()), Arc::new(Sweeper::new()));
         let node = |address: Address| {
             let dialer = Dialer {
                 endpoint: address.endpoint,
-                names: Arc::clone(&names),
+                resolver: Arc::clone(&resolver),
                 credentials: credentials.clone(),
                 #[cfg(feature = "tls")]
                 tls: tls.clone(),

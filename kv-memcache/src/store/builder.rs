@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::settings::Settings;
-#[cfg(feature = "tls")]
-use crate::Tls;
 use crate::connection::credentials::{BoxError, Credentials, Provider};
+#[cfg(feature = "tls")]
+use crate::connection::tls::Tls;
+use crate::connection::upkeep::Upkeep;
 use crate::protocol::fault::Timeouts;
-use crate::upkeep::Upkeep;
 
 /// Configures a [`MemcacheStore`](crate::MemcacheStore); made by [`MemcacheStore::builder`](crate::MemcacheStore::builder).
 ///

@@ -11,8 +11,8 @@ use crate::protocol::fault::{ErrorContext, Fault};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::ttl::Expiry;
-use crate::servers::Servers;
 use crate::servers::node::Node;
+use crate::servers::placement::Servers;
 
 /// The servers of a store, and how they are asked.
 pub(super) struct Client {

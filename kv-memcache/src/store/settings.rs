@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::connection::upkeep::Upkeep;
 use crate::protocol::fault::Timeouts;
-use crate::upkeep::Upkeep;
 
 /// The largest item of a memcached without the option `-I`, in bytes.
 pub(super) const USUAL_ITEM: u64 = 1 << 20;

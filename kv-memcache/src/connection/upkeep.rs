@@ -1,4 +1,4 @@
-//! How connections are looked after, and who closes those that nobody uses any more.
+//! How connections are maintained, and the thread that closes idle ones.
 //!
 //! This file is the same in kv-redis and kv-memcache.
 
@@ -8,21 +8,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, mem, thread};
 
-use crate::pool::PerProcess;
+use super::per_process::PerProcess;
 
-/// Longer times are as good as this one.
+/// Longer times are cut to this one.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Settings. Zero turns each of them off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Upkeep {
-    /// After so much idle time the operating system asks whether the other side is there.
+    /// After this idle time the operating system probes the peer.
     pub(crate) tcp_keepalive: Duration,
     /// An idle connection is closed after this.
     pub(crate) idle_timeout: Duration,
     /// A connection is not used for longer than this.
     pub(crate) max_lifetime: Duration,
-    /// A silent server is asked again after this.
+    /// A server that did not answer is asked again after this.
     pub(crate) retry_after: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// As they are used: times that can be added to any moment.
+    /// The same with times that can be added to any moment.
     pub(crate) fn ready(mut self) -> Self {
         let Self { tcp_keepalive, idle_timeout, max_lifetime, retry_after } = &mut self;
         for time in [tcp_keepalive, idle_timeout, max_lifetime, retry_after] {
@@ -63,26 +63,26 @@ impl Upkeep {
         self
     }
 
-    /// Until when a connection that is made now may be used. Up to a tenth less than what is set, so that connections that were made
-    /// together do not end together.
+    /// Until when a connection that is made now may be used. This is up to a tenth less than the setting, so that connections that were
+    /// made together do not expire together.
     pub(crate) fn use_until(&self, now: Instant) -> Instant {
         if self.max_lifetime.is_zero() {
             return now + LONGEST;
         }
-        // The keys of each are other ones.
+        // Each `RandomState` has other keys.
         let random = RandomState::new().build_hasher().finish();
         let less = self.max_lifetime / 10_000 * u32::try_from(random % 1000).unwrap_or(0);
         now + self.max_lifetime.saturating_sub(less)
     }
 
-    /// After how long to look whether connections that are in use now have expired.
+    /// When to look next whether connections that are in use now have expired.
     pub(crate) fn pause(&self) -> Duration {
         let both = [self.idle_timeout, self.max_lifetime];
         both.into_iter().filter(|time| !time.is_zero()).min().unwrap_or_default()
     }
 
     /// Until when an idle connection may be used.
-    pub(crate) fn expiry(&self, connection: &impl Connection) -> Instant {
+    pub(crate) fn expiry(&self, connection: &impl Reusable) -> Instant {
         if self.idle_timeout.is_zero() {
             return connection.use_until();
         }
@@ -90,23 +90,23 @@ impl Upkeep {
     }
 }
 
-/// What the pool knows of a connection.
-pub(crate) trait Connection {
+/// What a pool has to know of a connection that it keeps.
+pub(crate) trait Reusable {
     fn last_used(&self) -> Instant;
     fn use_until(&self) -> Instant;
-    /// Whether it has neither been closed nor brought anything that nobody asked for. Nothing is sent.
+    /// Whether it is open and has received nothing unrequested. Nothing is sent.
     fn is_quiet(&self) -> bool;
 }
 
-/// What has connections that nobody uses.
+/// A pool with idle connections.
 pub(crate) trait Sweep: Send + Sync {
-    /// Closes those that have expired. When the next one does, if there is one. If not, the pool [starts](Sweeper::start) the sweeper
-    /// again as soon as there is.
+    /// Closes the connections that have expired, and returns when the next one expires. After `None` the pool
+    /// [starts](Sweeper::start) the sweeper again as soon as it has an idle connection.
     fn sweep(&self, now: Instant) -> Option<Instant>;
 }
 
-/// A thread that closes connections that nobody uses any more, without an operation that would. It is there while there are idle
-/// connections, and sleeps until the next one expires. If there is none to be had, they are closed by the next operation, or the server.
+/// A thread that closes idle connections when they expire. It exists while there are idle connections, and sleeps until the next one
+/// expires. If the thread cannot be started, the next operation closes them, or the server does.
 pub(crate) struct Sweeper(PerProcess<Arc<Pools>>);
 
 #[derive(Default)]
@@ -118,9 +118,9 @@ struct Pools {
 #[derive(Default)]
 struct State {
     is_running: bool,
-    /// Those that have idle connections.
+    /// The pools with idle connections.
     swept: Vec<Weak<dyn Sweep>>,
-    /// Whether there are other ones than the thread has looked at.
+    /// Whether a pool came or went since the thread looked.
     has_changed: bool,
 }
 
@@ -129,11 +129,11 @@ impl Sweeper {
         Self(PerProcess::new(Arc::default()))
     }
 
-    /// Sees to a pool that has idle connections.
+    /// Looks after a pool that has idle connections.
     pub(crate) fn start(&self, pool: Weak<dyn Sweep>) {
         let pools = self.0.own(|_| Arc::default());
         let mut state = pools.lock();
-        // A thread that sleeps need not be woken: it looks after connections of other pools, which expire before any of this one.
+        // The thread is not woken: the connections of other pools, for which it waits, expire before any of this pool.
         state.swept.push(pool);
         state.has_changed = true;
         if !state.is_running {
@@ -143,10 +143,10 @@ impl Sweeper {
         }
     }
 
-    /// Lets the thread see that a pool is gone.
+    /// Tells the thread that a pool is gone.
     pub(crate) fn stop(&self) {
         let pools = self.0.get();
-        // In a child the lock may be held for ever, and there is no thread.
+        // In a child process the lock may stay locked for ever, and there is no thread.
         let state = match pools.state.try_lock() {
             Ok(state) => Some(state),
             Err(_) => self.0.is_own(|own| Arc::ptr_eq(own, pools)).then(|| pools.lock()),
@@ -172,7 +172,7 @@ impl Pools {
             let swept = mem::take(&mut state.swept);
             state.has_changed = false;
             drop(state);
-            // Without the lock: to close a connection takes a system call, and a pool that is dropped here, as the store is gone, asks for it.
+            // Without the lock: closing a connection takes a system call, and a pool that is dropped here takes the lock.
             let now = Instant::now();
             let (mut left, mut next) = (Vec::new(), None::<Instant>);
             for pool in swept {

@@ -1,8 +1,10 @@
-//! Names: which addresses a host has, and which server its name stands for.
+//! Host names: which addresses they have, and for which server a name stands.
 //!
-//! The system's resolver takes no limit, so each lookup has a thread, which ends with it. Callers who need the same name wait
-//! for the same lookup, and a process has only so many under way: a resolver that hangs holds a few threads, however many
-//! callers come and go. There is no static lock: one that another thread holds during a `fork` stays locked in the child.
+//! The resolver of the system has no time limit, so each lookup runs on a thread of its own. Callers that need the same name wait for the
+//! same lookup, and the number of lookups in a process is limited. So a resolver that hangs holds a few threads, however many callers
+//! there are. There is no static lock: a lock that another thread holds during a `fork` stays locked in the child process.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -11,77 +13,77 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, io, process, thread};
 
-use bound::{BOUND, Bound, Permit};
+use limit::{LOOKUPS, LookupLimit, LookupPermit};
 
-use crate::pool::PerProcess;
+use super::per_process::PerProcess;
 
-mod bound;
+mod limit;
 #[cfg(test)]
 mod tests;
 
-/// How many lookups may be under way for one name of a store.
+/// How many lookups may run for one name of a store.
 const MOST_OF_A_NAME: u32 = 4;
 
-/// After this a lookup is not relied upon, and another one begins: the resolver may be back long before it repeats its question
-/// (glibc: after 5 s).
+/// After this time another lookup begins beside a slow one: the resolver may be back long before it repeats its question (glibc: after
+/// 5 s).
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How often a caller looks whether a lookup may begin.
+/// How often a caller checks whether a lookup may begin.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How a host is looked up. The ports in the addresses mean nothing.
+/// Looks up a host. The ports in the addresses mean nothing.
 type Lookup = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
 fn ask_the_system(host: &str) -> io::Result<Vec<SocketAddr>> {
     (host, 0).to_socket_addrs().map(Iterator::collect)
 }
 
-/// The names that a store has needed.
-pub(crate) struct Names {
-    known: PerProcess<Mutex<HashMap<String, Arc<Name>>>>,
+/// The host names that a store has needed.
+pub(crate) struct Resolver {
+    names: PerProcess<Mutex<HashMap<String, Arc<HostName>>>>,
     lookup: Lookup,
-    bound: &'static Bound,
+    limit: &'static LookupLimit,
 }
 
-impl Default for Names {
+impl Default for Resolver {
     fn default() -> Self {
-        Self { known: PerProcess::new(Mutex::default()), lookup: ask_the_system, bound: &BOUND }
+        Self { names: PerProcess::new(Mutex::default()), lookup: ask_the_system, limit: &LOOKUPS }
     }
 }
 
-impl Names {
-    /// What is known of a host, or its address, if it is one. Nothing is looked up.
-    pub(crate) fn host(&self, host: &str) -> Result<Arc<Name>, IpAddr> {
+impl Resolver {
+    /// The host by its name, or its IP address if the text is one. Nothing is looked up.
+    pub(crate) fn host(&self, host: &str) -> Result<Arc<HostName>, IpAddr> {
         if let Ok(address) = host.parse() {
             return Err(address);
         }
         let new = || {
-            Arc::new(Name {
+            Arc::new(HostName {
                 host: host.to_owned(),
                 lookup: self.lookup,
-                bound: self.bound,
+                limit: self.limit,
                 state: Mutex::default(),
                 answered: Condvar::new(),
                 generation: AtomicU64::new(0),
             })
         };
-        // In a process that was forked a thread of the parent may have a lock here for ever, or one of a name.
-        let known = self.known.own(|_| Mutex::default());
-        Ok(Arc::clone(lock(known).entry(host.to_owned()).or_insert_with(new)))
+        // In a process that was forked, a thread of the parent may hold this lock for ever, or that of a name.
+        let names = self.names.own(|_| Mutex::default());
+        Ok(Arc::clone(lock(names).entry(host.to_owned()).or_insert_with(new)))
     }
 }
 
-impl fmt::Debug for Names {
+impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Names")
     }
 }
 
-/// A host that is known by its name.
-pub(crate) struct Name {
+/// A host by its name.
+pub(crate) struct HostName {
     host: String,
     lookup: Lookup,
-    bound: &'static Bound,
+    limit: &'static LookupLimit,
     state: Mutex<State>,
     answered: Condvar,
     /// Grows when the name stands for another server than before.
@@ -90,50 +92,50 @@ pub(crate) struct Name {
 
 #[derive(Default)]
 struct State {
-    /// The process that has these lookups under way.
+    /// The process in which these lookups run.
     process: u32,
-    under_way: u32,
-    /// How many lookups have begun, and when the last one did, if it is under way.
+    running: u32,
+    /// How many lookups have begun, and when the last one began, if it is still running.
     begun: u64,
     newest: Option<Instant>,
-    /// How many answers there were, and the last one.
+    /// How many answers there were, and the last one of them.
     answers: u64,
     answer: Option<Result<Vec<SocketAddr>, (io::ErrorKind, String)>>,
     /// The addresses of the server that the name stands for, sorted.
     server: Vec<SocketAddr>,
 }
 
-/// The server that a name stands for.
+/// The addresses of the server for which a name stands.
 #[derive(Debug)]
-pub(crate) struct Server {
-    /// One, or one of each family, in the resolver's order.
+pub(crate) struct ServerAddresses {
+    /// One address, or one of each family, in the resolver's order.
     pub(crate) addresses: Vec<SocketAddr>,
     /// How many addresses the name has.
     pub(crate) of: usize,
-    /// For [`Name::is_current`].
+    /// For [`HostName::is_current`].
     pub(crate) generation: u64,
 }
 
-impl Name {
-    /// The server that the name stands for now. Two processes that get the same addresses, in whatever order, get the same server.
-    pub(crate) fn server(self: &Arc<Self>, deadline: Instant) -> io::Result<Server> {
+impl HostName {
+    /// The server for which the name stands now. Two processes that get the same addresses, in any order, get the same server.
+    pub(crate) fn server(self: &Arc<Self>, deadline: Instant) -> io::Result<ServerAddresses> {
         let found = self.addresses(deadline)?;
         let addresses = choose(&found);
         let mut server = addresses.clone();
         server.sort_unstable();
         let mut state = lock(&self.state);
         let is_part = |some: &[SocketAddr], all: &[SocketAddr]| some.iter().all(|address| all.contains(address));
-        // A resolver may leave out the addresses of a family. That is no other server.
+        // A resolver may leave out the addresses of a family. That is the same server.
         if !is_part(&server, &state.server) {
             if !is_part(&state.server, &server) {
                 self.generation.fetch_add(1, Ordering::Relaxed);
             }
             state.server = server;
         }
-        Ok(Server { addresses, of: found.len(), generation: self.generation.load(Ordering::Relaxed) })
+        Ok(ServerAddresses { addresses, of: found.len(), generation: self.generation.load(Ordering::Relaxed) })
     }
 
-    /// Whether the name still stands for the server of this generation, as far as is known.
+    /// Whether the name still stands for the server of this generation, by the last lookup.
     pub(crate) fn is_current(&self, generation: u64) -> bool {
         self.generation.load(Ordering::Relaxed) == generation
     }
@@ -143,8 +145,8 @@ impl Name {
         let mut state = lock(&self.state);
         let process = process::id();
         if state.process != process {
-            // What is under way, if anything, is so in the process that this one is a fork of.
-            (state.process, state.under_way, state.newest) = (process, 0, None);
+            // The lookups that are counted here run in the parent process.
+            (state.process, state.running, state.newest) = (process, 0, None);
         }
         let answers = state.answers;
         loop {
@@ -158,18 +160,18 @@ impl Name {
             }
             let is_slow = |begin| now.saturating_duration_since(begin) >= SLOW;
             if state.newest.is_none_or(is_slow)
-                && state.under_way < MOST_OF_A_NAME
-                && let Some(permit) = self.bound.permit(process)
+                && state.running < MOST_OF_A_NAME
+                && let Some(permit) = self.limit.permit(process)
             {
                 self.begin(&mut state, permit, now)?;
             }
-            let pause = if state.under_way == 0 { POLL } else { SLOW / 10 };
+            let pause = if state.running == 0 { POLL } else { SLOW / 10 };
             let waited = self.answered.wait_timeout(state, left.min(pause));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn begin(self: &Arc<Self>, state: &mut State, permit: Permit, now: Instant) -> io::Result<()> {
+    fn begin(self: &Arc<Self>, state: &mut State, permit: LookupPermit, now: Instant) -> io::Result<()> {
         let (name, number) = (Arc::clone(self), state.begun + 1);
         thread::Builder::new().name("kv-resolve".into()).spawn(move || {
             let found = (name.lookup)(&name.host);
@@ -178,18 +180,18 @@ impl Name {
         })?;
         state.begun = number;
         state.newest = Some(now);
-        state.under_way += 1;
+        state.running += 1;
         Ok(())
     }
 
     fn end(&self, number: u64, found: io::Result<Vec<SocketAddr>>) {
         let mut state = lock(&self.state);
-        state.under_way = state.under_way.saturating_sub(1);
+        state.running = state.running.saturating_sub(1);
         let is_newest = state.begun == number;
         if is_newest {
             state.newest = None;
         }
-        // What an older lookup failed to get, the newest one may get.
+        // If an older lookup failed, the newest one may still succeed.
         if is_newest || found.is_ok() {
             state.answer = Some(found.map(distinct).map_err(|error| (error.kind(), error.to_string())));
             state.answers += 1;
@@ -199,8 +201,8 @@ impl Name {
 
     fn silence(&self, state: &State) -> io::Error {
         let host = &self.host;
-        let text = if state.under_way == 0 {
-            let most = self.bound.most;
+        let text = if state.running == 0 {
+            let most = self.limit.most;
             format!("{host} was not looked up: the resolver (DNS) has not answered {most} other lookups")
         } else {
             format!("the resolver (DNS) does not answer, {host} was to be looked up")
@@ -224,8 +226,8 @@ fn distinct(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     distinct
 }
 
-/// The addresses of the server that a name with these addresses stands for. With one of each family at most it is one server that
-/// can be reached by both. Otherwise it is the lowest IPv4 address, or the lowest IPv6 address where there is no other.
+/// Chooses, of the addresses of a name, those of the server for which it stands. With at most one address of each family they are one
+/// server. Otherwise it is the lowest IPv4 address, or the lowest IPv6 address where there is no IPv4 address.
 fn choose(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let of_v4 = addresses.iter().filter(|address| address.is_ipv4()).count();
     if of_v4 <= 1 && addresses.len() - of_v4 <= 1 {

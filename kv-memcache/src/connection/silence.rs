@@ -1,22 +1,22 @@
 //! What is remembered of a server that did not answer (N6).
 //!
-//! After a time-out the server is in question: the next caller asks it by making a connection, and the others wait for that. Most often
-//! it answers, as when a firewall has forgotten old connections, or when one command took long; then all go on. If it does not it is silent: for a
-//! time operations on it fail at once, then one of them at a time asks again.
+//! After a time-out the server is in question. The next caller asks it by making a connection, and the other callers wait for the outcome.
+//! Usually the server answers: a firewall had dropped old connections, or one command took long. Then all callers go on. If it does not
+//! answer, it is silent: operations on it fail at once for a time, and then one caller at a time asks again.
 //!
 //! This file is the same in kv-redis and kv-memcache.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fault::Fault;
+use crate::protocol::fault::Fault;
+use crate::protocol::silent::Silent;
 
 pub(crate) struct Silence {
-    /// For so long operations fail at once; if that is zero nothing is remembered.
+    /// How long operations fail at once. If it is zero, nothing is remembered.
     retry_after: Duration,
-    /// Whether it is anything but [`Phase::Answers`]: all that an operation on a server that is well looks at.
+    /// Whether the phase is not [`Phase::Answers`]. An operation on a server that answers looks at nothing else.
     is_in_question: AtomicBool,
     state: Mutex<State>,
     has_changed: Condvar,
@@ -24,20 +24,20 @@ pub(crate) struct Silence {
 
 struct State {
     phase: Phase,
-    /// When it was known to answer, if it was in question before.
+    /// When the server last answered after it had been in question.
     answered: Option<Instant>,
-    /// The last time-out, while it is in question or silent.
+    /// The last time-out, while the server is in question or silent.
     cause: Option<Arc<Fault>>,
 }
 
 enum Phase {
     Answers,
-    /// There was a time-out then. Whoever comes next asks; while somebody does the others wait.
+    /// There was a time-out at `since`. The next caller asks, and while it does the other callers wait.
     InQuestion {
         since: Instant,
         is_asked: bool,
     },
-    /// It was asked and did not answer by then. It is asked again from `until` on, by one caller at a time.
+    /// It was asked and had not answered by `since`. From `until` on, one caller at a time asks again.
     Silent {
         since: Instant,
         until: Instant,
@@ -45,29 +45,7 @@ enum Phase {
     },
 }
 
-/// The server did not answer a short time ago, and nothing was sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Silent {
-    /// How long ago.
-    pub(crate) ago: Duration,
-    /// When it is asked again; `None` while it is.
-    pub(crate) asked_in: Option<Duration>,
-    /// The time-out by which that was found out: never a `Silent` itself, so that nothing grows.
-    pub(crate) cause: Option<Arc<Fault>>,
-}
-
-impl fmt::Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |time: Duration| Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        write!(f, "the server did not answer {:?} ago, so nothing was sent; ", millis(self.ago))?;
-        match self.asked_in {
-            Some(time) => write!(f, "it is asked again in {:?} (`retry_after`)", millis(time)),
-            None => f.write_str("it is being asked again (`retry_after`)"),
-        }
-    }
-}
-
-/// Has to ask whether the server answers. If it is dropped without an answer somebody else asks.
+/// The task to ask whether the server answers. If it is dropped without an answer, the next caller asks.
 pub(crate) struct Probe<'a> {
     of: &'a Silence,
     is_over: bool,
@@ -88,9 +66,9 @@ impl Silence {
         self.is_in_question.load(Relaxed)
     }
 
-    /// Whether an operation may go on, and whether it has to ask the server first. Waits, for so long at most, while another one
-    /// asks a server that is in question.
-    pub(crate) fn enter(&self, limit: Duration) -> Result<Option<Probe<'_>>, Silent> {
+    /// Lets an operation go on; with a probe if it has to ask the server first. While another caller asks a server that is in question,
+    /// this waits up to the limit.
+    pub(crate) fn enter(&self, limit: Duration) -> Result<Option<Probe<'_>>, Silent<Fault>> {
         if !self.is_in_question() {
             return Ok(None);
         }
@@ -128,13 +106,13 @@ impl Silence {
         }
     }
 
-    /// Notes that there was this time-out in what began then.
+    /// Notes a time-out of an operation that began then.
     pub(crate) fn question(&self, begun: Instant, cause: &Fault) {
         if self.retry_after.is_zero() {
             return;
         }
         let mut state = self.lock();
-        // It has answered since.
+        // The server has answered since.
         if state.answered.is_some_and(|answered| answered > begun) {
             return;
         }
@@ -149,7 +127,7 @@ impl Silence {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known, and tells those who wait for it.
+    /// Changes the state, and wakes the callers that wait for it.
     fn change(&self, next: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         next(&mut state);
@@ -164,12 +142,12 @@ impl Silence {
 }
 
 impl Probe<'_> {
-    /// The server, or its machine, answered: whatever it said.
+    /// The server or its machine answered, whatever it said.
     pub(crate) fn was_answered(self) {
         self.end(|state| state.phase = Phase::Answers);
     }
 
-    /// It did not answer in time, and this is what was seen of that.
+    /// The server did not answer in time; this was the time-out.
     pub(crate) fn was_not_answered(self, cause: &Fault) {
         let since = Instant::now();
         let until = since + self.of.retry_after;
@@ -217,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_well_is_not_asked() {
+    fn a_server_that_answers_is_not_asked() {
         let silence = Silence::new(MINUTE);
         assert!(silence.enter(MINUTE).unwrap().is_none());
     }
 
     #[test]
-    fn one_asks_and_the_others_wait_for_the_answer() {
+    fn one_caller_asks_and_the_others_wait_for_the_answer() {
         let silence = in_question(MINUTE);
         let probe = silence.enter(MINUTE).unwrap().unwrap();
         thread::scope(|scope| {
@@ -237,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_too_long_for_the_answer_is_told() {
+    fn a_caller_that_waits_too_long_for_the_answer_gets_an_error() {
         let silence = in_question(MINUTE);
         let _probe = silence.enter(MINUTE).unwrap().unwrap();
         let silent = silence.enter(Duration::from_millis(20)).err().unwrap();
@@ -245,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_silent_server_all_are_told_at_once_until_it_is_asked_again_by_one() {
+    fn operations_on_a_silent_server_fail_at_once_until_one_caller_asks_again() {
         let silence = in_question(Duration::from_millis(200));
         silence.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
         let begin = Instant::now();
@@ -264,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_come_to_ask_leaves_it_to_the_next() {
+    fn a_probe_that_is_dropped_is_left_to_the_next_caller() {
         let silence = in_question(Duration::from_millis(1));
         drop(silence.enter(MINUTE).unwrap().unwrap());
         silence.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
@@ -274,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_out_of_what_began_before_the_last_answer_says_nothing() {
+    fn a_time_out_of_an_operation_that_began_before_the_last_answer_is_ignored() {
         let silence = Silence::new(MINUTE);
         let begun = Instant::now();
         silence.question(begun, &time_out());
@@ -286,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_time_out_is_told_and_forgotten_when_the_server_answers() {
+    fn the_last_time_out_is_the_cause_until_the_server_answers() {
         let silence = Silence::new(MINUTE);
         let time_out = |text: &str| Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text));
         let told =
@@ -297,7 +275,7 @@ mod tests {
         silence.question(Instant::now(), &time_out("one"));
         let probe = silence.enter(MINUTE).unwrap().unwrap();
         assert_eq!(told(&silence, Duration::from_millis(1)).unwrap(), "one");
-        // It is in question already.
+        // The server is in question already: the first time-out stays.
         silence.question(Instant::now(), &time_out("two"));
         assert_eq!(told(&silence, Duration::from_millis(1)).unwrap(), "one");
         probe.was_not_answered(&time_out("three"));

@@ -1,4 +1,6 @@
 //! What to do about an error of TLS.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::io;
 
@@ -22,8 +24,7 @@ fn make_certificate(name: Option<&ServerName<'_>>) -> String {
     }
 }
 
-/// What to do about an error of TLS, if it is one. Whether a client certificate was to be shown makes a difference to what a refusal
-/// means.
+/// What to do about an error of TLS; `None` if it is another error. A refusal means something else if a client certificate was shown.
 pub(crate) fn advice(error: &io::Error, shows_certificate: bool) -> Option<String> {
     let advice = match error.get_ref()?.downcast_ref::<Error>()? {
         Error::InvalidCertificate(problem) => return Some(about_certificate(problem)),
@@ -46,7 +47,7 @@ pub(crate) fn advice(error: &io::Error, shows_certificate: bool) -> Option<Strin
     Some(advice.into())
 }
 
-/// Why the certificate of the server is not accepted, and what to do.
+/// Why the certificate of the server is not accepted, and what to do about it.
 fn about_certificate(problem: &CertificateError) -> String {
     use CertificateError as Problem;
     match problem {
@@ -97,7 +98,7 @@ fn about_certificate(problem: &CertificateError) -> String {
     }
 }
 
-/// The names are those of webpki's errors.
+/// The same for errors of webpki, known by their names.
 fn about_other(name: &str) -> String {
     match name {
         name if name.contains("CaUsedAsEndEntity") => format!(
@@ -112,7 +113,7 @@ fn about_other(name: &str) -> String {
             make_certificate(None)
         ),
         name if name.contains("EndEntityUsedAsCa") => {
-            "an authority between the server's certificate and the one that is trusted is none: its certificate does not say \
+            "an authority between the server's certificate and the trusted one is not an authority: its certificate does not say \
             basicConstraints CA:TRUE"
                 .into()
         }
@@ -128,7 +129,7 @@ fn about_other(name: &str) -> String {
     }
 }
 
-/// Why the server ends a handshake.
+/// Why the server ended the handshake.
 fn about_alert(alert: Alert, shows_certificate: bool) -> &'static str {
     match (alert, shows_certificate) {
         (Alert::HandshakeFailure, false) => {
@@ -178,7 +179,7 @@ fn about_alert(alert: Alert, shows_certificate: bool) -> &'static str {
     }
 }
 
-/// What is wrong with a PEM file that has no certificate or key to read.
+/// What is wrong with a PEM file in which no certificate or key was found.
 pub(super) fn about_pem(pem: &[u8]) -> &'static str {
     let has = |text: &str| pem.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     if has("ENCRYPTED") {

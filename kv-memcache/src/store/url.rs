@@ -1,12 +1,14 @@
-//! URLs: their parts, and what a host, a port and the path of a socket may be.
+//! The parts of a URL, and what a port and the path of a socket may be.
 //!
-//! What is shown of a URL has been checked here first. A text that is not surely a host, a port or a path may be a part of a
-//! password: it is refused, and no error repeats any of it (E3).
+//! Only what was checked here is shown of a URL. A text that is not surely a host, a port or a path may be a part of a password: it is
+//! refused, and no error repeats any of it (E3).
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
-use std::net::Ipv6Addr;
+use crate::connection::host;
 
-/// How URLs of a backend are written, for the messages.
-pub(crate) struct Words {
+/// How the URLs of a backend are written.
+pub(crate) struct UrlSyntax {
     /// All schemes, in lower case.
     pub(crate) schemes: &'static [&'static str],
     /// `redis`.
@@ -17,13 +19,13 @@ pub(crate) struct Words {
     pub(crate) socket: &'static str,
     /// Schemes of other clients, and what to do instead.
     pub(crate) others: &'static [(&'static str, &'static str)],
-    /// How several servers are given.
+    /// What to do with several servers.
     pub(crate) several: &'static str,
 }
 
-/// A URL in its parts, as they are written.
-pub(crate) struct Parts<'a> {
-    /// One of the words' schemes.
+/// The parts of a URL, not decoded.
+pub(crate) struct UrlParts<'a> {
+    /// One of the schemes of the syntax.
     pub(crate) scheme: &'static str,
     pub(crate) user: Option<&'a str>,
     pub(crate) password: Option<&'a str>,
@@ -36,13 +38,13 @@ pub(crate) struct Parts<'a> {
 /// How special characters are written.
 const ENCODED: &str = "/ is %2F, ? is %3F, # is %23, @ is %40, : is %3A, % is %25";
 
-impl<'a> Parts<'a> {
-    pub(crate) fn of(text: &'a str, words: &Words) -> Result<Self, String> {
-        let (scheme, rest) = scheme(text, words)?;
+impl<'a> UrlParts<'a> {
+    pub(crate) fn of(text: &'a str, syntax: &UrlSyntax) -> Result<Self, String> {
+        let (scheme, rest) = scheme(text, syntax)?;
         if !rest.starts_with('/') && rest.contains("://") {
             return Err(format!(
                 "it seems to be several URLs in one; {}; a / in user or password is written %2F",
-                words.several
+                syntax.several
             ));
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -70,7 +72,7 @@ impl<'a> Parts<'a> {
         if login.is_some_and(|login| login.split(':').next().is_some_and(|user| user.contains([',', ';']))) {
             return Err(format!(
                 "there is a comma or a semicolon before the @; {}; in a user they are %2C and %3B",
-                words.several
+                syntax.several
             ));
         }
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
@@ -81,9 +83,9 @@ impl<'a> Parts<'a> {
         Ok(Self { scheme, user: some(user), password: some(password), server, path, query })
     }
 
-    /// The host, in the form in which it is looked up, and the port if there is one.
-    pub(crate) fn host_and_port(&self, words: &Words) -> Result<(String, Option<u16>), String> {
-        let Words { plain, several, .. } = words;
+    /// The host, in the form in which it is looked up, and the port, if there is one.
+    pub(crate) fn host_and_port(&self, syntax: &UrlSyntax) -> Result<(String, Option<u16>), String> {
+        let UrlSyntax { plain, several, .. } = syntax;
         let server = self.server;
         let is_between = |letter: char| matches!(letter, ',' | ';' | '|' | '&') || letter.is_whitespace();
         if server.contains(is_between) {
@@ -109,7 +111,7 @@ impl<'a> Parts<'a> {
                 .into());
         }
         if host.is_empty() {
-            return Err(format!("it has no host; write {plain}://host:port, or of a unix socket {}", words.socket));
+            return Err(format!("it has no host; write {plain}://host:port, or of a unix socket {}", syntax.socket));
         }
         let port = match port {
             None | Some("") => None,
@@ -120,17 +122,17 @@ impl<'a> Parts<'a> {
                 )
             })?),
         };
-        let host = self::host(host).ok_or(
+        let host = host::of_url(host).ok_or(
             "its host is neither a name (of letters, digits, - _ and dots; others are written xn--…) nor an IP address (IPv6 \
             in brackets, [::1])",
         )?;
         Ok((host, port))
     }
 
-    /// The path of a unix socket: the bytes that the operating system is given.
-    pub(crate) fn socket_path(&self, words: &Words) -> Result<Vec<u8>, String> {
-        let Words { socket, .. } = words;
-        // As in a URL of a file.
+    /// The path of a unix socket, decoded.
+    pub(crate) fn socket_path(&self, syntax: &UrlSyntax) -> Result<Vec<u8>, String> {
+        let UrlSyntax { socket, .. } = syntax;
+        // `localhost` as in the URL of a file.
         if !matches!(self.server, "" | "localhost") || self.user.is_some() || self.password.is_some() {
             return Err(format!(
                 "the path of a unix socket follows three slashes, with nothing between them: {socket}"
@@ -154,8 +156,8 @@ impl<'a> Parts<'a> {
 }
 
 /// The scheme, and what follows `://`.
-fn scheme<'a>(text: &'a str, words: &Words) -> Result<(&'static str, &'a str), String> {
-    let Words { schemes, plain, tls, socket, others, .. } = words;
+fn scheme<'a>(text: &'a str, syntax: &UrlSyntax) -> Result<(&'static str, &'a str), String> {
+    let UrlSyntax { schemes, plain, tls, socket, others, .. } = syntax;
     if text.is_empty() {
         return Err(format!(
             "it is empty; perhaps the variable that it comes from is not set. Write {plain}://host:port"
@@ -197,33 +199,6 @@ fn scheme<'a>(text: &'a str, words: &Words) -> Result<(&'static str, &'a str), S
     Err(format!("it does not begin with {plain}://, {tls}:// (TLS) or that of a unix socket, {socket}{also}"))
 }
 
-/// A host, if it is one: a name, an IPv4 address, or an IPv6 address in brackets, perhaps with a zone.
-fn host(text: &str) -> Option<String> {
-    match text.strip_prefix('[') {
-        Some(rest) => ipv6(rest.strip_suffix(']')?),
-        None => is_name(text).then(|| text.to_owned()),
-    }
-}
-
-/// Whether it is the name of a host as they are looked up, or an IPv4 address.
-pub(crate) fn is_name(text: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_letter);
-    text.len() <= 254 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
-}
-
-/// An IPv6 address as it is looked up: in its shortest form, with the zone if it has one (`%eth0`, in a URL `%25eth0`).
-pub(crate) fn ipv6(text: &str) -> Option<String> {
-    let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
-    let ip = ip.parse::<Ipv6Addr>().ok()?;
-    let Some(zone) = zone else { return Some(ip.to_string()) };
-    let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    // No interface has a longer name.
-    (1..=15).contains(&zone.len()).then_some(())?;
-    zone.bytes().all(is_letter).then(|| format!("{ip}%{zone}"))
-}
-
 /// Whether a path, as it is written and decoded, may have a password before or behind it: `:password@/path`,
 /// `path,password=…`, two URLs.
 fn may_be_more_than_a_path(written: &str, decoded: &str) -> bool {
@@ -244,7 +219,7 @@ pub(crate) fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// With the bytes for which `%` and two hexadecimal digits stand.
+/// Decodes `%` and two hexadecimal digits.
 fn decoded_bytes(text: &str) -> Result<Vec<u8>, String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -259,7 +234,7 @@ fn decoded_bytes(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The same as a text.
+/// The same as text.
 pub(crate) fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(decoded_bytes(text)?).map_err(|_| "what is percent-encoded in it is not UTF-8".into())
 }
@@ -267,54 +242,6 @@ pub(crate) fn decoded(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_is_a_name_or_an_ip_address() {
-        for name in ["h", "cache.example", "cache_1", "a-b.", "127.0.0.1", "1.2.3", "xn--hst-sna", &"l".repeat(63)] {
-            assert_eq!(host(name).as_deref(), Some(name));
-        }
-        for (text, shown) in [
-            ("[::1]", "::1"),
-            ("[0:0:0:0:0:0:0:1]", "::1"),
-            ("[fe80::1%eth0]", "fe80::1%eth0"),
-            ("[fe80::1%25eth0]", "fe80::1%eth0"),
-            ("[fe80::1%2]", "fe80::1%2"),
-            ("[fe80::1%25]", "fe80::1%25"),
-            ("[FE80::A.1.2.3]", ""),
-            ("[::ffff:1.2.3.4]", "::ffff:1.2.3.4"),
-        ] {
-            assert_eq!(host(text).unwrap_or_default(), shown, "{text}");
-        }
-        for other in [
-            "",
-            ".",
-            "a..b",
-            ".a",
-            "h,password=hush",
-            "h;x",
-            "h hush",
-            "hush@h",
-            "höst",
-            "h%41",
-            "h\\x",
-            "[",
-            "[]",
-            "[::1",
-            "::1",
-            "[hush]",
-            "[::1%]",
-            "[::1%hu/sh]",
-            "[::1%25hush@h]",
-            "[::1%abcdefghijklmnop]",
-            "h!",
-            "(h)",
-            "*",
-            "h=1",
-            &"l".repeat(64),
-        ] {
-            assert_eq!(host(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn a_path_may_be_odd_and_has_no_password_before_or_behind_it() {

@@ -1,7 +1,9 @@
-//! A stream socket, TCP or unix, on which everything has to be done by a deadline (N1).
+//! A stream socket, TCP or unix, with one deadline for an exchange as a whole (N1).
 //!
-//! The time-outs of the operating system count for one system call each; a peer that sends a byte now and then would hold
-//! its reader for ever. Here an exchange as a whole has a deadline.
+//! The time-outs of the operating system count for one system call each, so a peer that sends a byte now and then could hold its reader
+//! for ever.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -10,63 +12,66 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 
-use crate::address::Place;
-use crate::resolve::{Name, Names};
-use crate::system;
+use super::endpoint::Endpoint;
+use super::resolve::{HostName, Resolver};
+use super::system;
 
-/// What each byte that is sent or received adds to a deadline: large values need not be fast, only get on, with 10 MB a
-/// second or more.
+/// What each byte that is sent or received adds to a deadline. So a large value has the time that it takes at 10 MB/s.
 const PER_BYTE: Duration = Duration::from_nanos(100);
 
 /// A request of up to this many bytes is short.
 const SHORT: usize = 16 * 1024;
 
-/// Which of the addresses of a name may be connected to, where it has several.
+/// To which addresses of a host name a connection may be made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Reach {
-    /// Those of the server that the name stands for.
-    TheServer,
-    /// All of them, until one takes the connection.
-    #[allow(dead_code, reason = "for servers of which any will do: redis has such")]
+pub(crate) enum AddressChoice {
+    /// The addresses of the one server that the name stands for.
+    Chosen,
+    /// All addresses, until one accepts the connection.
+    #[allow(dead_code, reason = "kv-redis uses it, for nodes and sentinels of which any will do")]
     Any,
 }
 
 pub(crate) struct Socket {
     raw: RawSocket,
-    /// The address of the peer, if it was one of several.
+    /// The address of the peer, if its host name has several and any was allowed.
     one_of_several: Option<IpAddr>,
-    /// The name that stands for the peer, and its generation then.
-    name: Option<(Arc<Name>, u64)>,
+    /// The host name of the peer, and its generation when this was connected.
+    name: Option<(Arc<HostName>, u64)>,
     deadline: Instant,
-    /// The time, unless a system call may have waited since it was read. To read it costs as much as all that is done here
-    /// besides.
+    /// The time, unless a system call may have waited since it was read. Reading the clock costs as much as all the rest here.
     now: Option<Instant>,
-    /// The time-outs that the operating system has been told.
+    /// The time-outs that are set in the operating system.
     read_timeout: Duration,
     write_timeout: Duration,
     sent: usize,
 }
 
 impl Socket {
-    /// Connects to a place before the deadline.
-    pub(crate) fn connect(place: &Place, names: &Names, reach: Reach, deadline: Instant) -> io::Result<Self> {
-        match place {
-            Place::Unix(path) => {
+    /// Connects to an endpoint before the deadline.
+    pub(crate) fn connect(
+        endpoint: &Endpoint,
+        resolver: &Resolver,
+        choice: AddressChoice,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Unix(path) => {
                 let left = left(deadline, Instant::now())?;
                 Ok(Self::new(connect_to_unix(&system::unix_socket(path)?, left)?, deadline))
             }
-            Place::Tcp { host, port } => match (names.host(host), reach) {
+            Endpoint::Tcp { host, port } => match (resolver.host(host), choice) {
                 (Err(address), _) => {
                     let (raw, _) = connect_to_any(&[(address, 0).into()], *port, deadline)?;
                     Ok(Self::new(raw, deadline))
                 }
-                (Ok(name), Reach::Any) => {
+                (Ok(name), AddressChoice::Any) => {
                     let addresses = name.addresses(deadline)?;
                     let (raw, peer) = connect_to_any(&addresses, *port, deadline)?;
                     let one_of_several = (addresses.len() > 1).then_some(peer.ip());
                     Ok(Self { one_of_several, ..Self::new(raw, deadline) })
                 }
-                (Ok(name), Reach::TheServer) => {
+                (Ok(name), AddressChoice::Chosen) => {
                     let server = name.server(deadline)?;
                     let connected = connect_to_any(&server.addresses, *port, deadline);
                     let (raw, _) = connected.map_err(|error| match server.addresses.as_slice() {
@@ -97,13 +102,13 @@ impl Socket {
         }
     }
 
-    /// The address of the peer, if the place has several and this is any of them.
-    #[allow(dead_code, reason = "see `Reach::Any`")]
+    /// The address of the peer, if its host name has several and any was allowed.
+    #[allow(dead_code, reason = "kv-redis uses it, with `AddressChoice::Any`")]
     pub(crate) fn one_of_several(&self) -> Option<IpAddr> {
         self.one_of_several
     }
 
-    /// Has the system ask whether the peer is there when nothing was sent or received for so long.
+    /// Has the system probe the peer when nothing was sent or received for this time.
     pub(crate) fn keep_alive(&self, idle: Duration) {
         system::keep_alive(&self.raw, idle);
     }
@@ -113,7 +118,7 @@ impl Socket {
         self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }
 
-    /// Begins an exchange, now, which has to end by the deadline.
+    /// Begins an exchange that has to end by the deadline.
     pub(crate) fn begin(&mut self, now: Instant, deadline: Instant) {
         self.now = Some(now);
         self.deadline = deadline;
@@ -125,12 +130,12 @@ impl Socket {
         self.sent > 0
     }
 
-    /// Whether the peer has neither sent anything nor closed the connection, without waiting (N4).
+    /// Whether the peer has neither sent anything nor closed the connection (N4). Does not wait.
     pub(crate) fn is_quiet(&self) -> bool {
         system::is_quiet(&self.raw)
     }
 
-    /// Repeats a system call until it does something or the deadline has passed.
+    /// Repeats a system call until it transfers something or the deadline has passed.
     fn until_deadline(
         &mut self,
         mut call: impl FnMut(&RawSocket) -> io::Result<usize>,
@@ -139,7 +144,7 @@ impl Socket {
         loop {
             self.arm(writes)?;
             let result = call(&self.raw);
-            // What is short goes into the buffer of the socket, which is empty when an exchange begins: that does not wait.
+            // A short write does not wait: it fits into the buffer of the socket, which is empty when an exchange begins.
             if !(writes && matches!(result, Ok(..=SHORT))) {
                 self.now = None;
             }
@@ -148,7 +153,7 @@ impl Socket {
                     self.deadline += PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
                     return Ok(bytes);
                 }
-                // Whether the time is up is known better here: see `arm`.
+                // `arm` decides whether the time is up.
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -156,8 +161,8 @@ impl Socket {
         }
     }
 
-    /// Sets the time-out of the next system call to what is left. As that is a system call itself, it is left out where the
-    /// time-out that is set is nearly right: after it nothing but the deadline counts.
+    /// Sets the time-out of the next system call to the time that is left. Setting it is a system call, too, so a time-out that is nearly
+    /// right stays: the deadline is checked again after it.
     fn arm(&mut self, writes: bool) -> io::Result<()> {
         let left = left(self.deadline, *self.now.get_or_insert_with(Instant::now))?;
         let set = if writes { &mut self.write_timeout } else { &mut self.read_timeout };
@@ -201,7 +206,7 @@ impl Socket {
     fn has_written(&mut self, sent: usize, all: usize) {
         self.sent += sent;
         if sent < all {
-            // The buffer is full: it may have waited for it.
+            // The buffer was full, so the call may have waited.
             self.now = None;
         }
     }
@@ -210,11 +215,11 @@ impl Socket {
 /// The time until a deadline; an error if it has passed.
 fn left(deadline: Instant, now: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(now);
-    // The operating system counts in microseconds, and takes zero for none.
+    // The operating system counts in microseconds, and zero means no time-out.
     if left < Duration::from_micros(1) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Tries one address after the other, and gives each its share of the time. The one that took the connection.
+/// Tries one address after the other, each with its share of the time. Returns the one that accepted the connection.
 fn connect_to_any(addresses: &[SocketAddr], port: u16, deadline: Instant) -> io::Result<(RawSocket, SocketAddr)> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (&address, share) in addresses.iter().zip((1..=addresses.len()).rev()) {
@@ -223,7 +228,7 @@ fn connect_to_any(addresses: &[SocketAddr], port: u16, deadline: Instant) -> io:
         with_port.set_port(port);
         match connect(Domain::for_address(address), &with_port.into(), share) {
             Ok(raw) => {
-                // A request is written at once and waits for its reply: nothing is won by waiting for more (Nagle).
+                // A request is written at once and waits for its reply, so Nagle's algorithm would only delay it.
                 raw.set_tcp_nodelay(true)?;
                 return Ok((raw, address));
             }
@@ -239,7 +244,7 @@ fn connect(domain: Domain, address: &SockAddr, limit: Duration) -> io::Result<Ra
     Ok(raw)
 }
 
-/// A unix socket is connected, or refused, or waits as a write does until its listener takes more.
+/// Connecting to a unix socket waits like a write does, until its listener accepts more connections.
 fn connect_to_unix(address: &SockAddr, limit: Duration) -> io::Result<RawSocket> {
     let raw = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     raw.set_write_timeout(Some(limit))?;

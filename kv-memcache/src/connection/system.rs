@@ -1,4 +1,6 @@
-//! What differs from one operating system to the next: all that a port has to look at is here, and in `Cargo.toml`.
+//! What differs between operating systems. A port to another one changes this file and `Cargo.toml`.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::io;
 use std::path::Path;
@@ -6,10 +8,10 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket, TcpKeepalive};
 
-/// The flags of `send`: that a peer has closed the connection is an error, and no signal that ends the process.
+/// The flags of `send`: a peer that has closed the connection causes an error, not a signal that ends the process.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// On Apple's systems the socket is told so when it is made; others know no such signal.
+/// On Apple's systems `socket2` sets this when it makes the socket. Other systems have no such signal.
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 pub(crate) const NO_SIGNAL: i32 = 0;
 
@@ -20,7 +22,7 @@ pub(crate) fn is_quiet(socket: &Socket) -> bool {
     would_block(socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT))
 }
 
-/// The same where a single call cannot be told not to wait.
+/// The same for systems without `MSG_DONTWAIT`.
 #[cfg(any(not(unix), test))]
 #[cfg_attr(unix, allow(dead_code, reason = "for other systems; tests keep it working"))]
 pub(crate) fn is_quiet_by_three_calls(socket: &Socket) -> bool {
@@ -39,12 +41,11 @@ fn would_block(peeked: io::Result<usize>) -> bool {
     matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// How often the other side is asked whether it is there, and how often in vain before the connection is given up.
+/// How often the peer is probed, and after how many probes without an answer the connection is given up.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
-/// Has the system ask the other side of a TCP connection that was idle for so long whether it is there. Where that cannot be had in
-/// full, the connection does without.
+/// Has the system probe the peer of a TCP connection that was idle for this time. A system that lacks a part of this does without it.
 pub(crate) fn keep_alive(socket: &Socket, idle: Duration) {
     let keepalive = TcpKeepalive::new().with_time(idle);
     #[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux", target_vendor = "apple", windows))]
@@ -52,7 +53,7 @@ pub(crate) fn keep_alive(socket: &Socket, idle: Duration) {
     let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
-/// Why a path may be no unix socket's.
+/// Why a path cannot be that of a unix socket.
 pub(crate) const NO_UNIX_SOCKET: &str =
     if cfg!(unix) { "the path is too long for a unix socket" } else { "unix sockets are not supported on this system" };
 
@@ -62,7 +63,7 @@ pub(crate) fn unix_socket(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path)
 }
 
-/// An error: there are none.
+/// An error: this system has no unix sockets.
 #[cfg(not(unix))]
 pub(crate) fn unix_socket(_path: &Path) -> io::Result<SockAddr> {
     Err(io::Error::new(io::ErrorKind::Unsupported, NO_UNIX_SOCKET))
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_quiet_until_something_comes_in_either_way_of_asking() {
+    fn a_socket_is_quiet_until_something_arrives_by_either_check() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let (mut peer, _) = listener.accept().unwrap();

@@ -11,12 +11,12 @@ fn chosen(texts: &[&str]) -> Vec<String> {
     choose(&distinct(addresses(texts))).iter().map(|address| address.ip().to_string()).collect()
 }
 
-fn names(lookup: Lookup, bound: &'static Bound) -> Names {
-    Names { known: PerProcess::new(Mutex::default()), lookup, bound }
+fn resolver(lookup: Lookup, limit: &'static LookupLimit) -> Resolver {
+    Resolver { names: PerProcess::new(Mutex::default()), lookup, limit }
 }
 
-fn name(names: &Names, host: &str) -> Arc<Name> {
-    names.host(host).map_err(drop).unwrap()
+fn name(resolver: &Resolver, host: &str) -> Arc<HostName> {
+    resolver.host(host).map_err(drop).unwrap()
 }
 
 fn soon() -> Instant {
@@ -53,9 +53,9 @@ static ANSWERS: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
 
 #[test]
 fn connections_are_out_of_date_when_the_name_stands_for_another_server() {
-    static BOUND: Bound = Bound::new(1);
-    let names = names(|_| Ok(addresses(lock(&ANSWERS).pop().unwrap())), &BOUND);
-    let name = name(&names, "cache.example");
+    static LOOKUPS: LookupLimit = LookupLimit::new(1);
+    let resolver = resolver(|_| Ok(addresses(lock(&ANSWERS).pop().unwrap())), &LOOKUPS);
+    let name = name(&resolver, "cache.example");
     let server = |answer: &'static [&'static str]| {
         lock(&ANSWERS).push(answer);
         name.server(later()).unwrap()
@@ -79,16 +79,16 @@ fn connections_are_out_of_date_when_the_name_stands_for_another_server() {
 #[test]
 fn callers_of_one_name_wait_for_one_lookup() {
     static BEGUN: AtomicU32 = AtomicU32::new(0);
-    static BOUND: Bound = Bound::new(100);
-    let names = names(
+    static LOOKUPS: LookupLimit = LookupLimit::new(100);
+    let resolver = resolver(
         |_| {
             BEGUN.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(300));
             Ok(addresses(&["10.0.0.1"]))
         },
-        &BOUND,
+        &LOOKUPS,
     );
-    let (name, together) = (name(&names, "cache.example"), Barrier::new(50));
+    let (name, together) = (name(&resolver, "cache.example"), Barrier::new(50));
     thread::scope(|scope| {
         for _ in 0..50 {
             scope.spawn(|| {
@@ -105,22 +105,22 @@ fn callers_of_one_name_wait_for_one_lookup() {
 
 #[test]
 fn a_resolver_that_hangs_holds_a_few_threads_and_is_used_when_it_is_back() {
-    static BOUND: Bound = Bound::new(3);
+    static LOOKUPS: LookupLimit = LookupLimit::new(3);
     static HANGING: AtomicU32 = AtomicU32::new(0);
     static GATE: Mutex<()> = Mutex::new(());
-    let names = names(
+    let resolver = resolver(
         |_| {
             HANGING.fetch_add(1, Ordering::Relaxed);
             drop(lock(&GATE));
             HANGING.fetch_sub(1, Ordering::Relaxed);
             Ok(addresses(&["10.0.0.1"]))
         },
-        &BOUND,
+        &LOOKUPS,
     );
     let closed = lock(&GATE);
     thread::scope(|scope| {
         for caller in 0..20 {
-            let name = name(&names, &format!("cache{}.example", caller % 10));
+            let name = name(&resolver, &format!("cache{}.example", caller % 10));
             scope.spawn(move || {
                 for _ in 0..5 {
                     let begin = Instant::now();
@@ -134,22 +134,22 @@ fn a_resolver_that_hangs_holds_a_few_threads_and_is_used_when_it_is_back() {
         }
     });
     assert_eq!(HANGING.load(Ordering::Relaxed), 3);
-    let error = name(&names, "another.example").addresses(soon()).unwrap_err();
+    let error = name(&resolver, "another.example").addresses(soon()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "another.example was not looked up: the resolver (DNS) has not answered 3 other lookups"
     );
     drop(closed);
-    assert_eq!(name(&names, "another.example").addresses(later()).unwrap(), addresses(&["10.0.0.1"]));
+    assert_eq!(name(&resolver, "another.example").addresses(later()).unwrap(), addresses(&["10.0.0.1"]));
 }
 
 /// A name that nobody answers for gets a second lookup, and a fourth, but no fifth.
 #[test]
 fn a_lookup_that_is_slow_is_not_waited_for_alone() {
-    static BOUND: Bound = Bound::new(100);
+    static LOOKUPS: LookupLimit = LookupLimit::new(100);
     static BEGUN: AtomicU32 = AtomicU32::new(0);
     static GATE: Mutex<()> = Mutex::new(());
-    let names = names(
+    let resolver = resolver(
         |_| {
             if BEGUN.fetch_add(1, Ordering::Relaxed) == 1 {
                 return Ok(addresses(&["10.0.0.1"]));
@@ -157,9 +157,9 @@ fn a_lookup_that_is_slow_is_not_waited_for_alone() {
             drop(lock(&GATE));
             Err(io::Error::other("too late"))
         },
-        &BOUND,
+        &LOOKUPS,
     );
-    let name = name(&names, "cache.example");
+    let name = name(&resolver, "cache.example");
     let closed = lock(&GATE);
     // The first hangs, the second is answered.
     assert_eq!(name.addresses(later()).unwrap(), addresses(&["10.0.0.1"]));
@@ -173,23 +173,23 @@ fn a_lookup_that_is_slow_is_not_waited_for_alone() {
 /// The answer that comes first counts, but not an error that an old lookup brings while a newer one is under way.
 #[test]
 fn an_old_error_does_not_count() {
-    static BOUND: Bound = Bound::new(100);
+    static LOOKUPS: LookupLimit = LookupLimit::new(100);
     static BEGUN: AtomicU32 = AtomicU32::new(0);
-    let names = names(
+    let resolver = resolver(
         |_| {
             let first = BEGUN.fetch_add(1, Ordering::Relaxed) == 0;
             thread::sleep(Duration::from_millis(1500));
             if first { Err(io::Error::other("too late")) } else { Ok(addresses(&["10.0.0.1"])) }
         },
-        &BOUND,
+        &LOOKUPS,
     );
-    assert_eq!(name(&names, "cache.example").addresses(later()).unwrap(), addresses(&["10.0.0.1"]));
+    assert_eq!(name(&resolver, "cache.example").addresses(later()).unwrap(), addresses(&["10.0.0.1"]));
 }
 
 #[test]
 fn an_address_is_not_looked_up() {
-    let names = names(|_| Err(io::Error::other("looked up")), &BOUND);
-    assert_eq!(names.host("127.0.0.1").err(), Some("127.0.0.1".parse().unwrap()));
-    assert_eq!(names.host("::1").err(), Some("::1".parse().unwrap()));
-    assert!(names.host("127.1").is_ok(), "that is the resolver's to say");
+    let resolver = resolver(|_| Err(io::Error::other("looked up")), &LOOKUPS);
+    assert_eq!(resolver.host("127.0.0.1").err(), Some("127.0.0.1".parse().unwrap()));
+    assert_eq!(resolver.host("::1").err(), Some("::1".parse().unwrap()));
+    assert!(resolver.host("127.1").is_ok(), "that is the resolver's to say");
 }

@@ -9,8 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use super::socket::Socket;
 use crate::protocol::refusal::Refusal;
-use crate::socket::Socket;
 
 pub(crate) use advice::advice;
 

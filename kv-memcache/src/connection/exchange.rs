@@ -1,0 +1,184 @@
+//! A connection: requests and their replies.
+
+use std::io::{self, BufReader, Write};
+use std::time::{Instant, SystemTime};
+
+use super::channel::Channel;
+use super::receive;
+#[cfg(feature = "tls")]
+use super::tls;
+use super::upkeep::{Reusable, Upkeep};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::fault::Fault;
+use crate::protocol::handshake::{LARGEST_ITEM, ServerInfo};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
+use crate::protocol::ttl::Moment;
+
+/// How much is read at once, unless a value is larger.
+const BUFFER: usize = 16 * 1024;
+
+/// A connection that can be used: connected, authenticated, checked.
+///
+/// A caller takes it out of the pool and puts it back after an exchange that came to its end. So everything
+/// else, a panic included, closes it (N2).
+pub(crate) struct Connection {
+    pub(super) reader: BufReader<Channel>,
+    /// The line that was received last; kept for its memory.
+    pub(super) line: Vec<u8>,
+    last_used: Instant,
+    use_until: Instant,
+    pub(super) server: ServerInfo,
+    /// Whether dates are made of the server's clock even if that is slow.
+    accepts_slow_clock: bool,
+}
+
+impl Reusable for Connection {
+    fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    fn use_until(&self) -> Instant {
+        self.use_until
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.reader.get_ref().socket().is_quiet()
+    }
+}
+
+impl Connection {
+    /// A connection on which nothing was sent yet.
+    pub(super) fn new(channel: Channel) -> Self {
+        let now = Instant::now();
+        Self {
+            reader: BufReader::with_capacity(BUFFER, channel),
+            line: Vec::new(),
+            last_used: now,
+            use_until: now,
+            server: ServerInfo::PROXY,
+            accepts_slow_clock: false,
+        }
+    }
+
+    /// Begins an exchange with these bytes.
+    pub(super) fn say(&mut self, bytes: &[u8], now: Instant, deadline: Instant) -> Result<(), Fault> {
+        let channel = self.channel_mut();
+        channel.begin(now, deadline);
+        channel.write_all(bytes).and_then(|()| channel.flush()).map_err(|cause| self.last_words(cause))
+    }
+
+    /// What the server told of itself.
+    pub(crate) fn server(&self) -> &ServerInfo {
+        &self.server
+    }
+
+    /// A new connection as it is kept.
+    pub(crate) fn kept(mut self, upkeep: &Upkeep) -> Self {
+        self.use_until = upkeep.use_until(Instant::now());
+        if !upkeep.tcp_keepalive.is_zero() {
+            self.reader.get_ref().socket().keep_alive(upkeep.tcp_keepalive);
+        }
+        self
+    }
+
+    /// Whether dates can be made of the server's clock now, or the server does not tell its time.
+    pub(crate) fn has_good_clock(&self, now: Instant) -> bool {
+        let is_accepted = self.accepts_slow_clock || !self.has_slow_clock();
+        let is_fresh = || {
+            let now = Moment { instant: now, time: SystemTime::now() };
+            self.server.clock.is_none_or(|clock| clock.is_fresh(now))
+        };
+        is_accepted && is_fresh()
+    }
+
+    /// Whether the server took long to tell its time. A new connection may do better.
+    pub(crate) fn has_slow_clock(&self) -> bool {
+        self.server.clock.is_some_and(|clock| clock.is_slow())
+    }
+
+    /// Notes that this connection replaces one with a slow clock: the next one would do no better.
+    pub(crate) fn accept_slow_clock(&mut self) {
+        self.accepts_slow_clock = true;
+    }
+
+    /// Whether it leads to the server that its name stands for.
+    pub(crate) fn is_current(&self) -> bool {
+        self.reader.get_ref().socket().is_current()
+    }
+
+    /// Sends a request, now, and receives its replies: one for each command, in its shape or a server's error. After
+    /// an error the connection must not be used again, except where the fault is about [one command](Fault::index).
+    pub(crate) fn exchange(
+        &mut self,
+        request: Request<'_>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Vec<Reply>, Fault> {
+        let ServerInfo { dialect, largest_item, clock, is_mcrouter, .. } = &self.server;
+        if *is_mcrouter && let Some(index) = request.routed_key() {
+            return Err(Fault::RoutedKey { index });
+        }
+        if let Some(limit) = *largest_item
+            && let Some(index) = request.larger_than(limit)
+        {
+            return Err(Fault::ItemTooLarge { index, limit });
+        }
+        let (dialect, largest_item) = (*dialect, largest_item.unwrap_or(LARGEST_ITEM));
+        let encoded = request.encode(dialect, clock.as_ref(), now)?;
+        self.channel_mut().begin(now, deadline);
+        if let Err(cause) = self.reader.get_mut().send(&encoded) {
+            return Err(self.why_not_sent(cause, request.count()));
+        }
+        let mut replies = Vec::with_capacity(request.count());
+        for command in request.commands() {
+            let reply = receive::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?;
+            // A server that took a value for commands refuses each of them, and nothing else tells classic replies apart.
+            let is_in_doubt =
+                matches!((dialect, &reply), (Dialect::Classic(_), Reply::Refused(refusal)) if refusal.is_of_request());
+            replies.push(reply);
+            if is_in_doubt && replies.len() < request.count() {
+                return Err(Fault::Desynchronized);
+            }
+        }
+        self.end_exchange()?;
+        Ok(replies)
+    }
+
+    /// Checks that nothing is left of what came: nobody asked for it, and then the replies may belong to other commands.
+    pub(super) fn end_exchange(&mut self) -> Result<(), Fault> {
+        if !self.reader.buffer().is_empty() || self.reader.get_mut().has_more() {
+            return Err(Fault::Desynchronized);
+        }
+        self.last_used = Instant::now();
+        Ok(())
+    }
+
+    /// Why a request could not be sent. A server that closes a connection before it has all of a request may have said why; that is about
+    /// one command, and says nothing about others of the request.
+    fn why_not_sent(&mut self, cause: io::Error, commands: usize) -> Fault {
+        let sent = self.channel_mut().has_sent();
+        if !sent || commands > 1 { Fault::Broken { cause, sent } } else { self.last_words(cause) }
+    }
+
+    /// What a server said before it closed a connection. One that takes no more connections says so before it has read anything.
+    fn last_words(&mut self, cause: io::Error) -> Fault {
+        let sent = self.channel_mut().has_sent();
+        if cause.kind() == io::ErrorKind::TimedOut {
+            return Fault::Broken { cause, sent };
+        }
+        match receive::receive_line(&mut self.reader, &mut self.line) {
+            Ok(()) => Refusal::parse(&self.line).map_or(Fault::Broken { cause, sent }, Fault::Refused),
+            #[cfg(feature = "tls")]
+            Err(Fault::Broken { cause: said, .. }) if tls::advice(&said, false).is_some() => {
+                Fault::Broken { cause: said, sent }
+            }
+            Err(_) => Fault::Broken { cause, sent },
+        }
+    }
+
+    fn channel_mut(&mut self) -> &mut Channel {
+        self.reader.get_mut()
+    }
+}

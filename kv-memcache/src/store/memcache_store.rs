@@ -1,0 +1,188 @@
+//! The store, and what its operations do.
+
+use std::fmt;
+use std::io::Read;
+
+use kv_core::{Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl, Value};
+
+use super::client::{Client, largest_value};
+use super::settings::USUAL_ITEM;
+use crate::protocol::command::Command;
+use crate::protocol::reply::Reply;
+use crate::protocol::ttl::{self, Expiry};
+
+/// The length of the longest key (K1).
+const LONGEST_KEY: usize = 250;
+
+/// A key-value store on memcached. See [the crate](crate) for what it does and what that costs.
+///
+/// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
+/// which has to be imported.
+///
+/// Threads share a store by reference or in an [`Arc`](std::sync::Arc), and its pools of connections with it.
+pub struct MemcacheStore {
+    pub(super) client: Client,
+}
+
+/// Shows where it is and how it is configured: no password ([E3](kv_core::contract#9-errors)).
+impl fmt::Debug for MemcacheStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemcacheStore")
+            .field("name", &self.client.label)
+            .field("settings", &self.client.settings)
+            .field("servers", &self.client.servers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every operation is one request and one reply, a batch one for each server and each chunk of up to 1024 keys; [the
+/// crate](crate) has a table.
+impl KeyValueStore for MemcacheStore {
+    /// The URL without user and password; of several servers, that of the first and how many more there are.
+    fn name(&self) -> &str {
+        &self.client.label
+    }
+
+    /// Everything but listing and, unless [the builder](crate::MemcacheStoreBuilder::contains) was told otherwise, contains; with
+    /// [`classic`](crate::MemcacheStoreBuilder::classic) neither TTL reading nor copying.
+    ///
+    /// The largest value and the longest TTL are what the connections of this store have learned so far, the least of it: of a store that was
+    /// only built, they may change when it connects.
+    ///
+    /// An entry expires at most 4.4 s late, whatever its TTL is, and those with a TTL of a few minutes at most 3.1 s: see [the crate](crate).
+    /// (With a TTL of 30 days or more it is later by what it took the server to tell its time and does not take it to write.) The longest TTL is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and at least 30 days less 2 s.
+    fn capabilities(&self) -> Capabilities {
+        let largest_item =
+            self.client.servers.all().iter().map(|node| self.client.largest_item(node.limits().largest_item)).min();
+        let capabilities = Capabilities::builder()
+            .without(Capability::Listing)
+            .ttl_resolution(ttl::RESOLUTION)
+            .longest_ttl(self.client.longest_ttl())
+            .largest_value(largest_value(LONGEST_KEY, largest_item.unwrap_or(USUAL_ITEM)));
+        let capabilities =
+            if self.client.settings.contains { capabilities } else { capabilities.without(Capability::Contains) };
+        if self.client.settings.classic {
+            capabilities.without(Capability::TtlReading).without(Capability::Copy).build()
+        } else {
+            capabilities.build()
+        }
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        Ok(self.client.ask(key, Command::Get)?.hit().map(|hit| hit.value))
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        self.client.check_size(key, value.len())?;
+        let expiry = self.client.expiry(key, ttl)?;
+        self.client.ask(key, Command::put(value.as_bytes(), expiry)).map(drop)
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        self.client.check_size(key, value.len())?;
+        let expiry = self.client.expiry(key, ttl)?;
+        self.client.ask(key, Command::Create(value.as_bytes(), expiry)).map(|reply| reply.is_hit())
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        self.client.ask(key, Command::Delete).map(|reply| reply.is_hit())
+    }
+
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        if !self.client.settings.contains {
+            return Err(Error::unsupported(&self.client.label, Capability::Contains));
+        }
+        self.client.ask(key, Command::Contains).map(|reply| reply.is_hit())
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        self.not_classic(Capability::TtlReading)?;
+        Ok(self.client.ask(key, Command::TtlOf)?.hit().map(|hit| ttl::remaining(hit.seconds_left)))
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let expiry = self.client.expiry(key, ttl)?;
+        self.client.ask(key, Command::touch(expiry)).map(|reply| reply.is_hit())
+    }
+
+    fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        let replies = self.client.pipeline(keys.iter().map(|&key| (key, Command::Get)).collect())?;
+        Ok(replies.into_iter().map(|reply| reply.hit().map(|hit| hit.value)).collect())
+    }
+
+    /// To all servers at once: a server that fails costs its own keys, and no others.
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let outcomes = self.client.pipeline_each(keys.iter().map(|&key| (key, Command::Get)).collect());
+        outcomes.into_iter().map(|reply| Ok(reply?.hit().map(|hit| hit.value))).collect()
+    }
+
+    /// TTLs and values are all checked before anything is sent, by what the store knows of its servers.
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        let mut commands = Vec::with_capacity(entries.len());
+        for Entry { key, value, ttl, .. } in &entries {
+            self.client.check_size(*key, value.len())?;
+            let expiry = self.client.expiry(*key, *ttl)?;
+            self.client.check_clock(*key, expiry)?;
+            commands.push((*key, Command::put(value.as_bytes(), expiry)));
+        }
+        self.client.pipeline(commands).map(drop)
+    }
+
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        let replies = self.client.pipeline(keys.iter().map(|&key| (key, Command::Delete)).collect())?;
+        Ok(replies.iter().map(Reply::is_hit).collect())
+    }
+
+    /// A read of value and lifetime, then a write: two round trips, and not atomic. What is written to `to` between them is
+    /// replaced.
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        self.copy_version(from, to).map(drop)
+    }
+
+    /// As [`copy_entry`](Self::copy_entry), and then a delete of what was copied: three round trips, and not atomic. What is
+    /// written to `from` meanwhile stays there.
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        let version = self.copy_version(from, to)?;
+        self.client.ask(from, Command::DeleteVersion(version)).map(drop)
+    }
+
+    /// As [`write`](Self::write), with as much of it as this key allows held in memory.
+    fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        let mut value = Vec::new();
+        loop {
+            let limit =
+                largest_value(key.len(), self.client.largest_item(self.client.node(key)?.limits().largest_item));
+            // One byte more than the limit is enough to know that there is too much.
+            let left = limit.saturating_add(1).saturating_sub(value.len() as u64);
+            let read = Read::take(&mut *reader, left).read_to_end(&mut value);
+            read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+            if value.len() as u64 <= limit {
+                return self.write(key, Value::from(value.as_slice()), ttl);
+            }
+            self.client.check_size(key, value.len())?;
+        }
+    }
+}
+
+impl MemcacheStore {
+    /// An error if the classic commands are used, which cannot do this.
+    fn not_classic(&self, capability: Capability) -> Result<()> {
+        if self.client.settings.classic { Err(Error::unsupported(&self.client.label, capability)) } else { Ok(()) }
+    }
+
+    /// Copies an entry; the version of it that was copied.
+    fn copy_version(&self, from: Key<'_>, to: Key<'_>) -> Result<u64> {
+        self.not_classic(Capability::Copy)?;
+        let Some(original) = self.client.ask(from, Command::GetAll)?.hit() else {
+            return Err(Error::not_found(&self.client.label, from));
+        };
+        let (value, client_flags) = (&original.value, original.client_flags);
+        let length = value.len() as u64;
+        if let Some(limit) = self.client.less_than(to, length, client_flags)? {
+            return Err(Error::value_too_large(&self.client.label, to, length, limit));
+        }
+        let expiry = Expiry::of_copy(original.seconds_left);
+        self.client.ask(to, Command::Put { value, expiry, client_flags })?;
+        Ok(original.version)
+    }
+}
