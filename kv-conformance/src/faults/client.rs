@@ -8,7 +8,7 @@ use super::proxied::ProxiedStore;
 use super::values::{parse, value};
 use crate::running::{Context, NotPassed, Outcome, show_error};
 
-/// How many keys each has.
+/// How many keys each client has.
 const KEYS: usize = 5;
 
 /// The length of the filling of a long value.
@@ -32,7 +32,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// All that the store can do, more often what is done more often.
+    /// All that the store can do. What applications do often stands there several times.
     pub(crate) fn all(context: &Context<'_>) -> Vec<Self> {
         let mut all = vec![Self::Get, Self::Get, Self::Get, Self::GetAnothers, Self::GetMany, Self::Put, Self::Put];
         all.extend([Self::PutLong, Self::PutMany, Self::Delete, Self::DeleteMany]);
@@ -51,17 +51,17 @@ impl Action {
     }
 }
 
-/// One client of a store: see the module.
+/// One client of a store: see the [module](self).
 pub(crate) struct Client<'a> {
     proxied: &'a ProxiedStore<'a>,
     prefix: String,
     number: usize,
-    /// How many there are.
+    /// How many clients there are.
     of: usize,
     /// Its keys, which no other client writes.
     keys: Vec<(String, Possible)>,
     writes: u64,
-    /// How often what is there was looked at.
+    /// How often all keys were read.
     epoch: usize,
     long: usize,
     pub(crate) worked: usize,
@@ -92,7 +92,7 @@ impl<'a> Client<'a> {
         value(key, write, if is_long { self.long } else { usize::try_from(write % 100).unwrap_or_default() })
     }
 
-    /// What a key holds has to be the whole value of a write of this key, and one that it can hold.
+    /// A key has to hold the whole value of a write of this key, and one that it can hold.
     fn check_value(&self, key: &str, possible: &Possible, found: Option<&[u8]>) -> Outcome {
         let write = match found.map(|found| (found, parse(found))) {
             None => None,
@@ -121,7 +121,7 @@ impl<'a> Client<'a> {
         Err(wrong(key, &possible.shown(), &got))
     }
 
-    /// Does something to one of its keys, and looks whether what comes of it can be so. Whether it worked.
+    /// Does something to one of its keys, and checks whether the answer is possible. Returns whether it worked.
     pub(crate) fn perform(&mut self, action: Action, at: usize, random: u64) -> Outcome<Result<(), Error>> {
         let (store, at) = (self.proxied.store, at % KEYS);
         self.writes += 1;
@@ -230,7 +230,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Looks, without any fault, at what is there, which is then what there is. What was in doubt before the last look is so no longer.
+    /// Reads all keys, without any fault. From then on a key holds what was read; writes in doubt from before the last reading no longer take
+    /// effect.
     pub(crate) fn settle(&mut self, when: &str) -> Outcome {
         let found = self.proxied.direct.get_many(self.keys.iter().map(|(key, _)| key))?;
         for ((key, possible), found) in self.keys.iter().zip(&found) {

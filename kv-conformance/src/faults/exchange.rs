@@ -46,7 +46,7 @@ impl Point {
     }
 }
 
-/// What an operation exchanges with the server when nothing is in its way.
+/// What an operation exchanges with the server without a fault.
 pub(crate) struct Exchange {
     pub(super) request: usize,
     pub(crate) reply: usize,
@@ -59,13 +59,13 @@ pub(crate) struct Exchange {
 pub(crate) enum Want {
     Works,
     WorksOrFails,
-    /// With an error of the right kind, and if that says so, with unknown outcome if it writes.
+    /// With an error of the right kind. If given, whether the outcome of a write is unknown.
     Fails {
         unknown: Option<bool>,
     },
 }
 
-/// The kind that an error has to be of.
+/// The kind that an error has to have.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Timeout,

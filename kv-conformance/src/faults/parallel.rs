@@ -1,11 +1,11 @@
-//! The same for several at a time, with one store or with stores of their own.
+//! Several runs at the same time, with one store or with a store each.
 
 use std::thread;
 
 use super::proxied::ProxiedStore;
 use crate::running::{Context, NotPassed, Outcome, panics};
 
-/// Does the same for each of several, at the same time, and brings the first failure.
+/// Runs this for each item, all at the same time, and returns the first failure.
 pub(crate) fn in_parallel<T: Sync>(items: &[T], run: impl Fn(&T) -> Outcome + Sync) -> Outcome {
     let run = &run;
     let outcomes = thread::scope(|scope| {
@@ -19,11 +19,11 @@ pub(crate) fn in_parallel<T: Sync>(items: &[T], run: impl Fn(&T) -> Outcome + Sy
     failures.min_by_key(|failure| !matches!(failure, NotPassed::Failed(_))).map_or(Ok(()), Err)
 }
 
-/// How many fixtures a check has at the same time.
+/// How many fixtures a check uses at the same time.
 const FIXTURES: usize = 5;
 
-/// Does the same with each of several, in some fixtures of [`Suite::with_faults`](crate::Suite::with_faults), each of which takes its share, one
-/// after the other. Brings the first failure.
+/// Runs this for each item. Several fixtures of [`Suite::with_faults`](crate::Suite::with_faults) share the items: each runs its share one after the
+/// other. Returns the first failure.
 pub(crate) fn in_own_fixtures<T: Sync>(
     context: &Context<'_>,
     items: &[T],

@@ -1,4 +1,4 @@
-//! What a key can hold of which some writes have failed, perhaps after they were done.
+//! What a key can hold after some of its writes have failed.
 
 use kv_core::Error;
 
@@ -8,13 +8,13 @@ pub(super) type Written = Option<u64>;
 /// What a key can hold.
 #[derive(Debug, Default)]
 pub(super) struct Possible {
-    /// What the last write that was answered left.
+    /// What the last acknowledged write left.
     pub(super) sure: Written,
-    /// What writes may have left whose outcome is unknown, and when: those still under way may do so at any time.
+    /// What writes of unknown outcome may have left, and in which epoch: they may still take effect.
     pub(super) doubtful: Vec<(Written, usize)>,
-    /// Writes since then that have failed, with an error that said so for certain.
+    /// Later writes that have failed with a known outcome.
     pub(super) refused: Vec<Written>,
-    /// Whether the server may have gone back to any older state, or to none.
+    /// Whether the server may have gone back to any older state, or lost everything.
     pub(super) is_rolled_back: bool,
 }
 
@@ -39,7 +39,7 @@ impl Possible {
         }
     }
 
-    /// The same of one write of a batch, of which some may have been done whatever its error says (B5).
+    /// The same for one write of a batch. Some writes of a batch may be done even if it fails (B5).
     pub(super) fn wrote_in_batch<T>(&mut self, result: &Result<T, Error>, write: Written, epoch: usize) {
         match result {
             Ok(_) => self.wrote(result, write, epoch),

@@ -14,13 +14,13 @@ use crate::fixture::{Durability, Fixture, ServerControl};
 use crate::proxy::{Cut, Proxy};
 use crate::running::{NotPassed, Outcome, expect_that, show_error};
 
-/// How often a write may fail because of one more connection of the pool that was cut and has not been looked at since.
+/// How often a write may fail because another connection of the pool was cut and not checked since.
 const CONNECTIONS: usize = 50;
 
 /// A store behind a proxy, from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
 pub(crate) struct ProxiedStore<'a> {
     pub(crate) store: &'a dyn KeyValueStore,
-    /// Another handle on the same data, that no fault concerns.
+    /// Another handle on the same data, which no fault affects.
     pub(crate) direct: &'a dyn KeyValueStore,
     pub(crate) proxy: &'a Proxy,
     /// The longest time that an operation may take.
@@ -50,7 +50,7 @@ impl<'a> ProxiedStore<'a> {
         self.server.ok_or_else(|| NotPassed::Ignored("the fixture of `with_faults` has no server to kill".into()))
     }
 
-    /// The beginning of keys that nothing has used before: what an earlier write that was held up still does cannot be seen there.
+    /// A prefix of keys that nothing has used before: a delayed earlier write cannot change them.
     pub(crate) fn fresh_prefix(&self) -> String {
         format!("{:04}/", self.cases.fetch_add(1, Ordering::Relaxed))
     }
@@ -61,7 +61,7 @@ impl<'a> ProxiedStore<'a> {
         Ok(self.proxy.accept()?)
     }
 
-    /// Ends all faults, and drops what has been held back.
+    /// Ends all faults, and drops what was held back.
     pub(crate) fn heal_without_what_was_held(&self) -> Outcome {
         self.proxy.cut_now(Cut::Reset)?;
         self.heal()
@@ -78,8 +78,8 @@ impl<'a> ProxiedStore<'a> {
         Ok(result)
     }
 
-    /// Does something under a fault, and tells how long it took. If it does not end by itself long after its limit, the fault does, so that
-    /// a store that waits without limit is rejected, and not waited for.
+    /// Does something under a fault, and tells how long it took. If it has not ended long after its limit, the fault is ended, so that
+    /// a store that waits without limit is rejected and does not block the check.
     pub(crate) fn timed<T>(&self, run: impl FnOnce() -> T) -> (T, Duration) {
         self.timed_for(self.limit, run)
     }
@@ -100,7 +100,7 @@ impl<'a> ProxiedStore<'a> {
         })
     }
 
-    /// What took so long has to have ended within the limit (N1).
+    /// An operation that took this long has to have ended within the limit (N1).
     pub(crate) fn expect_in_time<T>(&self, what: impl Display, result: &Result<T, Error>, took: Duration) -> Outcome {
         let error = result.as_ref().err().map(|error| format!(", {}", show_error(error))).unwrap_or_default();
         let want = format!("at most its limit, {:?}, and {MARGIN:?} because machines are busy (N1)", self.limit);

@@ -24,7 +24,7 @@ pub(crate) struct Scenario<'a> {
     pub(crate) operation: &'a Operation,
 }
 
-/// Runs this for every operation, several at the same time, which share some fixtures.
+/// Runs this for every operation, several at the same time. Several fixtures share the operations.
 pub(crate) fn for_each_operation(context: &Context<'_>, run: impl Fn(&Scenario<'_>) -> Outcome + Sync) -> Outcome {
     ProxiedStore::new(context.fixture())?;
     in_own_fixtures(context, &Operation::all(context), |context, proxied, operation| {
@@ -33,7 +33,7 @@ pub(crate) fn for_each_operation(context: &Context<'_>, run: impl Fn(&Scenario<'
 }
 
 impl Scenario<'_> {
-    /// A case, whose entries are there, and a connection in the pool.
+    /// A case whose entries are written, with a connection in the pool.
     pub(crate) fn case(&self) -> Outcome<Case> {
         let case = Case::new(self.context, self.proxied.fresh_prefix());
         case.prepare(self.proxied.direct)?;
@@ -46,7 +46,7 @@ impl Scenario<'_> {
         Ok(case)
     }
 
-    /// What the operation exchanges with the server when nothing is in its way.
+    /// What the operation exchanges with the server without a fault.
     pub(crate) fn exchange(&self) -> Outcome<Exchange> {
         let (case, proxy) = (self.case()?, self.proxied.proxy);
         let seen = || (proxy.bytes(Direction::Requests), proxy.bytes(Direction::Replies), proxy.exchanges());

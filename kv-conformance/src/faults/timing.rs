@@ -10,13 +10,13 @@ use crate::running::{Outcome, expect};
 /// How much longer than its limit an operation may take on a busy machine.
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 
-/// How long it takes at most until the other side of a connection of this machine knows that it was closed.
+/// How long it takes at most until the other side of a local connection notices that it was closed.
 pub(crate) const NOTICED: Duration = Duration::from_millis(50);
 
 /// How long a connection is idle when it has to be checked before it is used (N4): a little more than a second.
 pub(crate) const IDLE: Duration = Duration::from_millis(1200);
 
-/// An operation that nothing is in the way of.
+/// Runs an operation without a fault: it has to give this.
 #[track_caller]
 pub(crate) fn expect_undisturbed<T, W>(what: impl Display, run: impl FnOnce() -> Result<T, Error>, want: W) -> Outcome
 where
@@ -33,10 +33,10 @@ pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     (run(), begin.elapsed())
 }
 
-/// How long an operation takes that waits for something.
+/// From this time on, an operation has waited for something.
 pub(crate) const WAITING: Duration = Duration::from_millis(100);
 
-/// What came of an operation that nothing was in the way of. If it failed because it had to wait too long, the machine may have been slow.
+/// The result of an operation without a fault has to be this. If it failed because it had to wait too long, the machine may have been slow.
 #[track_caller]
 pub(crate) fn judge_undisturbed<T, W>(what: impl Display, got: Result<T, Error>, took: Duration, want: W) -> Outcome
 where

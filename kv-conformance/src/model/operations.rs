@@ -1,4 +1,4 @@
-//! Random operations: the steps of the sequences that a store is compared with its model in.
+//! Random operations: the steps of sequences that are run on a store and on its model.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use proptest::strategy::{BoxedStrategy, Strategy, Union};
 
 use crate::running::Context;
 
-/// Few keys, so that operations meet: beginnings of one another, other case, a pattern.
+/// Few keys, so that operations meet: some begin with another one, or differ in case, or look like a pattern.
 const KEYS: &[&str] = &["a", "a/b", "a/b/c", "a*", "A", "b"];
 const PREFIXES: &[&str] = &["", "a", "a/", "a/b", "a*", "c"];
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, Union};
 
-/// Any key. Short ones of few characters, which often begin alike, as often as ones of the whole alphabet.
+/// Any key. Short keys of few characters, which often begin alike, are as frequent as keys of the whole alphabet.
 pub(crate) fn any_key() -> impl Strategy<Value = String> {
     Union::new([
         text(vec(few_characters(), 1..6)).boxed(),

@@ -57,7 +57,7 @@ pub(crate) fn joined<T>(result: thread::Result<Result<T, Panic>>) -> Result<T, P
     })
 }
 
-/// Runs what is the fixture's, not the store's.
+/// Runs a part of the fixture, not of the store.
 pub(crate) fn in_fixture<T>(doing: &'static str, run: impl FnOnce() -> T) -> T {
     struct Before(Option<&'static str>);
     impl Drop for Before {
@@ -69,7 +69,7 @@ pub(crate) fn in_fixture<T>(doing: &'static str, run: impl FnOnce() -> T) -> T {
     run()
 }
 
-/// Keeps a panic if a check runs on this thread. While a thread ends it has no such variables any more.
+/// Keeps a panic if a check runs on this thread. A thread that is ending no longer has these variables.
 fn keep(info: &PanicHookInfo<'_>) -> bool {
     if !WATCHED.try_with(Cell::get).unwrap_or(false) {
         return false;
@@ -90,10 +90,10 @@ fn place(file: &str, place: String) -> String {
     }
     let trace = Backtrace::force_capture().to_string();
     let frames = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
-    // Those of the hook come first, which std's own panicking calls, and then those of the panic.
+    // The frames of the hook come first, which std's panicking calls, and then those of the panic.
     let mut callers = frames.skip_while(|frame| !frame.contains("library/std/src/panicking.rs"));
     let caller = callers.find(|frame| !is_of_the_standard_library(frame));
-    // Without its own debug information the caller is not there, and what called it says nothing.
+    // Without debug information the caller is missing, and its own caller says nothing.
     let caller = caller.filter(|frame| frame.contains(".rs:") && !frame.contains("src/running/panics.rs"));
     caller.map_or_else(|| place.clone(), |caller| format!("{caller}, in a call of the standard library"))
 }

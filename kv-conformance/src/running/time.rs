@@ -60,7 +60,7 @@ impl<'a> Time<'a> {
         self.wait(time.saturating_sub(self.now()));
     }
 
-    /// Does something and tells when: the time before, and the time after.
+    /// Does something. Returns the time before and the time after it.
     pub(crate) fn span<T>(&self, run: impl FnOnce() -> T) -> (T, Duration, Duration) {
         let before = self.now();
         let result = run();

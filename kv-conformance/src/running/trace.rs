@@ -27,10 +27,10 @@ thread_local! {
 struct Done {
     keys: Vec<String>,
     text: String,
-    /// What came of it. If nothing has, it has not returned.
+    /// What the operation gave, if it has returned.
     came: Option<String>,
     number: usize,
-    /// Whether it is no operation, and time passed.
+    /// Whether this is not an operation, but time that passed.
     is_wait: bool,
     /// How often in a row: a check that waits for something to happen would push out what led to it.
     times: usize,
@@ -88,7 +88,7 @@ pub(super) fn begin(keys: Vec<String>, text: String) -> usize {
     number
 }
 
-/// Notes what came of the operation with this number. It need not be the last one: a reader that the store reads from may have used the
+/// Notes what the operation with this number gave. It need not be the last one: a reader that the store reads from may have used the
 /// store meanwhile.
 pub(super) fn end(number: usize, came: String) {
     LAST.with_borrow_mut(|last| {
@@ -121,7 +121,7 @@ pub(crate) fn located(what: &str) -> String {
     format!("{what}{}", LOCATION.get())
 }
 
-/// Notes something that is no operation of a store, and does it.
+/// Notes something that is not an operation of a store, and does it.
 #[cfg(feature = "tokio")]
 pub(crate) fn doing<T>(text: String, run: impl FnOnce() -> T) -> T {
     let number = begin(Vec::new(), text);
@@ -130,7 +130,7 @@ pub(crate) fn doing<T>(text: String, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The last operations of this thread, a line each, of those that concern the keys of the last one, or what was copied there.
+/// The last operations of this thread on the keys of the last one, or on what was copied there, a line each.
 pub(crate) fn sequence() -> String {
     let done = LAST.with_borrow_mut(mem::take);
     let last = done.iter().rev().find(|done| !done.is_wait);

@@ -25,7 +25,7 @@ struct Traced {
     watchdog: Arc<Watchdog>,
 }
 
-/// From now on notes what is done with the stores of a fixture, and lets it be seen.
+/// Notes and watches what is done with the stores of a fixture from now on.
 pub(super) fn follow(mut fixture: Fixture, watchdog: &Arc<Watchdog>) -> Fixture {
     let follow = |inner, name| Box::new(Traced { inner, name, watchdog: Arc::clone(watchdog) });
     fixture.store = follow(fixture.store, "");
@@ -63,7 +63,7 @@ fn value(value: &[u8]) -> String {
 }
 
 impl Traced {
-    /// Notes an operation, does it, and notes what came of it. In this order, so that one is noted that panics.
+    /// Notes an operation, does it, and notes what it gave. In this order, so that an operation that panics is noted.
     fn note<T>(
         &self,
         of: &[Key<'_>],
@@ -100,7 +100,7 @@ fn found(got: Option<&Bytes>) -> String {
     got.map_or_else(|| "None".into(), |got| format!("Some({})", value(got)))
 }
 
-/// What came of a batch, the beginning of it.
+/// The beginning of what a batch gave.
 fn several<T>(got: &[T], shown: impl Fn(&T) -> String) -> String {
     let end = if got.len() > 4 { format!(", … {} in all", got.len()) } else { String::new() };
     format!("[{}{end}]", got.iter().take(4).map(shown).collect::<Vec<_>>().join(", "))
@@ -226,7 +226,7 @@ impl KeyValueStore for Traced {
     }
 }
 
-/// That of the store alone: checks look into it.
+/// The `Debug` of the store alone: checks look into it.
 impl Debug for Traced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)

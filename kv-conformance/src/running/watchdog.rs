@@ -38,7 +38,7 @@ pub(crate) struct Watchdog {
     proxies: Mutex<Vec<Arc<Proxy>>>,
     /// How many keys it has written.
     written: AtomicU64,
-    /// A listing that has yielded more than there can be.
+    /// A listing that has yielded more keys than there can be.
     endless: Mutex<Option<(Arc<str>, u64)>>,
     is_given_up: AtomicBool,
 }
@@ -108,7 +108,7 @@ impl Watchdog {
     /// Notes that this thread begins an operation on this number of keys. Ends the thread if the check was given up.
     pub(crate) fn begin(self: &Arc<Self>, what: impl Into<Arc<str>>, keys: usize) -> Operation {
         if self.is_given_up.load(Ordering::Relaxed) {
-            // Not a panic, of which the hook would tell.
+            // Not a panic: the hook would print it.
             resume_unwind(Box::new("the check was given up"));
         }
         let here = self.here();
@@ -139,7 +139,7 @@ impl Watchdog {
         })
     }
 
-    /// What hangs, if an operation has not returned for so long, or the check takes much longer than that.
+    /// What hangs: an operation that has not returned for this long, or a check that takes much longer than that.
     pub(crate) fn hang(&self, limit: Duration, more_for_check: Duration) -> Option<Hang> {
         let mut all = lock(&self.threads)
             .iter()
@@ -169,7 +169,7 @@ impl Watchdog {
         Some(Hang { what: "the check".into(), time, is_operation: false, before, listing: None, others: Vec::new() })
     }
 
-    /// Ends what can be ended: what waits for the network, and whatever begins another operation.
+    /// Ends what can be ended: threads that wait for the network, and threads that begin another operation.
     pub(crate) fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Relaxed);
         for proxy in &*lock(&self.proxies) {
