@@ -22,7 +22,7 @@ type Prepare = Box<dyn Fn(&Sandbox) -> Result<(), BoxError> + Send + Sync>;
 type Arguments = Box<dyn Fn(&Sandbox) -> Vec<OsString> + Send + Sync>;
 type Ready = Box<dyn Fn(&Sandbox, u32) -> Result<(), BoxError> + Send + Sync>;
 
-/// What to start, and how to tell that it answers: see [`Server::builder`].
+/// What to start, and how to tell that it answers: see [`Server::builder`](super::Server::builder).
 pub struct ServerBuilder {
     pub(super) program: OsString,
     debian_package: Option<String>,

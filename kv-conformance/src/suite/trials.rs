@@ -24,7 +24,7 @@ type LeftOut = Arc<OnceLock<BTreeSet<String>>>;
 
 /// Runs the checks of several suites as one test target, as [`Suite::main`] does for one.
 ///
-/// If the environment variable `KV_CONFORMANCE_REPORT` names a folder, the [report](Report::write_to) of each suite is
+/// If the environment variable `KV_CONFORMANCE_REPORT` names a folder, the [report](crate::Report::write_to) of each suite is
 /// written there afterwards, unless the arguments left out all its checks. That it cannot be written fails the run.
 pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
     let (mut arguments, filters) = filters::arguments();
