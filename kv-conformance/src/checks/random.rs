@@ -9,7 +9,7 @@ use crate::model::{Model, Operation, Pace, operations};
 use crate::property::{self, Effort};
 use crate::running::{Finding, NotPassed, panics, show};
 
-checks![p1_random_operations_do_what_a_plain_map_does,];
+checks![p1_random_operations_do_what_a_plain_map_does];
 
 /// A property: whatever sequence of operations is run, on six keys, with entries that expire meanwhile, the store answers as a
 /// plain `BTreeMap` does. The simplest sequence for which it does not is shown, step by step.

@@ -9,7 +9,7 @@ mod inside;
 
 use crate::checks::check::{Check, about, checks};
 
-checks![e4_a_store_works_inside_an_async_runtime,];
+checks![e4_a_store_works_inside_an_async_runtime];
 
 /// Makes a store, does everything with each of its handles, opens it again and drops it, each inside runtimes of tokio: in `block_on` of a runtime
 /// with one thread and of one with several, on a worker of the latter, in its `spawn_blocking`, and where a runtime was entered that nobody
@@ -23,7 +23,7 @@ pub fn e4_a_store_works_inside_an_async_runtime() -> Check {
         #[cfg(not(feature = "tokio"))]
         {
             let _ = context;
-            Err(NotPassed::Ignored(WITHOUT.into()))
+            Err(crate::running::NotPassed::Ignored(WITHOUT.into()))
         }
     })
 }

@@ -14,7 +14,7 @@ use crate::fixture::Closing;
 use crate::proxy::Behaviour;
 use crate::running::{NotPassed, Outcome, expect_that};
 
-checks![n4_an_idle_connection_is_closed_without_an_operation, n4_an_old_connection_is_closed_although_it_is_used,];
+checks![n4_an_idle_connection_is_closed_without_an_operation, n4_an_old_connection_is_closed_although_it_is_used];
 
 /// The time that the store is given.
 const TIME: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use crate::faults::{MARGIN, ProxiedStore, check_transient, expect_undisturbed, v
 use crate::proxy::{Behaviour, Cut, Direction};
 use crate::running::{NotPassed, expect_eq, expect_that};
 
-checks![b7_a_failed_read_is_never_reported_as_absent,];
+checks![b7_a_failed_read_is_never_reported_as_absent];
 
 /// How many keys are asked for: several chunks.
 const KEYS: usize = 3000;

@@ -12,7 +12,7 @@ use crate::faults::ProxiedStore;
 use crate::proxy::{Behaviour, Direction};
 use crate::running::{NotPassed, expect_that};
 
-checks![e3_a_value_that_a_server_repeats_is_not_shown,];
+checks![e3_a_value_that_a_server_repeats_is_not_shown];
 
 /// A value of which even a part can be recognised.
 const SECRET: &str = "Qv7#kPz2!mXw9$Lr";

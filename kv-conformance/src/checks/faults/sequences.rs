@@ -14,7 +14,7 @@ use crate::faults::{Action, Client, Fault, ProxiedStore, expect_undisturbed, fau
 use crate::property::{self, Effort};
 use crate::running::{Context, Outcome, show};
 
-checks![n2_under_random_faults_no_operation_gets_another_one_s_reply,];
+checks![n2_under_random_faults_no_operation_gets_another_one_s_reply];
 
 /// One step of a random sequence.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{Given, change, expect_changed};
 use crate::running::Time;
 
-checks![p5_writes_and_removals_are_kept_over_reopening, p5_ttls_are_kept_over_reopening,];
+checks![p5_writes_and_removals_are_kept_over_reopening, p5_ttls_are_kept_over_reopening];
 
 /// Writes, removes, copies and renames in every way, closes the store and opens it again, twice: everything has to be as it was left. The
 /// second time finds a store that keeps what it has written itself, and not what it has read when it was opened.

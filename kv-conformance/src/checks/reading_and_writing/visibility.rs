@@ -9,7 +9,7 @@ use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{listed_by, ways_of_writing, write};
 use crate::running::{Context, NotPassed, Outcome, expect, expect_eq};
 
-checks![p1_every_operation_sees_what_every_other_has_done, p1_a_second_handle_sees_what_every_operation_has_done,];
+checks![p1_every_operation_sees_what_every_other_has_done, p1_a_second_handle_sees_what_every_operation_has_done];
 
 /// The ways in which an entry is removed.
 fn ways_of_removing(context: &Context<'_>) -> Vec<&'static str> {
