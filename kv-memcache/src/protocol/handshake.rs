@@ -32,8 +32,9 @@ pub(crate) const MOST_STATS: usize = 1000;
 const LONGEST_VERSION: usize = 40;
 
 /// The questions for a proxy that closes the connection at any question but those about keys: a key that nobody has, and one that
-/// mcrouter answers with its version, so that it is not taken for such a proxy. They have 24 bytes or more, too.
-pub(crate) const PROXY_QUESTIONS: &[u8] = b"get \xc2\xb7\r\nget __mcrouter__.version\r\n";
+/// mcrouter takes for a command and answers with a value, so that it is not taken for such a proxy. No store can have written them,
+/// since a key has no `·`. They have 24 bytes or more, too.
+pub(crate) const PROXY_QUESTIONS: &[u8] = b"get \xc2\xb7\r\nget __mcrouter__.\xc2\xb7\r\n";
 
 /// How many replies [`PROXY_QUESTIONS`] have.
 pub(crate) const PROXY_REPLIES: usize = 2;

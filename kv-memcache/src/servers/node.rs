@@ -79,7 +79,8 @@ impl ServerLimits {
     }
 }
 
-/// After so many connections in a row that a proxy closed at `stats`, new ones do not ask that any more.
+/// After so many connections in a row that a proxy closed at `stats`, new ones do not ask that any more. The count wraps, so that each
+/// 256th connection asks again: a memcached may have taken the place of the proxy.
 const PROXY_FROM: u8 = 2;
 
 pub(crate) struct Node {
@@ -138,7 +139,7 @@ impl Node {
         let dial = |limit| self.dialer.dial(closed >= PROXY_FROM, limit);
         let connection = Permits::connect(permit, self.dialer.timeouts.connect, dial)?;
         let server = connection.server();
-        let closed = if server.closes_on_stats { closed.saturating_add(1) } else { 0 };
+        let closed = if server.closes_on_stats { closed.wrapping_add(1) } else { 0 };
         self.closed_on_stats.store(closed, Ordering::Relaxed);
         self.learn(ServerLimits::of(server));
         Ok(connection.kept(&self.dialer.upkeep))

@@ -9,7 +9,7 @@ use kv_core::{Error, Key, Result, Ttl};
 
 use super::client::{Client, largest_value};
 use super::settings::USUAL_ITEM;
-use crate::protocol::command::item_size;
+use crate::protocol::command::{Command, KeyedCommand, item_size};
 use crate::protocol::dialect::CLASSIC_EXTRA;
 use crate::protocol::fault::Fault;
 use crate::protocol::ttl::{self, Expiry};
@@ -47,7 +47,12 @@ impl Client {
     /// An error if the server of this key does not tell its time, and the TTL needs that (T4).
     pub(super) fn check_clock(&self, key: Key<'_>, expiry: Expiry) -> Result<()> {
         let (node, Expiry::After(ttl)) = (self.node(key)?, expiry) else { return Ok(()) };
-        if node.limits().lacks_clock && node.warm_up().map_or(true, |limits| limits.lacks_clock) {
+        if node.limits().lacks_clock
+            && node
+                .warm_up()
+                .map_err(|fault| self.error(node, fault, &[KeyedCommand::new(0, key, Command::Get)]))?
+                .lacks_clock
+        {
             return Err(Error::invalid_ttl(&self.label, key, ttl, ttl::LONGEST_WITHOUT_CLOCK));
         }
         Ok(())
@@ -84,7 +89,7 @@ impl Client {
                 (Ok(limits), _) => limits.largest_item,
                 // What it told last.
                 (Err(_), Some(told)) => Some(told),
-                (Err(fault), None) => return Err(self.error(node, fault, &[])),
+                (Err(fault), None) => return Err(self.error(node, fault, &[KeyedCommand::new(0, key, Command::Get)])),
             };
         }
         let limit = self.largest_item(told);

@@ -21,7 +21,9 @@ fn speak_as_mcrouter(client: &TcpStream, memcached: u16) -> io::Result<()> {
         writer.write_all(match &*line {
             b"stats \r\n" => b"STAT version 41.0.0 mcrouter\r\nSTAT time 1000000000\r\nEND\r\n",
             b"stats settings\r\n" => b"CLIENT_ERROR bad stats command\r\n",
-            b"get __mcrouter__.version\r\n" => b"VALUE __mcrouter__.version 0 15\r\n41.0.0 mcrouter\r\nEND\r\n",
+            b"get __mcrouter__.\xc2\xb7\r\n" => {
+                b"VALUE __mcrouter__.\xc2\xb7 0 26\r\nERROR: unknown command: \xc2\xb7\r\nEND\r\n"
+            }
             b"get \xc2\xb7\r\n" => b"END\r\n",
             b"mn\r\n" => return writer.write_all(b"CLIENT_ERROR malformed request\r\n"),
             _ => break,
@@ -208,6 +210,48 @@ fn mcrouter_in_place_of_a_proxy_that_is_not_asked_any_more_is_found_out() {
     store.put("k", "v").unwrap();
 }
 
+/// K1. What the shorter handshake asks for is no key of a store.
+#[test]
+fn an_entry_cannot_make_a_proxy_look_like_mcrouter() {
+    let server = Memcached::start(&[]);
+    let (port, _) = changing(Server::Twemproxy, server.port());
+    let proxy = support::proxy(port);
+    let url = format!("memcache://127.0.0.1:{}", proxy.port());
+    let store = patient().url(url).classic(true).pool_size(1).build().unwrap();
+    for key in ["__mcrouter__.version", "__mcrouter__.", "__mcrouter__.route(get,k)"] {
+        store.put(key, "41.0.0 mcrouter").unwrap();
+    }
+    for connections in [11, 1, 1] {
+        proxy.cut_now(Cut::Close).unwrap();
+        let before = proxy.accepted();
+        assert_eq!(store.get("__mcrouter__.version").unwrap().as_deref(), Some(&b"41.0.0 mcrouter"[..]));
+        assert_eq!(proxy.accepted() - before, connections);
+    }
+}
+
+/// V3, T4. A memcached in place of a proxy answers what the proxy is asked, and has a limit and a clock.
+#[test]
+fn memcached_in_place_of_a_proxy_is_found_out_at_the_latest_with_the_256th_connection() {
+    let server = Memcached::start(&["-I", "2m"]);
+    let (port, now) = changing(Server::Twemproxy, server.port());
+    let proxy = support::proxy(port);
+    let url = format!("memcache://127.0.0.1:{}", proxy.port());
+    let store = patient().url(url).classic(true).pool_size(1).build().unwrap();
+    let value = vec![0; 1 << 20];
+    for _ in 0..3 {
+        store.put("k", "v").unwrap();
+        proxy.cut_now(Cut::Close).unwrap();
+    }
+    assert!(matches!(store.put("k", &value).unwrap_err(), Error::ValueTooLarge { .. }));
+    now.store(Server::Memcached as u8, SeqCst);
+    for _ in 0..256 {
+        proxy.cut_now(Cut::Close).unwrap();
+        store.put("k", "v").unwrap();
+    }
+    store.put("k", &value).unwrap();
+    assert!(store.capabilities().longest_ttl() > 2 * MONTH);
+}
+
 /// T4: what the store has learned of a server that was replaced must not be said of the one that is there now.
 #[test]
 fn a_server_that_tells_its_time_in_place_of_one_that_does_not_takes_long_ttls() {
@@ -228,8 +272,13 @@ fn a_server_that_tells_its_time_in_place_of_one_that_does_not_takes_long_ttls() 
         let error = act(&store).unwrap_err();
         assert!(matches!(&error, Error::InvalidTtl { longest, .. } if *longest == LONGEST), "{}", chain(&error));
         assert_eq!(store.get_many(["k", "first"]).unwrap(), [None, None], "nothing is written");
-        now.store(Server::Memcached as u8, SeqCst);
+        // E5: while it is unreachable nobody knows which one is there.
+        proxy.refuse();
         proxy.cut_now(Cut::Close).unwrap();
+        let error = act(&store).unwrap_err();
+        assert!(error.is_transient() && error.key().is_some(), "{}", chain(&error));
+        now.store(Server::Memcached as u8, SeqCst);
+        proxy.accept().unwrap();
         act(&store).unwrap();
         assert!(store.capabilities().longest_ttl() > 2 * MONTH);
         store.delete_many(["k", "first"]).unwrap();
