@@ -11,6 +11,7 @@ const BACKEND: &[&str] = &["store", "servers", "connection", "protocol"];
 /// The crates and their rooms, the topmost first.
 const CRATES: &[(&str, &[&str])] = &[
     ("kv-memcache", BACKEND),
+    ("kv-redis", BACKEND),
     (
         "kv-conformance",
         &[

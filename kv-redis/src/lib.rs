@@ -13,8 +13,7 @@ mod store;
 pub use connection::credentials::Credentials;
 #[cfg(feature = "tls")]
 pub use connection::tls::Tls;
-pub use store::builder::RedisStoreBuilder;
-pub use store::redis_store::RedisStore;
+pub use store::{RedisStore, RedisStoreBuilder};
 
 pub use kv_core::{
     AsKey, AsPrefix, Bytes, Capabilities, Capability, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault, KeyValueStore,

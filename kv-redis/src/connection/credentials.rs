@@ -1,16 +1,16 @@
-//! Who we are to a server: user and password, fixed or asked for anew for each connection.
+//! User and password: fixed, or from a provider that is called for each connection.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::connection::per_process::PerProcess;
-use crate::protocol::fault::Fault;
+use super::per_process::PerProcess;
+use crate::protocol::fault::{Fault, SlowProvider};
 
 /// User and password for one connection, as a [provider](crate::RedisStoreBuilder::credentials_provider) gives them. Its
-/// `Debug` shows neither (E3).
+/// `Debug` shows neither ([E3](kv_core::contract#9-errors)).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub(crate) user: Option<String>,
@@ -32,13 +32,13 @@ impl Credentials {
         Self { user: None, password: None }
     }
 
-    /// Whether the password is in the name of a host; an address of digits shows none.
+    /// Whether the name of a host contains the password. An IP address does not.
     #[cfg(feature = "sentinel")]
-    pub(crate) fn is_in_name_of(&self, endpoint: &crate::connection::endpoint::Endpoint) -> bool {
-        matches!(endpoint, crate::connection::endpoint::Endpoint::Tcp { host, .. } if host.parse::<std::net::IpAddr>().is_err() && self.is_in(host))
+    pub(crate) fn is_in_name_of(&self, endpoint: &super::endpoint::Endpoint) -> bool {
+        matches!(endpoint, super::endpoint::Endpoint::Tcp { host, .. } if host.parse::<std::net::IpAddr>().is_err() && self.is_in(host))
     }
 
-    /// Whether the password is in a text. A host is the same in capitals.
+    /// Whether a text contains the password, in small letters or capitals: a host is the same in both.
     #[cfg(any(feature = "cluster", feature = "sentinel"))]
     fn is_in(&self, text: &str) -> bool {
         let password = self.password.as_deref().unwrap_or_default().to_lowercase();
@@ -65,7 +65,7 @@ pub(crate) enum Source {
 #[derive(Clone)]
 pub(crate) struct Provider {
     provide: Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>,
-    /// What it gave last, for what is not to be shown.
+    /// The credentials that it provided last: they must not be shown.
     last: Arc<PerProcess<Last>>,
 }
 
@@ -79,15 +79,15 @@ impl Provider {
         }
     }
 
-    /// Asks for credentials. That the provider panics is an error like any other (E4).
+    /// Calls the provider. A panic in it is an error like any other (E4).
     fn ask(&self) -> Result<Credentials, Fault> {
         let provide = &self.provide;
         match catch_unwind(AssertUnwindSafe(|| provide())) {
             Ok(Ok(credentials)) => match (credentials.user.as_deref(), credentials.password.as_deref()) {
-                (Some(""), _) => Err(Fault::unfit(
+                (Some(""), _) => Err(Fault::unsuitable(
                     "`credentials_provider` gave an empty user (`Credentials::from_password` has none)",
                 )),
-                (None, None | Some("")) => Err(Fault::unfit("`credentials_provider` gave an empty password")),
+                (None, None | Some("")) => Err(Fault::unsuitable("`credentials_provider` gave an empty password")),
                 _ => {
                     *self.last() = Some(credentials.clone());
                     Ok(credentials)
@@ -98,20 +98,20 @@ impl Provider {
         }
     }
 
-    /// A thread of the process that this one was forked from may have the lock for ever.
+    /// In a process that was forked, a thread of the parent may hold the lock for ever.
     fn last(&self) -> MutexGuard<'_, Option<Credentials>> {
         let own = self.last.own(|inherited| Mutex::new(inherited.try_lock().ok().and_then(|last| last.clone())));
         own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The panic has said why, in the place where panics are reported.
+/// The panic hook has reported why.
 #[derive(Debug, thiserror::Error)]
 #[error("it panicked")]
 struct Panicked;
 
 impl Source {
-    /// The credentials of a connection that is being made now.
+    /// The credentials for a connection that is made now.
     fn get(&self) -> Result<Credentials, Fault> {
         match self {
             Self::Fixed(credentials) => Ok(credentials.clone()),
@@ -119,20 +119,20 @@ impl Source {
         }
     }
 
-    /// The same by a deadline.
+    /// The same, within a deadline. A provider cannot be interrupted.
     pub(crate) fn ask(&self, deadline: Instant) -> Result<Provided, Fault> {
         let begun = Instant::now();
         let credentials = self.get()?;
         let now = Instant::now();
-        let late = Late { took: now - begun, left: deadline.saturating_duration_since(now) };
+        let time = SlowProvider { took: now - begun, left: deadline.saturating_duration_since(now) };
         match self {
-            Self::Fixed(_) => Ok(Provided { credentials, late: None }),
-            Self::Provider(_) if late.left.is_zero() => Err(Fault::NoCredentials(Arc::new(late))),
-            Self::Provider(_) => Ok(Provided { credentials, late: Some(late) }),
+            Self::Fixed(_) => Ok(Provided { credentials, time: None }),
+            Self::Provider(_) if time.left.is_zero() => Err(Fault::NoCredentials(Arc::new(time))),
+            Self::Provider(_) => Ok(Provided { credentials, time: Some(time) }),
         }
     }
 
-    /// Whether a text has the password in it, as far as it is known.
+    /// Whether a text contains the password, as far as that is known.
     #[cfg(any(feature = "cluster", feature = "sentinel"))]
     pub(crate) fn is_in(&self, text: &str) -> bool {
         match self {
@@ -142,26 +142,18 @@ impl Source {
     }
 }
 
-/// How long a provider took, and what that left.
-#[derive(Debug, thiserror::Error)]
-#[error("it took {took:?}, and left {left:?} of `connect_timeout`")]
-pub(crate) struct Late {
-    took: Duration,
-    left: Duration,
-}
-
-/// Who we are on connections that are made by a deadline. A provider may take its time, and cannot be interrupted.
+/// Credentials, and how long it took to get them.
 pub(crate) struct Provided {
     pub(crate) credentials: Credentials,
-    /// `None` if nobody was asked.
-    late: Option<Late>,
+    /// `None` if they are fixed.
+    time: Option<SlowProvider>,
 }
 
 impl Provided {
-    /// What was the matter: where a provider took more of the time than it left, a time-out says nothing of the server.
+    /// The fault to report: if the provider took more of the time than it left, a time-out says nothing about the server.
     pub(crate) fn blame(self, fault: Fault) -> Fault {
-        match self.late {
-            Some(late) if fault.is_silence() && late.took > late.left => Fault::NoCredentials(Arc::new(late)),
+        match self.time {
+            Some(time) if fault.is_silence() && time.took > time.left => Fault::NoCredentials(Arc::new(time)),
             _ => fault,
         }
     }

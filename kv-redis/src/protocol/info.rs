@@ -1,13 +1,13 @@
-//! What a server tells of itself, in reply to `INFO server`.
+//! What a server says about itself, in reply to `INFO server`.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use crate::connection::exchange::{Role, RunId};
-use crate::protocol::commands::{Commands, OLDEST};
-use crate::protocol::fault::Fault;
+use super::commands::{Commands, OLDEST, Version};
+use super::fault::Fault;
+use super::role::Role;
 
-/// The numbers of a version.
-pub(crate) type Version = (u32, u32, u32);
+/// A run of a server process: a number that is another one after a restart. `None` where the server does not tell.
+pub(crate) type RunId = Option<u64>;
 
 /// What is known of a server.
 #[derive(Clone, Copy, Debug)]
@@ -17,28 +17,28 @@ pub(crate) struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// Of a server that tells nothing: `INFO` is renamed or forbidden.
+    /// A server that says nothing: `INFO` is renamed or forbidden.
     pub(crate) fn untold() -> Self {
         Self { commands: Commands::of_version(None), run_id: None }
     }
 
-    /// What there is to know, if the server is one that will do in this role.
+    /// Reads the reply. An error if the server is not suitable for this role.
     pub(crate) fn read(info: &str, role: Role) -> Result<Self, Fault> {
         let field =
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         let version = field("redis_version").and_then(version);
         if let Some((major, minor, patch)) = version.filter(|version| *version < OLDEST) {
             let (least_major, least_minor, least_patch) = OLDEST;
-            return Err(Fault::unfit(format!(
+            return Err(Fault::unsuitable(format!(
                 "the server is redis {major}.{minor}.{patch}; kv-redis needs {least_major}.{least_minor}.{least_patch} or newer"
             )));
         }
-        // Valkey has another name for it.
+        // Valkey has another name for the mode.
         let mode = field("redis_mode").or_else(|| field("server_mode"));
         if let Some(hint) = mode.and_then(|mode| role.hint_against(mode)) {
-            return Err(Fault::unfit(hint));
+            return Err(Fault::unsuitable(hint));
         }
-        // KeyDB has no other name for itself in this section.
+        // Only these fields of the section show that it is KeyDB.
         let is_keydb = field("features").is_some_and(|features| features.contains("cluster_mget"))
             || field("executable").is_some_and(|program| program.contains("keydb"));
         let whole = if mode == Some("standalone") { Commands::WHOLE } else { Commands::NONE };
@@ -54,7 +54,7 @@ impl ServerInfo {
     }
 }
 
-/// The numbers of a version such as `6.0.16`; of one that does not begin with a number there are none.
+/// The numbers of a version such as `6.0.16`; `None` if it does not begin with a number.
 fn version(text: &str) -> Option<Version> {
     let mut numbers = text.split('.').map(|part| {
         let digits = part.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
@@ -100,7 +100,7 @@ mod tests {
         ] {
             assert_eq!(commands(&format!("# Server\r\nredis_version:{version}\r\n")), all.without(lacks), "{version}");
         }
-        // Nobody would notice that PERSIST is the old one.
+        // No refusal would show an old PERSIST.
         assert_eq!(ServerInfo::untold().commands, all.without(Commands::PERSIST).without(Commands::LARGE_PAGES));
         assert_eq!(commands("redis_version:unstable\r\n"), ServerInfo::untold().commands);
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_too_old_is_named_with_the_oldest_that_will_do() {
-        let Err(Fault::Unfit { advice, .. }) = ServerInfo::read("redis_version:2.8.9-<b>\r\n", Role::Data) else {
+        let Err(Fault::Unsuitable { advice, .. }) = ServerInfo::read("redis_version:2.8.9-<b>\r\n", Role::Data) else {
             panic!()
         };
         assert_eq!(advice, "the server is redis 2.8.9; kv-redis needs 2.8.12 or newer");

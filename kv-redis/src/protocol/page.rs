@@ -1,6 +1,6 @@
-//! A page of a listing, as it comes: names that lie where they were received, without an allocation for each.
+//! A page of a listing. The names stay where they were received, without an allocation for each.
 //!
-//! The parser of the crate `redis` makes a value of each name, which takes longer than the server takes to find it.
+//! The parser of the crate `redis` makes a value of each name. That takes longer than the server needs to find the name.
 
 use std::ops::Range;
 
@@ -42,10 +42,10 @@ impl Page {
     }
 }
 
-/// What has been found so far in the bytes that came.
+/// What was found so far in the received bytes.
 #[derive(Default)]
 pub(crate) struct Finder {
-    /// Up to here they are understood.
+    /// The bytes before this were read.
     at: usize,
     cursor: Option<Range<usize>>,
     /// How many names there are.
@@ -53,7 +53,7 @@ pub(crate) struct Finder {
     names: Vec<Range<usize>>,
 }
 
-/// What comes is something else than a page, or something else comes after it.
+/// The reply is not a page, or something follows the page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoPage;
 
@@ -67,12 +67,12 @@ const END: &[u8] = b"\r\n";
 const LINE: usize = 16;
 
 impl Finder {
-    /// Whether what came so far may be the beginning of a page. If not, it is perhaps an error of the server.
+    /// Whether the bytes so far can be the beginning of a page. If not, they may be an error of the server.
     pub(crate) fn may_begin(bytes: &[u8]) -> bool {
         bytes.iter().zip(BEGINNING).all(|(byte, expected)| byte == expected)
     }
 
-    /// Goes on with all the bytes that have come by now; whether the page is whole.
+    /// Goes on with all bytes that were received so far. Returns whether the page is complete.
     pub(crate) fn go_on(&mut self, bytes: &[u8]) -> Result<bool, NoPage> {
         if self.cursor.is_none() {
             if bytes.len() < BEGINNING.len() {
@@ -94,13 +94,13 @@ impl Finder {
         if self.at == bytes.len() { Ok(true) } else { Err(NoPage) }
     }
 
-    /// The page, which is whole, of the bytes in which it was found.
+    /// The complete page in these bytes.
     pub(crate) fn page(self, bytes: Vec<u8>) -> Page {
         Page { bytes, cursor: self.cursor.unwrap_or_default(), names: self.names }
     }
 }
 
-/// Where the string is whose length is in the line that begins here. `None` if it has not come yet.
+/// The range of the string whose length is in the line at this position. `None` if it was not received yet.
 fn string(bytes: &[u8], at: usize) -> Result<Option<Range<usize>>, NoPage> {
     let Some((length, start)) = line(bytes, at, b'$')? else { return Ok(None) };
     let end = start.checked_add(length).ok_or(NoPage)?;
@@ -111,7 +111,7 @@ fn string(bytes: &[u8], at: usize) -> Result<Option<Range<usize>>, NoPage> {
     }
 }
 
-/// The number in the line of this kind that begins here, and where the next one begins. `None` if it has not come yet.
+/// The number in the line of this kind at this position, and where the next line begins. `None` if it was not received yet.
 fn line(bytes: &[u8], at: usize, kind: u8) -> Result<Option<(usize, usize)>, NoPage> {
     let mut number = 0_usize;
     let line = bytes.get(at..).unwrap_or_default();

@@ -1,164 +1,150 @@
-//! How servers say that they do not take a command: it is not there or turned off, or this user or a script may not use it.
-//!
-//! There is no code for that, and redis's words changed with its versions; proxies, managed services and servers that were written anew
-//! have others. So the errors are told apart by what they have in common. What is taken for a refusal in error costs little: the
-//! request is made in another way, and if the server does not take that either its error is told.
+//! Errors that a server sends.
 
 use redis::ServerError;
 
-use crate::protocol::fault::{CODES, WANTS_PASSWORD, in_script};
+pub(crate) mod command;
+pub(crate) mod explain;
 
-/// What only refusals of a command have in them, in small letters.
-const WORDS: [&str; 13] = [
-    "unknown",
-    "unsupported",
-    "not support",
-    "syntax error",
-    "not allowed",
-    "not available",
-    "not permitted",
-    "not implemented",
-    "disabled",
-    "wrong number of arg",
-    "can't run this",
-    "to run the",
-    "could not find scripting engine",
+/// An error that a server sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{code} {text}")]
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &str, text: impl Into<String>) -> Self {
+        Self { code: code.into(), text: text.into() }
+    }
+
+    /// The same without this password, in case the server repeated it (E3). Redis's own words are shown as they are, even if the password is
+    /// a part of them: they do not come from the password.
+    pub(crate) fn hiding(self, password: Option<&str>) -> Self {
+        let Some(password) = password.filter(|password| !password.is_empty()) else { return self };
+        let Self { code, text } = self;
+        let is_own = !code.contains(password) || CODES.contains(&code.as_str());
+        let code = if is_own { code } else { "ERR".into() };
+        if !text.contains(password) {
+            return Self { code, text };
+        }
+        let own = TEXTS.iter().find(|own| text.starts_with(**own));
+        Self { code, text: (*own.unwrap_or(&"(what it said had the password in it)")).into() }
+    }
+}
+
+/// The codes of redis's errors.
+pub(crate) const CODES: [&str; 22] = [
+    "ERR",
+    "WRONGPASS",
+    "NOAUTH",
+    "NOPERM",
+    "DENIED",
+    "LOADING",
+    "BUSY",
+    "MASTERDOWN",
+    "READONLY",
+    "NOREPLICAS",
+    "OOM",
+    "MISCONF",
+    "EXECABORT",
+    "WRONGTYPE",
+    "MOVED",
+    "ASK",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "TRYAGAIN",
+    "NOSCRIPT",
+    "NOPROTO",
+    "UNKILLABLE",
 ];
 
-/// Commands that have no key among their arguments.
-const WITHOUT_KEY: [&str; 3] = ["info", "role", "scan"];
+/// How servers before redis 2.8, and some proxies, say that they want a password.
+pub(crate) const WANTS_PASSWORD: &str = "operation not permitted";
 
-/// Whether an error says of one of these commands that the server does not take it. Then nothing was done.
-pub(crate) fn is_of_command(error: &ServerError, commands: &[&str]) -> bool {
-    let (code, text) = (error.code(), error.details().unwrap_or_default());
-    match code {
-        // Not of a key (`to access`). Dragonfly says the same of both, so that is of the command only if it has no key.
-        "NOPERM" => {
-            let has_no_key = |command: &&str| WITHOUT_KEY.contains(command);
-            text.contains(" to run ") || !text.contains(" to access ") && commands.iter().all(has_no_key)
-        }
-        // How servers before redis 2.8, and some proxies, ask for a password.
-        "ERR" if text.starts_with(WANTS_PASSWORD) => false,
-        // A command that is not there, or not allowed, in a script of an older server; and not what a command met.
-        _ if code.starts_with("@user_script") => in_script(error).is_none(),
-        // What a command met has its own code.
-        _ if code != "ERR" && CODES.contains(&code) => false,
-        // Some have no code.
-        _ => {
-            // What follows are the arguments.
-            let text = text.split_once(", with args beginning with").map_or(text, |(text, _)| text);
-            let text = format!("{code} {text}").to_ascii_lowercase();
-            // Kvrocks is full: `write command not allowed when reached max-db-size`.
-            let is_full = text.contains("max-db-size");
-            let names = |word: &str| commands.iter().any(|command| word.eq_ignore_ascii_case(command));
-            let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
-            !is_full && (WORDS.iter().any(|refusal| text.contains(refusal)) || words.any(names))
+/// The beginnings of the errors that a new connection may get from redis.
+const TEXTS: [&str; 22] = [
+    "invalid username-password pair or user is disabled",
+    // Of redis 6.0.
+    "invalid username-password pair",
+    "AUTH <password> called without any password configured for the default user",
+    "Client sent AUTH, but no password is set",
+    "invalid password",
+    "Authentication required",
+    WANTS_PASSWORD,
+    "wrong number of arguments for 'auth' command",
+    "this user has no permissions",
+    "unknown command",
+    "max number of clients reached",
+    "max number of clients + cluster connections reached",
+    "Redis is running in protected mode",
+    "Redis is loading the dataset in memory",
+    "Redis is busy running a script",
+    "Link with MASTER is down",
+    "DB index is out of range",
+    "invalid DB index",
+    "SELECT is not allowed in cluster mode",
+    "This instance has cluster support disabled",
+    "Protocol error",
+    "the server says that it is not the primary",
+];
+
+/// The code and text of an error inside a script, where a server before redis 7 puts its own code before them:
+/// `@user_script: 1: -OOM command not allowed`.
+pub(crate) fn in_script(error: &ServerError) -> Option<(&str, &str)> {
+    let text = error.details().filter(|_| error.code().starts_with("@user_script"))?;
+    let (code, text) = text.split_once(": -")?.1.split_once(' ')?;
+    CODES.contains(&code).then_some((code, text))
+}
+
+impl From<ServerError> for Refusal {
+    fn from(error: ServerError) -> Self {
+        let text = error.details().unwrap_or_default();
+        // A server repeats the arguments of a command that it does not know, the value included (E3).
+        let text = text.split_once(", with args beginning with").map_or(text, |(text, _arguments)| text);
+        // The reason why a transaction was discarded says more than that it was.
+        let reason = text.strip_prefix("Transaction discarded because of: ").and_then(|reason| reason.split_once(' '));
+        let (code, text) = reason.filter(|_| error.code() == "EXECABORT").unwrap_or((error.code(), text));
+        let (code, text) = in_script(&error).unwrap_or((code, text));
+        let (code, text) = text.strip_prefix("ACL failure in script: ").map_or((code, text), |text| ("NOPERM", text));
+        // The user is not shown either: `User app has no permissions to`, and Dragonfly's `app has no ACL permissions`.
+        match text.split_once(" has no ").filter(|_| code == "NOPERM") {
+            Some((_user, rest)) => Self::new(code, format!("this user has no {rest}")),
+            None => Self::new(code, text),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use redis::Value as Reply;
-
     use super::*;
 
-    fn error(line: &str) -> ServerError {
-        match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap() {
-            Reply::ServerError(error) => error,
-            reply => panic!("{reply:?}"),
-        }
-    }
-
-    /// What servers say, and where that was found.
-    const REFUSALS: [(&str, &str); 28] = [
-        ("redis 2.8.24, src/redis.c", "ERR unknown command 'COPY'"),
-        ("redis 5.0.14, src/server.c", "ERR unknown command `COPY`, with args beginning with: `a`, `b`, "),
-        ("redis 7.0.15, src/server.c", "ERR unknown command 'COPY', with args beginning with: 'a' 'b' "),
-        (
-            "redis 6.0.16, src/server.c",
-            "NOPERM this user has no permissions to run the 'copy' command or its subcommand",
-        ),
-        ("redis 7.0.15, src/server.c", "NOPERM this user has no permissions to run the 'copy' command"),
-        ("redis 7.2 and valkey, src/acl.c", "NOPERM User app has no permissions to run the 'copy' command"),
-        ("redis 5.0.14, src/db.c, of SCAN … TYPE", "ERR syntax error"),
-        ("redis 3.2.13, src/scripting.c", "@user_script: 1: This Redis command is not allowed from scripts"),
-        ("redis 6.2.5, src/scripting.c", "@user_script: 1: Unknown Redis command called from Lua script"),
-        (
-            "redis 6.2.5, src/scripting.c",
-            "@user_script: 1: The user executing the script can't run this command or subcommand",
-        ),
-        (
-            "redis 7.0.15, src/script.c",
-            "ERR This Redis command is not allowed from script script: f_1, on @user_script:1.",
-        ),
-        ("redis 7.0.15, src/script.c", "ERR The user executing the script can't run this command or subcommand"),
-        (
-            "redis 7.2 and valkey, src/script.c",
-            "ERR ACL failure in script: User app has no permissions to run the 'get' command",
-        ),
-        ("redis 7.2, src/script.c", "ERR Unknown Redis command called from script script: f_1, on @user_script:1."),
-        ("valkey 9.1.2, seen", "ERR Could not find scripting engine 'lua'"),
-        ("KeyDB 6.3, src/server.cpp", "ERR unknown command `COPY`, with args beginning with: `a`, "),
-        ("Garnet, libs/server/Resp/CmdStrings.cs", "ERR unknown command"),
-        ("Garnet, libs/server/Resp/CmdStrings.cs", "NOPERM this user has no permissions to run the command"),
-        ("Garnet, libs/server/Resp/CmdStrings.cs", "ERR This instance has Lua scripting support disabled"),
-        ("Dragonfly, src/server/main_service.cc", "ERR unknown command `COPY`"),
-        ("Dragonfly, src/server/main_service.cc", "ERR This Redis command is not allowed from script"),
-        ("kvrocks, src/server/redis_connection.cc", "ERR unknown command `copy`, with args beginning with: `a` `b`"),
-        ("kvrocks, src/storage/scripting.cc", "ERR This Redis command is not allowed from scripts"),
-        ("envoy, redis_proxy/command_splitter_impl.cc", "unsupported command 'COPY'"),
-        ("envoy, redis_proxy/command_splitter_impl.cc", "wrong number of arguments for 'EVAL' command"),
-        (
-            "Upstash, as users report it",
-            "ERR Command is not available: 'COPY'. See https://upstash.com/docs/redis/overall/rediscompatibility for details",
-        ),
-        ("Tair (Alibaba), its list of errors; redisson #4389", "ERR command 'eval' not support for your account"),
-        (
-            "Tair (Alibaba) behind its proxy, its limits of scripts",
-            "ERR for redis cluster, eval/evalsha number of keys can't be negative or zero",
-        ),
-    ];
-
     #[test]
-    fn refusals_are_known_by_the_words_of_many_servers() {
-        for (server, line) in REFUSALS {
-            assert!(is_of_command(&error(line), &["copy", "eval"]), "{server}: {line}");
+    fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {
+        let hidden =
+            |code: &str, text: &str, password: &str| Refusal::new(code, text).hiding(Some(password)).to_string();
+        let own = "WRONGPASS invalid username-password pair or user is disabled";
+        for password in ["A", "WRONGPASS", "S", "password", "user", "i", " ", "invalid username-password pair", "-"] {
+            assert_eq!(
+                hidden("WRONGPASS", "invalid username-password pair or user is disabled.", password)[..own.len()],
+                *own
+            );
+            let full = hidden("ERR", "max number of clients reached", password);
+            assert_eq!(full, "ERR max number of clients reached");
         }
-        let of_lua = "ERR bad lua script for redis cluster, all the keys that the script uses should be passed using the KEYS array";
-        let of_dragonfly = error("NOPERM app has no ACL permissions");
-        assert!(["info", "role", "scan"].iter().all(|name| is_of_command(&of_dragonfly, &[name])));
-        assert!(is_of_command(&error(of_lua), &["eval", "lua"]) && !is_of_command(&error(of_lua), &["copy"]));
-    }
-
-    #[test]
-    fn what_a_command_met_is_no_refusal() {
-        for line in [
-            "WRONGTYPE Operation against a key holding the wrong kind of value",
-            "OOM command not allowed when used memory > 'maxmemory'.",
-            "@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'.",
-            "MISCONF Redis is configured to save RDB snapshots, but is unable to persist to disk. Commands are disabled.",
-            "READONLY You can't write against a read only replica.",
-            "NOREPLICAS Not enough good replicas to write.",
-            "LOADING Redis is loading the dataset in memory",
-            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-            "NOAUTH Authentication required.",
-            "NOPERM this user has no permissions to access one of the keys used as arguments",
-            "NOPERM User app has no permissions to access the 'eval' key",
-            "NOPERM No permissions to access a key",
-            // Dragonfly, of a command and of a key: src/server/main_service.cc, `VerifyConnectionAclStatus`.
-            "NOPERM app has no ACL permissions",
-            "ERR operation not permitted",
-            "CROSSSLOT Keys in request don't hash to the same slot",
-            "MOVED 1 127.0.0.1:1",
-            "CLUSTERDOWN Hash slot not served",
-            "ERR max number of clients reached",
-            "ERR Protocol error: invalid bulk length",
-            "ERR write command not allowed when reached max-db-size.",
-            "no upstream host",
-            "upstream failure",
+        for (code, text) in [
+            ("ERR", "hush"),
+            ("ERR", "do not know hush"),
+            ("hush", "no"),
+            ("WRONGPASS", "invalid username-password pair or user is disabled: hush"),
+            ("WRONGPASS", "hush invalid username-password pair"),
+            ("NOhush", "unknown command 'hush'"),
         ] {
-            assert!(!is_of_command(&error(line), &["copy", "eval", "lua"]), "{line}");
+            let shown = hidden(code, text, "hush");
+            assert!(
+                !shown.contains("hush") && shown.split(' ').next().is_some_and(|code| CODES.contains(&code)),
+                "{shown}"
+            );
         }
     }
 }

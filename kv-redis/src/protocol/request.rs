@@ -9,10 +9,10 @@ use redis::Value as Reply;
 
 use crate::protocol::commands::Commands;
 
-/// Values from this length on are sent from where they are; shorter ones are copied into the request.
+/// Values with this length and longer are not copied into the request.
 const BORROWED_FROM: usize = 16 * 1024;
 
-/// How many bytes a request has room for from the beginning: a key and a value of 100 bytes each, and what is around.
+/// The initial capacity of a request in bytes: a key and a value of 100 bytes each, and what is around them.
 const ROOM: usize = 256;
 
 /// An argument of a command.
@@ -42,20 +42,20 @@ impl From<u64> for Arg<'_> {
     }
 }
 
-/// What the reply to a command has to be, unless it is an error. A reply of another shape is not the one to this command:
-/// the connection is out of step.
+/// What the reply to a command has to be, unless it is an error. A reply of another shape belongs to another command: the connection is
+/// desynchronized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A string, or nothing.
     Value,
-    /// So many of them.
+    /// An array with this number of them.
     Values(usize),
     /// A cursor and names, of `SCAN`.
     Page,
     /// `OK`, or nothing where a condition was not met.
     Done,
     Integer,
-    /// Whatever there is: for replies that are looked at closely afterwards.
+    /// Any reply: it is checked afterwards.
     Any,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Request<'a> {
     meanwhile: Meanwhile<'a>,
 }
 
-/// What is done once, when a request has been sent and before its replies are received.
+/// Work that is done once, after a request was sent and before its replies are received.
 type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + Send + 'a>>>;
 
 impl<'a> Request<'a> {
@@ -97,14 +97,14 @@ impl<'a> Request<'a> {
         Self { writes: true, ..Self::reading() }
     }
 
-    /// Says what a server has to have for the command that was added last, so that the request is not sent to another one.
+    /// Says what a server needs to have for the command that was added last. The request is not sent to a server without it.
     pub(crate) fn needing(mut self, needs: Commands) -> Self {
         self.needs = self.needs.with(needs);
         self.needy = self.shapes.len().saturating_sub(1);
         self
     }
 
-    /// The reply to the command that needs something, or what a transaction has in its place. `replies` are all of them.
+    /// Of all replies, the one to the command that needs something; in a transaction, its result.
     pub(crate) fn reply_to_needy<'r>(&self, replies: &'r [Reply]) -> Option<&'r Reply> {
         match (replies.get(self.needy), replies.last()) {
             // A transaction begins with `MULTI`, whose reply is not in that of its `EXEC`.
@@ -115,7 +115,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Says what else the server has to be for this.
+    /// Says what else the server needs to have for this request.
     pub(crate) fn also_needing(mut self, needs: Commands) -> Self {
         self.needs = self.needs.with(needs);
         self
@@ -125,20 +125,20 @@ impl<'a> Request<'a> {
         self.needs
     }
 
-    /// Has this done while the server is at work, if the connection is one of ours.
+    /// Adds work to do while the server is busy with the request.
     pub(crate) fn meanwhile(mut self, work: impl FnOnce() + Send + 'a) -> Self {
         self.meanwhile = Cell::new(Some(Box::new(work)));
         self
     }
 
-    /// Does what is to be done meanwhile, unless that is done.
+    /// Does that work, unless it is done already.
     pub(crate) fn do_meanwhile(&self) {
         if let Some(work) = self.meanwhile.take() {
             work();
         }
     }
 
-    /// A request of no command, for others to be [appended](Self::append).
+    /// A request without a command, to which others are [appended](Self::append).
     pub(crate) const fn empty() -> Self {
         Self {
             encoded: Vec::new(),
@@ -152,7 +152,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Adds the commands of another request, of which everything is copied.
+    /// Adds the commands of another request. All bytes are copied.
     pub(crate) fn append(&mut self, other: &Request<'_>) {
         let mut begin = 0;
         for &(at, long) in &other.long {
@@ -237,7 +237,7 @@ impl<'a> Request<'a> {
         self.encoded.extend_from_slice(b"\r\n");
     }
 
-    /// The same request after an `ASKING`, which makes a node of a cluster take a key that it does not own yet.
+    /// The same request after an `ASKING`, which makes a node of a cluster accept a key that it does not own yet.
     #[cfg(feature = "cluster")]
     pub(crate) fn after_asking(&self) -> Request<'a> {
         let mut request = if self.writes { Self::writing() } else { Self::reading() };
@@ -265,7 +265,7 @@ impl<'a> Request<'a> {
         self.encoded.len() + self.long_bytes
     }
 
-    /// The bytes, if they lie together: where there is no long value.
+    /// The bytes in one piece, if there is no long value.
     pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
         self.long.is_empty().then_some(&self.encoded)
     }

@@ -1,4 +1,4 @@
-//! Addresses that nodes and sentinels announce, and where they are for us.
+//! Addresses that nodes and sentinels announce, and the addresses at which they are reached from here.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -11,7 +11,7 @@ use crate::connection::{endpoint::Endpoint, host};
 
 type Map = Box<dyn Fn(&str, u16) -> (String, u16) + Send + Sync>;
 
-/// What the application says about announced addresses, if anything.
+/// The application's function that maps announced addresses, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct Mapping(Option<Arc<AssertUnwindSafe<Map>>>);
 
@@ -25,12 +25,12 @@ impl Mapping {
         self.0.is_some()
     }
 
-    /// Where an address that was announced is to be reached.
+    /// Where an announced endpoint is reached from here.
     #[cfg(any(feature = "cluster", feature = "sentinel"))]
     pub(crate) fn reach(&self, announced: Endpoint) -> Endpoint {
         match (&self.0, announced) {
             (Some(map), Endpoint::Tcp { host, port }) => {
-                // A panic is the application's, and must not come through an operation (E4): the address stays as it is.
+                // A panic of the application's function must not reach the caller (E4): the address stays as announced.
                 let (host, port) = catch_unwind(|| map(&host, port)).unwrap_or((host, port));
                 Endpoint::Tcp { host, port }
             }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cluster")]
 pub(crate) mod cluster;
+pub(crate) mod dialer;
 pub(crate) mod mapping;
 pub(crate) mod node;
 #[cfg(feature = "sentinel")]

@@ -1,7 +1,7 @@
 //! A primary that is found by asking sentinels.
 //!
-//! After [the guidelines for clients of sentinels](https://redis.io/docs/latest/develop/reference/sentinel-clients/): ask one
-//! sentinel after the other, connect to the primary that it names, and make sure that it says so itself.
+//! It follows [the guidelines for clients of sentinels](https://redis.io/docs/latest/develop/reference/sentinel-clients/): ask one
+//! sentinel after the other, connect to the primary that it names, and check that the server says that it is the primary.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,39 +9,48 @@ use std::time::Instant;
 
 use redis::Value as Reply;
 
-use crate::connection::credentials::Source;
+use super::dialer::Dialer;
+use super::mapping::announced_endpoint;
+use crate::connection::Connection;
+use crate::connection::credentials::{Credentials, Source};
 use crate::connection::endpoint::Endpoint;
-use crate::connection::exchange::{Connection, Login, Role};
-use crate::protocol::fault::{Fault, ServerName};
+use crate::connection::handshake::Login;
+use crate::protocol::fault::Fault;
 use crate::protocol::request::{Request, Shape};
-use crate::servers::mapping::announced_endpoint;
-use crate::servers::node::Dialer;
-use crate::store::address::Address;
+use crate::protocol::role::Role;
+use crate::protocol::server_name::ServerName;
+
+/// Where a sentinel is, and the user and password for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sentinel {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) credentials: Credentials,
+}
 
 pub(crate) struct Sentinels {
     service: String,
-    addresses: Vec<Address>,
-    /// The one that answered last is asked first.
+    all: Vec<Sentinel>,
+    /// The sentinel that answered last; it is asked first.
     first: AtomicUsize,
 }
 
 impl Sentinels {
-    pub(crate) fn new(service: String, addresses: Vec<Address>) -> Self {
-        Self { service, addresses, first: AtomicUsize::new(0) }
+    pub(crate) fn new(service: String, sentinels: Vec<Sentinel>) -> Self {
+        Self { service, all: sentinels, first: AtomicUsize::new(0) }
     }
 
-    /// Connects to the primary. Each sentinel gets its share of the time that is left, the connection to the primary that
-    /// it names included.
+    /// Connects to the primary. Each sentinel gets its share of the time that is left; the connection to the primary that it names is a part
+    /// of that share.
     pub(crate) fn dial_primary(&self, dialer: &Dialer, deadline: Instant) -> Result<Connection, Fault> {
-        let count = self.addresses.len();
+        let count = self.all.len();
         let first = self.first.load(Ordering::Relaxed);
-        // Once, as its time is to be no part of a sentinel's share.
-        let asked_who = dialer.login.credentials.ask(deadline)?;
-        let login = Login { credentials: Source::Fixed(asked_who.credentials.clone()), ..dialer.login.clone() };
-        let (mut of_primary, mut of_sentinel) = (None, Fault::unfit("there are no sentinels"));
+        // Once for all sentinels, so that the time of the provider is not a part of a sentinel's share.
+        let provided = dialer.login.credentials.ask(deadline)?;
+        let login = Login { credentials: Source::Fixed(provided.credentials.clone()), ..dialer.login.clone() };
+        let (mut of_primary, mut of_sentinel) = (None, Fault::unsuitable("there are no sentinels"));
         for asked in 0..count {
             let at = (first + asked) % count;
-            let Some(sentinel) = self.addresses.get(at) else { continue };
+            let Some(sentinel) = self.all.get(at) else { continue };
             let left = deadline.saturating_duration_since(Instant::now());
             let deadline = Instant::now() + left / u32::try_from(count - asked).unwrap_or(u32::MAX);
             let endpoint = match self.ask(sentinel, dialer, deadline) {
@@ -53,40 +62,37 @@ impl Sentinels {
                 }
             };
             let name = dialer.name_of(&endpoint, "the sentinel");
-            match dialer.dial_at(&endpoint, &login, deadline) {
+            match dialer.dial(&endpoint, &login, deadline) {
                 Ok(connection) => {
                     self.first.store(at, Ordering::Relaxed);
-                    return Ok(connection.to(Some(name)));
+                    return Ok(connection.with_name(Some(name)));
                 }
                 Err(fault) => of_primary = Some(fault.at(Some(&name))),
             }
         }
-        // What is the matter with the primary says more than that one of the sentinels is away.
-        Err(asked_who.blame(of_primary.unwrap_or(of_sentinel)))
+        // A fault of the primary says more than that one of the sentinels is unreachable.
+        Err(provided.blame(of_primary.unwrap_or(of_sentinel)))
     }
 
-    /// Where the primary is, as a sentinel says.
-    fn ask(&self, sentinel: &Address, dialer: &Dialer, deadline: Instant) -> Result<Endpoint, Fault> {
+    /// Asks a sentinel where the primary is.
+    fn ask(&self, sentinel: &Sentinel, dialer: &Dialer, deadline: Instant) -> Result<Endpoint, Fault> {
         let login =
             Login { credentials: Source::Fixed(sentinel.credentials.clone()), database: 0, role: Role::Sentinel };
-        let mut connection = dialer.dial_any_at(&sentinel.endpoint, &login, deadline)?;
+        let mut connection = dialer.dial_any(&sentinel.endpoint, &login, deadline)?;
         let question = Request::reading()
             .with(Shape::Any, ["SENTINEL".into(), "GET-MASTER-ADDR-BY-NAME".into(), self.service.as_str().into()]);
-        let answer = connection.exchange(&question, Instant::now(), deadline).map_err(|fault| match fault {
-            Fault::Broken { cause, .. } => Fault::NotConnected(cause),
-            other => other,
-        })?;
+        let answer = connection.exchange(&question, Instant::now(), deadline).map_err(Fault::while_connecting)?;
         match answer.replies.into_iter().next() {
             Some(Reply::Array(address)) => {
                 let endpoint = endpoint(&address).ok_or(Fault::Desynchronized)?;
-                // It knows the password that it was given, and what it names is shown (E3).
+                // A sentinel knows its password, and the address that it names is shown (E3).
                 if sentinel.credentials.is_in_name_of(&endpoint) {
-                    return Err(Fault::unfit("it names an address that has its password in it"));
+                    return Err(Fault::unsuitable("it names an address that has its password in it"));
                 }
                 Ok(dialer.mapping.reach(endpoint))
             }
-            Some(Reply::ServerError(error)) => Err(Fault::Unusable(error.into())),
-            _ => Err(Fault::unfit(format!("it knows no primary of the name {:?} (`sentinels`)", self.service))),
+            Some(Reply::ServerError(error)) => Err(Fault::ConnectionRefused(error.into())),
+            _ => Err(Fault::unsuitable(format!("it knows no primary of the name {:?} (`sentinels`)", self.service))),
         }
     }
 }
@@ -95,7 +101,7 @@ impl fmt::Debug for Sentinels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sentinels")
             .field("service", &self.service)
-            .field("addresses", &self.addresses)
+            .field("sentinels", &self.all)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,11 @@
-//! Where a server is, and who we are to it: what a URL says.
+//! What a URL says: where a server is, user and password, the database.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use super::url::{self, UrlParts, UrlSyntax, number};
 use crate::connection::credentials::Credentials;
 use crate::connection::endpoint::Endpoint;
-use crate::store::url::{self, UrlParts, UrlSyntax, number};
 
 /// The port of redis.
 const PORT: u16 = 6379;
@@ -67,7 +67,7 @@ const SYNTAX: UrlSyntax = UrlSyntax {
     ],
 };
 
-/// Parameters that other clients know, or that people try, and what is written here.
+/// Parameters of other clients, and what to write instead.
 const INSTEAD: [(&str, &str); 12] = [
     ("db", "the database is written behind the host, redis://host:port/1"),
     ("database", "the database is written behind the host, redis://host:port/1, and of a unix socket ?db=1"),
@@ -134,20 +134,20 @@ impl Address {
     }
 }
 
-/// What follows the `?`: resolver and values, decoded. A `+` stands for itself, and not for a space as in a form.
+/// The names and values after the `?`, decoded. A `+` is a plus, not a space as in a form.
 fn parameters(query: Option<&str>) -> Result<Vec<(String, String)>, String> {
     let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
     let parts = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
     parts.map(|(name, value)| Ok((url::decoded(name)?, url::decoded(value)?))).collect()
 }
 
-/// Makes sure that a parameter is one of those that have a meaning here.
+/// An error if a parameter is not known here.
 fn check(name: &str, value: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&name) {
         let is_protocol = name != "protocol" || matches!(value, "2" | "3" | "resp2" | "resp3");
         return if is_protocol { Ok(()) } else { Err("what follows `protocol=` has to be resp2 or resp3".into()) };
     }
-    // Another name is not shown: it is perhaps a part of a password with a `?` or a `&` in it.
+    // Another name is not shown: it may be a part of a password that contains a `?` or a `&`.
     let instead = INSTEAD.iter().find(|(other, _)| *other == name).map(|(_, instead)| *instead);
     let instead =
         instead.unwrap_or("other settings are the builder's, and a ? in user or password is written %3F, a & %26");

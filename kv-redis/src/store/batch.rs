@@ -5,41 +5,42 @@ use std::collections::HashSet;
 use kv_core::{Key, Result};
 use redis::{ServerErrorKind, Value as Reply};
 
-use crate::connection::exchange::redirection;
+use crate::protocol::answer::redirection;
+
+use super::CHUNK;
+use super::client::{Client, Part, Route};
 use crate::protocol::fault::Fault;
 use crate::protocol::request::Request;
-use crate::store::redis_store::{CHUNK, Part, RedisStore, Route};
 
-/// From how many bytes on a chunk of a batch of writes is full.
+/// A chunk of a batch of writes is full with this number of bytes.
 const FULL: usize = 1 << 20;
 
-/// How often the keys of a batch that a cluster has moved are grouped anew.
+/// How often the keys of a batch are grouped again because slots of the cluster have moved.
 const ROUNDS: usize = 3;
 
 /// Items of a batch with their indices.
 type Indexed<'a, T> = Vec<(usize, &'a T)>;
 
-/// Items of a batch, and where they have to be sent.
+/// Items of a batch, and the part of the store to which they are sent.
 type Group<'a, T> = (Part, Indexed<'a, T>);
 
-/// Items that no server has, with why.
-type Homeless<'a, T> = Vec<(usize, &'a T, Fault)>;
+/// Items that no server has, with the reason.
+type Unowned<'a, T> = Vec<(usize, &'a T, Fault)>;
 
-/// What becomes of a batch when a part of it fails.
+/// What happens to a batch when a part of it fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnFailure {
-    /// It ends.
+    /// The batch ends.
     Stop,
     /// Each item of that part has an error of its own, and the other parts go on (B7).
     GoOn,
 }
 
-impl RedisStore {
+impl Client {
     /// Sends a command for each item, in chunks, and receives a reply for each, in the order of the items.
     ///
-    /// On a cluster each chunk goes to the node that has its keys. What that node does not have any more goes to the one that
-    /// has it now.
-    pub(crate) fn pipeline<'a, T>(
+    /// On a cluster each chunk goes to the node that has its keys. Keys that have moved to another node are sent there.
+    pub(super) fn pipeline<'a, T>(
         &'a self,
         items: &'a [T],
         key: impl Fn(&'a T) -> Key<'a>,
@@ -50,7 +51,7 @@ impl RedisStore {
     }
 
     /// As [`pipeline`](Self::pipeline), with an outcome of its own for each item.
-    pub(crate) fn pipeline_each<'a, T>(
+    pub(super) fn pipeline_each<'a, T>(
         &'a self,
         items: &'a [T],
         key: impl Fn(&'a T) -> Key<'a>,
@@ -83,12 +84,12 @@ impl RedisStore {
             }
         };
         let mut left = items.iter().enumerate().collect::<Vec<_>>();
-        // Those of a slot that is being moved: some of its keys are here, some there, and each has to be asked for.
+        // Keys of a slot that is being moved are on two nodes, so each is sent by itself.
         let (mut moving, mut waiting) = (Vec::new(), HashSet::new());
         for round in 0..ROUNDS {
             let mut sent_away = Vec::new();
-            let (groups, homeless) = self.groups(left, &key, on_failure)?;
-            for (index, item, fault) in homeless {
+            let (groups, unowned) = self.groups(left, &key, on_failure)?;
+            for (index, item, fault) in unowned {
                 put(index, Err(self.error(fault, Some(key(item)), writes)))?;
             }
             for (part, group) in groups {
@@ -126,7 +127,7 @@ impl RedisStore {
                     let server = answer.server.as_ref();
                     for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
                         match redirection(&reply).filter(|_| part.may_move()) {
-                            // What comes later for a key that is waiting has to wait, too.
+                            // A later item with the same key has to wait, too.
                             Some(ServerErrorKind::Moved) if !waiting.contains(key(item).as_str()) => {
                                 sent_away.push((index, item));
                             }
@@ -152,18 +153,18 @@ impl RedisStore {
             add(&mut request, item);
             put(index, self.ask(key(item), &request))?;
         }
-        // Not taken for an answer, should there be a reply too few.
+        // A missing reply is an error.
         let lost = |item| Err(self.error(Fault::Desynchronized, Some(key(item)), writes));
         Ok(outcomes.into_iter().zip(items).map(|(outcome, item)| outcome.unwrap_or_else(|| lost(item))).collect())
     }
 
-    /// Items by where they have to be sent.
+    /// Groups items by the part of the store to which they are sent.
     fn groups<'a, T>(
         &self,
         items: Indexed<'a, T>,
         key: impl Fn(&'a T) -> Key<'a>,
         on_failure: OnFailure,
-    ) -> Result<(Vec<Group<'a, T>>, Homeless<'a, T>)> {
+    ) -> Result<(Vec<Group<'a, T>>, Unowned<'a, T>)> {
         match &self.route {
             Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => {
                 let _ = (key, on_failure);
@@ -172,10 +173,10 @@ impl RedisStore {
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
                 let slots = items.iter().map(|(_, item)| self.slot(key(item)));
-                let (nodes, homeless) = match cluster.by_node(slots) {
-                    Ok((nodes, homeless)) if homeless.is_empty() => (nodes, Vec::new()),
-                    Ok((nodes, homeless)) if on_failure == OnFailure::GoOn => {
-                        (nodes, homeless.into_iter().map(|position| (position, cluster.not_served())).collect())
+                let (nodes, unowned) = match cluster.by_node(slots) {
+                    Ok((nodes, unowned)) if unowned.is_empty() => (nodes, Vec::new()),
+                    Ok((nodes, unowned)) if on_failure == OnFailure::GoOn => {
+                        (nodes, unowned.into_iter().map(|position| (position, cluster.not_served())).collect())
                     }
                     Ok(_) => return Err(self.error(cluster.not_served(), None, false)),
                     Err(fault) if on_failure == OnFailure::GoOn => {
@@ -187,11 +188,11 @@ impl RedisStore {
                 let group = |(node, positions): (_, Vec<_>)| {
                     (Part::Primary(node), positions.into_iter().filter_map(item).collect())
                 };
-                let homeless = homeless.into_iter().filter_map(|(position, fault)| {
+                let unowned = unowned.into_iter().filter_map(|(position, fault)| {
                     let (index, item) = item(position)?;
                     Some((index, item, fault))
                 });
-                Ok((nodes.into_iter().map(group).collect(), homeless.collect()))
+                Ok((nodes.into_iter().map(group).collect(), unowned.collect()))
             }
         }
     }

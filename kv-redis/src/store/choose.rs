@@ -1,22 +1,26 @@
-//! Sends the request that a server takes, of several that do the same: see [`Commands`].
+//! Sends, of several requests that do the same, the one that a server accepts: see [`Commands`].
 
 use kv_core::{Error, Failure, Key, Result};
 use redis::{ServerError, Value as Reply};
 
-use crate::connection::exchange::{Answer, NODE_OF_A_CLUSTER};
+use crate::protocol::answer::Answer;
+use crate::protocol::role::NODE_OF_A_CLUSTER;
+
+use crate::connection::known_commands::KnownCommands;
+use crate::connection::transport::Transport as _;
 use crate::protocol::commands::Commands;
 use crate::protocol::fault::Fault;
-use crate::protocol::refusal::is_of_command;
+use crate::protocol::refusal::command::is_of_command;
 use crate::protocol::request::{Arg, Request, Shape};
-use crate::servers::node::{KnownCommands, Server as _};
-use crate::store::redis_store::{Part, RedisStore, Route};
 
-impl RedisStore {
-    /// Sends the first request that the server of a key takes. `make` gets what the server has and returns a request that
-    /// needs no more than that, or nothing; then the answer is nothing, too.
+use super::client::{Client, Part, Route};
+
+impl Client {
+    /// Sends the first request that the server of a key accepts. `make` gets the commands of the server and returns a request that needs
+    /// no others. If it returns `None`, so does this.
     ///
-    /// One round trip, unless the server refuses what it was expected to have: then one more, once.
-    pub(crate) fn send_fitting<'a>(
+    /// One round trip, and one more each time that the server refuses a command that it was expected to have; that is remembered.
+    pub(super) fn send_fitting<'a>(
         &self,
         key: Key<'_>,
         make: impl Fn(Commands) -> Option<Request<'a>>,
@@ -36,44 +40,43 @@ impl RedisStore {
         Ok(None)
     }
 
-    /// Does something with what is known of the server that has a key.
-    pub(crate) fn with_known<T>(&self, key: Key<'_>, act: impl FnOnce(&KnownCommands) -> T) -> T {
+    /// Passes what is known of the commands of the server that has a key.
+    pub(super) fn with_known<T>(&self, key: Key<'_>, act: impl FnOnce(&KnownCommands) -> T) -> T {
         let _ = key;
         match &self.route {
-            Route::Node(node) => act(node.known()),
-            Route::Shared(shared) => act(shared.known()),
-            Route::ExternalPool(pool) => act(pool.known()),
+            Route::Node(node) => act(node.known_commands()),
+            Route::Shared(shared) => act(shared.known_commands()),
+            Route::ExternalPool(pool) => act(pool.known_commands()),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => match cluster.known_owner(self.slot(key)) {
-                Some(node) => act(node.known()),
+                Some(node) => act(node.known_commands()),
                 None => act(&KnownCommands::new()),
             },
         }
     }
 
-    /// What is known of the server that has a part of the store.
-    pub(crate) fn known_of<'a>(&'a self, part: &'a Part) -> Option<&'a KnownCommands> {
+    /// What is known of the commands of the server that has a part of the store.
+    pub(super) fn known_of<'a>(&'a self, part: &'a Part) -> Option<&'a KnownCommands> {
         match (part, &self.route) {
-            (Part::Whole, Route::Node(node)) => Some(node.known()),
-            (Part::Whole, Route::Shared(shared)) => Some(shared.known()),
-            (Part::Whole, Route::ExternalPool(pool)) => Some(pool.known()),
+            (Part::Whole, Route::Node(node)) => Some(node.known_commands()),
+            (Part::Whole, Route::Shared(shared)) => Some(shared.known_commands()),
+            (Part::Whole, Route::ExternalPool(pool)) => Some(pool.known_commands()),
             #[cfg(feature = "cluster")]
-            (Part::Primary(node), _) => Some(node.known()),
+            (Part::Primary(node), _) => Some(node.known_commands()),
             #[cfg(feature = "cluster")]
             (Part::Whole, Route::Cluster(_)) => None,
         }
     }
 
-    /// Makes sure that a server that does not say so is no node of a cluster: a listing of that would be of a part of the
-    /// keys, and look whole (L3). Only such a node minds that two keys are of different slots.
+    /// Checks that a server that does not tell is not a node of a cluster: a listing of a node would have a part of the keys and look
+    /// complete (L3). Only a node refuses two keys of different slots.
     ///
-    /// If all keys of the namespace are of one slot, by a tag in braces, the node that has this slot does not mind, and has
-    /// them all.
-    pub(crate) fn make_sure_it_is_whole(&self, part: &Part) -> Result<()> {
+    /// If a tag in braces puts all keys of the namespace into one slot, the node with this slot accepts them, and has them all.
+    pub(super) fn make_sure_it_is_whole(&self, part: &Part) -> Result<()> {
         let [one, other] = ["a", "b"].map(|key| Arg::Key(self.namespace(), key));
         let question = Request::reading()
             .with(Shape::Any, ["EXISTS".into(), one, other])
-            // Before redis 3.0.3 EXISTS takes one key alone.
+            // Before redis 3.0.3 EXISTS accepts only one key.
             .with(Shape::Any, ["MGET".into(), one, other]);
         let answer = self.send_to(part, &question).map_err(|fault| self.error(fault, None, false))?;
         let is_of_a_node =
@@ -90,7 +93,7 @@ impl RedisStore {
         let message = "the server does not say whether it is a node of a cluster, whose listing would be of a part of the \
             keys: allow the user INFO, or EXISTS with all keys of the store";
         let cause = answer.replies.into_iter().find_map(|reply| match reply {
-            Reply::ServerError(error) => Some(crate::protocol::fault::Refusal::from(error)),
+            Reply::ServerError(error) => Some(crate::protocol::refusal::Refusal::from(error)),
             _ => None,
         });
         let failure = Failure::new(self.label(), message);
@@ -98,9 +101,9 @@ impl RedisStore {
     }
 }
 
-/// Whether a server refused the command that a request needs: then none of the request was done. What it says of the others is not
-/// looked at: that a user may not use `GET` says nothing of `EVAL`.
-pub(crate) fn is_refused(needs: Commands, request: &Request<'_>, answer: &Answer) -> bool {
+/// Whether a server refused the command that a request needs; then nothing of the request was done. Replies to other commands do not
+/// count: a user who may not use `GET` may still use `EVAL`.
+pub(super) fn is_refused(needs: Commands, request: &Request<'_>, answer: &Answer) -> bool {
     match request.reply_to_needy(&answer.replies) {
         Some(Reply::ServerError(error)) => needs != Commands::NONE && is_of_command(error, needs.names()),
         _ => false,

@@ -3,26 +3,28 @@
 use kv_core::{Error, Key, Result};
 use redis::Value as Reply;
 
-use crate::connection::exchange::Answer;
+use crate::protocol::answer::Answer;
+
+use super::client::Client;
 use crate::protocol::fault::Fault;
 use crate::protocol::request::{Request, Shape};
-use crate::store::redis_store::RedisStore;
+use crate::protocol::ttl;
 
 /// An entry as it was read.
-pub(crate) struct Read {
-    pub(crate) value: Vec<u8>,
-    /// What was left of its TTL, in milliseconds; `None` is for ever.
-    pub(crate) left: Option<u64>,
+pub(super) struct Read {
+    pub(super) value: Vec<u8>,
+    /// The remaining TTL in milliseconds; `None` is for ever.
+    pub(super) left: Option<u64>,
 }
 
-impl RedisStore {
+impl Client {
     /// Copies an entry with a read and a write.
-    pub(crate) fn copy_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+    pub(super) fn copy_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let entry = self.read_entry(from)?;
         self.write_copy(to, &entry)
     }
 
-    pub(crate) fn read_entry(&self, key: Key<'_>) -> Result<Read> {
+    pub(super) fn read_entry(&self, key: Key<'_>) -> Result<Read> {
         let answer = self.send(key, &self.reading_entry(key))?;
         self.entry_of(key, &answer)
     }
@@ -33,15 +35,15 @@ impl RedisStore {
     }
 
     /// Adds a transaction that reads an entry, without its end.
-    pub(crate) fn add_read<'a>(&'a self, request: Request<'a>, key: Key<'a>) -> Request<'a> {
+    pub(super) fn add_read<'a>(&'a self, request: Request<'a>, key: Key<'a>) -> Request<'a> {
         request
             .with(Shape::Any, ["MULTI".into()])
             .with(Shape::Any, ["GET".into(), self.name(key)])
             .with(Shape::Any, ["PTTL".into(), self.name(key)])
     }
 
-    /// The entry that was read, out of the replies.
-    pub(crate) fn entry_of(&self, key: Key<'_>, answer: &Answer) -> Result<Read> {
+    /// The entry in the replies.
+    pub(super) fn entry_of(&self, key: Key<'_>, answer: &Answer) -> Result<Read> {
         let replies = &answer.replies;
         let refusal = replies.iter().find_map(|reply| match reply {
             Reply::ServerError(error) => Some(error.clone()),
@@ -59,16 +61,13 @@ impl RedisStore {
         let (value, left) = match result.map(Vec::as_slice) {
             Some([Reply::Nil, _, ..]) => return Err(Error::not_found(self.label(), key)),
             Some([Reply::BulkString(value), Reply::Int(-1), ..]) => (value, None),
-            // Redis may tell the last moment as zero, and it takes no lifetime of zero.
-            Some([Reply::BulkString(value), Reply::Int(millis), ..]) => {
-                (value, Some(u64::try_from(*millis).unwrap_or(0).max(1)))
-            }
+            Some([Reply::BulkString(value), Reply::Int(millis), ..]) => (value, Some(ttl::of_copy(*millis))),
             _ => return Err(self.error(Fault::Desynchronized, Some(key), false)),
         };
         Ok(Read { value: value.clone(), left })
     }
 
-    pub(crate) fn write_copy(&self, to: Key<'_>, entry: &Read) -> Result<()> {
+    pub(super) fn write_copy(&self, to: Key<'_>, entry: &Read) -> Result<()> {
         let mut request = Request::writing();
         self.add_write(&mut request, to, &entry.value, entry.left);
         self.ask(to, &request).map(drop)

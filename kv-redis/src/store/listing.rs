@@ -6,53 +6,54 @@ use std::vec;
 
 use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
 
-use crate::connection::exchange::RunId;
+use crate::protocol::info::RunId;
+
+use super::client::{Client, Part};
+use super::scan::{BEGINNING, Fetched, Scan};
 use crate::protocol::page::Page;
 use crate::protocol::pattern;
 #[cfg(feature = "cluster")]
-use crate::servers::cluster::Spread;
-use crate::store::redis_store::{Part, RedisStore};
-use crate::store::scan::{BEGINNING, Fetched, Scan};
+use crate::servers::cluster::assignment::SlotAssignment;
 
 /// An iterator over the keys with a prefix.
-pub(crate) struct Listing<'a> {
-    store: &'a RedisStore,
+pub(super) struct Listing<'a> {
+    client: &'a Client,
     prefix: String,
-    /// The pattern that the server compares with: namespace and prefix, escaped, and a star.
+    /// The pattern for the server: namespace and prefix, escaped, and a star.
     pattern: Option<Vec<u8>>,
-    /// What is still to be listed, the part that is being listed first: a server, or each primary of a cluster.
+    /// What is left to list, beginning with the current part: a server, or each primary of a cluster.
     parts: VecDeque<Part>,
-    /// How the keys of a cluster were spread when the listing began, until that is compared at its end.
+    /// How the slots were assigned when the listing began; compared at its end.
     #[cfg(feature = "cluster")]
-    spread: Option<Spread>,
-    /// Where the next page of this part begins; `None` if there is none.
+    assignment: Option<SlotAssignment>,
+    /// The cursor of the next page of this part; `None` if there is no page left.
     cursor: Option<Vec<u8>>,
-    /// The page before it, if the server did not look at the types of its names: they are asked for next.
+    /// The page before it, if the types of its names are not known: the next request asks for them.
     untyped: Option<Page>,
-    /// Whether what is listed is known to be all that there is, and not what one node of a cluster has.
+    /// Whether the server is known to have all keys, and not to be one node of a cluster.
     is_whole: bool,
-    /// The process that gave the cursor. To another one it means nothing.
+    /// The server process that gave the cursor. In another process the cursor means nothing.
     run_id: Option<RunId>,
-    /// A page that came, of which keys are made while the server is at work on the next one.
+    /// A page that was received. Its keys are made while the server works on the next one.
     ahead: Option<Page>,
     page: vec::IntoIter<KeyBuf>,
     seen: Seen,
-    /// What is left to be told after the page.
+    /// The error that follows the page.
     failed: Option<Error>,
     is_over: bool,
 }
 
 impl<'a> Listing<'a> {
-    pub(crate) fn new(store: &'a RedisStore, prefix: Prefix<'_>) -> Result<Self> {
-        let literal = format!("{}{prefix}", store.namespace());
+    pub(super) fn new(client: &'a Client, prefix: Prefix<'_>) -> Result<Self> {
+        let literal = format!("{}{prefix}", client.namespace());
         let pattern = (!literal.is_empty()).then(|| pattern::of_prefix(literal.as_bytes()));
-        let parts = store.parts()?;
+        let parts = client.parts()?;
         Ok(Self {
-            store,
+            client,
             prefix: prefix.as_str().to_owned(),
             pattern,
             #[cfg(feature = "cluster")]
-            spread: parts.spread,
+            assignment: parts.assignment,
             cursor: Some(BEGINNING.to_vec()),
             untyped: None,
             is_whole: parts.parts.iter().all(Part::may_move),
@@ -66,13 +67,13 @@ impl<'a> Listing<'a> {
         })
     }
 
-    /// Fetches the next page, and meanwhile makes keys of the one before, which may be none; whether there was one.
-    fn turn(&mut self) -> Result<bool> {
+    /// Fetches the next page, and meanwhile makes the keys of the page before it. Returns whether there was a page.
+    fn fetch_next_page(&mut self) -> Result<bool> {
         if self.parts.is_empty() && self.ahead.is_none() {
             return self.end().map(|()| false);
         }
         let ahead = self.ahead.take().unwrap_or_default();
-        let (namespace, prefix, seen) = (self.store.namespace().as_bytes(), &self.prefix, &mut self.seen);
+        let (namespace, prefix, seen) = (self.client.namespace().as_bytes(), &self.prefix, &mut self.seen);
         let mut page = Vec::with_capacity(ahead.names().len());
         let mut make_keys = || {
             seen.reserve(ahead.names().len());
@@ -90,17 +91,17 @@ impl<'a> Listing<'a> {
             part,
             cursor: self.cursor.as_deref(),
             pattern: self.pattern.as_deref(),
-            count: self.store.page_size(),
+            count: self.client.page_size(),
             untyped: self.untyped.take(),
         };
-        let fetched = scan.fetch(self.store, &mut self.is_whole, Box::new(make_keys));
+        let fetched = scan.fetch(self.client, &mut self.is_whole, Box::new(make_keys));
         self.page = page.into_iter();
-        // The page before it is whole, and comes first.
+        // The page before it is complete, so its keys come first.
         self.failed = fetched.and_then(|fetched| self.take(fetched)).err();
         Ok(true)
     }
 
-    /// Takes what came.
+    /// Takes over what was fetched.
     fn take(&mut self, fetched: Fetched) -> Result<()> {
         let Fetched { cursor, strings, untyped, run_id } = fetched;
         if *self.run_id.get_or_insert(run_id) != run_id {
@@ -117,12 +118,12 @@ impl<'a> Listing<'a> {
         Ok(())
     }
 
-    /// All has been listed; whether all that there was.
+    /// The end of the listing: checks that it is complete.
     #[cfg_attr(not(feature = "cluster"), expect(clippy::unnecessary_wraps, reason = "of a cluster it is not certain"))]
     fn end(&mut self) -> Result<()> {
         #[cfg(feature = "cluster")]
-        if let Some(spread) = self.spread.take()
-            && !self.store.is_unchanged(&spread)?
+        if let Some(assignment) = self.assignment.take()
+            && !self.client.is_unchanged(&assignment)?
         {
             return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
         }
@@ -130,7 +131,7 @@ impl<'a> Listing<'a> {
     }
 
     fn error(&self, message: &'static str) -> Error {
-        Error::Unavailable(Failure::new(self.store.label(), message))
+        Error::Unavailable(Failure::new(self.client.label(), message))
     }
 }
 
@@ -149,7 +150,7 @@ impl Iterator for Listing<'_> {
                 self.is_over = true;
                 return Some(Err(error));
             }
-            match self.turn() {
+            match self.fetch_next_page() {
                 Ok(is_there) => self.is_over = !is_there,
                 Err(error) => self.failed = Some(error),
             }
@@ -157,8 +158,8 @@ impl Iterator for Listing<'_> {
     }
 }
 
-/// The keys that have been yielded, as hashes of 128 bits: a server may give a key more than once (L1). That two of a
-/// billion keys have the same one, so that the second is lost, happens once in 10²⁰ listings.
+/// The keys that were yielded, as hashes of 128 bits: a server may return a key more than once (L1). Two of a billion keys have the same
+/// hash, so that the second is lost, once in 10²⁰ listings.
 #[derive(Default)]
 struct Seen {
     first: RandomState,
@@ -176,7 +177,7 @@ impl Seen {
     }
 }
 
-/// The hash of what is a hash already: its first half.
+/// The hash of a hash: its first half.
 #[derive(Default)]
 struct TheFirst(Option<u64>);
 

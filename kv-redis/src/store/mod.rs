@@ -1,13 +1,308 @@
-//! The store: its operations, and how it is configured.
+//! The store: what its operations do.
 
-pub(crate) mod address;
+mod address;
+mod assemble;
 mod batch;
-pub(crate) mod builder;
+mod build;
+mod builder;
+mod check;
 mod choose;
+mod client;
 mod copy;
 mod listing;
-pub(crate) mod redis_store;
 #[cfg(feature = "cluster")]
 mod rename;
 mod scan;
+mod settings;
 mod url;
+
+use std::fmt;
+use std::time::Duration;
+
+use kv_core::{Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value};
+#[cfg(feature = "cluster")]
+use redis::ServerErrorKind;
+use redis::Value as Reply;
+
+use crate::protocol::answer::Answer;
+use crate::protocol::commands::Commands;
+use crate::protocol::fault::Fault;
+use crate::protocol::request::{Arg, Request, Shape};
+use crate::protocol::ttl;
+use client::{Client, Part, Route};
+use listing::Listing;
+
+pub use builder::RedisStoreBuilder;
+
+/// How many keys a round trip of a batch has at most.
+const CHUNK: usize = 1024;
+
+/// A key-value store on redis. See [the crate](crate) for what it does and what that costs.
+///
+/// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
+/// which has to be imported.
+///
+/// Threads share a store by reference or in an [`Arc`](std::sync::Arc), and its pool of connections with it. They can also [share
+/// connections](RedisStoreBuilder::shared_connections).
+pub struct RedisStore {
+    client: Client,
+}
+
+/// Shows the name and the settings, and no password ([E3](kv_core::contract#9-errors)).
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("name", &self.client.label)
+            .field("settings", &self.client.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every operation is one request and one reply, a batch one for each chunk of up to 1024 keys or about 1 MiB; [the
+/// crate](crate) has a table. All operations are commands of redis, and atomic on their keys unless the table says otherwise.
+impl KeyValueStore for RedisStore {
+    /// The URL without user and password; for a cluster or sentinels, the first of them.
+    fn name(&self) -> &str {
+        &self.client.label
+    }
+
+    /// Everything. An entry expires at most 3 ms late, and a value has at most 512 MiB, unless [the
+    /// builder](RedisStoreBuilder::largest_value) sets another limit.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::builder()
+            .ttl_resolution(ttl::RESOLUTION)
+            .longest_ttl(ttl::LONGEST)
+            .largest_value(self.client.settings.largest_value)
+            .build()
+    }
+
+    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        match self.client.ask(key, &Request::reading().with(Shape::Value, ["GET".into(), self.client.name(key)]))? {
+            Reply::BulkString(value) => Ok(Some(value.into())),
+            _ => Ok(None),
+        }
+    }
+
+    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+        self.client.check_size(key, &value)?;
+        let ttl = self.client.ttl_millis(key, ttl)?;
+        let mut request = Request::writing();
+        self.client.add_write(&mut request, key, value.as_bytes(), ttl);
+        self.client.ask(key, &request).map(drop)
+    }
+
+    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
+        self.client.check_size(key, &value)?;
+        let (name, bytes) = (self.client.name(key), Arg::from(value.as_bytes()));
+        let mut request = Request::writing();
+        match self.client.ttl_millis(key, ttl)? {
+            Some(0) => return self.exists(key).map(|exists| !exists),
+            None => request.add(Shape::Done, ["SET".into(), name, bytes, "NX".into()]),
+            Some(millis) => {
+                request.add(Shape::Done, ["SET".into(), name, bytes, "NX".into(), "PX".into(), millis.into()]);
+            }
+        }
+        Ok(self.client.ask(key, &request)? == Reply::Okay)
+    }
+
+    fn remove(&self, key: Key<'_>) -> Result<bool> {
+        let reply =
+            self.client.ask(key, &Request::writing().with(Shape::Integer, ["DEL".into(), self.client.name(key)]))?;
+        Ok(reply != Reply::Int(0))
+    }
+
+    fn exists(&self, key: Key<'_>) -> Result<bool> {
+        let reply =
+            self.client.ask(key, &Request::reading().with(Shape::Integer, ["EXISTS".into(), self.client.name(key)]))?;
+        Ok(reply != Reply::Int(0))
+    }
+
+    fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
+        match self.client.ask(key, &Request::reading().with(Shape::Integer, ["PTTL".into(), self.client.name(key)]))? {
+            Reply::Int(-1) => Ok(Some(Remaining::Forever)),
+            Reply::Int(millis) => {
+                Ok(u64::try_from(millis).ok().map(|left| Remaining::For(Duration::from_millis(left))))
+            }
+            _ => Err(self.client.desynchronized(key)),
+        }
+    }
+
+    fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
+        let name = self.client.name(key);
+        match self.client.ttl_millis(key, ttl)? {
+            Some(0) => self.remove(key),
+            Some(millis) => {
+                let request =
+                    Request::writing().with(Shape::Integer, ["PEXPIRE".into(), name, ttl::expire_after(millis).into()]);
+                Ok(self.client.ask(key, &request)? != Reply::Int(0))
+            }
+            None => {
+                let persist = |commands: Commands| Some(commands.persist(name));
+                let answer = self.client.send_fitting(key, persist)?;
+                let (replies, server) = answer.map(|answer| (answer.replies, answer.server)).unwrap_or_default();
+                for reply in replies {
+                    if let Reply::Array(results) = self.client.no_error(reply, server.as_ref(), key, true)? {
+                        return Ok(results.last() != Some(&Reply::Int(0)));
+                    }
+                }
+                Err(self.client.desynchronized(key))
+            }
+        }
+    }
+
+    /// Page by page with `SCAN`; [the builder](RedisStoreBuilder::page_size) sets the size of a page. Between two pages no connection
+    /// is held. Memory: two pages, and 20 to 40 bytes for each key that was yielded, to leave out keys that redis returns
+    /// twice ([L4](kv_core::contract#5-listing)).
+    ///
+    /// The server looks through the whole database, whatever the prefix. If the server is restarted or replaced meanwhile, or slots
+    /// of a cluster are moved, the listing ends with an error, because it could not be complete ([L3](kv_core::contract#5-listing)).
+    fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
+        Ok(Keys::new(Listing::new(&self.client, prefix)?))
+    }
+
+    fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        match &self.client.route {
+            Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => {
+                let mut values = Vec::with_capacity(keys.len());
+                for chunk in keys.chunks(CHUNK) {
+                    let mut request = Request::reading();
+                    let names = chunk.iter().map(|&key| self.client.name(key));
+                    request.add_all(
+                        Shape::Values(chunk.len()),
+                        chunk.len() + 1,
+                        std::iter::once("MGET".into()).chain(names),
+                    );
+                    let answer = self
+                        .client
+                        .send_to(&Part::Whole, &request)
+                        .map_err(|fault| self.client.error(fault, None, false))?;
+                    let Answer { replies, server, .. } = answer;
+                    for reply in replies {
+                        match reply {
+                            Reply::Array(replies) => values.extend(replies.into_iter().map(value)),
+                            Reply::ServerError(error) => {
+                                return Err(self.client.error(
+                                    Fault::Refused(error.into()).at(server.as_ref()),
+                                    None,
+                                    false,
+                                ));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                Ok(values)
+            }
+            // An MGET accepts the keys of one slot only. It is used because it reports an object of another type as absent, as on
+            // one server.
+            #[cfg(feature = "cluster")]
+            Route::Cluster(_) => {
+                let replies = self.client.pipeline(
+                    keys,
+                    |&key| key,
+                    Request::reading,
+                    |request, &key| {
+                        request.add(Shape::Values(1), ["MGET".into(), self.client.name(key)]);
+                    },
+                )?;
+                Ok(replies.into_iter().map(first_value).collect())
+            }
+        }
+    }
+
+    /// With a command for each key, so that each has a reply of its own. On a cluster, a primary that fails costs its own keys, and no
+    /// others.
+    fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+        let outcomes = self.client.pipeline_each(
+            keys,
+            |&key| key,
+            Request::reading,
+            |request, &key| {
+                request.add(Shape::Values(1), ["MGET".into(), self.client.name(key)]);
+            },
+        );
+        outcomes.into_iter().map(|reply| Ok(first_value(reply?))).collect()
+    }
+
+    /// All values and TTLs are checked before anything is sent.
+    fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
+        let checked = entries.iter().map(|Entry { key, value, ttl, .. }| {
+            self.client.check_size(*key, value)?;
+            Ok((*key, value.as_bytes(), self.client.ttl_millis(*key, *ttl)?))
+        });
+        let checked = checked.collect::<Result<Vec<_>>>()?;
+        self.client
+            .pipeline(
+                &checked,
+                |&(key, ..)| key,
+                Request::writing,
+                |request, &(key, value, ttl)| self.client.add_write(request, key, value, ttl),
+            )
+            .map(drop)
+    }
+
+    fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        let replies = self.client.pipeline(
+            keys,
+            |&key| key,
+            Request::writing,
+            |request, &key| {
+                request.add(Shape::Integer, ["DEL".into(), self.client.name(key)]);
+            },
+        )?;
+        Ok(replies.into_iter().map(|reply| reply != Reply::Int(0)).collect())
+    }
+
+    /// One command, or a script on servers without `COPY`. In two cases it is a read of value and TTL and then a write, which is not
+    /// atomic: on a cluster if the keys are of different slots or their slot is being moved, and below redis 6.2 where scripts are forbidden.
+    fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        if self.client.are_apart(from, to) {
+            return self.client.copy_in_steps(from, to);
+        }
+        let copy = |commands: Commands| commands.copy(self.client.name(from), self.client.name(to));
+        let Some(answer) = self.client.send_fitting(from, copy)? else { return self.client.copy_in_steps(from, to) };
+        let Answer { mut replies, server, .. } = answer;
+        match replies.pop() {
+            Some(Reply::Int(0)) => Err(Error::not_found(&self.client.label, from)),
+            #[cfg(feature = "cluster")]
+            Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
+                self.client.copy_in_steps(from, to)
+            }
+            reply => self.client.no_error(reply.unwrap_or_default(), server.as_ref(), from, true).map(drop),
+        }
+    }
+
+    /// On a cluster, if the keys are of different slots or their slot is being moved, this is a copy and then a removal of what was copied,
+    /// which is not atomic. A value that is written to `from` between them stays. The removal needs one of the commands `EVAL`, `DELIFEQ`
+    /// and `DELEX`; if the server lacks them, or the user may not use them, this is an error, and nothing is changed.
+    fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        if self.client.are_apart(from, to) {
+            return self.client.rename_in_steps(from, to);
+        }
+        let request =
+            Request::writing().with(Shape::Done, ["RENAME".into(), self.client.name(from), self.client.name(to)]);
+        let Answer { mut replies, server, .. } = self.client.send(from, &request)?;
+        match replies.pop() {
+            Some(Reply::ServerError(error)) if error.details() == Some("no such key") => {
+                Err(Error::not_found(&self.client.label, from))
+            }
+            #[cfg(feature = "cluster")]
+            Some(Reply::ServerError(error)) if error.kind() == Some(ServerErrorKind::TryAgain) => {
+                self.client.rename_in_steps(from, to)
+            }
+            reply => self.client.no_error(reply.unwrap_or_default(), server.as_ref(), from, true).map(drop),
+        }
+    }
+}
+
+/// The value of a reply, if there is one.
+fn value(reply: Reply) -> Option<Bytes> {
+    if let Reply::BulkString(value) = reply { Some(value.into()) } else { None }
+}
+
+/// The value in the reply to an `MGET` of one key.
+fn first_value(reply: Reply) -> Option<Bytes> {
+    if let Reply::Array(mut values) = reply { values.pop().and_then(value) } else { None }
+}

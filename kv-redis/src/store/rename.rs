@@ -1,32 +1,35 @@
-//! A rename between slots of a cluster: a copy, and a removal of what was copied and of nothing else.
+//! A rename between slots of a cluster: a copy, and the removal of exactly what was copied.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use kv_core::{Error, Failure, Key, Result};
 
-use crate::connection::exchange::Answer;
-use crate::protocol::commands::{Commands, Copied};
-use crate::protocol::fault::Limits;
-use crate::protocol::request::{Request, Shape};
-use crate::servers::node::KnownCommands;
-use crate::store::copy::Read;
-use crate::store::redis_store::RedisStore;
+use crate::protocol::answer::Answer;
 
-/// What a response of a large value may take longer, for each byte.
+use crate::connection::known_commands::KnownCommands;
+use crate::protocol::commands::Commands;
+use crate::protocol::fallbacks::Copied;
+use crate::protocol::request::{Request, Shape};
+use crate::protocol::timeouts::Timeouts;
+
+use super::client::Client;
+use super::copy::Read;
+
+/// How much longer the reply with a large value may take, for each byte.
 const PER_BYTE: Duration = Duration::from_nanos(100);
 
-impl RedisStore {
-    /// Copies an entry, and removes it if it is still what was copied: not what somebody wrote to `from` meanwhile.
-    pub(crate) fn rename_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+impl Client {
+    /// Copies an entry, and removes it if it is still the one that was copied. A value that was written to `from` meanwhile stays.
+    pub(super) fn rename_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let begun = Instant::now();
         let entry = self.read_what_can_be_removed(from)?;
         self.write_copy(to, &entry)?;
         let (most, least) = match entry.left {
             None => ("-1".to_owned(), "-1".to_owned()),
-            // It gets less while time passes, at most until the reply to what comes next would be too late.
+            // The TTL decreases with time, at most until the reply to the removal would be too late.
             Some(left) => {
-                let Limits { pool, connect, response } = self.limits();
+                let Timeouts { pool, connect, response } = self.timeouts();
                 let each = pool + connect + response + PER_BYTE * u32::try_from(entry.value.len()).unwrap_or(u32::MAX);
                 let passed = begun.elapsed().saturating_add(each.saturating_mul(2)).as_millis();
                 let passed = u64::try_from(passed).unwrap_or(u64::MAX);
@@ -43,10 +46,9 @@ impl RedisStore {
         }
     }
 
-    /// Reads an entry. In the same transaction it asks whether the server takes the command for the removal, so that
-    /// nothing is written if it does not.
+    /// Reads an entry. The command of the removal stands in the same transaction, so that nothing is written if the server refuses it.
     fn read_what_can_be_removed(&self, key: Key<'_>) -> Result<Read> {
-        // No entry has this value, and none so much time left: the script does not even look at the value.
+        // No entry has this value or this TTL, so nothing is removed. The script does not even compare the value.
         let [one, other] = [(); 2].map(|()| RandomState::new().hash_one(0));
         let nothing = format!("kv-redis {one:016x}{other:016x}");
         let nothing = Copied { value: nothing.as_bytes(), most: b"-9", least: b"-9" };
@@ -58,7 +60,7 @@ impl RedisStore {
         let known = self.with_known(key, KnownCommands::get);
         let mut answer = self.send_fitting(key, asking)?;
         if answer.is_none() {
-            // The user may have been allowed since the last time to do what was refused then.
+            // The user may have got the right since the refusal.
             self.with_known(key, KnownCommands::forget_refusals);
             if !known.has(Commands::REMOVAL) {
                 answer = self.send_fitting(key, asking)?;

@@ -1,53 +1,57 @@
-//! Fetching a page of a listing, in the way that the server can.
+//! Fetches a page of a listing, with the commands that the server has.
 
 use kv_core::Result;
 use redis::Value as Reply;
 
-use crate::connection::exchange::{Answer, RunId, redirection};
+use crate::protocol::answer::Answer;
+use crate::protocol::answer::redirection;
+use crate::protocol::info::RunId;
+
+use crate::connection::known_commands::KnownCommands;
 use crate::protocol::commands::Commands;
 use crate::protocol::fault::Fault;
 use crate::protocol::page::Page;
 use crate::protocol::request::{Arg, Request, Shape};
-use crate::servers::node::KnownCommands;
-use crate::store::choose::is_refused;
-use crate::store::redis_store::{Part, RedisStore};
 
-/// The cursor with which a server begins, and with which it ends.
-pub(crate) const BEGINNING: &[u8] = b"0";
+use super::choose::is_refused;
+use super::client::{Client, Part};
 
-/// What is to be fetched.
-pub(crate) struct Scan<'a> {
-    pub(crate) part: &'a Part,
-    /// Where the page begins; `None` if only the types of the one before are left to be asked for.
-    pub(crate) cursor: Option<&'a [u8]>,
-    pub(crate) pattern: Option<&'a [u8]>,
-    pub(crate) count: u64,
-    /// The page before, whose types are not known.
-    pub(crate) untyped: Option<Page>,
+/// The cursor of the first page, and the one after the last page.
+pub(super) const BEGINNING: &[u8] = b"0";
+
+/// What to fetch.
+pub(super) struct Scan<'a> {
+    pub(super) part: &'a Part,
+    /// The cursor of the page; `None` if only the types of the page before are left.
+    pub(super) cursor: Option<&'a [u8]>,
+    pub(super) pattern: Option<&'a [u8]>,
+    pub(super) count: u64,
+    /// The page before, if its types are not known.
+    pub(super) untyped: Option<Page>,
 }
 
-/// What came.
-pub(crate) struct Fetched {
-    /// Where the next page begins.
-    pub(crate) cursor: Option<Vec<u8>>,
-    /// A page of names of strings alone.
-    pub(crate) strings: Page,
-    /// A page of which the types are not known.
-    pub(crate) untyped: Option<Page>,
-    /// The process that answered.
-    pub(crate) run_id: RunId,
+/// What was fetched.
+pub(super) struct Fetched {
+    /// The cursor of the next page.
+    pub(super) cursor: Option<Vec<u8>>,
+    /// A page with the names of strings only.
+    pub(super) strings: Page,
+    /// A page whose types are not known.
+    pub(super) untyped: Option<Page>,
+    /// The server process that answered.
+    pub(super) run_id: RunId,
 }
 
 impl Scan<'_> {
-    /// Fetches it, and does something else while the server is at work. One round trip, unless the server refuses what it
-    /// was expected to have, or does not say whether it is a node of a cluster: then one more, once.
-    pub(crate) fn fetch(
+    /// Fetches a page, and does something else while the server works. One round trip, and one more if the server refuses a command that
+    /// it was expected to have, or does not tell whether it is a node of a cluster.
+    pub(super) fn fetch(
         mut self,
-        store: &RedisStore,
+        client: &Client,
         is_whole: &mut bool,
         meanwhile: Box<dyn FnOnce() + Send + '_>,
     ) -> Result<Fetched> {
-        let known = store.known_of(self.part);
+        let known = client.known_of(self.part);
         let mut commands = known.map_or(Commands::ALL, KnownCommands::get);
         let mut meanwhile = Some(meanwhile);
         loop {
@@ -61,7 +65,7 @@ impl Scan<'_> {
             if let Some(work) = meanwhile.take() {
                 request = request.meanwhile(work);
             }
-            let result = store.send_to(self.part, &request);
+            let result = client.send_to(self.part, &request);
             request.do_meanwhile();
             let is_refused = result.as_ref().is_ok_and(|answer| is_refused(needs, &request, answer));
             drop(request);
@@ -69,7 +73,7 @@ impl Scan<'_> {
                 Err(Fault::Lacks(has)) => {
                     commands = commands.and(has);
                     if !*is_whole && !has.has(Commands::WHOLE) {
-                        store.make_sure_it_is_whole(self.part)?;
+                        client.make_sure_it_is_whole(self.part)?;
                         *is_whole = true;
                     }
                 }
@@ -82,14 +86,14 @@ impl Scan<'_> {
                 Ok(answer) => {
                     let server = answer.server.clone();
                     let fetched = self.fetched(answer, is_typed);
-                    return fetched.map_err(|fault| store.error(fault.at(server.as_ref()), None, false));
+                    return fetched.map_err(|fault| client.error(fault.at(server.as_ref()), None, false));
                 }
-                Err(fault) => return Err(store.error(fault, None, false)),
+                Err(fault) => return Err(client.error(fault, None, false)),
             }
         }
     }
 
-    /// The request, and whether what comes are names of strings alone.
+    /// The request, and whether it returns the names of strings only.
     fn request(&self, commands: Commands, count: u64) -> (Request<'_>, bool) {
         match (&self.untyped, self.cursor) {
             (None, cursor) => commands.page(cursor.unwrap_or(BEGINNING), self.pattern, count),
@@ -109,7 +113,7 @@ impl Scan<'_> {
             (Some(page), _) => Some(page),
             (None, None) => None,
             (None, Some(_)) => match replies.next() {
-                // Of a transaction, which has an error in place of a reply, or the page in the reply to its `EXEC`.
+                // A transaction: the page is in the reply to its `EXEC`.
                 Some(Reply::Okay) => Some(only_result(replies.by_ref())?),
                 Some(Reply::ServerError(error)) => return Err(Fault::Refused(error.into())),
                 reply => Some(reply.and_then(Page::of_reply).ok_or(Fault::Desynchronized)?),
@@ -120,7 +124,7 @@ impl Scan<'_> {
         for reply in replies {
             types.push(match &reply {
                 Reply::SimpleString(name) => name == "string",
-                // Left over on this node of a cluster; another one serves it.
+                // The key was left over on this node of a cluster; another node serves it.
                 reply if redirection(reply).is_some() => false,
                 Reply::ServerError(error) => return Err(Fault::Refused(error.clone().into())),
                 _ => return Err(Fault::Desynchronized),
@@ -136,7 +140,7 @@ impl Scan<'_> {
     }
 }
 
-/// The page in what is left of the replies to a transaction.
+/// The page in the replies to a transaction that follow the one to `MULTI`.
 fn only_result(replies: impl Iterator<Item = Reply>) -> Result<Page, Fault> {
     let mut results = replies.filter(|reply| !matches!(reply, Reply::SimpleString(_)));
     let result = match results.next() {

@@ -12,7 +12,6 @@
 
 #[path = "../support/firewall.rs"]
 mod firewall;
-mod lifetimes;
 mod names;
 mod persistence;
 mod pool;
@@ -23,6 +22,7 @@ mod silence;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
+mod ttls;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error as _;

@@ -259,7 +259,7 @@ fn an_error_names_key_and_store_and_shows_no_value() {
     redis.command(&["HSET", "the-key", "field", SECRET]);
     check("of another type", store.get("the-key").map(drop));
     check("too large", store.put("the-key", &long));
-    check("no such lifetime", store.put_with_ttl("the-key", SECRET, Duration::MAX));
+    check("a TTL that is too long", store.put_with_ttl("the-key", SECRET, Duration::MAX));
     redis.command(&["DEL", "the-key"]);
     check("not found", store.copy("the-key", "another"));
     check("not found", store.rename("the-key", "another"));

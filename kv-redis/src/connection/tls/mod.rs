@@ -19,8 +19,8 @@ const PLAIN_SCHEME: &str = "redis://";
 
 pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
 
-/// Needs the feature `tls`. Which servers to trust and who to be, where a URL says `rediss://`. Without it the certificate authorities of the
-/// operating system are trusted, and no certificate is shown.
+/// Needs the feature `tls`. Which servers to trust and which certificate to show, where a URL says `rediss://`. Without it, the
+/// certificate authorities of the operating system are trusted, and no certificate is shown.
 ///
 /// ```no_run
 /// use std::fs;
@@ -45,12 +45,12 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// As without it: the authorities of the operating system, no client certificate.
+    /// The authorities of the operating system, no client certificate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificate authorities in this PEM file, and not those of the operating system any more. May be called
+    /// Trusts the certificate authorities in this PEM file, and no longer those of the operating system. May be called
     /// more than once.
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities.push(pem.into());
@@ -68,7 +68,7 @@ impl Tls {
     /// port. For servers that are reached by another name than their own, such as by a tunnel or an address. A name is also
     /// what the server is asked for (SNI).
     ///
-    /// In a cluster and behind sentinels it is that of all nodes, and of the sentinels.
+    /// In a cluster and behind sentinels it is the name of all nodes, and of the sentinels.
     ///
     /// ```
     /// use kv_redis::{RedisStore, Tls};
@@ -81,7 +81,7 @@ impl Tls {
     /// # }
     /// ```
     ///
-    /// The builder's `build` and `connect` fail if no certificate can have it.
+    /// The builder's `build` and `connect` fail if a certificate cannot have this name.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
@@ -117,13 +117,13 @@ impl Connector {
             }
         }
         if tls.authorities.is_empty() {
-            // One that cannot be read does not spoil the others.
+            // A certificate that cannot be read is left out.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         if roots.is_empty() {
             return Err("there is no certificate authority to trust, neither given nor on this system".into());
         }
-        // The provider is named: an application may have none installed, or another one.
+        // The provider is given explicitly: an application may have installed none, or another one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -151,7 +151,7 @@ impl Connector {
         })
     }
 
-    /// Whether a certificate of a server at this host could be accepted: it has to be a name that one can have.
+    /// Whether a certificate can have the name of this host.
     pub(crate) fn accepts(&self, host: &str) -> bool {
         self.server_name.is_some() || name(host).is_ok()
     }

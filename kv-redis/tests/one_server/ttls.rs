@@ -31,21 +31,21 @@ fn all(store: &RedisStore) -> Vec<Duration> {
         .collect()
 }
 
-/// Whether what is left is what has to be left of a lifetime that was given at a moment, and not before it.
+/// Whether what is left is what has to be left of a TTL that was given at a moment, and not before it.
 #[track_caller]
-fn check(store: &RedisStore, what: &str, lifetime: Duration, begin: Instant, left: Option<Remaining>) {
+fn check(store: &RedisStore, what: &str, ttl: Duration, begin: Instant, left: Option<Remaining>) {
     let (elapsed, resolution) = (begin.elapsed(), store.capabilities().ttl_resolution());
     match left {
         Some(Remaining::For(left)) => {
-            assert!(left <= lifetime + resolution, "{what}: {left:?} are left of {lifetime:?}");
-            assert!(left + elapsed + resolution >= lifetime, "{what}: {left:?} are left of {lifetime:?}");
+            assert!(left <= ttl + resolution, "{what}: {left:?} are left of {ttl:?}");
+            assert!(left + elapsed + resolution >= ttl, "{what}: {left:?} are left of {ttl:?}");
         }
-        Some(Remaining::Forever) => panic!("{what}: {lifetime:?} became for ever"),
-        None => assert!(elapsed >= lifetime, "{what}: {lifetime:?} were over after {elapsed:?}"),
+        Some(Remaining::Forever) => panic!("{what}: {ttl:?} became for ever"),
+        None => assert!(elapsed >= ttl, "{what}: {ttl:?} were over after {elapsed:?}"),
     }
 }
 
-/// What is left of the lifetime of a key, as the server tells.
+/// What is left of the TTL of a key, as the server tells.
 #[track_caller]
 fn left_on_server(redis: &Redis, key: &str) -> Option<Remaining> {
     match ask::<i64>(redis, &["PTTL", key]) {
@@ -56,7 +56,7 @@ fn left_on_server(redis: &Redis, key: &str) -> Option<Remaining> {
 }
 
 #[test]
-fn a_lifetime_is_what_was_asked_for_by_every_way_to_set_one() {
+fn a_ttl_is_what_was_asked_for_by_every_way_to_set_one() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let ways: [(&str, Way); 8] = [
@@ -85,22 +85,22 @@ fn a_lifetime_is_what_was_asked_for_by_every_way_to_set_one() {
     ];
     let moves: [(&str, Move); 2] =
         [("copy", |store| store.copy("k", "other")), ("rename", |store| store.rename("k", "other"))];
-    for lifetime in all(&store) {
+    for ttl in all(&store) {
         for (what, way) in ways {
             let begin = Instant::now();
-            way(&store, "k", lifetime);
-            check(&store, what, lifetime, begin, store.ttl("k").unwrap());
-            check(&store, what, lifetime, begin, left_on_server(&redis, "k"));
+            way(&store, "k", ttl);
+            check(&store, what, ttl, begin, store.ttl("k").unwrap());
+            check(&store, what, ttl, begin, left_on_server(&redis, "k"));
             let value = store.get("k").unwrap();
-            assert!(value.is_some() || begin.elapsed() >= lifetime, "{what}: {lifetime:?} is gone");
+            assert!(value.is_some() || begin.elapsed() >= ttl, "{what}: {ttl:?} is gone");
             // What is still there goes on as a copy.
             for (what, way) in moves {
                 match way(&store) {
-                    Ok(()) => check(&store, what, lifetime, begin, store.ttl("other").unwrap()),
-                    Err(Error::NotFound { .. }) => assert!(begin.elapsed() >= lifetime, "{lifetime:?}"),
+                    Ok(()) => check(&store, what, ttl, begin, store.ttl("other").unwrap()),
+                    Err(Error::NotFound { .. }) => assert!(begin.elapsed() >= ttl, "{ttl:?}"),
                     Err(error) => panic!("{what}: {error}"),
                 }
-                check(&store, what, lifetime, begin, left_on_server(&redis, "other"));
+                check(&store, what, ttl, begin, left_on_server(&redis, "other"));
             }
             store.delete_many(["k", "other", "a"]).unwrap();
         }
@@ -116,9 +116,9 @@ fn what_is_less_than_a_millisecond_is_not_zero() {
         store.put("k", "v").unwrap();
         calls_of(&redis, || assert!(store.touch("k", ttl).unwrap()))
     };
-    for lifetime in [Duration::from_nanos(1), Duration::from_micros(999)] {
-        assert_eq!(put(lifetime), calls([("set", 1)]));
-        assert_eq!(touch(lifetime), calls([("pexpire", 1)]));
+    for ttl in [Duration::from_nanos(1), Duration::from_micros(999)] {
+        assert_eq!(put(ttl), calls([("set", 1)]));
+        assert_eq!(touch(ttl), calls([("pexpire", 1)]));
     }
     assert_eq!(put(Duration::ZERO), calls([("del", 1)]));
     assert_eq!(touch(Duration::ZERO), calls([("del", 1)]));
@@ -147,14 +147,14 @@ fn a_millisecond_is_not_over_at_once() {
 }
 
 #[test]
-fn an_entry_is_gone_when_its_lifetime_and_the_resolution_have_passed() {
+fn an_entry_is_gone_when_its_ttl_and_the_resolution_have_passed() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let resolution = store.capabilities().ttl_resolution();
-    let is_gone_in_time = |set: &dyn Fn(Duration), lifetime: Duration| {
-        set(lifetime);
+    let is_gone_in_time = |set: &dyn Fn(Duration), ttl: Duration| {
+        set(ttl);
         let returned = Instant::now();
-        while returned.elapsed() < lifetime + resolution {
+        while returned.elapsed() < ttl + resolution {
             std::hint::spin_loop();
         }
         store.get("k").unwrap().is_none() && !store.contains("k").unwrap() && store.ttl("k").unwrap().is_none()
@@ -166,46 +166,46 @@ fn an_entry_is_gone_when_its_lifetime_and_the_resolution_have_passed() {
     };
     let mut late = Vec::new();
     for micros in [1, 500, 999, 1000, 1001, 1500, 3000, 10_500, 20_000] {
-        let lifetime = Duration::from_micros(micros);
+        let ttl = Duration::from_micros(micros);
         for (what, set) in [("put", &put as &dyn Fn(Duration)), ("touch", &touch)] {
-            let count = (0..50).filter(|_| !is_gone_in_time(set, lifetime)).count();
+            let count = (0..50).filter(|_| !is_gone_in_time(set, ttl)).count();
             if count > 0 {
-                late.push(format!("{what} {lifetime:?}: {count} of 50"));
+                late.push(format!("{what} {ttl:?}: {count} of 50"));
             }
         }
     }
-    assert!(late.is_empty(), "still there after lifetime and resolution ({resolution:?}): {late:#?}");
+    assert!(late.is_empty(), "still there after TTL and resolution ({resolution:?}): {late:#?}");
 }
 
 #[test]
-fn a_lifetime_that_redis_cannot_express_is_refused_before_anything_is_sent() {
+fn a_ttl_that_redis_cannot_express_is_refused_before_anything_is_sent() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let longest = longest(&store);
-    for lifetime in [longest + Duration::from_nanos(1), longest + MILLISECOND, 2 * longest, Duration::MAX] {
-        let text = builder(redis.url()).default_ttl(lifetime).build().unwrap_err().to_string();
-        let says = format!("`default_ttl` is {lifetime:?}, and the longest that redis takes is {longest:?}");
+    for ttl in [longest + Duration::from_nanos(1), longest + MILLISECOND, 2 * longest, Duration::MAX] {
+        let text = builder(redis.url()).default_ttl(ttl).build().unwrap_err().to_string();
+        let says = format!("`default_ttl` is {ttl:?}, and the longest that redis takes is {longest:?}");
         assert!(text.contains(&says), "{text}");
         store.put_with_ttl("k", "old", 10 * MINUTE).unwrap();
         let begin = Instant::now();
         let called = calls_of(&redis, || {
-            let two = [("other", "v", Ttl::Forever), ("k", "new", lifetime.into())];
+            let two = [("other", "v", Ttl::Forever), ("k", "new", ttl.into())];
             let results = [
-                ("put", store.put_with_ttl("k", "new", lifetime)),
-                ("create", store.create_with_ttl("k", "new", lifetime).map(drop)),
-                ("create, absent", store.create_with_ttl("absent", "new", lifetime).map(drop)),
+                ("put", store.put_with_ttl("k", "new", ttl)),
+                ("create", store.create_with_ttl("k", "new", ttl).map(drop)),
+                ("create, absent", store.create_with_ttl("absent", "new", ttl).map(drop)),
                 ("put_many", store.put_many_with_ttl(two)),
-                ("put_from", store.put_from_with_ttl("k", &b"new"[..], lifetime)),
-                ("touch", store.touch("k", lifetime).map(drop)),
-                ("touch, absent", store.touch("absent", lifetime).map(drop)),
+                ("put_from", store.put_from_with_ttl("k", &b"new"[..], ttl)),
+                ("touch", store.touch("k", ttl).map(drop)),
+                ("touch, absent", store.touch("absent", ttl).map(drop)),
             ];
             for (what, result) in results {
                 match result {
                     Err(Error::InvalidTtl { ttl, longest: most, key, .. }) => {
-                        assert_eq!((ttl, most), (lifetime, longest), "{what}");
+                        assert_eq!((ttl, most), (ttl, longest), "{what}");
                         assert_eq!(key.as_str(), if what.contains("absent") { "absent" } else { "k" });
                     }
-                    other => panic!("{what} {lifetime:?}: {other:?}"),
+                    other => panic!("{what} {ttl:?}: {other:?}"),
                 }
             }
         });

@@ -1,0 +1,45 @@
+//! Scripts in place of commands that a server lacks.
+//!
+//! Errors are passed on (`pcall`), so that they keep their codes: WRONGTYPE, OOM, READONLY.
+
+/// `COPY … REPLACE`. The `PTTL` after the `SET` corrects the TTL by the time that the `SET` took. Numbers of Lua are exact up to 2⁵³, and
+/// only `%.0f` writes them without an exponent.
+pub(super) const COPY_SCRIPT: &str = "\
+local v = redis.pcall('GET', KEYS[1]) \
+if type(v) == 'table' then return v end \
+if not v then return 0 end \
+local function left() \
+local t = redis.pcall('PTTL', KEYS[1]) \
+if type(t) == 'table' or t == -1 then return t end \
+return string.format('%.0f', math.max(t, 1)) \
+end \
+local t = left() \
+if type(t) == 'table' then return t end \
+local s \
+if t == -1 then s = redis.pcall('SET', KEYS[2], v) else s = redis.pcall('SET', KEYS[2], v, 'PX', t) end \
+if s.err then return s end \
+if t ~= -1 then redis.pcall('PEXPIRE', KEYS[2], left()) end \
+return 1";
+
+/// `SCAN … TYPE string`. A key that was left over on a node of a cluster, and that another node serves, is not listed.
+pub(super) const SCAN_SCRIPT: &str = "\
+local c = {'SCAN', ARGV[1], 'COUNT', ARGV[2]} \
+if ARGV[3] then c[5], c[6] = 'MATCH', ARGV[3] end \
+local p = redis.pcall(unpack(c)) \
+if p.err then return p end \
+local names = {} \
+for _, name in ipairs(p[2]) do \
+local t = redis.pcall('TYPE', name) \
+if t.ok == 'string' then names[#names + 1] = name \
+elseif t.err and not string.find(t.err, 'non local', 1, true) then return t end \
+end \
+return {p[1], names}";
+
+#[cfg(feature = "cluster")]
+/// Removes an entry with this value, if its TTL is within the limits.
+pub(super) const REMOVE_SCRIPT: &str = "\
+local t = redis.pcall('PTTL', KEYS[1]) \
+if type(t) == 'table' then return t end \
+if t > tonumber(ARGV[2]) or t < tonumber(ARGV[3]) then return 0 end \
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+return redis.pcall('DEL', KEYS[1])";

@@ -1,0 +1,57 @@
+//! Who a store is to its servers: where user and password come from, what a server says to them, and which errors name whom.
+
+#![cfg(unix)]
+#![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+use std::io::{Read, Write};
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use kv_redis::{Credentials, Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls};
+use std::time::Duration;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod names;
+mod providers;
+mod refusals;
+mod settings;
+
+use crate::support::{PATIENCE, Redis, TlsClients, chain};
+
+fn patient() -> RedisStoreBuilder {
+    RedisStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+fn on(url: impl Into<String>) -> RedisStoreBuilder {
+    patient().url(url)
+}
+
+#[track_caller]
+fn works(builder: RedisStoreBuilder) {
+    match builder.connect() {
+        Ok(store) => store.put("k", "v").unwrap(),
+        Err(error) => panic!("{}", chain(&error)),
+    }
+}
+
+/// That no store is to be had, and the words that say why.
+#[track_caller]
+fn says(builder: &RedisStoreBuilder, words: &str) -> Error {
+    let error = builder.clone().connect().unwrap_err();
+    let text = chain(&error);
+    assert!(text.contains(words), "{words:?} is not in {text}");
+    assert!(!format!("{builder:?} {error:?} {text}").contains("hush"), "{builder:?} {error:?} {text}");
+    error
+}

@@ -1,0 +1,97 @@
+//! A primary that sentinels find, and what happens when it is another one.
+
+#![cfg(unix)]
+#![cfg(feature = "sentinel")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+use std::collections::BTreeSet;
+
+use std::net::TcpListener;
+use std::sync::Barrier;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Ttl};
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failover;
+mod roles;
+mod sentinels;
+
+use support::{PATIENCE, Redis, Sentinels, can_test, chain, replicaof, timed, wait_until};
+
+/// What a busy machine adds to a limit.
+const NOISE: Duration = Duration::from_millis(1500);
+
+/// The three limits of a store that nobody told otherwise, a second each.
+const WITHIN: Duration = Duration::from_secs(3).saturating_add(NOISE);
+
+/// How the support calls the primary.
+const NAME: &str = "mymaster";
+
+fn patient() -> RedisStoreBuilder {
+    RedisStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// Writes until that works, and returns what went wrong until then: only what may pass, and within the limits.
+fn write_until_it_works(store: &RedisStore, value: &str) -> Vec<Error> {
+    let mut errors = Vec::new();
+    wait_until(|| {
+        let (result, took) = timed(|| store.put("k", value));
+        assert!(took < WITHIN, "{took:?}: {result:?}");
+        result.map_err(|error| {
+            assert!(error.is_transient(), "{}", chain(&error));
+            let text = chain(&error);
+            errors.push(error);
+            text
+        })
+    });
+    errors
+}
+
+fn value(store: &RedisStore) -> String {
+    String::from_utf8(store.get("k").unwrap().unwrap().to_vec()).unwrap()
+}
+
+/// The ids of a server's clients, without replicas, sentinels and who asks.
+fn clients(redis: &Redis) -> BTreeSet<u64> {
+    let list: String = redis::from_redis_value(redis.command(&["CLIENT", "LIST"])).unwrap();
+    let field = |line: &str, name: &str| line.split(' ').find_map(|field| field.strip_prefix(name).map(String::from));
+    let is_own = |line: &&str| {
+        // `client|list` since redis 7; the name is that of a sentinel, and other flags are those of a replica, a primary, a subscriber.
+        let is_asking = field(line, "cmd=").unwrap_or_default().starts_with("client");
+        let is_normal = !field(line, "flags=").unwrap_or_default().contains(['S', 'M', 'P']);
+        is_normal && !is_asking && !line.contains("name=sentinel")
+    };
+    list.lines().filter(is_own).map(|line| line.split(['=', ' ']).nth(1).unwrap().parse().unwrap()).collect()
+}
+
+/// Waits until a server has so many clients: it may not yet have noticed that one of the test has gone.
+fn wait_for_clients(redis: &Redis, count: usize) -> BTreeSet<u64> {
+    wait_until(|| {
+        let now = clients(redis);
+        if now.len() == count { Ok(now) } else { Err(format!("not {count} clients: {now:?}")) }
+    })
+}
+
+fn wait_for_replication(sentinels: &Sentinels) {
+    wait_until(|| {
+        let sent = sentinels.primary().info("master_repl_offset");
+        let received = sentinels.replica().info("slave_repl_offset");
+        if sent == received { Ok(()) } else { Err(format!("{received:?} of {sent:?} bytes have arrived")) }
+    });
+}
