@@ -37,7 +37,7 @@ impl Channel {
         }
     }
 
-    /// Whether something has been decrypted that was not read.
+    /// Whether something was decrypted and not read.
     pub(super) fn has_more(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,

@@ -17,7 +17,7 @@ use crate::protocol::request::{Request, Shape};
 const LARGE: usize = 1 << 20;
 
 impl Connection {
-    /// Sends a request, now, and receives its replies. After an error the connection must not be used any more.
+    /// Sends a request and receives its replies. After an error the connection must not be used again.
     pub(crate) fn exchange(&mut self, request: &Request<'_>, now: Instant, deadline: Instant) -> Result<Answer, Fault> {
         let mut replies = Vec::with_capacity(request.shapes().len());
         match self.exchange_into(&mut replies, request, now, deadline) {
@@ -26,7 +26,7 @@ impl Connection {
         }
     }
 
-    /// The same, and what came before an error is there, too.
+    /// The same; after an error, the replies before it are there.
     pub(super) fn exchange_into(
         &mut self,
         replies: &mut Vec<Reply>,
@@ -60,8 +60,7 @@ impl Connection {
             length += encoded_length(&reply).ok_or(Fault::Desynchronized)?;
             replies.push(reply);
         }
-        // The parser has read to the end of the last reply and perhaps beyond. What lies beyond nobody asked for: then the
-        // replies are not what they seem to be.
+        // The parser may have read beyond the last reply. Bytes there are unrequested: the replies may belong to other commands.
         if self.received != length || self.channel.has_more() {
             return Err(Fault::Desynchronized);
         }
@@ -88,7 +87,7 @@ impl Connection {
         self.channel.flush()
     }
 
-    /// A server that refuses a request before it has all of it says why, and closes the connection.
+    /// A server that refuses a request before it has received all of it says why, and closes the connection.
     fn why_not_sent(&mut self, cause: io::Error) -> Fault {
         let sent = self.channel.socket().has_sent();
         if sent

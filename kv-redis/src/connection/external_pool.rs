@@ -1,8 +1,8 @@
-//! Pools that an application made itself, with the connections of the crate `redis`.
+//! Pools that an application made itself, with connections of the crate `redis`.
 //!
-//! What happens on these connections is not ours to decide in full: they are made by the application's manager, which has no
-//! limit for that, and their time-outs count for one system call each. What can be done is done: time-outs are set, an idle
-//! connection is checked with a `PING`, and one on which anything unexpected happened is closed.
+//! The store does not control these connections in full: the application's manager makes them without a time limit, and their time-outs
+//! count for one system call each. The store sets time-outs, checks idle connections with a `PING`, and closes a connection on which
+//! anything unexpected happened.
 
 use std::io;
 use std::mem;
@@ -26,10 +26,10 @@ use client::{ClientConnection, ClientError};
 
 mod client;
 
-/// From when on a connection that nobody used is checked before it is trusted (N4).
+/// A connection that was idle for this time is checked before it is trusted (N4).
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What is kept beside each connection of the pool: when it was used, and what its server is.
+/// What is kept with each connection of the pool: when it was last used, and what its server said.
 #[derive(Clone, Copy)]
 struct Used(Instant, ServerInfo);
 
@@ -48,14 +48,14 @@ where
         Self { pool, timeouts, known_commands: KnownCommands::new() }
     }
 
-    /// A connection that was used within the last second, or has answered just now.
+    /// Takes a connection that was used within the last second, or that has just answered.
     fn check_out(&self) -> Result<PooledConnection<M>, Fault> {
         let begin = Instant::now();
         loop {
             let wait = self.timeouts.pool.saturating_sub(begin.elapsed());
             let mut connection = self.pool.get_timeout(wait).map_err(Fault::ExternalPoolFailed)?;
             let used = PooledConnection::extensions(&connection).get::<Used>().copied();
-            // The first question to a connection tells what is at its other end, too.
+            // The first question on a connection also shows what its server is.
             let question = match used {
                 Some(Used(at, _)) if at.elapsed() < IDLE => return Ok(connection),
                 Some(_) => Request::reading().with(Shape::Any, ["PING".into()]),
@@ -78,7 +78,7 @@ where
                     close(connection);
                     if begin.elapsed() >= self.timeouts.pool {
                         return Err(match fault {
-                            // Of the request for which the connection was to be, nothing.
+                            // Nothing was sent of the caller's request.
                             Fault::Broken { cause, .. } => Fault::Broken { cause, sent: false },
                             other => other,
                         });
@@ -88,7 +88,7 @@ where
         }
     }
 
-    /// Keeps what a server tells of itself. It may also refuse to.
+    /// Keeps what the server says about itself. It may refuse to say anything.
     fn learn(&self, connection: &mut PooledConnection<M>, info: Option<&Reply>) -> Result<(), Fault> {
         let server_info = match info {
             Some(Reply::BulkString(info)) => ServerInfo::read(&String::from_utf8_lossy(info), Role::ExternalPool)?,
@@ -102,14 +102,14 @@ where
     fn try_exchange(&self, connection: &mut PooledConnection<M>, request: &Request<'_>) -> Result<Vec<Reply>, Fault> {
         let deadline = Instant::now() + self.timeouts.response;
         let bytes = request.pieces().iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
-        // How much of it was written before an error is not told.
+        // The crate does not tell how much was written before an error.
         connection.send(&bytes).map_err(|error| broken(&error))?;
         let mut replies = Vec::with_capacity(request.shapes().len());
         for &shape in request.shapes() {
             let reply = match connection.receive() {
                 Ok(reply) => reply,
                 Err(error) => match error.refusal() {
-                    // An error of the server is a reply like others.
+                    // An error of the server is a reply.
                     Some(Refusal { code, text }) => error_reply(&code, &text),
                     None => return Err(broken(&error)),
                 },
@@ -165,7 +165,7 @@ where
     }
 }
 
-/// Closes the connection unless it was taken out again: after an error, and when a panic comes through (N2).
+/// Closes the connection when it is dropped, unless that was taken out before. So an error and a panic close it (N2).
 struct Guard<M>(Option<PooledConnection<M>>)
 where
     M: ManageConnection,
@@ -185,8 +185,8 @@ where
 
 /// Closes a connection of a pool, so that the pool replaces it.
 ///
-/// A pool takes back every connection that says that it is open, and a connection of the crate `redis` says so after a
-/// time-out or a reset, too. So another one takes its place, that is closed for certain: its peer was a port of our own.
+/// A pool takes back every connection that says that it is open, and a connection of the crate `redis` says so even after a time-out or a
+/// reset. So another connection replaces it, one that is closed for certain: its peer was a port of this process.
 fn close<M>(mut connection: PooledConnection<M>)
 where
     M: ManageConnection,
@@ -194,7 +194,7 @@ where
 {
     match closed::<M::Connection>() {
         Some(closed) => drop(mem::replace(&mut *connection, closed)),
-        // There is no port to be had. Then the pool loses a place, and nobody gets another one's reply.
+        // No port was free. Then the pool loses one connection, but no caller gets another one's reply.
         None => mem::forget(connection),
     }
 }
@@ -203,7 +203,7 @@ fn closed<C: ClientConnection>() -> Option<C> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
     let mut connection = C::connect(listener.local_addr().ok()?.port())?;
     drop(listener.accept().ok()?);
-    // It reads the end, and closes itself.
+    // It reads the end of the stream, and closes itself.
     let _ = connection.receive();
     (!connection.is_open()).then_some(connection)
 }
@@ -212,7 +212,7 @@ fn broken(error: &impl ClientError) -> Fault {
     if error.is_timeout() {
         Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true }
     } else if error.is_io() {
-        // Its text is that of the error of the operating system.
+        // Its text is that of the operating system.
         Fault::Broken { cause: io::Error::other(error.to_string()), sent: true }
     } else {
         Fault::Desynchronized

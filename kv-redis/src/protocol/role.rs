@@ -28,7 +28,7 @@ impl Role {
             #[cfg(feature = "sentinel")]
             (Self::Sentinel, "sentinel") => None,
             #[cfg(feature = "sentinel")]
-            (Self::Sentinel, _) => Some("the server is no sentinel; use `url(…)` of the builder"),
+            (Self::Sentinel, _) => Some("the server is not a sentinel; use `url(…)` of the builder"),
             (_, "sentinel") => Some("the server is a sentinel; use `sentinels(…)` of the builder (feature `sentinel`)"),
             (Self::ExternalPool, _) => None,
             #[cfg(feature = "cluster")]

@@ -11,7 +11,7 @@ use crate::protocol::refusal::Refusal;
 pub(crate) trait ClientConnection: Sized {
     type Error: ClientError;
 
-    /// Connects to a port on this machine, and nothing more.
+    /// Connects to a port on this machine; sends nothing.
     fn connect(port: u16) -> Option<Self>;
     fn set_timeouts(&mut self, limit: Duration) -> Result<(), Self::Error>;
     fn send(&mut self, request: &[u8]) -> Result<(), Self::Error>;
@@ -19,15 +19,15 @@ pub(crate) trait ClientConnection: Sized {
     fn is_open(&self) -> bool;
 }
 
-/// What such a connection fails with.
+/// An error of such a connection.
 pub(crate) trait ClientError: StdError + Send + Sync + 'static {
     fn is_timeout(&self) -> bool;
     fn is_io(&self) -> bool;
-    /// What the server said, if it was the server that refused.
+    /// The error of the server, if it is one.
     fn refusal(&self) -> Option<Refusal>;
 }
 
-/// What is the same in all versions of `redis`.
+/// The methods that are the same in all versions of `redis`.
 macro_rules! connection {
     () => {
         type Error = RedisError;

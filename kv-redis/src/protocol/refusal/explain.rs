@@ -27,13 +27,13 @@ pub(crate) fn explain(refusal: &Refusal) -> (Cow<'static, str>, bool) {
     (text.into(), is_transient)
 }
 
-/// The command of which a server says that this user may not use it.
+/// The command that this user may not use, by the server's error.
 fn forbidden_command(Refusal { code, text }: &Refusal) -> Option<String> {
     let (_, rest) = text.split_once("to run the ").filter(|_| code == "NOPERM")?;
     quoted_command(rest).map(|(name, _)| name)
 }
 
-/// The command of which a server says that it does not have it. Other errors name commands, too.
+/// The command that the server does not have, by its error. Other errors name commands, too.
 fn unknown_command(Refusal { code, text }: &Refusal) -> Option<String> {
     match code.as_str() {
         "ERR" => match text.strip_prefix("unknown command ").or(text.strip_prefix("Command is not available: ")) {
@@ -48,8 +48,8 @@ fn unknown_command(Refusal { code, text }: &Refusal) -> Option<String> {
     .map(|(name, _)| name)
 }
 
-/// A command in quotation marks at the beginning of a text, and what follows. Only a name of letters is taken for one, as what a server
-/// says may be anything (E3).
+/// A command in quotation marks at the beginning of a text, and what follows. Only letters are accepted, because a server may say
+/// anything (E3).
 fn quoted_command(text: &str) -> Option<(String, &str)> {
     let (name, rest) = text.strip_prefix(['\'', '`'])?.split_once(['\'', '`'])?;
     // `cluster|slots`
@@ -64,7 +64,7 @@ fn explain_code(code: &str, text: &str) -> (&'static str, bool) {
             false,
         ),
         "ERR" if text.contains("cluster support disabled") => {
-            ("the server is no node of a cluster; use `url(…)` of the builder", false)
+            ("the server is not a node of a cluster; use `url(…)` of the builder", false)
         }
         "ERR" if text.contains("max number of clients") => ("the server takes no more connections (maxclients)", true),
         "ERR" if text.contains("invalid password") => WRONG_PASSWORD,
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_we_are_is_not_shown_and_the_command_is_named() {
+    fn the_user_is_not_shown_and_the_command_is_named() {
         for (line, command) in [
             ("NOPERM User app has no permissions to run the 'get' command", Some("GET")),
             ("ERR ACL failure in script: User app has no permissions to run the 'get' command", Some("GET")),
