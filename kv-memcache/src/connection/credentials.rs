@@ -10,7 +10,7 @@ use crate::protocol::fault::{Fault, SlowProvider};
 use crate::protocol::handshake::Login;
 
 /// User and password of ASCII authentication for one connection, as a
-/// [provider](crate::MemcacheStoreBuilder::credentials_provider) gives them. Its `Debug` shows neither (E3).
+/// [provider](crate::MemcacheStoreBuilder::credentials_provider) gives them. Its `Debug` shows neither ([E3](kv_core::contract#9-errors)).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub(crate) user: String,
@@ -18,8 +18,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A user and its password, as in the file of memcached's option `-Y`. That they can be sent is checked when they are used: they
-    /// have some characters each and no space, and the user no colon.
+    /// A user and its password, as in the file of memcached's option `-Y`. Each has at least one character and no space, and the user has no
+    /// colon. That is checked when they are used.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self { user: user.into(), password: password.into() }
     }

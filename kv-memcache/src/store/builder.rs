@@ -63,31 +63,30 @@ impl Default for MemcacheStoreBuilder {
 impl MemcacheStoreBuilder {
     /// The server, as [`MemcacheStore::connect`](crate::MemcacheStore::connect) takes it. Default: `memcache://127.0.0.1:11211`.
     ///
-    /// A name with several addresses stands for one server, the same in every process: see the crate's page. To use all, give them to
-    /// [`servers`](Self::servers) one by one.
+    /// A name with several addresses stands for one server, the same in every process: see the crate's page. To use all addresses, list
+    /// them with [`servers`](Self::servers).
     pub fn url(self, url: impl Into<String>) -> Self {
         self.servers([url])
     }
 
-    /// Several servers, by their URLs, in any order. In place of [`url`](Self::url). Keys are spread over them by their host and port,
-    /// or the path of their socket, as it is written: all processes have to be given the same names.
+    /// Several servers, by their URLs, in any order, instead of [`url`](Self::url). Keys are spread over them by host and port,
+    /// or by the path of the socket, as the URL has it: all processes have to be given the same names.
     ///
-    /// User, password and TLS are the same for all, so the URLs must not differ in them. There is a pool for each.
+    /// User, password and TLS are the same for all servers, so the URLs must not differ in them. Each server has a pool of its own.
     pub fn servers<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
         self.urls = urls.into_iter().map(Into::into).collect();
         self
     }
 
-    /// User and password of ASCII authentication (memcached's option `-Y`), in place of those in the URLs. They are shown
-    /// nowhere, and sent in clear unless the URLs say `memcache+tls://`.
+    /// User and password of ASCII authentication (memcached's option `-Y`), instead of those in the URLs. They are never shown, and
+    /// sent in clear unless the URLs say `memcache+tls://`.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.credentials = Some(Credentials::new(user, password));
         self
     }
 
     /// User and password from a function that is called anew for each connection: for passwords that are rotated and tokens
-    /// that expire. In place of those in the URLs and of [`credentials`](Self::credentials): if any of these is there, too,
-    /// [`build`](Self::build) fails.
+    /// that expire. With user and password in a URL, or [`credentials`](Self::credentials), [`build`](Self::build) fails.
     ///
     /// ```
     /// use std::fs;
@@ -102,16 +101,16 @@ impl MemcacheStoreBuilder {
     /// # let _ = store;
     /// ```
     ///
-    /// It is called on the thread of the operation that needs a new connection, once that is connected, and never for an
-    /// operation on an existing one. The time that it takes is part of the [`connect_timeout`](Self::connect_timeout), though
-    /// nothing can interrupt it: so it has to be quick, and to keep a token rather than fetch it each time. It must not use
-    /// this store. Several threads may call it at once. All servers get what it gives.
+    /// It is called on the thread of the operation that needs a new connection, after TCP and TLS, and never for an
+    /// operation on an existing connection. Its time is part of the [`connect_timeout`](Self::connect_timeout), and
+    /// nothing can interrupt it: so it has to be quick, and to keep a token instead of fetching it each time. It must not use
+    /// this store. Several threads may call it at once. All servers get the same user and password.
     ///
-    /// If it returns an error, so does the operation: [`Error::Unavailable`](crate::Error::Unavailable), transient, with that
-    /// error as its source; the text of that error is shown, so it must not have the password in it. A panic in it is such an
+    /// If it returns an error, the operation fails with [`Error::Unavailable`](crate::Error::Unavailable), which is transient and has that
+    /// error as its source. The text of that error is shown, so it must not contain the password. A panic is such an
     /// error, too.
     ///
-    /// An existing connection stays what it was when the password changes, as memcached checks it only when a connection is
+    /// An existing connection stays authenticated when the password changes: memcached checks it only when a connection is
     /// made. memcached reads its file of passwords (`-Y`) when it starts, and again when it gets the signal SIGHUP.
     pub fn credentials_provider<E: Into<BoxError>>(
         mut self,
@@ -121,36 +120,35 @@ impl MemcacheStoreBuilder {
         self
     }
 
-    /// Needs the feature `tls`. Which servers to trust, and which certificate to show. The URLs have to say `memcache+tls://`.
-    /// Default: the certificate authorities of the operating system, and none.
+    /// Needs the feature `tls`. Which servers to trust, and which client certificate to show. The URLs have to say `memcache+tls://`.
+    /// Default: the certificate authorities of the operating system, and no client certificate.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// How many connections there are at most, to each server: 1 to 65 535. They are made when they are needed. Default:
-    /// 10.
+    /// The most connections to each server: 1 to 65 535. They are made when they are needed. Default: 10.
     pub const fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self
     }
 
-    /// How long an operation waits for a connection of the pool, while others use them all (N1): 10 ms or more. Default: a second.
+    /// How long an operation waits for a connection of the pool while others use them all ([N1](kv_core::contract#10-connections)): 10 ms or more. Default: a second.
     pub const fn pool_timeout(mut self, limit: Duration) -> Self {
         self.settings.timeouts.pool = limit;
         self
     }
 
-    /// How long making a connection may take: finding the address, connecting, TLS, authentication (N1): 10 ms or
+    /// How long making a connection may take: finding the address, connecting, TLS, authentication ([N1](kv_core::contract#10-connections)). 10 ms or
     /// more. Default: a second.
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.settings.timeouts.connect = limit;
         self
     }
 
-    /// How long an exchange may take, from the first byte of the request to the last one of the reply, on top of 0.1 s for each
-    /// megabyte that is sent or received (N1). Of a batch, each chunk. 10 ms or more. Default: a second.
+    /// How long an exchange may take, from the first byte of the request to the last byte of the reply, and 0.1 s more for each
+    /// megabyte that is sent or received ([N1](kv_core::contract#10-connections)). Of a batch, each chunk. 10 ms or more. Default: a second.
     pub const fn response_timeout(mut self, limit: Duration) -> Self {
         self.settings.timeouts.response = limit;
         self
@@ -159,65 +157,65 @@ impl MemcacheStoreBuilder {
     /// After how long without traffic the operating system asks whether the other side of a TCP connection is there, without an
     /// operation: a second or more, in whole seconds; zero turns it off. Default: a minute. It asks again each 15 seconds, four times.
     ///
-    /// So that what forgets idle connections without a word (firewalls, NAT, load balancers) does not forget these: set it below their
-    /// time, which is 350 s for AWS's and 4 minutes for Azure's, 10 minutes for Google's, 5 minutes to an hour for most firewalls.
+    /// Firewalls, NAT and load balancers forget idle connections without a word. Set this below their
+    /// time, which is 350 s for AWS's, 4 minutes for Azure's, 10 minutes for Google's, and 5 minutes to an hour for most firewalls.
     pub const fn tcp_keepalive(mut self, idle: Duration) -> Self {
         self.settings.upkeep.tcp_keepalive = idle;
         self
     }
 
-    /// An idle connection is closed after this, by a thread that exists only while there are idle connections: 10 ms or more; zero turns
-    /// it off. Default: two minutes.
+    /// After how long an idle connection is closed ([N4](kv_core::contract#10-connections)), by a thread that exists only while there are idle connections: 10 ms or more;
+    /// zero turns it off. Default: two minutes.
     ///
-    /// So a burst leaves no connections behind. Where keepalive does not help (a proxy that counts only data), set it below the
-    /// time after which connections are forgotten or closed there; and below the server's `-o idle_timeout`, if it has one.
+    /// So a burst leaves no connections behind. If keepalive does not help (a proxy counts data only), set it below the
+    /// time after which the proxy forgets or closes connections; and below the server's `-o idle_timeout`, if it has one.
     pub const fn idle_timeout(mut self, limit: Duration) -> Self {
         self.settings.upkeep.idle_timeout = limit;
         self
     }
 
-    /// A connection is not used for longer than this after it was made, however busy it is: 10 ms or more; zero turns it off. Default:
+    /// How long a connection is used after it was made, however busy it is ([N4](kv_core::contract#10-connections)): 10 ms or more; zero turns it off. Default:
     /// half an hour. It is up to a tenth less, at random, so that connections that were made together do not end together.
     ///
-    /// So a name that leads to another server and a password that has changed are followed after this at the latest.
+    /// After this time at the latest the store follows a name that leads to another server, and a password that has changed.
     pub const fn max_lifetime(mut self, limit: Duration) -> Self {
         self.settings.upkeep.max_lifetime = limit;
         self
     }
 
-    /// For how long operations on a server that does not answer fail at once ([`Unavailable`](crate::Error::Unavailable), nothing was
-    /// sent), before one of them tries it again: 10 ms or more; zero turns it off, and then each waits for its limits. Default:
-    /// half a second.
+    /// How long operations on a server that does not answer fail at once ([`Unavailable`](crate::Error::Unavailable), and nothing is
+    /// sent), before one of them tries it again ([N6](kv_core::contract#10-connections)): 10 ms or more; zero turns it off, and then each operation waits for its
+    /// limits. Default: half a second.
     ///
-    /// After an operation that timed out the next one makes a new connection, and the others wait for that. If it succeeds, as
-    /// when one command was slow, all go on. If not, this time begins. A server that is back is used after
-    /// this, and a [`connect_timeout`](Self::connect_timeout) if the connection was tried just before, at the latest (N6).
+    /// After a time-out the next operation makes a new connection, and the others wait for that. If it succeeds (one command was
+    /// slow), all go on. If it fails, this time begins. A server that is back is used after
+    /// this time at the latest, and a [`connect_timeout`](Self::connect_timeout) more if it was tried just before.
     pub const fn retry_after(mut self, pause: Duration) -> Self {
         self.settings.upkeep.retry_after = pause;
         self
     }
 
-    /// The lifetime of what is written without naming one, as `put` does (T1). Default: for ever, which is until the server
+    /// The TTL of an entry that is written without one, as by `put` ([T1](kv_core::contract#4-ttls)). Default: for ever, until the server
     /// needs the memory.
     ///
-    /// It is treated as any other lifetime: zero means that such a write leaves the key absent (T3). With one that memcached
-    /// cannot express [`build`](Self::build) fails (T4); as it can express a day less each day, until 2038, a long one may
-    /// make writes fail with [`InvalidTtl`](crate::Error::InvalidTtl) later.
+    /// It is treated as any other TTL: with zero such a write leaves the key absent ([T3](kv_core::contract#4-ttls)). If memcached
+    /// cannot express it, [`build`](Self::build) fails ([T4](kv_core::contract#4-ttls)). memcached can express a day less each day, until 2038: with a long one writes
+    /// may fail with [`InvalidTtl`](crate::Error::InvalidTtl) later.
     ///
-    /// More than 30 days less 2 s needs a server that tells its time, as proxies and serverless services do not: where one does not,
-    /// [`connect`](Self::connect) fails, and after [`build`](Self::build) each write that names no TTL is
+    /// More than 30 days less 2 s needs a server that tells its time; proxies and serverless services do not. On such a server
+    /// [`connect`](Self::connect) fails, and after [`build`](Self::build) each write without a TTL is
     /// [`InvalidTtl`](crate::Error::InvalidTtl).
     pub const fn default_ttl(mut self, ttl: Duration) -> Self {
         self.settings.default_ttl = Some(ttl);
         self
     }
 
-    /// The largest item in bytes, as memcached's option `-I` means it: value, key, and about 60 bytes that the server adds. A
-    /// value that would make a larger one is [`ValueTooLarge`](crate::Error::ValueTooLarge) at once (V3).
+    /// The largest item in bytes, as memcached's option `-I` counts it: value, key, and about 60 bytes that the server adds. A
+    /// value that would make a larger item is [`ValueTooLarge`](crate::Error::ValueTooLarge) at once ([V3](kv_core::contract#2-values)).
     ///
-    /// Default: what the servers say, the least of it; each new connection asks. 1 MiB, which is memcached's own default, for a server that
-    /// was not asked yet, as none is by [`build`](Self::build), and for one that does not tell, as a proxy or a managed service.
-    /// A server that takes less than this is heeded, too.
+    /// Default: the least limit that the servers have told; each new connection asks. It is 1 MiB, memcached's own default, for a server that
+    /// was not asked yet (as after [`build`](Self::build)), and for one that does not tell (a proxy, a managed service).
+    /// A smaller limit of a server counts, too.
     pub const fn largest_item(mut self, bytes: u64) -> Self {
         self.settings.largest_item = Some(bytes);
         self
@@ -226,8 +224,8 @@ impl MemcacheStoreBuilder {
     /// Whether the store answers `contains`, and says so in its capabilities. Default: no, and then `contains` is
     /// [`Unsupported`](crate::Error::Unsupported).
     ///
-    /// The server may drop an entry at any time, between the question and what is done with the answer, so to ask first is a
-    /// race; mostly a `get` is what is meant, or a `create`. The question itself costs one round trip and brings no value.
+    /// The server may evict an entry at any time, also between the question and what you do with the answer: to ask first is a
+    /// race. Mostly a `get` or a `create` is what you need. The question costs one round trip and brings no value.
     pub const fn contains(mut self, on: bool) -> Self {
         self.settings.contains = on;
         self
@@ -254,7 +252,7 @@ impl MemcacheStoreBuilder {
     }
 }
 
-/// Shows the servers without user and password (E3).
+/// Shows the servers without user and password ([E3](kv_core::contract#9-errors)).
 impl fmt::Debug for MemcacheStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |url: &String| Address::parse(url).map_or_else(|_| "?".to_owned(), |address| address.to_string());

@@ -35,7 +35,7 @@ impl fmt::Debug for MemcacheStore {
     }
 }
 
-/// Every operation is one request and one reply, a batch one for each server and each chunk of up to 1024 keys; [the
+/// Every operation is one request and one reply; a batch is one for each server and each chunk of up to 1024 keys. [The
 /// crate](crate) has a table.
 impl KeyValueStore for MemcacheStore {
     /// The URL without user and password; of several servers, that of the first and how many more there are.
@@ -46,11 +46,12 @@ impl KeyValueStore for MemcacheStore {
     /// Everything but listing and, unless [the builder](crate::MemcacheStoreBuilder::contains) was told otherwise, contains; with
     /// [`classic`](crate::MemcacheStoreBuilder::classic) neither TTL reading nor copying.
     ///
-    /// The largest value and the longest TTL are what the connections of this store have learned so far, the least of it: of a store that was
-    /// only built, they may change when it connects.
+    /// The largest value and the longest TTL are the least that the servers have told so far. In a store that was
+    /// only built they may change when it connects.
     ///
-    /// An entry expires at most 4.4 s late, whatever its TTL is, and those with a TTL of a few minutes at most 3.1 s: see [the crate](crate).
-    /// (With a TTL of 30 days or more it is later by what it took the server to tell its time and does not take it to write.) The longest TTL is what is left until 19 January 2038, in whole days, so that it is a day shorter each day; and at least 30 days less 2 s.
+    /// An entry expires at most 4.4 s late ([T2](kv_core::contract#4-ttls)), and with a TTL of up to two minutes at most 3.1 s: see [the crate](crate). With a TTL of
+    /// 30 days or more it is later by the time that the server took to tell its time, less the time that the write takes. The longest TTL is what is left
+    /// until 19 January 2038, in whole days, so it is a day shorter each day; and at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
         let largest_item =
             self.client.servers.all().iter().map(|node| self.client.largest_item(node.limits().largest_item)).min();

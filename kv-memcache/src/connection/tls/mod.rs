@@ -21,8 +21,8 @@ const PLAIN_SCHEME: &str = "memcache://";
 
 pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
 
-/// Needs the feature `tls`. Which servers to trust and who to be, where a URL says `memcache+tls://`. Without it the certificate authorities of the
-/// operating system are trusted, and no certificate is shown.
+/// Needs the feature `tls`. Which servers to trust, and which client certificate to show, if a URL says `memcache+tls://`. Without it the
+/// certificate authorities of the operating system are trusted, and no client certificate is shown.
 ///
 /// ```no_run
 /// use std::fs;
@@ -37,7 +37,7 @@ pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
 /// # }
 /// ```
 ///
-/// Certificates are always checked. Its `Debug` shows no key.
+/// Certificates are always checked. Its `Debug` shows no key ([E3](kv_core::contract#9-errors)).
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Tls {
@@ -47,30 +47,29 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// As without it: the authorities of the operating system, no client certificate.
+    /// The certificate authorities of the operating system, and no client certificate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificate authorities in this PEM file, and not those of the operating system any more. May be called
-    /// more than once.
+    /// Trusts the certificate authorities in this PEM file instead of those of the operating system. May be called more than once.
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities.push(pem.into());
         self
     }
 
-    /// Shows this certificate (a PEM file with the certificate first, then those between it and its authority) to a server
-    /// that asks for one; the key is its private key, in PEM too.
+    /// Shows this certificate to a server that asks for one. The file is PEM, with the certificate first, then those between it and its
+    /// authority. The key is its private key, in PEM, too.
     pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// The name that the server's certificate has to have, in place of the host in the URL: a host name, or an IP address, without a
-    /// port. For servers that are reached by another name than their own, such as by a tunnel or an address. A name is also
-    /// what the server is asked for (SNI).
+    /// The name that the server's certificate has to have, instead of the host in the URL: a host name, or an IP address, without a
+    /// port. It is for servers that are reached by another name than their own, such as through a tunnel or by an address. A host name is also
+    /// sent to the server (SNI).
     ///
-    /// Of several servers it is that of all.
+    /// With several servers, the certificates of all have to have it.
     ///
     /// ```
     /// use kv_memcache::{MemcacheStore, Tls};
@@ -110,7 +109,7 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Reads the certificates. An error says which one cannot be used.
+    /// Reads the certificates. An error says which certificate cannot be used.
     pub(crate) fn new(tls: &Tls) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for pem in &tls.authorities {
@@ -119,13 +118,13 @@ impl Connector {
             }
         }
         if tls.authorities.is_empty() {
-            // One that cannot be read does not spoil the others.
+            // A certificate that cannot be read is skipped.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         if roots.is_empty() {
             return Err("there is no certificate authority to trust, neither given nor on this system".into());
         }
-        // The provider is named: an application may have none installed, or another one.
+        // The provider is named, since an application may have installed no provider, or another one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -156,7 +155,7 @@ impl Connector {
         })
     }
 
-    /// Whether a certificate of a server at this host could be accepted: it has to be a name that one can have.
+    /// Whether a certificate for this host can exist.
     pub(crate) fn accepts(&self, host: &str) -> bool {
         self.server_name.is_some() || name(host).is_ok()
     }
@@ -169,7 +168,7 @@ impl Connector {
         self.server_name.clone().map_or_else(|| name(host), Ok)
     }
 
-    /// Speaks TLS on a socket, with whom this name belongs to.
+    /// Makes the TLS handshake on a socket with the server of this name.
     pub(crate) fn wrap(&self, host: &str, mut socket: Socket) -> io::Result<Stream> {
         let mut connection =
             ClientConnection::new(Arc::clone(&self.config), self.name_of(host)?).map_err(io::Error::other)?;
