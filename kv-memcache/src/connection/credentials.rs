@@ -72,9 +72,9 @@ impl Provider {
         match catch_unwind(AssertUnwindSafe(|| provide())) {
             Ok(Ok(credentials)) => match credentials.check() {
                 Ok(()) => Ok(credentials),
-                Err(problem) => {
-                    Err(Fault::unsuitable(format!("`credentials_provider` gave what cannot be sent: {problem}")))
-                }
+                Err(problem) => Err(Fault::unsuitable(format!(
+                    "`credentials_provider` gave user and password that cannot be sent: {problem}"
+                ))),
             },
             Ok(Err(cause)) => Err(Fault::NoCredentials(cause.into())),
             Err(_) => Err(Fault::NoCredentials(Arc::new(Panicked))),

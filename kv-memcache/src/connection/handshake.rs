@@ -19,7 +19,7 @@ use crate::protocol::ttl::Moment;
 use crate::protocol::{binary, foreign_protocols};
 
 /// The cause of a time-out of a server that took the connection.
-const SAYS_NOTHING: &str = "the server took the connection and said nothing: it may be stopped, take no more connections (-c), or be no memcached";
+const SAYS_NOTHING: &str = "the server took the connection and said nothing: it may be stopped, take no more connections (-c), or not be a memcached";
 
 /// How often a server has to close the connection at `stats`, and answer a question about a key, before it is taken for a proxy. A server
 /// that restarts does that by chance.
@@ -165,7 +165,7 @@ impl ConnectOptions<'_> {
             return Fault::Unsuitable { advice, cause: Some(cause) };
         }
         if is_end(&cause) {
-            let hint = "the server closed the connection at once: it may be going down, want TLS (`memcache+tls://`), or be no memcached";
+            let hint = "the server closed the connection at once: it may be going down, want TLS (`memcache+tls://`), or not be a memcached";
             return Fault::NotConnected(io::Error::new(cause.kind(), hint));
         }
         Fault::NotConnected(cause)
@@ -175,7 +175,7 @@ impl ConnectOptions<'_> {
     fn explain(&self, fault: Fault, credentials: Option<&Credentials>) -> Fault {
         match fault {
             Fault::Broken { cause, .. } => self.not_connected(cause),
-            Fault::Desynchronized => Fault::unsuitable("what answers there does not speak the protocol of memcached"),
+            Fault::Desynchronized => Fault::unsuitable("the server does not speak the protocol of memcached"),
             Fault::Refused(refusal) => Fault::ConnectionRefused(match credentials {
                 // memcached that does not accept the password answers the next command, and there asks for authentication.
                 Some(Credentials { password, .. }) => refusal.hiding(password).to_credentials(),

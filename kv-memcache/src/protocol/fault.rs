@@ -150,7 +150,7 @@ impl Fault {
         match self {
             Self::PoolExhausted => {
                 let message = format!(
-                    "no connection of the pool became free within {pool:?}; a larger `pool_size`, or `pool_timeout`, may help"
+                    "no connection of the pool became free within {pool:?}; a larger `pool_size` or `pool_timeout` may help"
                 );
                 Error::Unavailable(failure(&message, None))
             }
@@ -176,7 +176,7 @@ impl Fault {
                 Error::Unavailable(in_doubt(failure(message, Some(cause.into()))))
             }
             Self::Desynchronized => {
-                let message = "what came is not the reply to this request; the connection was closed";
+                let message = "the reply does not belong to this request; the connection was closed";
                 Error::Backend(in_doubt(failure(message, None)).transient())
             }
             Self::Unsuitable { advice, cause } => Error::Backend(failure(&advice, cause.map(Into::into))),

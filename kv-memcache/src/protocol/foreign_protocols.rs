@@ -6,17 +6,17 @@ const OWN: [&[u8]; 9] =
 
 /// The first bytes of other protocols, and what to do.
 const OTHERS: [(&[u8], &str); 11] = [
-    (b"-", "a redis answers there: use kv-redis, or another port"),
-    (b"HTTP/", "a web server answers there: look at host and port"),
-    (b"\x15\x03", "what answers there wants TLS: `memcache+tls://` in the URL"),
-    (b"SSH-", "an SSH server answers there: look at host and port"),
-    (b"220", "a mail or FTP server answers there: look at host and port"),
-    (b"AMQP", "an AMQP broker answers there: look at host and port"),
-    (b"* OK", "a mail server answers there: look at host and port"),
-    (b"+OK", "a mail server answers there: look at host and port"),
-    (b"INFO {", "a NATS server answers there: look at host and port"),
-    (b"\x81", "the server speaks the binary protocol: start memcached without `-B binary` and `-S`"),
-    (b"E\0\0", "a PostgreSQL answers there: look at host and port"),
+    (b"-", "it is a redis: use kv-redis, or another port"),
+    (b"HTTP/", "it is a web server: check host and port"),
+    (b"\x15\x03", "it wants TLS: `memcache+tls://` in the URL"),
+    (b"SSH-", "it is an SSH server: check host and port"),
+    (b"220", "it is a mail or FTP server: check host and port"),
+    (b"AMQP", "it is an AMQP broker: check host and port"),
+    (b"* OK", "it is a mail server: check host and port"),
+    (b"+OK", "it is a mail server: check host and port"),
+    (b"INFO {", "it is a NATS server: check host and port"),
+    (b"\x81", "it speaks the binary protocol: start memcached without `-B binary` and `-S`"),
+    (b"E\0\0", "it is a PostgreSQL: check host and port"),
 ];
 
 /// The hello of a client that offers TLS 1.2: a server that wants TLS answers it by a record, if only by an alert.
@@ -37,8 +37,8 @@ pub(crate) fn may_be_memcached(begin: &[u8]) -> bool {
 /// The advice for a server that is not a memcached and said this.
 pub(crate) fn advice(said: &[u8]) -> String {
     let other = OTHERS.iter().find(|(begin, _)| said.starts_with(begin));
-    let what = other.map_or("look at host and port", |(_, what)| what);
-    format!("what answers there does not speak the protocol of memcached; {what}")
+    let what = other.map_or("check host and port", |(_, what)| what);
+    format!("the server does not speak the protocol of memcached; {what}")
 }
 
 #[cfg(test)]

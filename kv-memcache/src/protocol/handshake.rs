@@ -245,7 +245,7 @@ impl<'a> Handshake<'a> {
         }
         if self.login.is_some() && !self.wants_password {
             return Err(Fault::unsuitable(
-                "the server lets in everybody (it has no option -Y), and user and password were given",
+                "user and password were given, and the server wants none (it has no option -Y)",
             ));
         }
         let extra = if self.classic && self.keeps_text { CLASSIC_EXTRA } else { 0 };

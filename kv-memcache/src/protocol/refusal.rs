@@ -12,7 +12,7 @@ impl Refusal {
         let kind = ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].into_iter().find(|known| known.as_bytes() == kind)?;
         // memcached's errors are short and quote nothing. Any other is not shown: a proxy tells at length where it failed.
         let text = str::from_utf8(line).ok().filter(|text| text.len() <= 100 && !text.contains(char::is_control));
-        Some(Self(text.map_or_else(|| format!("{kind} (an error that is not one of memcached's)"), str::to_owned)))
+        Some(Self(text.map_or_else(|| format!("{kind} (not one of memcached's errors)"), str::to_owned)))
     }
 
     /// The answer to a `set` of a proxy whose configuration does not store it, or does not wait until it is stored.
@@ -54,7 +54,7 @@ impl Refusal {
         let own = ERRORS.iter().find(|own| self.0.starts_with(**own)).map(|own| (*own).to_owned());
         Self(own.unwrap_or_else(|| {
             let kind = self.0.split(' ').next().unwrap_or_default();
-            format!("{kind} (an error that has the password in it)")
+            format!("{kind} (the error contains the password)")
         }))
     }
 
@@ -86,11 +86,11 @@ impl Refusal {
             ),
             "ERROR" => (
                 "the server lacks this command; a proxy, or a memcached before 1.6.0, needs `classic(true)` in the builder, and one that lacks \
-                `touch` (memcached before 1.4.8) will not do",
+                `touch` (memcached before 1.4.8) is not supported",
                 false,
             ),
             NOT_STORED => {
-                ("the proxy did not store the value, or did not wait until it was stored; look at its routes", false)
+                ("the proxy did not store the value, or did not wait until it was stored; see its routes", false)
             }
             text if text.starts_with("SERVER_ERROR") => ("the server failed, or one behind it that it asked", true),
             _ => ("the server refused", false),
@@ -133,7 +133,7 @@ mod tests {
             assert!(!refusal.to_string().contains("10.0.0.1"), "{refusal}");
             assert_eq!(
                 refusal.to_string(),
-                format!("{} (an error that is not one of memcached's)", line.split_once(' ').unwrap().0)
+                format!("{} (not one of memcached's errors)", line.split_once(' ').unwrap().0)
             );
             assert_eq!((refusal.is_doubtful(), refusal.explain().1), (is_doubtful, is_transient), "{refusal}");
             assert_eq!(refusal.is_of_request(), !is_doubtful, "{refusal}");

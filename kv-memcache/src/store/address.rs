@@ -50,7 +50,7 @@ impl Address {
         let parts = UrlParts::of(text, &SYNTAX)?;
         if parts.query.is_some() {
             return Err(
-                "what follows a ? has no meaning here; settings are the builder's, and a ? in user, password or path is %3F".into(),
+                "text after a ? has no meaning here; settings belong to the builder, and a ? in user, password or path is written %3F".into(),
             );
         }
         let tls = parts.scheme == "memcache+tls";
@@ -59,7 +59,7 @@ impl Address {
                 return Err("there is no TLS on a unix socket; write memcache:///path".into());
             }
             let path = String::from_utf8(parts.socket_path(&SYNTAX)?)
-                .map_err(|_| "what is percent-encoded in the path is not UTF-8")?;
+                .map_err(|_| "the percent-encoded bytes in the path are not UTF-8")?;
             return Ok(Self { endpoint: Endpoint::Unix(path.into()), tls, user: None, password: None });
         }
         let (host, port) = parts.host_and_port(&SYNTAX)?;
@@ -164,8 +164,8 @@ mod tests {
             ("memcache://u:1?hush@h", "? is %3F"),
             ("memcache://u:1#hush@h", "# is %23"),
             ("memcache://h#hush", "%23"),
-            ("memcache://h?password=hush", "settings are the builder's"),
-            ("memcache:///s.sock?pass=hush", "settings are the builder's"),
+            ("memcache://h?password=hush", "settings belong to the builder"),
+            ("memcache:///s.sock?pass=hush", "settings belong to the builder"),
             ("memcache://u:hu:sh@h:port", "from 1 to 65535"),
             ("memcache://u:hush@h:65536", "from 1 to 65535"),
             ("memcache://u:hush", "from 1 to 65535"),

@@ -165,7 +165,7 @@ impl MemcacheStoreBuilder {
         }
         for (index, address) in addresses.iter().enumerate() {
             if addresses.iter().skip(index + 1).any(|other| other.endpoint == address.endpoint) {
-                return Err(invalid(format!("the server {} is there twice", address.endpoint)));
+                return Err(invalid(format!("the server {} is listed twice", address.endpoint)));
             }
         }
         #[cfg(feature = "tls")]

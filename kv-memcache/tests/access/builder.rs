@@ -44,11 +44,11 @@ fn settings_that_are_of_no_use_are_refused() {
 #[test]
 fn the_same_server_twice_is_refused() {
     let twice = |one: &str, other: &str| MemcacheStore::builder().servers([one, other]);
-    unfit(twice("memcache://cache.example", "memcache://Cache.Example:11211/"), "cache.example:11211 is there twice");
-    unfit(twice("memcache://[::1]", "memcache://[0:0:0:0:0:0:0:1]"), "is there twice");
-    unfit(twice("memcache:///a/b", "memcache:///a/%62"), "is there twice");
+    unfit(twice("memcache://cache.example", "memcache://Cache.Example:11211/"), "cache.example:11211 is listed twice");
+    unfit(twice("memcache://[::1]", "memcache://[0:0:0:0:0:0:0:1]"), "is listed twice");
+    unfit(twice("memcache:///a/b", "memcache:///a/%62"), "is listed twice");
     let secret = "memcache://a:hush@127.0.0.1";
-    unfit(twice(secret, secret), "is there twice");
+    unfit(twice(secret, secret), "is listed twice");
     twice("memcache://cache.example:1", "memcache://cache.example:2").build().unwrap();
 }
 

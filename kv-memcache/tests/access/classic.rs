@@ -96,7 +96,7 @@ fn user_and_password_are_given_to_a_server_with_the_classic_commands_too() {
     // One that wants none is told from one that does.
     let open = Memcached::start(&[]);
     let builder = MemcacheStore::builder().url(open.url()).credentials(USER, PASSWORD);
-    assert!(refused_for_good(builder.classic(true)).contains("lets in everybody"));
+    assert!(refused_for_good(builder.classic(true)).contains("the server wants none"));
 }
 
 type Act = fn(&MemcacheStore) -> kv_memcache::Result<()>;
@@ -173,10 +173,10 @@ fn twemproxy_takes_the_classic_commands_alone() {
     assert!(text.contains("user and password"), "{text}");
 }
 
-/// A server that closes this many connections when it is asked what it is, and answers every other question. A server that restarts
+/// A server that closes this many connections at `stats`, and answers every other question. A server that restarts
 /// does that for a moment, twemproxy always.
-fn closing(greetings: usize, memcached: u16) -> u16 {
-    let left = Arc::new(AtomicUsize::new(greetings));
+fn closing(handshakes: usize, memcached: u16) -> u16 {
+    let left = Arc::new(AtomicUsize::new(handshakes));
     impostor(move |mut client| {
         let mut begin = [0; 3];
         client.read_exact(&mut begin)?;
@@ -190,13 +190,13 @@ fn closing(greetings: usize, memcached: u16) -> u16 {
 }
 
 #[test]
-fn a_server_is_a_proxy_when_it_has_closed_the_connection_at_six_greetings() {
+fn a_server_is_a_proxy_when_it_has_closed_the_connection_at_six_handshakes() {
     let server = Memcached::start(&[]);
-    for (greetings, is_proxy) in [(0, false), (1, false), (5, false), (6, true)] {
-        let url = format!("memcache://127.0.0.1:{}", closing(greetings, server.port()));
+    for (handshakes, is_proxy) in [(0, false), (1, false), (5, false), (6, true)] {
+        let url = format!("memcache://127.0.0.1:{}", closing(handshakes, server.port()));
         let store = connected(patient().url(url).classic(true));
         // A proxy does not tell the time of its servers.
-        assert_eq!(store.capabilities().longest_ttl() == LONGEST, is_proxy, "after {greetings} greetings");
+        assert_eq!(store.capabilities().longest_ttl() == LONGEST, is_proxy, "after {handshakes} handshakes");
     }
 }
 

@@ -156,7 +156,7 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
     assert!(matches!(error, Error::Timeout(_)) && text.contains("connecting took longer than 600ms"), "{text}");
     server.resume();
     let text = refused_for_good(on().credentials_provider(|| Ok::<_, Error>(Credentials::new("u", "two words, hush"))));
-    assert!(text.contains("`credentials_provider` gave what cannot be sent"), "{text}");
+    assert!(text.contains("`credentials_provider` gave user and password that cannot be sent"), "{text}");
     let provide = || Ok::<_, Error>(Credentials::new("u", "hush"));
     let text = refused_for_good(on().credentials("u", "hush").credentials_provider(provide));
     assert!(text.contains("both `credentials_provider` and `credentials`"), "{text}");

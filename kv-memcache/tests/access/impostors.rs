@@ -1,4 +1,4 @@
-//! Who answers there may be anybody.
+//! Servers that are not memcached, or misbehave in the handshake.
 
 use kv_conformance::BoxError;
 use kv_conformance::server::{Sandbox, Server};
@@ -54,21 +54,21 @@ fn what_speaks_another_protocol_is_said() {
     }
 }
 
-/// Who answers in its own protocol is named, with what to do.
+/// A server that answers in its own protocol is named, with what to do.
 #[test]
 fn who_else_answers_is_named() {
     for (reply, expected) in [
-        (&b"-ERR unknown command 'stats', with args beginning with: \r\n"[..], "a redis answers there: use kv-redis"),
-        (b"-NOAUTH Authentication required.\r\n", "a redis answers there: use kv-redis"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a web server answers there: look at host and port"),
-        (b"220 mail.example ESMTP\r\n", "a mail or FTP server answers there"),
-        (b"* OK IMAP4rev1 ready\r\n", "a mail server answers there"),
-        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "an SSH server answers there"),
+        (&b"-ERR unknown command 'stats', with args beginning with: \r\n"[..], "it is a redis: use kv-redis"),
+        (b"-NOAUTH Authentication required.\r\n", "it is a redis: use kv-redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it is a web server: check host and port"),
+        (b"220 mail.example ESMTP\r\n", "it is a mail or FTP server"),
+        (b"* OK IMAP4rev1 ready\r\n", "it is a mail server"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "it is an SSH server"),
         // These have no line, and close the connection.
-        (b"AMQP\0\0\x09\x01", "an AMQP broker answers there"),
+        (b"AMQP\0\0\x09\x01", "it is an AMQP broker"),
         (b"\x15\x03\x01\0\x02\x02\x46", "wants TLS: `memcache+tls://` in the URL"),
-        (b"E\0\0\0\x21SFATAL\0C0A000\0Munsupported\0\0", "a PostgreSQL answers there"),
-        (b"J\0\0\0\x0a8.0.36\0\x08\0\0\0", "look at host and port"),
+        (b"E\0\0\0\x21SFATAL\0C0A000\0Munsupported\0\0", "it is a PostgreSQL"),
+        (b"J\0\0\0\x0a8.0.36\0\x08\0\0\0", "check host and port"),
     ] {
         let (error, text) = refused_by(saying(reply, true));
         assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
@@ -85,7 +85,7 @@ fn servers_of_other_protocols_are_told_at_once() {
         let begin = Instant::now();
         let builder = MemcacheStore::builder().url(format!("memcache://127.0.0.1:{port}")).classic(classic);
         let text = refused_for_good(builder);
-        assert!(text.contains("a redis answers there: use kv-redis") && begin.elapsed() < WITHIN / 2, "{text}");
+        assert!(text.contains("it is a redis: use kv-redis") && begin.elapsed() < WITHIN / 2, "{text}");
     }
 }
 
@@ -129,9 +129,9 @@ fn a_server_that_wants_tls_is_told_from_one_that_goes_down() {
     }
 }
 
-/// What comes after the greeting nobody asked for.
+/// Bytes after the last reply of the handshake were not asked for.
 #[test]
-fn a_greeting_with_something_behind_it_is_refused() {
+fn a_handshake_with_something_behind_it_is_refused() {
     let reply = b"STAT pid 1\r\nSTAT version 1.6.18\r\nSTAT time 1700000000\r\nEND\r\nSTAT item_size_max 1048576\r\nEND\r\nEND\r\n";
     let (error, text) = refused_by(saying(reply, false));
     assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");

@@ -111,13 +111,13 @@ fn a_server_that_comes_back_with_another_limit_is_asked_again() {
     }
 }
 
-/// A server in front of which somebody refuses these questions of the greeting, and passes all else on.
+/// A server behind a proxy that refuses these questions of the handshake, and passes on everything else.
 fn refusing(memcached: u16, refused: &'static [&'static str]) -> u16 {
     impostor(move |mut client| {
-        let mut greeting = [0; 24];
-        client.read_exact(&mut greeting)?;
+        let mut handshake = [0; 24];
+        client.read_exact(&mut handshake)?;
         let server = TcpStream::connect(("127.0.0.1", memcached))?;
-        for line in greeting.split_inclusive(|&byte| byte == b'\n') {
+        for line in handshake.split_inclusive(|&byte| byte == b'\n') {
             if refused.contains(&str::from_utf8(line).unwrap().trim()) {
                 client.write_all(b"ERROR\r\n")?;
                 continue;

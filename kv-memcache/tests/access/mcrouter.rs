@@ -50,7 +50,7 @@ fn mcrouter(memcached: u16) -> u16 {
     impostor(move |client| speak_as_mcrouter(&client, memcached))
 }
 
-/// What answers at a place where it may be replaced.
+/// What answers at an address.
 #[derive(Clone, Copy)]
 enum Server {
     Memcached,
@@ -58,7 +58,7 @@ enum Server {
     Twemproxy,
 }
 
-/// A place where a connection is answered by what is there when it is made, and a switch for that.
+/// An address whose server can be replaced, for new connections, and a switch for that.
 fn changing(first: Server, memcached: u16) -> (u16, Arc<AtomicU8>) {
     let now = Arc::new(AtomicU8::new(first as u8));
     let current = Arc::clone(&now);
@@ -129,8 +129,8 @@ fn keys_that_mcrouter_takes_for_something_else_are_refused() {
     }
 }
 
-/// The name of a server may lead to another one for each connection (a load balancer, a server that is being replaced): what the last
-/// one that was made leads to says nothing of the one that is used.
+/// K3. A name may lead to another server for each connection (a load balancer, a server that is being replaced): the server of the last
+/// connection that was made says nothing of the one that is used.
 #[test]
 fn a_key_is_judged_by_the_server_of_its_connection() {
     const ROUTE: &str = "/eu/web/k";
@@ -140,7 +140,7 @@ fn a_key_is_judged_by_the_server_of_its_connection() {
         let held = Arc::new(support::proxy(server.port()));
         let (held_port, port, made) = (held.port(), server.port(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&made);
-        let place = impostor(move |client| {
+        let address = impostor(move |client| {
             let is_first = count.fetch_add(1, SeqCst) == 0;
             let memcached = if is_first { held_port } else { port };
             if is_first == used_is_mcrouter {
@@ -150,7 +150,7 @@ fn a_key_is_judged_by_the_server_of_its_connection() {
             }
         });
         let store =
-            patient().url(format!("memcache://127.0.0.1:{place}")).classic(true).pool_size(2).connect().unwrap();
+            patient().url(format!("memcache://127.0.0.1:{address}")).classic(true).pool_size(2).connect().unwrap();
         store.put("k", "v").unwrap();
         thread::scope(|scope| {
             let before = held.exchanges();
@@ -190,7 +190,7 @@ fn a_silent_server_is_not_asked_what_it_is_for_each_of_many_keys() {
     assert!(took < 2 * limit + Duration::from_millis(1500), "{took:?}");
 }
 
-/// What has closed two connections in a row when it was asked what it is gets a shorter greeting. mcrouter answers that, too.
+/// K3. A proxy that has closed two connections in a row at `stats` is asked about keys alone, which mcrouter would answer, too.
 #[test]
 fn mcrouter_in_place_of_a_proxy_that_is_not_asked_any_more_is_found_out() {
     let server = Memcached::start(&[]);
@@ -198,7 +198,7 @@ fn mcrouter_in_place_of_a_proxy_that_is_not_asked_any_more_is_found_out() {
     let proxy = support::proxy(port);
     let url = format!("memcache://127.0.0.1:{}", proxy.port());
     let store = patient().url(url).classic(true).pool_size(1).build().unwrap();
-    // A greeting, then five times another one and a question about keys.
+    // A handshake, then five times another one and a question about keys.
     for connections in [11, 11, 1, 1] {
         let before = proxy.accepted();
         store.put("/eu/web/k", "v").unwrap();

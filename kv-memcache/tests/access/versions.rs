@@ -10,7 +10,7 @@ fn start() -> (Memcached, Proxy, MemcacheStoreBuilder) {
     (server, proxy, builder)
 }
 
-/// Has the server say in the next greeting that it is another version.
+/// Lets the server say in the next handshake that it is another version.
 fn says(proxy: &Proxy, says: &str) {
     let version = support::version();
     let own = format!("STAT version {}\r\n", version.split(' ').next_back().unwrap());
@@ -101,7 +101,7 @@ fn a_server_that_says_which_command_missed_is_held_to_it() {
         let error = store.contains("absent").unwrap_err();
         let text = chain(&error);
         assert!(matches!(&error, Error::Backend(_)) && error.is_transient() && !error.outcome_unknown(), "{text}");
-        assert!(text.contains("is not the reply to this request"), "{text}");
+        assert!(text.contains("does not belong to this request"), "{text}");
         works(&store);
         proxy.set(without_tag("NF"));
         let error = store.delete("absent").unwrap_err();

@@ -3,8 +3,8 @@
 use super::*;
 
 #[test]
-fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_nobody_s() {
-    if !can("after a time out the connection is closed and the late reply is nobody s", Need::Meta) {
+fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_not_taken_for_another() {
+    if !can("after a time out the connection is closed and the late reply is not taken for another", Need::Meta) {
         return;
     }
     for_each_operation(operations(), |Operation { name, run, .. }, server, proxy, store| {
@@ -30,8 +30,8 @@ fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_nobody_s() {
 }
 
 #[test]
-fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
-    if !can("after half a reply the connection is closed and the rest is nobody s", Need::Meta) {
+fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_not_taken_for_another() {
+    if !can("after half a reply the connection is closed and the rest is not taken for another", Need::Meta) {
         return;
     }
     let server = Memcached::start(&[]);

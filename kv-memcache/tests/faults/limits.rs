@@ -311,7 +311,7 @@ fn a_batch_over_servers_whose_pools_are_exhausted_takes_the_time_of_one_limit() 
 
 /// What a large value may take longer is 0.1 s for a megabyte.
 #[test]
-fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest_is_nobody_s() {
+fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest_is_not_taken_for_a_reply() {
     let server = Memcached::start(&["-I", "32m", "-m", "256"]);
     let proxy = support::proxy(server.port());
     let direct = patient(builder(server.port())).connect().unwrap();

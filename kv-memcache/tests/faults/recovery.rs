@@ -42,7 +42,7 @@ fn a_server_that_was_restarted_is_read_and_written_at_once() {
 }
 
 #[test]
-fn a_server_that_is_away_is_refused_and_works_when_it_is_back() {
+fn an_unreachable_server_is_an_error_and_works_when_it_is_back() {
     let server = Memcached::start(&[]);
     let store = patient(builder(server.port())).pool_size(2).connect().unwrap();
     server.kill();

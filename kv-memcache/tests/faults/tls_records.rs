@@ -51,8 +51,8 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
 /// Be it a whole record, or none. A part of one rustls may have read with the reply, and keeps to itself: then the next operation
 /// fails, since nobody can put more behind it that would pass for a record.
 #[test]
-fn what_comes_after_a_record_of_tls_and_was_not_asked_for_is_nobody_s_reply() {
-    if !can("what comes after a record of tls and was not asked for is nobody s reply", Need::Tls) {
+fn an_unsolicited_record_of_tls_is_not_taken_for_a_reply() {
+    if !can("an unsolicited record of tls is not taken for a reply", Need::Tls) {
         return;
     }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
@@ -91,8 +91,8 @@ fn what_comes_after_a_record_of_tls_and_was_not_asked_for_is_nobody_s_reply() {
 }
 
 #[test]
-fn a_record_of_tls_that_does_not_come_whole_is_a_time_out_and_its_rest_is_nobody_s() {
-    if !can("a record of tls that does not come whole is a time out and its rest is nobody s", Need::Tls) {
+fn a_record_of_tls_that_does_not_come_whole_is_a_time_out_and_its_rest_is_not_taken_for_a_reply() {
+    if !can("a record of tls that does not come whole is a time out and its rest is not taken for a reply", Need::Tls) {
         return;
     }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);

@@ -3,8 +3,8 @@
 use super::*;
 
 #[test]
-fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
-    if !can("what comes with a reply and was not asked for is nobody s reply", Need::Meta) {
+fn unsolicited_bytes_after_a_reply_are_not_taken_for_another() {
+    if !can("unsolicited bytes after a reply are not taken for another", Need::Meta) {
         return;
     }
     let (server, proxy, store) = one_connection();
@@ -42,8 +42,8 @@ fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
 }
 
 #[test]
-fn what_an_idle_connection_brings_is_nobody_s_reply() {
-    if !can("what an idle connection brings is nobody s reply", Need::Meta) {
+fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
+    if !can("unsolicited bytes on an idle connection are not taken for a reply", Need::Meta) {
         return;
     }
     let replies = ["VA 5 O+\r\nwrong\r\n", "EN O+\r\n", "HD O+\r\n", "ERROR\r\n", "x"];
@@ -74,8 +74,8 @@ fn what_an_idle_connection_brings_is_nobody_s_reply() {
 
 /// Whenever it comes: there is no moment in which it is taken for a reply.
 #[test]
-fn what_a_busy_connection_brings_is_nobody_s_reply() {
-    if !can("what a busy connection brings is nobody s reply", Need::Meta) {
+fn unsolicited_bytes_on_a_busy_connection_are_not_taken_for_a_reply() {
+    if !can("unsolicited bytes on a busy connection are not taken for a reply", Need::Meta) {
         return;
     }
     let (server, proxy) = start();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Where in a reply the value stands, or what is left of a lifetime.
+/// Where in a reply the value is, or what is left of a TTL.
 fn content_of(reply: &[u8]) -> Range<usize> {
     let line = reply.iter().position(|&byte| byte == b'\n').unwrap();
     if reply.starts_with(b"VA") {
@@ -14,8 +14,7 @@ fn content_of(reply: &[u8]) -> Range<usize> {
     }
 }
 
-/// What of a reply can be known to be wrong is known: return code, length, tag, the end of the value. For what is inside of a
-/// value there is only the sum that TCP makes.
+/// A wrong return code, length, tag or end of the value is found. A value itself is only protected by the checksum of TCP.
 #[test]
 fn a_reply_with_a_wrong_byte_is_an_error_and_closes_the_connection() {
     if !can("a reply with a wrong byte is an error and closes the connection", Need::Meta) {
@@ -189,7 +188,7 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
             proxy.set(Behaviour::CutAfter { cut, of: Direction::Replies, bytes: number * 17 });
             let writes = stats.get("cmd_set");
             if number == 0 {
-                // A server that closes a connection before it says a word is greeted once more.
+                // A server that closes a connection before it says a word is asked once more.
                 store.put("k", "v").expect(&what);
                 assert_eq!(stats.get("cmd_set"), writes + 1, "{what}");
                 continue;
@@ -220,7 +219,7 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
         "STAT version 1.6.18\r\nEND\r\nEND\r\n",
         "HTTP/1.1 400 Bad\r\n",
     ];
-    // Without an end, and longer than any greeting.
+    // Without an end, and longer than any handshake.
     let endless = ["x".repeat(5000), format!("STAT x {}\r\n", "y".repeat(200_000)).repeat(4)];
     for answer in answers.into_iter().map(String::from).chain(endless) {
         let store = new().build().unwrap();

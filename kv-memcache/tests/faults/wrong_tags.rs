@@ -79,7 +79,7 @@ fn a_reply_with_the_tag_of_another_command_is_not_accepted() {
     }
 }
 
-/// Between the second and the third step of a rename somebody else writes: the third says that it is another version now.
+/// Another client writes between the second and the third step of a rename: the third step says that the version has changed.
 #[test]
 fn a_rename_whose_original_changes_leaves_the_new_one_whatever_its_tag() {
     if !can("a rename whose original changes leaves the new one whatever its tag", Need::Meta) {

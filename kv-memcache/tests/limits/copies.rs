@@ -3,7 +3,7 @@
 use super::*;
 
 /// For ever, short, and longer than the server can count.
-const LIFETIMES: [Ttl; 6] = [
+const TTLS: [Ttl; 6] = [
     Ttl::Forever,
     Ttl::After(Duration::from_secs(5)),
     Ttl::After(Duration::from_secs(1000)),
@@ -13,12 +13,12 @@ const LIFETIMES: [Ttl; 6] = [
 ];
 
 #[test]
-fn a_copy_goes_when_its_original_goes() {
-    if !can("a copy goes when its original goes", Need::Meta) {
+fn a_copy_expires_when_its_original_does() {
+    if !can("a copy expires when its original does", Need::Meta) {
         return;
     }
     let (_server, store, mut raw) = start(&[]);
-    for (number, ttl) in LIFETIMES.into_iter().enumerate() {
+    for (number, ttl) in TTLS.into_iter().enumerate() {
         let [from, to, renamed] = ["from", "to", "renamed"].map(|name| format!("{name}{number}"));
         // What is there has another one.
         store.put_with_ttl(&to, "old", 7 * DAY).unwrap();
@@ -117,10 +117,10 @@ fn what_is_written_to_it_during_a_rename_stays() {
         ("the same value", b"set from 0 0 3\r\nold\r\n", "STORED", Some("old")),
         ("a longer value", b"append from 0 0 3\r\n+++\r\n", "STORED", Some("old+++")),
         ("a delete", b"delete from\r\n", "DELETED", None),
-        ("a lifetime", b"touch from 500\r\n", "TOUCHED", None),
+        ("a ttl", b"touch from 500\r\n", "TOUCHED", None),
     ];
     for (what, command, answer, expected) in writes {
-        // While the value is on its way to us, and while we are told that it is stored.
+        // While the value is on its way to the store, and while the reply is to the write.
         for replies in [0, 1] {
             let (server, proxy, store, mut raw) = start_behind_a_proxy();
             store.put_with_ttl("from", "old", 1000 * SECOND).unwrap();

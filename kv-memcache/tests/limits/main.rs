@@ -1,4 +1,4 @@
-//! How long, how large, and what of what: lifetimes, sizes, keys, values, and a server that is full.
+//! TTLs, sizes, keys, values, copies, and a server that is full.
 
 #![cfg(unix)]
 #![allow(
@@ -10,13 +10,13 @@
 
 mod bytes;
 mod copies;
-mod lifetimes;
 mod many;
 mod memory;
 mod others;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
+mod ttls;
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -110,7 +110,7 @@ fn some_bytes(length: usize) -> Vec<u8> {
 /// A way to write.
 type Write = fn(&MemcacheStore, &str, &[u8], Ttl) -> Result<()>;
 
-/// Every way to write a value with a lifetime. `create` is for keys that are absent.
+/// Every way to write a value with a TTL. `create` is for keys that are absent.
 const WRITES: [(&str, Write); 5] = [
     ("put", |store, key, value, ttl| store.put_with_ttl(key, value, ttl)),
     ("put_many", |store, key, value, ttl| store.put_many_with_ttl([(key, value, ttl)])),

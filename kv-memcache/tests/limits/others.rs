@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What other clients make of an entry is theirs; to us it is bytes.
+/// What other clients mean by an entry is not looked at: it is bytes.
 #[test]
 fn entries_of_other_clients_are_read_as_they_are() {
     if !can("entries of other clients are read as they are", Need::Meta) {
@@ -17,10 +17,10 @@ fn entries_of_other_clients_are_read_as_they_are() {
     assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"old"[..]));
     assert_eq!(store.get_many(["k", "k"]).unwrap(), vec![Some("old".into()); 2]);
     assert!(store_with.contains("k").unwrap());
-    let Some(Remaining::For(left)) = store.ttl("k").unwrap() else { panic!("it has a lifetime") };
+    let Some(Remaining::For(left)) = store.ttl("k").unwrap() else { panic!("it has a TTL") };
     assert!((900..=1000).contains(&left.as_secs()), "{left:?}");
     assert!(!store.create("k", "new").unwrap());
-    // A new lifetime leaves their flags alone.
+    // A new TTL does not change their flags.
     assert!(store.touch("k", 5000 * SECOND).unwrap());
     let line = raw.ask(b"mg k f t s\r\n").unwrap();
     assert!(
@@ -39,7 +39,7 @@ fn entries_of_other_clients_are_read_as_they_are() {
     assert!(store.delete("k").unwrap());
     fresh(&mut raw);
     assert_eq!(store.delete_many(["k", "k"]).unwrap(), [true, false]);
-    // Of another kind: largest flags, and an entry that is gone at once.
+    // The largest flags, and an entry that expires at once.
     assert_eq!(raw.ask(b"set k 4294967295 0 1\r\nv\r\n").unwrap(), "STORED");
     assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
     assert_eq!(store.ttl("k").unwrap(), Some(Remaining::Forever));
@@ -104,7 +104,7 @@ fn counters_are_read_as_their_digits() {
     }
     store.copy("n", "m").unwrap();
     assert_eq!(store.get("m").unwrap().as_deref(), Some(value.as_bytes()));
-    // Made by the meta protocol, with a lifetime.
+    // Made by the meta protocol, with a TTL.
     assert!(raw.ask(b"ma c N100 J7 v\r\n").unwrap().starts_with("VA 1"));
     assert_eq!(raw.line().unwrap(), "7");
     assert_eq!(store.get("c").unwrap().as_deref(), Some(&b"7"[..]));

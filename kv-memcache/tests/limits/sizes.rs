@@ -4,7 +4,7 @@ use super::*;
 
 const OLD: &str = "old";
 
-/// That what was there before is there, with its lifetime.
+/// Checks that the old entry is there, with its TTL.
 #[track_caller]
 fn is_old(raw: &mut Connection, key: &str) {
     assert_eq!(value_of(raw, key).as_deref(), Some(OLD));

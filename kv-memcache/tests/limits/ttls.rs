@@ -1,4 +1,4 @@
-//! How long entries live.
+//! When entries expire.
 
 use super::*;
 
@@ -13,8 +13,8 @@ fn longest(store: &MemcacheStore) -> Duration {
 }
 
 #[test]
-fn a_lifetime_is_taken_for_what_it_is() {
-    if !can("a lifetime is taken for what it is", Need::Meta) {
+fn a_ttl_is_taken_for_what_it_is() {
+    if !can("a ttl is taken for what it is", Need::Meta) {
         return;
     }
     let (_server, store, mut raw) = start(&[]);
@@ -65,7 +65,7 @@ fn a_lifetime_is_taken_for_what_it_is() {
 
 /// Never early (T2), and not later than the store says.
 #[test]
-fn a_short_lifetime_is_kept_and_ends() {
+fn a_short_ttl_is_kept_and_expires() {
     let (_server, store, _raw) = start(&[]);
     // Within the time of a short one the clock keeps its place in the second.
     let resolution = 3 * SECOND + SECOND / 10;
@@ -136,7 +136,7 @@ fn what_cannot_be_expressed_is_refused_and_changes_nothing() {
     assert_eq!(seconds_left(&mut raw, "absent"), None);
 }
 
-/// Lets the greeting of the next connection tell another time.
+/// Lets the handshake of the next connection tell another time.
 fn set_clock(proxy: &Proxy, change: impl Fn(u64) -> u64 + Send + 'static) {
     proxy.set(Behaviour::Edit(Box::new(move |piece| {
         const NAME: &str = "STAT time ";
@@ -150,8 +150,8 @@ fn set_clock(proxy: &Proxy, change: impl Fn(u64) -> u64 + Send + 'static) {
 
 /// More than 30 days the server takes for a time by its own clock: so neither it nor ours has to be right.
 #[test]
-fn a_long_lifetime_goes_by_the_clock_of_the_server() {
-    if !can("a long lifetime goes by the clock of the server", Need::Meta) {
+fn a_long_ttl_goes_by_the_clock_of_the_server() {
+    if !can("a long ttl goes by the clock of the server", Need::Meta) {
         return;
     }
     for hours in [2, 0, -2_i64] {
@@ -207,8 +207,8 @@ fn on_a_slow_network_a_long_ttl_costs_one_connection_more_and_not_one_for_each_w
 
 /// A clock that was told slowly by chance is not relied upon for long.
 #[test]
-fn after_a_slow_greeting_a_long_ttl_goes_by_the_clock_of_a_new_connection() {
-    if !can("after a slow greeting a long ttl goes by the clock of a new connection", Need::Meta) {
+fn after_a_slow_handshake_a_long_ttl_goes_by_the_clock_of_a_new_connection() {
+    if !can("after a slow handshake a long ttl goes by the clock of a new connection", Need::Meta) {
         return;
     }
     let (_server, proxy, store, mut raw) = start_behind_a_proxy();
@@ -253,8 +253,8 @@ fn what_the_server_cannot_express_by_its_clock_is_refused() {
 }
 
 #[test]
-fn with_a_lifetime_of_zero_the_key_is_absent() {
-    if !can("with a lifetime of zero the key is absent", Need::Meta) {
+fn with_a_ttl_of_zero_the_key_is_absent() {
+    if !can("with a ttl of zero the key is absent", Need::Meta) {
         return;
     }
     let (_server, store, mut raw) = start(&[]);
@@ -287,8 +287,8 @@ fn with_a_lifetime_of_zero_the_key_is_absent() {
 }
 
 #[test]
-fn the_default_lifetime_is_that_of_writes_which_name_none() {
-    if !can("the default lifetime is that of writes which name none", Need::Meta) {
+fn writes_without_a_ttl_have_the_default_ttl() {
+    if !can("writes without a ttl have the default ttl", Need::Meta) {
         return;
     }
     let (server, for_ever, mut raw) = start(&[]);
@@ -316,8 +316,8 @@ fn the_default_lifetime_is_that_of_writes_which_name_none() {
 }
 
 #[test]
-fn a_default_lifetime_is_treated_as_any_other() {
-    if !can("a default lifetime is treated as any other", Need::Meta) {
+fn a_default_ttl_is_treated_as_any_other() {
+    if !can("a default ttl is treated as any other", Need::Meta) {
         return;
     }
     let (server, store, mut raw) = start(&[]);
