@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Whether the connection may be used again. If the server is not, or no longer, the right one, the next operation has to look for the
-    /// right one. After a protocol error the server closes the connection.
+    /// right one. After a protocol error the server closes the connection. A transaction that is open makes all that follows a part of it.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         let ends = |reply: &Reply| match reply {
             Reply::ServerError(error) => {
@@ -32,7 +32,10 @@ impl Answer {
             }
             _ => false,
         };
-        !self.replies.iter().any(ends)
+        let is_queued = |reply: &Reply| matches!(reply, Reply::SimpleString(text) if text == "QUEUED");
+        let is_open = matches!(self.replies.last(), Some(Reply::ServerError(error)) if error.code() != "EXECABORT")
+            && self.replies.iter().any(is_queued);
+        !is_open && !self.replies.iter().any(ends)
     }
 }
 

@@ -65,7 +65,8 @@ impl Commands {
         }
         let mut request = Request::reading();
         if self.size_of_page(count).0 == Self::PAGES_IN_EXEC {
-            request = request.with(Shape::Any, ["MULTI".into()]).needing(Self::PAGES_IN_EXEC.with(Self::SCAN_TYPE));
+            request =
+                request.with(Shape::Any, ["MULTI".into()]).needing(Self::PAGES_IN_EXEC).also_needing(Self::SCAN_TYPE);
             request.add_all(Shape::Any, arguments.len(), arguments);
             return (request.with(Shape::Any, ["EXEC".into()]), true);
         }

@@ -109,7 +109,10 @@ impl Fault {
 
     /// Whether there was no answer, and the next request would get none either.
     pub(crate) fn is_no_answer(&self) -> bool {
-        let has_none = matches!(self.itself(), Self::PoolExhausted | Self::Silent(_) | Self::NoCredentials(_));
+        let has_none = matches!(
+            self.itself(),
+            Self::PoolExhausted | Self::ExternalPoolFailed(_) | Self::Silent(_) | Self::NoCredentials(_)
+        );
         has_none || self.is_silence() || self.is_unsent()
     }
 

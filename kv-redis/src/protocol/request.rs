@@ -69,8 +69,10 @@ pub(crate) struct Request<'a> {
     shapes: Vec<Shape>,
     writes: bool,
     needs: Commands,
-    /// The index of the command that needs it.
+    /// The index of the command that the server may refuse.
     needy: usize,
+    /// What the server lacks if it refuses that command.
+    of_needy: Commands,
     meanwhile: Meanwhile<'a>,
 }
 
@@ -88,6 +90,7 @@ impl<'a> Request<'a> {
             writes: false,
             needs: Commands::NONE,
             needy: 0,
+            of_needy: Commands::NONE,
             meanwhile: Cell::default(),
         }
     }
@@ -97,11 +100,18 @@ impl<'a> Request<'a> {
         Self { writes: true, ..Self::reading() }
     }
 
-    /// Says what a server needs to have for the command that was added last. The request is not sent to a server without it.
+    /// Says what a server needs to have for the command that was added last, which it may refuse. The request is not sent to a server
+    /// without it.
     pub(crate) fn needing(mut self, needs: Commands) -> Self {
         self.needs = self.needs.with(needs);
         self.needy = self.shapes.len().saturating_sub(1);
+        self.of_needy = needs;
         self
+    }
+
+    /// What the server lacks if it refuses the command that needs something.
+    pub(crate) fn may_be_refused(&self) -> Commands {
+        self.of_needy
     }
 
     /// Of all replies, the one to the command that needs something; in a transaction, its result.
@@ -148,6 +158,7 @@ impl<'a> Request<'a> {
             writes: false,
             needs: Commands::NONE,
             needy: 0,
+            of_needy: Commands::NONE,
             meanwhile: Cell::new(None),
         }
     }

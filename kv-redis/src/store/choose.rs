@@ -28,9 +28,9 @@ impl Client {
         let mut commands = self.with_known(key, KnownCommands::get);
         while let Some(request) = make(commands) {
             match self.deliver(key, &request) {
-                Ok(answer) if is_refused(request.needs(), &request, &answer) => {
-                    commands = commands.without(request.needs());
-                    self.with_known(key, |known| known.remove(request.needs()));
+                Ok(answer) if is_refused(&request, &answer) => {
+                    commands = commands.without(request.may_be_refused());
+                    self.with_known(key, |known| known.remove(request.may_be_refused()));
                 }
                 Ok(answer) => return Ok(Some(answer)),
                 Err(Fault::Lacks(has)) => commands = commands.and(has),
@@ -103,7 +103,8 @@ impl Client {
 
 /// Whether a server refused the command that a request needs; then nothing of the request was done. Replies to other commands do not
 /// count: a user who may not use `GET` may still use `EVAL`.
-pub(super) fn is_refused(needs: Commands, request: &Request<'_>, answer: &Answer) -> bool {
+pub(super) fn is_refused(request: &Request<'_>, answer: &Answer) -> bool {
+    let needs = request.may_be_refused();
     match request.reply_to_needy(&answer.replies) {
         Some(Reply::ServerError(error)) => needs != Commands::NONE && is_of_command(error, needs.names()),
         _ => false,

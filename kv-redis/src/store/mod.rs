@@ -140,8 +140,12 @@ impl KeyValueStore for RedisStore {
                 let persist = |commands: Commands| Some(commands.persist(name));
                 let answer = self.client.send_fitting(key, persist)?;
                 let (replies, server) = answer.map(|answer| (answer.replies, answer.server)).unwrap_or_default();
+                // Without a transaction, PERSIST may have been carried out.
+                let is_apart = replies.iter().any(|reply| matches!(reply, Reply::Int(_)));
                 for reply in replies {
-                    if let Reply::Array(results) = self.client.no_error(reply, server.as_ref(), key, true)? {
+                    let reply = self.client.no_error(reply, server.as_ref(), key, true);
+                    let reply = reply.map_err(|error| if is_apart { with_unknown_outcome(error) } else { error })?;
+                    if let Reply::Array(results) = reply {
                         return Ok(results.last() != Some(&Reply::Int(0)));
                     }
                 }
@@ -294,6 +298,14 @@ impl KeyValueStore for RedisStore {
             }
             reply => self.client.no_error(reply.unwrap_or_default(), server.as_ref(), from, true).map(drop),
         }
+    }
+}
+
+fn with_unknown_outcome(error: Error) -> Error {
+    match error {
+        Error::Backend(failure) => Error::Backend(failure.with_unknown_outcome()),
+        Error::Unavailable(failure) => Error::Unavailable(failure.with_unknown_outcome()),
+        error => error,
     }
 }
 

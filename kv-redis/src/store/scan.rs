@@ -55,9 +55,10 @@ impl Scan<'_> {
         let mut commands = known.map_or(Commands::ALL, KnownCommands::get);
         let mut meanwhile = Some(meanwhile);
         loop {
-            let (of_size, count) = commands.size_of_page(self.count);
+            // With the types of the page before, the next page is not in a transaction.
+            let of_page = if self.untyped.is_some() { commands.without(Commands::SCAN_TYPE) } else { commands };
+            let (of_size, count) = of_page.size_of_page(self.count);
             let (mut request, is_typed) = self.request(commands, count);
-            let needs = request.needs();
             request = request.also_needing(of_size);
             if !*is_whole {
                 request = request.also_needing(Commands::WHOLE);
@@ -67,7 +68,8 @@ impl Scan<'_> {
             }
             let result = client.send_to(self.part, &request);
             request.do_meanwhile();
-            let is_refused = result.as_ref().is_ok_and(|answer| is_refused(needs, &request, answer));
+            let is_refused = result.as_ref().is_ok_and(|answer| is_refused(&request, answer));
+            let refused = request.may_be_refused();
             drop(request);
             match result {
                 Err(Fault::Lacks(has)) => {
@@ -78,9 +80,9 @@ impl Scan<'_> {
                     }
                 }
                 Ok(_) if is_refused => {
-                    commands = commands.without(needs);
+                    commands = commands.without(refused);
                     if let Some(known) = known {
-                        known.remove(needs);
+                        known.remove(refused);
                     }
                 }
                 Ok(answer) => {

@@ -52,6 +52,38 @@ fn what_the_server_refused_is_asked_for_again_after_a_time() {
     assert_eq!(calls(&redis, &["copy", "eval"]), [1, 1]);
 }
 
+/// E5. Without a transaction `PERSIST` is carried out, although the request fails.
+#[test]
+fn a_touch_without_the_right_to_a_transaction_has_an_unknown_outcome() {
+    if !can_test("ACL", (6, 0, 0)) {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let store = patient().url(user(&redis, &redis.url(), &["-multi"])).connect().unwrap();
+    store.put_with_ttl("k", "v", LONG).unwrap();
+    let error = store.touch("k", Ttl::Forever).unwrap_err();
+    assert!(error.outcome_unknown() && chain(&error).contains("MULTI"), "{}", chain(&error));
+    assert_eq!(store.ttl("k").unwrap(), Some(Remaining::Forever));
+}
+
+/// N2. What follows on a connection with an open transaction would become a part of it.
+#[test]
+fn a_connection_whose_transaction_was_not_ended_is_not_used_again() {
+    let redis = Redis::start(&["--rename-command", "EXEC", ""]);
+    for shared in [0, 1] {
+        let store = patient().url(redis.url()).pool_size(1).shared_connections(shared).connect().unwrap();
+        store.put_with_ttl("k", "v", LONG).unwrap();
+        let error = store.touch("k", Ttl::Forever).unwrap_err();
+        assert!(matches!(error, Error::Backend(_)) && chain(&error).contains("EXEC"), "{}", chain(&error));
+        assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+        store.put("k", "w").unwrap();
+    }
+    let pool = r2d2::Pool::builder().test_on_check_out(false).max_size(1);
+    let store = RedisStore::from_pool(pool.build(redis::Client::open(redis.url()).unwrap()).unwrap());
+    store.touch("k", Ttl::Forever).unwrap_err();
+    assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"w"[..]));
+}
+
 /// The lists in the README.
 #[test]
 fn a_user_with_the_rights_that_the_readme_names_has_the_whole_store() {
