@@ -31,7 +31,7 @@ impl KeyValueStore for MakesUp {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let lacking = [Capability::Listing, Capability::Create, Capability::Lifetimes];
+        let lacking = [Capability::Listing, Capability::Create, Capability::Ttls];
         lacking.into_iter().fold(Capabilities::builder(), kv_core::CapabilitiesBuilder::without).build()
     }
 
@@ -49,7 +49,7 @@ impl KeyValueStore for MakesUp {
 }
 
 fn wrong() -> Suite {
-    [Capability::Listing, Capability::Create, Capability::Lifetimes]
+    [Capability::Listing, Capability::Create, Capability::Ttls]
         .into_iter()
         .fold(Suite::new("wrong", || Ok(Fixture::new(MakesUp::default()))), |suite, of| suite.opt_out(of, "too hard"))
         .server("host 1.2")

@@ -15,7 +15,7 @@ pub enum Capability {
     Create,
     /// TTLs. A store that lacks them also lacks [`TtlReading`](Self::TtlReading) and [`Touch`](Self::Touch). It still
     /// accepts [`Ttl::Default`](crate::Ttl::Default) and [`Ttl::Forever`](crate::Ttl::Forever).
-    Lifetimes,
+    Ttls,
     /// Reading the rest of a TTL: [`ttl`](crate::KeyValueStoreExt::ttl). A store that has TTLs and cannot read them
     /// can neither [`copy`](crate::KeyValueStoreExt::copy) nor [`rename`](crate::KeyValueStoreExt::rename), unless its
     /// backend implements these itself.
@@ -29,7 +29,7 @@ pub enum Capability {
 impl Capability {
     /// Every capability.
     pub const ALL: &[Self] =
-        &[Self::Listing, Self::Contains, Self::Create, Self::Lifetimes, Self::TtlReading, Self::Touch, Self::Copy];
+        &[Self::Listing, Self::Contains, Self::Create, Self::Ttls, Self::TtlReading, Self::Touch, Self::Copy];
 
     const fn bit(self) -> u32 {
         1 << self as u32
@@ -43,7 +43,7 @@ impl fmt::Display for Capability {
             Self::Listing => "listing",
             Self::Contains => "contains",
             Self::Create => "create",
-            Self::Lifetimes => "lifetimes",
+            Self::Ttls => "TTLs",
             Self::TtlReading => "ttl reading",
             Self::Touch => "touch",
             Self::Copy => "copy and rename",
@@ -137,11 +137,11 @@ impl fmt::Debug for Capabilities {
 pub struct CapabilitiesBuilder(Capabilities);
 
 impl CapabilitiesBuilder {
-    /// Says that the store lacks this capability. [`Capability::Lifetimes`] also takes away [`Capability::TtlReading`]
+    /// Says that the store lacks this capability. [`Capability::Ttls`] also takes away [`Capability::TtlReading`]
     /// and [`Capability::Touch`], which depend on it.
     pub const fn without(mut self, capability: Capability) -> Self {
         self.0.lacking |= capability.bit();
-        if matches!(capability, Capability::Lifetimes) {
+        if matches!(capability, Capability::Ttls) {
             self.0.lacking |= Capability::TtlReading.bit() | Capability::Touch.bit();
         }
         self
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn without_ttls_there_is_no_reading_and_touching_them() {
-        let capabilities = Capabilities::builder().without(Capability::Lifetimes).build();
+        let capabilities = Capabilities::builder().without(Capability::Ttls).build();
         assert!(!capabilities.supports(Capability::TtlReading));
         assert!(!capabilities.supports(Capability::Touch));
         assert!(capabilities.supports(Capability::Copy));

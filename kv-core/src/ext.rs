@@ -87,7 +87,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// # Errors
     /// [`Error::InvalidTtl`] and [`Error::ValueTooLarge`], after which the old entry is still there;
-    /// [`Error::Unsupported`] if the store lacks [`Lifetimes`](crate::Capability::Lifetimes).
+    /// [`Error::Unsupported`] if the store lacks [`Ttls`](crate::Capability::Ttls).
     fn put_with_ttl<'v>(&self, key: impl AsKey, value: impl Into<Value<'v>>, ttl: impl Into<Ttl>) -> Result<()> {
         self.write(key.as_key()?, value.into(), ttl.into())
     }

@@ -25,7 +25,7 @@ use crate::{
 /// | [`name`](Self::name) | `name` | | [E3](crate::contract#9-errors) |
 /// | [`capabilities`](Self::capabilities) | `capabilities` | | [O1](crate::contract#11-capabilities-and-opt-outs) |
 /// | [`read`](Self::read) | [`get`](crate::KeyValueStoreExt::get) | | [V1](crate::contract#2-values), [G1, P1, P3](crate::contract#3-read-write-delete), [T5](crate::contract#4-ttls) |
-/// | [`write`](Self::write) | [`put`](crate::KeyValueStoreExt::put), [`put_with_ttl`](crate::KeyValueStoreExt::put_with_ttl) | for a TTL [`Lifetimes`](Capability::Lifetimes) | [V1 to V3](crate::contract#2-values), [P1 to P3](crate::contract#3-read-write-delete), [T1 to T4](crate::contract#4-ttls) |
+/// | [`write`](Self::write) | [`put`](crate::KeyValueStoreExt::put), [`put_with_ttl`](crate::KeyValueStoreExt::put_with_ttl) | for a TTL [`Ttls`](Capability::Ttls) | [V1 to V3](crate::contract#2-values), [P1 to P3](crate::contract#3-read-write-delete), [T1 to T4](crate::contract#4-ttls) |
 /// | [`write_if_absent`](Self::write_if_absent) | [`create`](crate::KeyValueStoreExt::create), [`create_with_ttl`](crate::KeyValueStoreExt::create_with_ttl) | [`Create`](Capability::Create) | [P4](crate::contract#3-read-write-delete), and those of `write` |
 /// | [`remove`](Self::remove) | [`delete`](crate::KeyValueStoreExt::delete) | | [D1](crate::contract#3-read-write-delete) |
 /// | [`exists`](Self::exists) | [`contains`](crate::KeyValueStoreExt::contains) | [`Contains`](Capability::Contains) | [T5](crate::contract#4-ttls) |
@@ -35,12 +35,12 @@ use crate::{
 /// | [`list_prefixes`](Self::list_prefixes) | [`prefixes`](crate::KeyValueStoreExt::prefixes) | [`Listing`](Capability::Listing) | [L6](crate::contract#5-listing) |
 /// | [`read_many`](Self::read_many) | [`get_many`](crate::KeyValueStoreExt::get_many) | | [B1, B6](crate::contract#6-many-at-once) |
 /// | [`read_each`](Self::read_each) | [`get_each`](crate::KeyValueStoreExt::get_each) | | [B7](crate::contract#6-many-at-once) |
-/// | [`write_many`](Self::write_many) | [`put_many`](crate::KeyValueStoreExt::put_many), [`put_many_with_ttl`](crate::KeyValueStoreExt::put_many_with_ttl) | for a TTL [`Lifetimes`](Capability::Lifetimes) | [B2, B5, B6](crate::contract#6-many-at-once) |
+/// | [`write_many`](Self::write_many) | [`put_many`](crate::KeyValueStoreExt::put_many), [`put_many_with_ttl`](crate::KeyValueStoreExt::put_many_with_ttl) | for a TTL [`Ttls`](Capability::Ttls) | [B2, B5, B6](crate::contract#6-many-at-once) |
 /// | [`remove_many`](Self::remove_many) | [`delete_many`](crate::KeyValueStoreExt::delete_many) | | [B3, B5, B6](crate::contract#6-many-at-once) |
 /// | [`copy_entry`](Self::copy_entry) | [`copy`](crate::KeyValueStoreExt::copy) | [`Copy`](Capability::Copy) | [C1, C3](crate::contract#7-copy-and-rename) |
 /// | [`rename_entry`](Self::rename_entry) | [`rename`](crate::KeyValueStoreExt::rename) | [`Copy`](Capability::Copy) | [C2, C3](crate::contract#7-copy-and-rename) |
 /// | [`read_stream`](Self::read_stream) | [`open`](crate::KeyValueStoreExt::open), [`get_into`](crate::KeyValueStoreExt::get_into), [`get_file`](crate::KeyValueStoreExt::get_file) | | [S1, S3, S4](crate::contract#8-streams-and-files) |
-/// | [`write_stream`](Self::write_stream) | [`put_from`](crate::KeyValueStoreExt::put_from), [`put_file`](crate::KeyValueStoreExt::put_file), and both with `_with_ttl` | for a TTL [`Lifetimes`](Capability::Lifetimes) | [S2, S4](crate::contract#8-streams-and-files) |
+/// | [`write_stream`](Self::write_stream) | [`put_from`](crate::KeyValueStoreExt::put_from), [`put_file`](crate::KeyValueStoreExt::put_file), and both with `_with_ttl` | for a TTL [`Ttls`](Capability::Ttls) | [S2, S4](crate::contract#8-streams-and-files) |
 ///
 /// # For implementers
 ///
@@ -183,7 +183,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::ValueTooLarge`] and [`Error::InvalidTtl`], after which the old entry is still there;
-    /// [`Error::Unsupported`] for a TTL if the store lacks [`Capability::Lifetimes`]; errors of the backend.
+    /// [`Error::Unsupported`] for a TTL if the store lacks [`Capability::Ttls`]; errors of the backend.
     fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()>;
 
     /// Writes an entry if there is no live one, atomically; returns whether it did ([P4](crate::contract#3-read-write-delete)).
@@ -471,7 +471,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// store lacks [`Capability::Copy`]; errors of the backend.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let capabilities = self.capabilities();
-        let has_ttls = capabilities.supports(Capability::Lifetimes);
+        let has_ttls = capabilities.supports(Capability::Ttls);
         let cannot_keep_it = has_ttls && !capabilities.supports(Capability::TtlReading);
         if cannot_keep_it || !capabilities.supports(Capability::Copy) {
             return Err(Error::unsupported(self.name(), Capability::Copy));

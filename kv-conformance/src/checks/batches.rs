@@ -95,7 +95,7 @@ pub fn b2_of_duplicates_in_put_many_the_last_wins() -> Check {
 /// Writes one key twice in a batch, with every pair of TTLs: for ever, long, none at all. Value and TTL have to be the last
 /// one's. A backend that sends the entries with a TTL after the others fails here.
 pub fn b2_of_duplicates_with_ttls_the_last_wins() -> Check {
-    about(&["B2", "T1", "T3"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["B2", "T1", "T3"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let ttls = [Ttl::Forever, Ttl::Default, Ttl::After(context.long()), Ttl::After(Duration::ZERO)];
         for (first, last) in ttls.iter().flat_map(|first| ttls.iter().map(move |last| (*first, *last))) {
@@ -188,7 +188,7 @@ pub fn b5_an_invalid_key_in_the_middle_changes_nothing() -> Check {
 /// Puts a TTL that is too long into the middle of a batch. The batch has to fail. What it names has its old or its new value
 /// then, what is refused its old one; what it does not name is as it was.
 pub fn b5_a_refused_ttl_in_the_middle_changes_no_other_key() -> Check {
-    about(&["B5", "T4"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["B5", "T4"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let too_long = refused_ttl(context)?;
         put_old(context)?;

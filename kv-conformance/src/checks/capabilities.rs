@@ -70,7 +70,7 @@ pub fn o1_a_second_handle_has_the_same_capabilities() -> Check {
 /// Where TTLs were opted out of, `Default` and `Forever` still work. (That `After` is refused is verified with the opt-out.)
 pub fn o2_forever_is_accepted_without_ttls() -> Check {
     about(&["O2"]).run(|context| {
-        if context.has(Capability::Lifetimes) {
+        if context.has(Capability::Ttls) {
             return Err(NotPassed::Ignored("the store has TTLs".into()));
         }
         let store = context.store();
@@ -85,7 +85,7 @@ pub(crate) fn opt_out_of(capability: Capability) -> Check {
         Capability::Listing => ("o3_opt_out_of_listing", |context| verify(context, Capability::Listing)),
         Capability::Contains => ("o3_opt_out_of_contains", |context| verify(context, Capability::Contains)),
         Capability::Create => ("o3_opt_out_of_create", |context| verify(context, Capability::Create)),
-        Capability::Lifetimes => ("o3_opt_out_of_lifetimes", |context| verify(context, Capability::Lifetimes)),
+        Capability::Ttls => ("o3_opt_out_of_ttls", |context| verify(context, Capability::Ttls)),
         Capability::TtlReading => ("o3_opt_out_of_ttl_reading", |context| verify(context, Capability::TtlReading)),
         Capability::Touch => ("o3_opt_out_of_touch", |context| verify(context, Capability::Touch)),
         Capability::Copy => ("o3_opt_out_of_copy", |context| verify(context, Capability::Copy)),
@@ -142,7 +142,7 @@ fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(Strin
                 let forever = move || store.create_with_ttl(key, "harmed", Ttl::Forever).map(drop);
                 add("create for ever", Box::new(forever));
             }
-            Capability::Lifetimes => {
+            Capability::Ttls => {
                 for ttl in ttls {
                     let many = move || store.put_many_with_ttl([(key, "harmed", ttl)]);
                     let stream = move || store.put_from_with_ttl(key, &b"harmed"[..], ttl);

@@ -47,7 +47,7 @@ pub fn c1_a_copy_replaces_what_was_there() -> Check {
         let store = context.store();
         for operation in ["copy", "rename"] {
             store.put("from", "new")?;
-            if context.has(Capability::Lifetimes) {
+            if context.has(Capability::Ttls) {
                 store.put_with_ttl("to", "an old and longer value", context.long())?;
             } else {
                 store.put("to", "an old and longer value")?;
@@ -75,12 +75,12 @@ fn end_of_copy(context: &Context<'_>, original: Expiry, took: std::time::Duratio
 
 /// Copies entries with a long TTL and reads it, and one with a short one and waits: it has to expire when the original does.
 pub fn c1_a_copy_expires_with_the_original() -> Check {
-    about(&["C1", "T2"]).needs(&[Capability::Copy, Capability::Lifetimes]).run(|context| ttls_follow(context, "copy"))
+    about(&["C1", "T2"]).needs(&[Capability::Copy, Capability::Ttls]).run(|context| ttls_follow(context, "copy"))
 }
 
 /// Renames entries with a long and a short TTL, as [`c1_a_copy_expires_with_the_original`].
 pub fn c2_rename_moves_the_ttl() -> Check {
-    about(&["C2", "T2"]).needs(&[Capability::Copy, Capability::Lifetimes]).run(|context| ttls_follow(context, "rename"))
+    about(&["C2", "T2"]).needs(&[Capability::Copy, Capability::Ttls]).run(|context| ttls_follow(context, "rename"))
 }
 
 fn ttls_follow(context: &Context<'_>, operation: &str) -> Outcome {

@@ -127,7 +127,7 @@ fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValu
 
 /// If there is a clock to advance, it is the one by which the store's entries expire.
 fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
-    if !context.time.is_advanced_by_hand() || !context.has(Capability::Lifetimes) {
+    if !context.time.is_advanced_by_hand() || !context.has(Capability::Ttls) {
         return Ok(());
     }
     let (key, capabilities) = (format!("{KEY}/ends"), context.capabilities());

@@ -217,7 +217,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put with a TTL",
-        needs: Some(Capability::Lifetimes),
+        needs: Some(Capability::Ttls),
         writes: true,
         keys: &["k"],
         run: |store, case| {
@@ -229,7 +229,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put_many with TTLs",
-        needs: Some(Capability::Lifetimes),
+        needs: Some(Capability::Ttls),
         writes: true,
         keys: &[],
         run: |store, case| {
@@ -247,7 +247,7 @@ const ALL: &[Operation] = &[
         keys: &["new"],
         run: |store, case| {
             // For ever, where there are no TTLs.
-            let has = store.capabilities().supports(Capability::Lifetimes);
+            let has = store.capabilities().supports(Capability::Ttls);
             let ttl = if has { an_hour(store) } else { Ttl::Forever };
             Ok(Answer::Bool(store.create_with_ttl(case.key("new"), case.new_value("new"), ttl)?))
         },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use Capability::{Contains, Copy, Create, Lifetimes, Listing, Touch, TtlReading};
+use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
 use kv_core::{Bytes, Capability, Ttl};
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -152,7 +152,7 @@ pub(crate) fn operations(context: &Context<'_>) -> impl Strategy<Value = Operati
             .prop_map(Bytes::from)
     };
     let mut all = vec![Expires::Default, Expires::Forever];
-    if context.has(Capability::Lifetimes) {
+    if context.has(Capability::Ttls) {
         all.extend([Expires::Zero, Expires::Short, Expires::Short, Expires::Middle, Expires::Long]);
     }
     let expires = || select(all.clone());
@@ -182,7 +182,7 @@ pub(crate) fn operations(context: &Context<'_>) -> impl Strategy<Value = Operati
     add(&[Listing], 1, select(PREFIXES).prop_map(Operation::Prefixes).boxed());
     let waits = if context.time.is_advanced_by_hand() { 4 } else { 1 };
     add(
-        &[Lifetimes],
+        &[Ttls],
         waits,
         select(vec![Wait::AlmostShort, Wait::Instant, Wait::Short, Wait::Middle]).prop_map(Operation::Wait).boxed(),
     );

@@ -27,7 +27,7 @@ impl Mutant {
         let of_fault = |&fault: &Fault| match fault {
             fault if fault.is_of_opt_out() => Capability::ALL.iter().map(|&of| Self { fault, of: Some(of) }).collect(),
             Fault::ForeverRefused | Fault::CreateTtlIgnoredWithout => {
-                vec![Self { fault, of: Some(Capability::Lifetimes) }]
+                vec![Self { fault, of: Some(Capability::Ttls) }]
             }
             // Whoever reads what is left of a TTL might see it too, in whole milliseconds: T2 has to be seen without.
             fault if fault.is_in_real_time() => {

@@ -147,7 +147,7 @@ impl Right {
     /// Whether this can be written; when it expires then. Zero is at once.
     pub(crate) fn check(&self, key: Key<'_>, size: usize, ttl: Ttl) -> Result<Option<Duration>> {
         if matches!(ttl, Ttl::After(_)) {
-            self.need(Capability::Lifetimes)?;
+            self.need(Capability::Ttls)?;
         }
         if let Some(limit) = self.config.largest_value.filter(|limit| size as u64 > *limit) {
             return Err(Error::value_too_large(NAME, key, size as u64, limit));

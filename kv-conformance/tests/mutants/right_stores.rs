@@ -86,7 +86,7 @@ pub(crate) fn right_stores() -> Vec<Trial> {
         trial("short_ttls", Config { longest_ttl: Duration::from_secs(60), ..Config::new() }, &[NO_TTLS]),
     ];
     for &of in Capability::ALL {
-        let ignored: &[&str] = if of == Capability::Lifetimes { &[] } else { &[NO_TTLS] };
+        let ignored: &[&str] = if of == Capability::Ttls { &[] } else { &[NO_TTLS] };
         trials.push(trial(&format!("without_{of:?}"), Config { lacking: vec![of], ..Config::new() }, ignored));
     }
     trials

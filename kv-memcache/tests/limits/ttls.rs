@@ -25,7 +25,7 @@ fn a_ttl_is_taken_for_what_it_is() {
     let late = |given| if given <= MONTH.saturating_sub(2 * SECOND) { 3 * SECOND } else { 4 * SECOND + SECOND / 3 };
     assert!(resolution >= late(MONTH), "{resolution:?}");
     let less = |one: Duration, other| one.checked_sub(other).unwrap();
-    let lifetimes = [
+    let ttls = [
         Duration::from_nanos(1),
         Duration::from_millis(1),
         Duration::from_millis(999),
@@ -43,7 +43,7 @@ fn a_ttl_is_taken_for_what_it_is() {
         less(longest, SECOND),
         longest,
     ];
-    for (number, given) in lifetimes.into_iter().enumerate() {
+    for (number, given) in ttls.into_iter().enumerate() {
         for (name, write) in WRITES {
             let (key, what) = (format!("{name}:{number}"), format!("{name} {given:?}"));
             let begin = Instant::now();

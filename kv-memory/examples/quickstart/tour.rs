@@ -213,7 +213,7 @@ fn create_twice(store: &dyn KeyValueStore) -> Result<()> {
 }
 
 fn expire(store: &dyn KeyValueStore) -> Result<()> {
-    if lacks(store, Capability::Lifetimes)? {
+    if lacks(store, Capability::Ttls)? {
         return Ok(());
     }
     let resolution = store.capabilities().ttl_resolution();

@@ -1,4 +1,4 @@
-//! Lifetimes, from a nanosecond to the longest, as they come back and as the server has them.
+//! TTLs, from a nanosecond to the longest, as they come back and as the server has them.
 
 use super::*;
 

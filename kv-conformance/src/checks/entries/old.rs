@@ -15,7 +15,7 @@ pub(crate) struct OldEntry<'k> {
 
 impl<'k> OldEntry<'k> {
     pub(crate) fn put(context: &Context<'_>, key: &'k str) -> Outcome<Self> {
-        if context.has(Capability::Lifetimes) {
+        if context.has(Capability::Ttls) {
             return Ok(Self { key, expiry: Some(context.put_for(key, "old", context.long())?) });
         }
         context.store().put(key, "old")?;

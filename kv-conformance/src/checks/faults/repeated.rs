@@ -34,7 +34,7 @@ const WRITES: [Write; 6] = [
 
 /// A TTL, where there are any.
 fn ttl(store: &dyn KeyValueStore) -> Ttl {
-    let has = store.capabilities().supports(kv_core::Capability::Lifetimes);
+    let has = store.capabilities().supports(kv_core::Capability::Ttls);
     let longest = store.capabilities().longest_ttl();
     if has { Ttl::After(std::time::Duration::from_secs(3600).min(longest)) } else { Ttl::Forever }
 }

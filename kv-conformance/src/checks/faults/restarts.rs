@@ -84,7 +84,7 @@ pub fn p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart(
 /// The same of TTLs, some of which end while the server is down: what has expired has to be absent, what has not to be there with what is
 /// left, and what was to live for ever to do so.
 pub fn p5_a_server_that_keeps_its_data_keeps_ttls_over_a_restart() -> Check {
-    about(&["P5", "N6", "T2", "T6", "C1"]).under_faults().needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["P5", "N6", "T2", "T6", "C1"]).under_faults().needs(&[Capability::Ttls]).run(|context| {
         over_restarts(
             context,
             |context, proxied| Given::to(context, proxied.store, &context.time),

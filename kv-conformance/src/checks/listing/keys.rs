@@ -178,11 +178,11 @@ pub fn l1_every_way_of_writing_and_removing_shows_in_the_listing() -> Check {
         store.delete("put")?;
         store.delete_many(["many/1", "stream", "absent"])?;
         want.retain(|key| !["put", "many/1", "stream"].contains(key));
-        if context.has(Capability::Lifetimes) {
+        if context.has(Capability::Ttls) {
             store.put_with_ttl("many/2", "v", std::time::Duration::ZERO)?;
             want.retain(|key| *key != "many/2");
         }
-        if context.has(Capability::Lifetimes) && context.has(Capability::Touch) && context.has(Capability::Copy) {
+        if context.has(Capability::Ttls) && context.has(Capability::Touch) && context.has(Capability::Copy) {
             store.touch("copied", std::time::Duration::ZERO)?;
             want.retain(|key| *key != "copied");
         }
@@ -268,7 +268,7 @@ pub fn l2_every_operation_can_be_used_inside_the_loop() -> Check {
                 10 => expect("put_from in a listing", store.put_from(&other, &b"v"[..]), ())?,
                 11 => expect("get_into in a listing", store.get_into(&key, std::io::sink()), 1)?,
                 12 => expect("prefixes in a listing", listed_prefixes(context), true)?,
-                13 if context.has(Capability::Lifetimes) => {
+                13 if context.has(Capability::Ttls) => {
                     expect("put_with_ttl in a listing", store.put_with_ttl(&other, "v", context.long()), ())?;
                 }
                 _ => expect("put in a listing", store.put(&key, "v"), ())?,

@@ -134,7 +134,7 @@ pub fn p1_contains_follows_writes_and_deletes() -> Check {
 
 /// Writes with a TTL, overwrites without one, and waits: the entry must not vanish.
 pub fn p2_overwriting_without_a_ttl_clears_the_old_one() -> Check {
-    about(&["P2", "T1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["P2", "T1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let end = context.put_for("k", "old", context.short())?;
         store.put("k", "new")?;
@@ -153,7 +153,7 @@ pub fn p2_overwriting_without_a_ttl_clears_the_old_one() -> Check {
 
 /// Writes without a TTL, overwrites with one, and waits: the entry has to vanish, the old one must not reappear.
 pub fn p2_overwriting_with_a_ttl_sets_it() -> Check {
-    about(&["P2", "T2"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["P2", "T2"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         store.put("k", "old")?;
         let end = context.put_for("k", "new", context.short())?;
@@ -165,7 +165,7 @@ pub fn p2_overwriting_with_a_ttl_sets_it() -> Check {
 
 /// Overwrites an entry in every way of writing, once with and once without a TTL, and reads the TTL.
 pub fn p2_every_way_of_writing_replaces_the_ttl() -> Check {
-    about(&["P2", "T6", "S2", "B2"]).needs(&[Capability::Lifetimes, Capability::TtlReading]).run(|context| {
+    about(&["P2", "T6", "S2", "B2"]).needs(&[Capability::Ttls, Capability::TtlReading]).run(|context| {
         let store = context.store();
         let long = context.long();
         let folder = tempfile::NamedTempFile::new().map_err(NotPassed::failed)?;

@@ -34,7 +34,7 @@ pub fn p4_a_refused_create_changes_neither_value_nor_ttl() -> Check {
     about(&["P4"]).needs(&[Capability::Create]).run(|context| {
         let store = context.store();
         let mut ttls = vec![Ttl::Forever];
-        if context.has(Capability::Lifetimes) {
+        if context.has(Capability::Ttls) {
             ttls.extend([context.long(), context.long() / 3].map(Ttl::After));
         }
         for &old in &ttls {
@@ -62,7 +62,7 @@ pub fn p4_a_refused_create_changes_neither_value_nor_ttl() -> Check {
 
 /// Creates over an entry with a short TTL: it has to expire when it would have expired.
 pub fn p4_a_refused_create_leaves_a_short_ttl_as_it_is() -> Check {
-    about(&["P4", "T2"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
+    about(&["P4", "T2"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
         let store = context.store();
         let ends = [
             ("forever", Ttl::Forever, context.put_for("forever", "old", context.short())?),
@@ -83,7 +83,7 @@ pub fn p4_a_refused_create_leaves_a_short_ttl_as_it_is() -> Check {
 
 /// Creates with a TTL, is refused within it, and creates again after it: a lock that lets go by itself.
 pub fn p4_create_takes_a_ttl() -> Check {
-    about(&["P4", "T2", "T5"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
+    about(&["P4", "T2", "T5"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
         let store = context.store();
         let ttl = context.short();
         let (created, end) = context.expiring(ttl, || store.create_with_ttl("k", "first", ttl))?;
@@ -100,7 +100,7 @@ pub fn p4_create_takes_a_ttl() -> Check {
 
 /// Creates with a zero TTL: `true` where the key is absent, which it stays; `false` where it is not, and the entry stays.
 pub fn p4_create_with_a_zero_ttl_leaves_the_key_as_it_is() -> Check {
-    about(&["P4", "T3"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
+    about(&["P4", "T3"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
         let store = context.store();
         let zero = std::time::Duration::ZERO;
         expect("create with a zero TTL of an absent key", store.create_with_ttl("k", "v", zero), true)?;

@@ -14,7 +14,7 @@ checks![p1_every_operation_sees_what_every_other_has_done, p1_a_second_handle_se
 /// The ways in which an entry is removed.
 fn ways_of_removing(context: &Context<'_>) -> Vec<&'static str> {
     let mut ways = vec!["delete", "delete_many"];
-    if context.has(Capability::Lifetimes) {
+    if context.has(Capability::Ttls) {
         ways.extend(["put with a zero TTL", "put_many with a zero TTL"]);
     }
     if context.has(Capability::Touch) {

@@ -22,7 +22,7 @@ checks![
 /// Lets 7 threads read expired entries in every way while one writes over them. What it writes has to stay: a store that removes an
 /// expired entry when it comes across one has to see that it is still the same.
 pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
-    about(&["T5", "P1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T5", "P1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
         let ttl = Duration::from_millis(5);
@@ -106,7 +106,7 @@ fn keys() -> Vec<String> {
 /// Lets 8 threads create 500 keys while the entries that are there expire. Of each key at most one is told that it did; then its
 /// value is there, and otherwise none.
 pub fn t5_of_creators_at_expiry_one_wins() -> Check {
-    about(&["T5", "P4"]).needs(&[Capability::Lifetimes, Capability::Create]).run(|context| {
+    about(&["T5", "P4"]).needs(&[Capability::Ttls, Capability::Create]).run(|context| {
         let (store, keys) = (context.store(), keys());
         let told = around_the_end(context, &keys, |thread, key| store.create(key, thread.to_string()))?;
         for (at, key) in keys.iter().enumerate() {
@@ -129,7 +129,7 @@ pub fn t5_of_creators_at_expiry_one_wins() -> Check {
 /// Lets 8 threads touch 500 keys with `Forever` while their entries expire. A key of which one was told that it was there is there from
 /// then on; of the others nothing is left.
 pub fn t5_a_touch_at_expiry_answers_truthfully() -> Check {
-    about(&["T5", "T6"]).needs(&[Capability::Lifetimes, Capability::Touch]).run(|context| {
+    about(&["T5", "T6"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
         let (store, keys) = (context.store(), keys());
         let told = around_the_end(context, &keys, |_, key| store.touch(key, Ttl::Forever))?;
         for (at, key) in keys.iter().enumerate() {

@@ -138,7 +138,7 @@ pub fn p4_of_many_creators_one_wins() -> Check {
 
 /// As [`p4_of_many_creators_one_wins`], where entries have expired: removing one and storing the new one has to be one step.
 pub fn p4_of_many_creators_over_an_expired_entry_one_wins() -> Check {
-    about(&["P4", "T5"]).needs(&[Capability::Create, Capability::Lifetimes]).run(|context| {
+    about(&["P4", "T5"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
         let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
         let mut last = None;
         for key in rounds.iter().flatten() {

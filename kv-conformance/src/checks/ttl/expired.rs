@@ -20,7 +20,7 @@ checks![
 
 /// Lets entries expire and asks for them in every way that a store without any capability has.
 pub fn t5_an_expired_entry_is_absent_for_every_operation() -> Check {
-    about(&["T5", "G1", "D1", "C3", "S1", "S3", "S4"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T5", "G1", "D1", "C3", "S1", "S3", "S4"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let (bystander, unharmed) = BYSTANDER;
         store.put(bystander, unharmed)?;
@@ -66,7 +66,7 @@ fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
 /// Lets 2000 entries expire at once, more than a store that removes a few dead ones with each write gets rid of soon, and asks for
 /// them in every way, each way for keys of its own.
 pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
-    about(&["T5", "D1", "B3", "P4", "T6", "C3", "L1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T5", "D1", "B3", "P4", "T6", "C3", "L1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let mut ways = vec!["get", "get_many", "get_each", "delete", "delete_many", "open"];
         let further = [
@@ -117,7 +117,7 @@ pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
 
 /// Lets keys expire and lists: all, by prefix, and by parts.
 pub fn t5_an_expired_key_is_not_listed() -> Check {
-    about(&["T5", "L1"]).needs(&[Capability::Lifetimes, Capability::Listing]).run(|context| {
+    about(&["T5", "L1"]).needs(&[Capability::Ttls, Capability::Listing]).run(|context| {
         let store = context.store();
         store.put("folder/live", "v")?;
         expire(context, &["expired", "folder/expired", "gone/expired"])?;
@@ -130,7 +130,7 @@ pub fn t5_an_expired_key_is_not_listed() -> Check {
 
 /// Creates where an entry has expired.
 pub fn t5_an_expired_entry_is_created_anew() -> Check {
-    about(&["T5", "P4"]).needs(&[Capability::Lifetimes, Capability::Create]).run(|context| {
+    about(&["T5", "P4"]).needs(&[Capability::Ttls, Capability::Create]).run(|context| {
         let store = context.store();
         expire(context, &["k"])?;
         expect("create over an expired entry", store.create("k", "new"), true)?;
@@ -140,7 +140,7 @@ pub fn t5_an_expired_entry_is_created_anew() -> Check {
 
 /// Touches an expired entry: it was not there, and stays away.
 pub fn t5_an_expired_entry_cannot_be_touched_back_to_life() -> Check {
-    about(&["T5", "T6"]).needs(&[Capability::Lifetimes, Capability::Touch]).run(|context| {
+    about(&["T5", "T6"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
         let store = context.store();
         expire(context, &["k"])?;
         for ttl in [Ttl::Forever, Ttl::After(context.long())] {
@@ -153,7 +153,7 @@ pub fn t5_an_expired_entry_cannot_be_touched_back_to_life() -> Check {
 
 /// Copies and renames an expired entry: it is not found, and the other one stays.
 pub fn t5_an_expired_entry_is_not_copied() -> Check {
-    about(&["T5", "C3"]).needs(&[Capability::Lifetimes, Capability::Copy]).run(|context| {
+    about(&["T5", "C3"]).needs(&[Capability::Ttls, Capability::Copy]).run(|context| {
         let store = context.store();
         let (bystander, unharmed) = BYSTANDER;
         store.put(bystander, unharmed)?;
@@ -178,7 +178,7 @@ fn operations(store: &dyn KeyValueStore, from: &str, to: &str) -> [(&'static str
 /// Writes over expired entries in every way, without a TTL: what is there then is a new entry, for every operation, and has
 /// nothing of the old one, its end least of all.
 pub fn t5_a_write_over_an_expired_entry_stays() -> Check {
-    about(&["T5", "P2", "B2", "C1", "D1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T5", "P2", "B2", "C1", "D1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let ways = ways_of_writing(context);
         expire(context, &ways)?;

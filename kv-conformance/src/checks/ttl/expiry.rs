@@ -21,7 +21,7 @@ checks![
 
 /// Writes without a TTL and waits a while: the entry has to be there, and to say that it stays.
 pub fn t1_without_a_configured_default_entries_stay() -> Check {
-    about(&["T1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         store.put("k", "v")?;
         store.put_with_ttl("default", "v", Ttl::Default)?;
@@ -38,7 +38,7 @@ pub fn t1_without_a_configured_default_entries_stay() -> Check {
 
 /// Configures a store with a default TTL: every way of writing has to use it, and `Forever` and `After` to overrule it.
 pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check {
-    about(&["T1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T1"]).needs(&[Capability::Ttls]).run(|context| {
         let ttl = context.short();
         let fixture = context.scope.open_with_default_ttl(ttl)?;
         let context = context.with(&fixture);
@@ -87,7 +87,7 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check 
 /// has passed may it be absent, and at none after may it be there, or reappear. In real time it is read without a pause shortly
 /// before its end: a store that cuts its clock or its TTLs to milliseconds is early by less than one.
 pub fn t2_an_entry_expires_neither_early_nor_late() -> Check {
-    about(&["T2"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T2"]).needs(&[Capability::Ttls]).run(|context| {
         let ttl = context.short();
         let end = context.put_for("k", "v", ttl)?;
         let mut seen = watch(context, "k", ttl, end)?;
@@ -180,7 +180,7 @@ fn look(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome
 /// to milliseconds or seconds makes them end early, or turns them into "for ever"; one that rounds them up, and its server once
 /// more, is later than it says.
 pub fn t2_ttls_from_a_nanosecond_to_a_second_are_kept() -> Check {
-    about(&["T2", "T4"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T2", "T4"]).needs(&[Capability::Ttls]).run(|context| {
         let nanoseconds =
             [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
         let seconds = [999_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 1_001_000_000, 1_500_000_000];
@@ -271,7 +271,7 @@ fn write_with_ttl(context: &Context<'_>, way: &str, key: &str, ttl: Duration) ->
 
 /// Writes a batch of entries with different TTLs, without one, and with a zero one.
 pub fn t2_each_entry_of_a_batch_has_its_own_ttl() -> Check {
-    about(&["T2", "B2"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T2", "B2"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let ttl = context.short();
         let ((), end) = context.expiring(ttl, || {
@@ -293,7 +293,7 @@ pub fn t2_each_entry_of_a_batch_has_its_own_ttl() -> Check {
 
 /// Reads an entry in every way until it expires: it has to expire when it would have expired unread.
 pub fn t2_reading_does_not_extend_a_ttl() -> Check {
-    about(&["T2"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T2"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let end = context.put_for("k", "v", context.short())?;
         for _ in 0..5 {
@@ -323,7 +323,7 @@ pub fn t2_reading_does_not_extend_a_ttl() -> Check {
 /// Writes with a zero TTL in every way, where nothing is and where something is. The key has to be absent. (To redis
 /// `PX 0` is an error, to memcached `0` is for ever.)
 pub fn t3_a_zero_ttl_leaves_the_key_absent() -> Check {
-    about(&["T3"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T3"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let zero = Duration::ZERO;
         for present in [false, true] {

@@ -49,7 +49,7 @@ fn long_ttls(longest: Duration) -> Vec<Duration> {
 /// has to be kept (the entry is there, and the TTL that is read back is the one given) or refused with `InvalidTtl`; none
 /// that `capabilities()` promises may be refused.
 pub fn t4_long_ttls_are_kept_or_refused() -> Check {
-    about(&["T4", "T6", "O1"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T4", "T6", "O1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let longest = context.capabilities().longest_ttl();
         for ttl in long_ttls(longest) {
@@ -112,7 +112,7 @@ fn expect_invalid_ttl(what: &str, result: Result<(), Error>, ttl: Duration) -> O
 /// Writes with a TTL that is too long, where nothing is and where something is. It has to be `InvalidTtl`, what is
 /// there has to stay with its TTL, and what is not has to stay away.
 pub fn t4_a_refused_ttl_changes_nothing() -> Check {
-    about(&["T4"]).needs(&[Capability::Lifetimes]).run(|context| {
+    about(&["T4"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let ttl = refused_ttl(context)?;
         let old = OldEntry::put(context, "k")?;
@@ -133,7 +133,7 @@ pub fn t4_a_refused_ttl_changes_nothing() -> Check {
 
 /// Creates with a TTL that is too long, where nothing is and where something is: nothing may be stored.
 pub fn t4_a_create_with_a_refused_ttl_stores_nothing() -> Check {
-    about(&["T4"]).needs(&[Capability::Lifetimes, Capability::Create]).run(|context| {
+    about(&["T4"]).needs(&[Capability::Ttls, Capability::Create]).run(|context| {
         let store = context.store();
         let ttl = refused_ttl(context)?;
         let result = store.create_with_ttl("absent", "new", ttl).map(drop);
@@ -151,7 +151,7 @@ pub fn t4_a_create_with_a_refused_ttl_stores_nothing() -> Check {
 
 /// Touches with a TTL that is too long: the old TTL has to hold.
 pub fn t4_a_touch_with_a_refused_ttl_changes_nothing() -> Check {
-    about(&["T4"]).needs(&[Capability::Lifetimes, Capability::Touch]).run(|context| {
+    about(&["T4"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
         let store = context.store();
         let ttl = refused_ttl(context)?;
         let old = OldEntry::put(context, "k")?;

@@ -146,10 +146,10 @@ impl Wrong {
             (Fault::LongTtlRefused, Ttl::After(ttl)) if ttl > longest => {
                 return Err(Error::invalid_ttl(NAME, key, ttl, longest));
             }
-            (Fault::ForeverRefused, Ttl::Forever) => return Err(Error::unsupported(NAME, Capability::Lifetimes)),
+            (Fault::ForeverRefused, Ttl::Forever) => return Err(Error::unsupported(NAME, Capability::Ttls)),
             _ => {}
         }
-        if self.of == Some(Capability::Lifetimes) && self.fault.is_of_opt_out() {
+        if self.of == Some(Capability::Ttls) && self.fault.is_of_opt_out() {
             // Then `refuse` sees to it.
             self.inner.check(key, 0, ttl)?;
             return Ok(());

@@ -201,7 +201,7 @@ fn use_store(context: &Context<'_>, store: &dyn KeyValueStore, prefix: &str) -> 
 }
 
 fn use_ttls(context: &Context<'_>, store: &dyn KeyValueStore, key: &dyn Fn(&str) -> String) -> Outcome {
-    if !context.has(Capability::Lifetimes) {
+    if !context.has(Capability::Ttls) {
         return Ok(());
     }
     let long = context.long();
