@@ -86,7 +86,9 @@ need strace strace
 for features in "" tls cluster sentinel r2d2_redis; do
     step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
 done
-step cargo clippy --package kv-memcache --lib --locked -- -D warnings
+for crate in kv-memcache kv-conformance; do
+    step cargo clippy --package "$crate" --lib --locked -- -D warnings
+done
 reports=$PWD/target/conformance
 rm -rf "$reports"
 programs=$(test_programs)
