@@ -25,6 +25,9 @@ const SAYS_NOTHING: &str = "the server took the connection and said nothing: it 
 /// that restarts does that by chance.
 const PROXY_ROUNDS: usize = 5;
 
+/// The same for an error that is not transient. On a network that cuts connections all the time, five rounds were seen to fail by chance.
+const PROXY_ROUNDS_OF_AN_ERROR: usize = 10;
+
 /// How a connection is made.
 pub(crate) struct ConnectOptions<'a> {
     pub(crate) endpoint: &'a Endpoint,
@@ -89,7 +92,9 @@ impl ConnectOptions<'_> {
     /// not be taken for another kind: a lasting conclusion is drawn from several rounds.
     fn identify(&self, cause: io::Error, credentials: Option<&Credentials>) -> Result<Connection, Fault> {
         let mut proxy = None;
-        for _ in 0..PROXY_ROUNDS {
+        let is_supported = self.classic && credentials.is_none();
+        let rounds = if is_supported { PROXY_ROUNDS } else { PROXY_ROUNDS_OF_AN_ERROR };
+        for _ in 0..rounds {
             // The server may take one connection at a time.
             drop(proxy.take());
             let (mut connection, mut has_answered) = (self.open()?, false);
