@@ -47,12 +47,12 @@ fn answer(mut stream: impl Read + Write) {
 }
 
 /// A server with a proxy in front of it.
-struct Place {
+struct Proxied {
     proxy: Proxy,
     _folder: TempDir,
 }
 
-fn places() -> [Place; 2] {
+fn both() -> [Proxied; 2] {
     let folder = || TempDir::new().unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let by_port = Proxy::tcp(tcp.local_addr().unwrap()).unwrap();
@@ -62,10 +62,10 @@ fn places() -> [Place; 2] {
     let unix = UnixListener::bind(&path).unwrap();
     let by_path = Proxy::unix(path).unwrap();
     thread::spawn(move || unix.incoming().for_each(|stream| drop(thread::spawn(|| answer(stream.unwrap())))));
-    [Place { proxy: by_port, _folder: folder() }, Place { proxy: by_path, _folder: in_folder }]
+    [Proxied { proxy: by_port, _folder: folder() }, Proxied { proxy: by_path, _folder: in_folder }]
 }
 
-impl Place {
+impl Proxied {
     fn try_connect(&self) -> io::Result<Box<dyn Stream>> {
         let stream: Box<dyn Stream> = match self.proxy.path() {
             Some(path) => Box::new(UnixStream::connect(path)?),
@@ -116,19 +116,19 @@ fn works(stream: &mut dyn Stream) {
 
 #[test]
 fn it_passes_on_and_counts() {
-    for place in places() {
-        let mut stream = place.connect();
+    for proxied in both() {
+        let mut stream = proxied.connect();
         for _ in 0..3 {
             works(&mut *stream);
         }
         let large = "x".repeat(1_000_000) + "\n";
-        let mut reader = place.connect();
+        let mut reader = proxied.connect();
         thread::scope(|scope| {
             scope.spawn(|| ask(&mut *stream, &large));
             works(&mut *reader);
         });
         assert_eq!(read(&mut *stream, large.len()), large.to_uppercase());
-        let proxy = &place.proxy;
+        let proxy = &proxied.proxy;
         assert_eq!((proxy.accepted(), proxy.exchanges()), (2, 5));
         let bytes = 4 * 6 + large.len();
         assert_eq!([Direction::Requests, Direction::Replies].map(|of| proxy.bytes(of)), [bytes, bytes]);
@@ -137,8 +137,8 @@ fn it_passes_on_and_counts() {
 
 #[test]
 fn it_passes_on_that_the_client_has_nothing_more_to_say() {
-    for place in places().into_iter().filter(Place::is_tcp) {
-        let mut stream = TcpStream::connect(("127.0.0.1", place.proxy.port())).unwrap();
+    for proxied in both().into_iter().filter(Proxied::is_tcp) {
+        let mut stream = TcpStream::connect(("127.0.0.1", proxied.proxy.port())).unwrap();
         stream.write_all(b"last\n").unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(rest(&mut stream).0, b"LAST\n");
@@ -147,11 +147,11 @@ fn it_passes_on_that_the_client_has_nothing_more_to_say() {
 
 #[test]
 fn it_delays() {
-    for place in places() {
-        let mut stream = place.connect();
+    for proxied in both() {
+        let mut stream = proxied.connect();
         works(&mut *stream);
         let time = Duration::from_millis(100);
-        place.proxy.set(Behaviour::Delay(time));
+        proxied.proxy.set(Behaviour::Delay(time));
         let begin = Instant::now();
         works(&mut *stream);
         assert!(begin.elapsed() >= 2 * time, "request and reply");
@@ -160,16 +160,16 @@ fn it_delays() {
 
 #[test]
 fn it_holds_and_passes_on_afterwards_what_came_meanwhile() {
-    for place in places() {
+    for proxied in both() {
         for behaviour in [Behaviour::Hold, Behaviour::HoldReplies] {
-            let mut stream = place.connect();
+            let mut stream = proxied.connect();
             works(&mut *stream);
-            place.proxy.set(behaviour);
+            proxied.proxy.set(behaviour);
             ask(&mut *stream, "held\n");
-            let mut other = place.connect();
+            let mut other = proxied.connect();
             ask(&mut *other, "held, too\n");
             assert!(is_silent(&mut *stream) && is_silent(&mut *other));
-            place.proxy.pass();
+            proxied.proxy.pass();
             assert_eq!((read(&mut *stream, 5), read(&mut *other, 10)), ("HELD\n".into(), "HELD, TOO\n".into()));
         }
     }
@@ -177,10 +177,10 @@ fn it_holds_and_passes_on_afterwards_what_came_meanwhile() {
 
 #[test]
 fn it_splits_into_single_bytes() {
-    for place in places() {
-        let mut stream = place.connect();
+    for proxied in both() {
+        let mut stream = proxied.connect();
         works(&mut *stream);
-        place.proxy.set(Behaviour::Split(Duration::from_millis(50)));
+        proxied.proxy.set(Behaviour::Split(Duration::from_millis(50)));
         ask(&mut *stream, "split\n");
         let mut buffer = [0; 10];
         assert_eq!(stream.read(&mut buffer).unwrap(), 1);
@@ -190,24 +190,24 @@ fn it_splits_into_single_bytes() {
 
 #[test]
 fn it_cuts_at_a_byte_of_either_direction_by_closing_and_by_resetting() {
-    for place in places() {
+    for proxied in both() {
         for cut in [Cut::Close, Cut::Reset] {
             for (of, bytes, came) in
                 [(Direction::Replies, 0, ""), (Direction::Replies, 3, "CUT"), (Direction::Requests, 3, "")]
             {
-                let mut stream = place.connect();
+                let mut stream = proxied.connect();
                 works(&mut *stream);
-                place.proxy.set(Behaviour::CutAfter { cut, of, bytes });
+                proxied.proxy.set(Behaviour::CutAfter { cut, of, bytes });
                 ask(&mut *stream, "cut off\n");
                 let (bytes, end) = rest(&mut *stream);
-                if cut == Cut::Close || !place.is_tcp() {
+                if cut == Cut::Close || !proxied.is_tcp() {
                     assert_eq!((bytes.as_slice(), end.is_ok()), (came.as_bytes(), true), "{cut:?} {of:?}");
                 } else {
                     // What came before a reset may be lost with it.
                     assert!(came.as_bytes().starts_with(&bytes), "{bytes:?}");
                     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset, "{of:?}");
                 }
-                works(&mut *place.connect());
+                works(&mut *proxied.connect());
             }
         }
     }
@@ -215,13 +215,13 @@ fn it_cuts_at_a_byte_of_either_direction_by_closing_and_by_resetting() {
 
 #[test]
 fn it_cuts_in_place_of_an_answer() {
-    for place in places() {
-        place.proxy.set(Behaviour::CutAnswer { cut: Cut::Close, to: "doomed", times: 1 });
-        let mut stream = place.connect();
+    for proxied in both() {
+        proxied.proxy.set(Behaviour::CutAnswer { cut: Cut::Close, to: "doomed", times: 1 });
+        let mut stream = proxied.connect();
         works(&mut *stream);
         ask(&mut *stream, "doomed\n");
         assert!(rest(&mut *stream).0.is_empty());
-        let mut stream = place.connect();
+        let mut stream = proxied.connect();
         ask(&mut *stream, "doomed\n");
         assert_eq!(read(&mut *stream, 7), "DOOMED\n", "once, it was said");
     }
@@ -229,32 +229,32 @@ fn it_cuts_in_place_of_an_answer() {
 
 #[test]
 fn it_truncates_either_direction_and_holds_the_rest() {
-    for place in places() {
-        let mut stream = place.connect();
+    for proxied in both() {
+        let mut stream = proxied.connect();
         works(&mut *stream);
-        place.proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: 2 });
+        proxied.proxy.set(Behaviour::Truncate { of: Direction::Replies, bytes: 2 });
         ask(&mut *stream, "truncated\n");
         assert_eq!(read(&mut *stream, 2), "TR");
         assert!(is_silent(&mut *stream));
-        works(&mut *place.connect());
-        place.proxy.pass();
+        works(&mut *proxied.connect());
+        proxied.proxy.pass();
         assert_eq!(read(&mut *stream, 8), "UNCATED\n");
-        let before = place.proxy.bytes(Direction::Replies);
-        place.proxy.set(Behaviour::Truncate { of: Direction::Requests, bytes: 2 });
+        let before = proxied.proxy.bytes(Direction::Replies);
+        proxied.proxy.set(Behaviour::Truncate { of: Direction::Requests, bytes: 2 });
         ask(&mut *stream, "truncated\n");
         assert!(is_silent(&mut *stream));
-        assert_eq!(place.proxy.bytes(Direction::Replies), before, "the server has not got the whole line");
-        place.proxy.pass();
+        assert_eq!(proxied.proxy.bytes(Direction::Replies), before, "the server has not got the whole line");
+        proxied.proxy.pass();
         assert_eq!(read(&mut *stream, 10), "TRUNCATED\n");
     }
 }
 
 #[test]
 fn it_changes_replies() {
-    for place in places() {
-        let mut stream = place.connect();
+    for proxied in both() {
+        let mut stream = proxied.connect();
         let mut after = |behaviour: Behaviour, length: usize| {
-            place.proxy.set(behaviour);
+            proxied.proxy.set(behaviour);
             ask(&mut *stream, "change me, please\n");
             let mut bytes = vec![0; length];
             stream.read_exact(&mut bytes).unwrap();
@@ -273,52 +273,52 @@ fn it_changes_replies() {
 
 #[test]
 fn it_adds_to_replies_later() {
-    for place in places() {
-        let mut stream = place.connect();
-        place.proxy.set(Behaviour::inject_later("LATE\n", 2 * SILENCE));
+    for proxied in both() {
+        let mut stream = proxied.connect();
+        proxied.proxy.set(Behaviour::inject_later("LATE\n", 2 * SILENCE));
         works(&mut *stream);
         assert!(is_silent(&mut *stream));
-        assert_eq!(place.proxy.injected(), 0);
+        assert_eq!(proxied.proxy.injected(), 0);
         assert_eq!(read(&mut *stream, 5), "LATE\n");
         works(&mut *stream);
-        assert_eq!(place.proxy.injected(), 1);
+        assert_eq!(proxied.proxy.injected(), 1);
     }
 }
 
 #[test]
 fn it_refuses_and_accepts_again() {
-    for place in places() {
-        let mut stream = place.connect();
+    for proxied in both() {
+        let mut stream = proxied.connect();
         works(&mut *stream);
-        place.proxy.refuse();
-        assert_eq!(place.try_connect().err().unwrap().kind(), ErrorKind::ConnectionRefused);
+        proxied.proxy.refuse();
+        assert_eq!(proxied.try_connect().err().unwrap().kind(), ErrorKind::ConnectionRefused);
         works(&mut *stream);
-        place.proxy.accept().unwrap();
-        works(&mut *place.connect());
-        place.proxy.accept().unwrap();
+        proxied.proxy.accept().unwrap();
+        works(&mut *proxied.connect());
+        proxied.proxy.accept().unwrap();
         works(&mut *stream);
     }
 }
 
 #[test]
 fn it_cuts_everything_at_once_what_is_held_included() {
-    for place in places() {
+    for proxied in both() {
         for cut in [Cut::Close, Cut::Reset] {
-            let mut streams: Vec<_> = (0..5).map(|_| place.connect()).collect();
+            let mut streams: Vec<_> = (0..5).map(|_| proxied.connect()).collect();
             for stream in &mut streams {
                 works(&mut **stream);
             }
-            place.proxy.set(Behaviour::Hold);
+            proxied.proxy.set(Behaviour::Hold);
             ask(&mut *streams[0], "held\n");
             thread::sleep(SILENCE);
-            place.proxy.cut_now(cut).unwrap();
+            proxied.proxy.cut_now(cut).unwrap();
             for stream in &mut streams {
                 let (bytes, end) = rest(&mut **stream);
                 assert!(bytes.is_empty());
-                assert_eq!(end.is_ok(), cut == Cut::Close || !place.is_tcp());
+                assert_eq!(end.is_ok(), cut == Cut::Close || !proxied.is_tcp());
             }
-            place.proxy.pass();
-            works(&mut *place.connect());
+            proxied.proxy.pass();
+            works(&mut *proxied.connect());
         }
     }
 }
@@ -327,9 +327,9 @@ fn it_cuts_everything_at_once_what_is_held_included() {
 fn what_cannot_be_is_an_error() {
     assert!(Proxy::tcp("not an address").is_err());
     assert!(Proxy::unix("/".repeat(200)).is_err());
-    let place = &places()[1];
-    assert_eq!(place.proxy.port(), 0);
-    assert!(place.proxy.path().unwrap().exists());
+    let proxied = &both()[1];
+    assert_eq!(proxied.proxy.port(), 0);
+    assert!(proxied.proxy.path().unwrap().exists());
     // Nothing is behind it.
     let proxy = Proxy::unix("/nonexistent/server.sock").unwrap();
     let mut stream = UnixStream::connect(proxy.path().unwrap()).unwrap();

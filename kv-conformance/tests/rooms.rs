@@ -33,17 +33,19 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The files under a folder: each with its room.
-fn files(folder: &Path, room: Option<&str>) -> Vec<(String, String)> {
+/// The files under a folder, which is so many modules deep: each with its room, and with `crate::` for a `super::super::` that
+/// leads to the crate's root.
+fn files(folder: &Path, room: Option<&str>, depth: usize) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let room = room.unwrap_or(&name);
         if path.is_dir() && room != "bin" {
-            files.extend(self::files(&path, Some(room)));
+            files.extend(self::files(&path, Some(room), depth + 1));
         } else if path.extension().is_some_and(|extension| extension == "rs") && room != "lib" {
-            files.push((room.to_owned(), fs::read_to_string(path).unwrap()));
+            let to_root = "super::".repeat(depth + usize::from(name != "mod"));
+            files.push((room.to_owned(), fs::read_to_string(path).unwrap().replace(&to_root, "crate::")));
         }
     }
     files
@@ -92,14 +94,14 @@ fn each_room_imports_from_those_below_it_alone() {
         let floor = |room: &str| rooms.iter().position(|of| *of == room);
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
         let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
-        for (room, text) in files(&src, None) {
-            let Some(from) = floor(&room) else { panic!("{name}/src/{room} is no room that this test knows") };
+        for (room, text) in files(&src, None, 0) {
+            let Some(from) = floor(&room) else { panic!("{name}/src/{room} is not in `CRATES` of this test") };
             for import in imports(&text) {
                 let of = exported_by(&lib, &import).filter(|_| floor(&import).is_none()).unwrap_or(import);
                 match floor(&of) {
                     Some(to) if to >= from => {}
                     Some(_) => drop(wrong.insert(format!("{name}: {room} imports from {of}, which is above it"))),
-                    None => drop(wrong.insert(format!("{name}: {room} imports {of}, which is no room"))),
+                    None => drop(wrong.insert(format!("{name}: {room} imports {of}, which is not a room"))),
                 }
             }
         }

@@ -287,7 +287,7 @@ fn child_process() {
     let _ = std::io::stdin().read(&mut [0]);
 }
 
-/// Whether there is such a process; one that has ended and was not waited for is none.
+/// Whether there is such a process; a zombie does not count.
 fn exists(pid: &str) -> bool {
     if cfg!(target_os = "linux") {
         return std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{Error, Failure, InvalidKey, Key, KeyValueStore, Result};
 
-/// The least time that failures may take together before the remaining keys are given up.
+/// Once failures have taken this long together, the remaining keys are given up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads all keys at once. If that fails, reads them one by one until the failures have taken too long.

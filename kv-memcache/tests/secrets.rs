@@ -99,7 +99,7 @@ fn wrong_passwords() {
     is_refused("a password that nobody asked for", &on(url), "the server wants none");
 }
 
-/// URLs that are of no use, or that are not what whoever wrote them meant.
+/// URLs that are invalid, or that do not mean what their author meant.
 fn bad_urls() {
     let mut urls = vec![
         format!("http://u:{SECRET}@host"),

@@ -172,7 +172,7 @@ fn start_after(text: &str) -> Bound<Arc<str>> {
     successor(text).map_or_else(|| Bound::Excluded(text.into()), Bound::Included)
 }
 
-/// The least text after all those that begin with this one. The empty text has none, because every text begins with it.
+/// The smallest text greater than every text that begins with this one. The empty text has none, because every text begins with it.
 ///
 /// All characters are below 0x7F, so the last one always has a successor that is ASCII, too.
 fn successor(text: &str) -> Option<Arc<str>> {

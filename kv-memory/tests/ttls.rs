@@ -73,7 +73,7 @@ fn a_write_replaces_the_ttl_too_and_a_touch_only_the_ttl() {
 }
 
 #[test]
-fn a_copy_keeps_what_remains_and_replaces_the_lifetime_that_was_there() {
+fn a_copy_keeps_the_remaining_ttl_and_replaces_the_old_one() {
     let (clock, store) = store();
     store.put_with_ttl("short", "", SECOND * 2).unwrap();
     store.put("forever", "").unwrap();

@@ -16,31 +16,31 @@ type Result<T = ()> = std::result::Result<T, Error>;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> Result {
-    let place = Place::start()?;
+    let setup = Setup::start()?;
     let mut bench = Bench::from_args("kv-redis");
-    one_by_one(&mut bench, &place)?;
-    batches(&mut bench, &place)?;
-    threads(&mut bench, &place)?;
-    shared_connections(&mut bench, &place)?;
-    listings(&mut bench, &place)?;
+    one_by_one(&mut bench, &setup)?;
+    batches(&mut bench, &setup)?;
+    threads(&mut bench, &setup)?;
+    shared_connections(&mut bench, &setup)?;
+    listings(&mut bench, &setup)?;
     bench.finish()
 }
 
 /// A server, and clients of it.
-struct Place {
+struct Setup {
     server: Server,
 }
 
-impl Place {
+impl Setup {
     fn start() -> Result<Self> {
         let server = Server::builder("redis-server")
             .debian_package("redis-server")
-            .args(|place| {
-                let port = place.port().to_string();
+            .args(|sandbox| {
+                let port = sandbox.port().to_string();
                 ["--port", &port, "--bind", "127.0.0.1", "--save", ""].map(str::to_owned).to_vec()
             })
-            .ready(|place, _| {
-                let client = redis::Client::open(("127.0.0.1", place.port()))?;
+            .ready(|sandbox, _| {
+                let client = redis::Client::open(("127.0.0.1", sandbox.port()))?;
                 Ok(redis::cmd("PING").exec(&mut client.get_connection_with_timeout(Duration::from_secs(1))?)?)
             })
             .start()?;
@@ -79,8 +79,8 @@ fn set(bare: &mut redis::Connection, key: &str, value: &[u8]) -> redis::RedisRes
     redis::cmd("SET").arg(key).arg(value).exec(bare)
 }
 
-fn one_by_one(bench: &mut Bench, place: &Place) -> Result {
-    let (store, mut bare) = (place.store(4)?, place.bare()?);
+fn one_by_one(bench: &mut Bench, setup: &Setup) -> Result {
+    let (store, mut bare) = (setup.store(4)?, setup.bare()?);
     let beside = "redis::Connection";
     bench.section("One thread");
     for (size, shown) in [(100, "100 B"), (100_000, "100 kB")] {
@@ -90,7 +90,7 @@ fn one_by_one(bench: &mut Bench, place: &Place) -> Result {
         bench.compare(row("get"), || store.get("key"), || get(&mut bare, "key"))?;
         bench.compare(row("put"), || store.put("key", &value), || set(&mut bare, "key", &value))?;
     }
-    let pool = r2d2::Pool::builder().max_size(4).build(place.client()?)?;
+    let pool = r2d2::Pool::builder().max_size(4).build(setup.client()?)?;
     store.put("key", vec![b'v'; 100])?;
     bench.compare(
         Row::new("get, 100 B").beside("r2d2, its defaults").at_most(0.60),
@@ -115,8 +115,8 @@ fn one_by_one(bench: &mut Bench, place: &Place) -> Result {
 }
 
 /// The same on several keys, beside one command or one pipeline.
-fn batches(bench: &mut Bench, place: &Place) -> Result {
-    let (store, bare) = (place.store(4)?, RefCell::new(place.bare()?));
+fn batches(bench: &mut Bench, setup: &Setup) -> Result {
+    let (store, bare) = (setup.store(4)?, RefCell::new(setup.bare()?));
     let value = vec![b'v'; 100];
     bench.section("Growth: batches, 100 B, of each key");
     for count in [1, 10, 100, 1000, 10_000, 100_000] {
@@ -163,16 +163,16 @@ fn batches(bench: &mut Bench, place: &Place) -> Result {
 }
 
 /// Threads that share a store, beside as many connections as its pool has, shared by as many threads.
-fn threads(bench: &mut Bench, place: &Place) -> Result {
+fn threads(bench: &mut Bench, setup: &Setup) -> Result {
     const ALL: u32 = 3200;
     bench.section("Threads: gets of 100 B, of each");
     for pool in [1, 4, 16] {
-        let store = place.store(pool)?;
+        let store = setup.store(pool)?;
         store.put("key", vec![b'v'; 100])?;
         for threads in [1, 4, 16, 64] {
             let each = ALL / threads;
             let peers = threads.min(pool);
-            let mut bare = (0..peers).map(|_| place.bare()).collect::<Result<Vec<_>>>()?;
+            let mut bare = (0..peers).map(|_| setup.bare()).collect::<Result<Vec<_>>>()?;
             let mut stores = (0..threads).map(|_| &store).collect::<Vec<_>>();
             let some = if threads == 1 { "thread" } else { "threads" };
             let row = Row::new(format!("{threads} {some}, a pool of {pool}"))
@@ -190,13 +190,13 @@ fn threads(bench: &mut Bench, place: &Place) -> Result {
 }
 
 /// Threads that share a store and its connections, beside threads that share one with a pool. The goals are those for which they were made.
-fn shared_connections(bench: &mut Bench, place: &Place) -> Result {
+fn shared_connections(bench: &mut Bench, setup: &Setup) -> Result {
     const ALL: u32 = 3200;
     bench.section("Shared connections: gets of 100 B, of each");
-    let pool = place.builder().connect()?;
+    let pool = setup.builder().connect()?;
     pool.put("key", vec![b'v'; 100])?;
     for connections in [1, 2] {
-        let store = place.builder().shared_connections(connections).connect()?;
+        let store = setup.builder().shared_connections(connections).connect()?;
         for threads in [1, 4, 16, 64] {
             let each = ALL / threads;
             let get = |store: &mut &RedisStore| (0..each).try_for_each(|_| store.get("key").map(drop));
@@ -216,8 +216,8 @@ fn shared_connections(bench: &mut Bench, place: &Place) -> Result {
 }
 
 /// A listing, beside a loop over SCAN with the same COUNT.
-fn listings(bench: &mut Bench, place: &Place) -> Result {
-    let (store, mut bare) = (place.store(4)?, place.bare()?);
+fn listings(bench: &mut Bench, setup: &Setup) -> Result {
+    let (store, mut bare) = (setup.store(4)?, setup.bare()?);
     store.delete_many(["key"])?;
     bench.section("Growth: keys");
     let mut there = 0;

@@ -127,7 +127,7 @@ fn wrong_passwords(redis: &Redis) {
     fails("not allowed", &reader, reader.put("k", "v"), "the user is not allowed to use the command");
 }
 
-/// URLs that are of no use, or that are not what whoever wrote them meant.
+/// URLs that are invalid, or that do not mean what their author meant.
 fn bad_urls() {
     let mut urls = vec![
         format!("http://u:{SECRET}@host"),
@@ -256,7 +256,7 @@ fn a_pool_of_the_application(redis: &Redis) {
     operations_fail("a pool of the application", &store, "the application's pool gave no connection");
 }
 
-/// Who answers is no redis, or is, and repeats what it was told.
+/// The peer is not a redis, or is one that repeats what it was sent.
 fn strangers() {
     let http = impostor(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
     let says = "does not speak the protocol of redis";

@@ -107,8 +107,7 @@ impl Bench {
         self.compare_timed(row, rounds::calibrated(ours, ROUND)?, rounds::calibrated(peer, ROUND)?)
     }
 
-    /// As [`compare`](Self::compare), with calls that take their time themselves: as long as all operations of the row took, set up and
-    /// cleaned up by whoever is measured.
+    /// Like [`compare`](Self::compare), but each call returns the time that its operations took, without setup and cleanup.
     ///
     /// # Errors
     /// The first error of either.

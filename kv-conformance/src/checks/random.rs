@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use proptest::collection::vec;
 
 use crate::checks::check::{Check, about, checks};
-use crate::model::{Model, Operation, Pace, operations};
-use crate::property::{self, Effort};
+use crate::model::{Model, Operation, TtlChoices, operations};
+use crate::property::{self, Cases};
 use crate::running::{Finding, NotPassed, panics, show};
 
 checks![p1_random_operations_do_what_a_plain_map_does];
@@ -19,11 +19,11 @@ pub fn p1_random_operations_do_what_a_plain_map_does() -> Check {
         "C2", "C3", "C4", "S2", "S3",
     ])
     .run(|context| {
-        let pace = Pace::of(context);
+        let ttls = TtlChoices::of(context);
         let cases = property::cases()?;
         let cases = if context.time.is_advanced_by_hand() {
             cases
-        } else if pace.resolution.as_millis() < 100 {
+        } else if ttls.resolution.as_millis() < 100 {
             cases / 4 + 1
         } else {
             cases / 16 + 1
@@ -33,7 +33,7 @@ pub fn p1_random_operations_do_what_a_plain_map_does() -> Check {
         let failed = RefCell::new(None::<(Vec<String>, Box<Finding>)>);
         property::check_with(
             &context.seed,
-            Effort { cases, shrinking: 4000 },
+            Cases { cases, shrinking: 4000 },
             &sequences,
             |steps| {
                 // What would have come after the step that failed was not done.
@@ -44,7 +44,7 @@ pub fn p1_random_operations_do_what_a_plain_map_does() -> Check {
                 lines.collect::<Vec<_>>().concat()
             },
             |steps| {
-                // A sequence that begins with one that has failed, as those do that are shorter at their end, need not be run.
+                // Not run again: a sequence that starts with one that failed.
                 if let Some((done, message)) = &*failed.borrow()
                     && shown(steps).starts_with(done)
                 {
@@ -52,7 +52,7 @@ pub fn p1_random_operations_do_what_a_plain_map_does() -> Check {
                 }
                 let fixture = context.scope.open()?;
                 let context = context.with(&fixture);
-                let mut model = Model::new(&context, pace);
+                let mut model = Model::new(&context, ttls);
                 for (at, step) in steps.iter().enumerate() {
                     let outcome = panics::catch(|| model.step(step)).unwrap_or_else(|panic| Err(panic.into()));
                     outcome.map_err(|outcome| {

@@ -56,7 +56,7 @@ pub(crate) struct Exchange {
 
 /// What may come of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum ExpectedResult {
     Works,
     WorksOrFails,
     /// With an error of the right kind. If given, whether the outcome of a write is unknown.

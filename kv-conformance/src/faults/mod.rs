@@ -16,7 +16,7 @@ mod values;
 pub(crate) use case::Case;
 pub(crate) use client::{Action, Client};
 pub(crate) use errors::check_transient;
-pub(crate) use exchange::{Kind, Point, Want};
+pub(crate) use exchange::{ExpectedResult, Kind, Point};
 pub(crate) use fault::{Fault, fault_at_random, faults};
 pub(crate) use operations::{Answer, Operation};
 pub(crate) use parallel::{in_own_fixtures, in_parallel};

@@ -6,7 +6,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Remaining};
 
 use super::case::{Case, State};
 use super::errors::{check_error, check_transient};
-use super::exchange::{Exchange, Kind, Want};
+use super::exchange::{Exchange, ExpectedResult, Kind};
 use super::operations::Operation;
 use super::parallel::in_own_fixtures;
 use super::proxied::ProxiedStore;
@@ -79,20 +79,20 @@ impl Scenario<'_> {
 
     /// Does it, in the way that `fault` has made, and looks at what came of it, and at what is there. Where the exchange was shorter than
     /// the one that was measured, so that the fault has not come, it has to work.
-    pub(crate) fn judge(&self, case: &Case, fault: &str, kind: Kind, want: Want) -> Outcome {
+    pub(crate) fn judge(&self, case: &Case, fault: &str, kind: Kind, want: ExpectedResult) -> Outcome {
         let Self { proxied, operation, .. } = self;
         let name = format!("{} ({fault})", operation.name);
         let (result, took) = proxied.timed(|| (operation.run)(proxied.store, case));
-        let want = if proxied.proxy.is_waiting() { Want::Works } else { want };
+        let want = if proxied.proxy.is_waiting() { ExpectedResult::Works } else { want };
         let shown = match &result {
             Ok(answer) => show(answer),
             Err(error) => show_error(error),
         };
-        if !matches!((&result, want), (Ok(_), Want::Fails { .. })) {
+        if !matches!((&result, want), (Ok(_), ExpectedResult::Fails { .. })) {
             proxied.expect_in_time(&name, &result, took)?;
         }
         match (&result, want) {
-            (Ok(_), Want::Fails { .. }) => {
+            (Ok(_), ExpectedResult::Fails { .. }) => {
                 let want = match operation.needs {
                     _ if operation.writes => "an error: a write that may have been sent is not sent again (N5)",
                     Some(Capability::Listing) => "an error: a listing that was cut does not look whole (L3)",
@@ -101,7 +101,7 @@ impl Scenario<'_> {
                 return Err(NotPassed::failed(format_args!("{name}\nexpected: {want}\ngot:      {shown}")));
             }
             (Ok(answer), _) => expect_eq(&name, answer, &(operation.answer)(case))?,
-            (Err(_), Want::Works) => return judge_undisturbed(&name, result, took, (operation.answer)(case)),
+            (Err(_), ExpectedResult::Works) => return judge_undisturbed(&name, result, took, (operation.answer)(case)),
             (Err(error), _) => {
                 let keys = operation.keys.iter().map(|key| case.key(key)).collect::<Vec<_>>();
                 let keys = keys.iter().map(String::as_str).collect::<Vec<_>>();
@@ -117,7 +117,7 @@ impl Scenario<'_> {
                     _ if !operation.writes => {
                         expect_eq(format_args!("{unknown}: it is a read"), error.outcome_unknown(), false)?;
                     }
-                    Want::Fails { unknown: Some(want) } => expect_eq(unknown, error.outcome_unknown(), want)?,
+                    ExpectedResult::Fails { unknown: Some(want) } => expect_eq(unknown, error.outcome_unknown(), want)?,
                     _ => {}
                 }
                 return self.judge_state(case, &name, Some(error));

@@ -106,7 +106,7 @@ impl History {
     /// Looks for an order of the operations that explains all answers, in a store that has these weaknesses.
     ///
     /// The search is exact. What it takes grows with the length of the history, and exponentially with the number of writes that
-    /// are under way at the same time: for some ten threads on a key it is short.
+    /// are under way at the same time: for about ten threads on a key it is short.
     ///
     /// # Errors
     /// That there is none, with the least part of the history that proves it.

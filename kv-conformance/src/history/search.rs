@@ -113,7 +113,7 @@ impl Configurations {
 }
 
 /// The operations under way, and how they go on.
-struct Walk {
+struct OpenOperations {
     steps: Vec<Option<Step>>,
     may_evict: bool,
     /// Those that return.
@@ -122,7 +122,7 @@ struct Walk {
     late: BTreeSet<usize>,
 }
 
-impl Walk {
+impl OpenOperations {
     fn step(&self, at: usize) -> Option<Step> {
         self.steps.get(at).copied().flatten()
     }
@@ -254,7 +254,7 @@ impl Search {
     /// Searches up to the first place where no order is left.
     pub(super) fn of(history: &History, weaknesses: &[Weakness]) -> Self {
         let numbers = Numbers::of(history);
-        let mut walk = Walk {
+        let mut under_way = OpenOperations {
             steps: history.operations.iter().map(|operation| numbers.step(operation)).collect(),
             may_evict: weaknesses.contains(&Weakness::MayEvict),
             open: BTreeSet::new(),
@@ -269,19 +269,19 @@ impl Search {
         for (_, event) in events(&history.operations) {
             match event {
                 Event::Call(at) => {
-                    if walk.open.is_empty() && walk.late.is_empty() {
+                    if under_way.open.is_empty() && under_way.late.is_empty() {
                         let held = left.iter().map(|configuration| numbers.held(configuration.state)).collect();
                         quiet.push(Quiet { begun: at, held });
                     }
                     let returns = history.operations.get(at).is_some_and(|operation| operation.ended.is_some());
                     if returns {
-                        walk.open.insert(at)
+                        under_way.open.insert(at)
                     } else {
-                        walk.late.insert(at)
+                        under_way.late.insert(at)
                     };
                 }
                 Event::Return(at) => {
-                    left = walk.returned(at, left);
+                    left = under_way.returned(at, left);
                     if left.is_empty() {
                         return Self { fails_at: Some(at), quiet };
                     }

@@ -20,27 +20,27 @@ const LONGEST_TEMPORARY_FOLDER: usize = 60;
 const REMOVE_THE_FOLDER: &str = r#"rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }"#;
 
 /// The folder of this test process, once there is one.
-static HOME: Mutex<Option<Home>> = Mutex::new(None);
+static PROCESS_FOLDER: Mutex<Option<ProcessFolder>> = Mutex::new(None);
 
 /// A new folder of this test process. Its name is short enough for the name of a unix socket in it.
 pub(crate) fn folder() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("").tempdir_in(Home::of_this_process()?)
+    tempfile::Builder::new().prefix("").tempdir_in(ProcessFolder::of_this_process()?)
 }
 
 /// The folder in which this test process has those of its servers. It goes when the process has ended, so that nothing
 /// remains even where nothing is dropped.
-struct Home {
+struct ProcessFolder {
     folder: PathBuf,
     /// It ends when the process has; nothing waits for it.
     _watchdog: Child,
 }
 
-impl Home {
+impl ProcessFolder {
     fn of_this_process() -> io::Result<PathBuf> {
-        let mut home = HOME.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*home {
-            Some(home) => Ok(home.folder.clone()),
-            None => Ok(home.insert(Self::new()?).folder.clone()),
+        let mut made = PROCESS_FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some(made) => Ok(made.folder.clone()),
+            None => Ok(made.insert(Self::new()?).folder.clone()),
         }
     }
 

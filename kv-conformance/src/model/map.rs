@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Error, KeyBuf, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
 
-use super::operations::{Expires, Operation, Pace};
+use super::operations::{Expires, Operation, TtlChoices};
 use crate::running::{Context, Expiry, Liveness, NotPassed, Outcome, show, show_error};
 
 /// An entry of the model.
@@ -20,7 +20,7 @@ struct Entry {
 pub(crate) struct Model<'a> {
     context: &'a Context<'a>,
     store: &'a dyn KeyValueStore,
-    pace: Pace,
+    ttls: TtlChoices,
     entries: BTreeMap<&'static str, Entry>,
     /// The clauses of the steps so far that a later one may show to be broken.
     left: BTreeSet<&'static str>,
@@ -34,8 +34,8 @@ struct During {
 }
 
 impl<'a> Model<'a> {
-    pub(crate) fn new(context: &'a Context<'a>, pace: Pace) -> Self {
-        Self { context, store: context.store(), pace, entries: BTreeMap::new(), left: BTreeSet::new() }
+    pub(crate) fn new(context: &'a Context<'a>, ttls: TtlChoices) -> Self {
+        Self { context, store: context.store(), ttls, entries: BTreeMap::new(), left: BTreeSet::new() }
     }
 
     /// Does one step with the store and with the model, and compares.
@@ -65,7 +65,7 @@ impl<'a> Model<'a> {
             Operation::Keys(prefix) => self.keys(step, prefix),
             Operation::Prefixes(prefix) => self.prefixes(step, prefix),
             Operation::Wait(wait) => {
-                self.context.time.wait(self.pace.wait(*wait));
+                self.context.time.wait(self.ttls.wait(*wait));
                 Ok(())
             }
         }
@@ -99,21 +99,21 @@ impl<'a> Model<'a> {
     }
 
     fn put(&mut self, step: &Operation, key: &'static str, value: &Bytes, expires: Expires) -> Outcome {
-        let ttl = self.pace.ttl(expires);
+        let ttl = self.ttls.ttl(expires);
         let ((), during) = self.run(step, || self.store.put_with_ttl(key, value, ttl))?;
         self.write(key, value, ttl, during);
         Ok(())
     }
 
     fn put_from(&mut self, step: &Operation, key: &'static str, value: &Bytes, expires: Expires) -> Outcome {
-        let ttl = self.pace.ttl(expires);
+        let ttl = self.ttls.ttl(expires);
         let ((), during) = self.run(step, || self.store.put_from_with_ttl(key, &value[..], ttl))?;
         self.write(key, value, ttl, during);
         Ok(())
     }
 
     fn put_many(&mut self, step: &Operation, entries: &[(&'static str, Bytes, Expires)]) -> Outcome {
-        let entries = entries.iter().map(|(key, value, expires)| (*key, value, self.pace.ttl(*expires)));
+        let entries = entries.iter().map(|(key, value, expires)| (*key, value, self.ttls.ttl(*expires)));
         let entries = entries.collect::<Vec<_>>();
         let ((), during) = self.run(step, || self.store.put_many_with_ttl(entries.iter().copied()))?;
         for (key, value, ttl) in entries {
@@ -123,7 +123,7 @@ impl<'a> Model<'a> {
     }
 
     fn create(&mut self, step: &Operation, key: &'static str, value: &Bytes, expires: Expires) -> Outcome {
-        let ttl = self.pace.ttl(expires);
+        let ttl = self.ttls.ttl(expires);
         let (created, during) = self.run(step, || self.store.create_with_ttl(key, value, ttl))?;
         self.see(step, key, !created, &created, during)?;
         if created {
@@ -163,7 +163,7 @@ impl<'a> Model<'a> {
     }
 
     fn touch(&mut self, step: &Operation, key: &'static str, expires: Expires) -> Outcome {
-        let ttl = self.pace.ttl(expires);
+        let ttl = self.ttls.ttl(expires);
         let (touched, during) = self.run(step, || self.store.touch(key, ttl))?;
         self.see(step, key, touched, &touched, during)?;
         if let Some(Entry { value, .. }) = self.entries.get(key).cloned() {
@@ -272,8 +272,8 @@ impl<'a> Model<'a> {
         match (entry.expiry, got) {
             (None, Some(Remaining::Forever)) => Ok(()),
             (Some(expiry), Some(Remaining::For(left))) => {
-                let least = expiry.earliest.saturating_sub(during.after + self.pace.resolution);
-                let most = expiry.latest.saturating_sub(during.before) + self.pace.resolution;
+                let least = expiry.earliest.saturating_sub(during.after + self.ttls.resolution);
+                let most = expiry.latest.saturating_sub(during.before) + self.ttls.resolution;
                 let holds = least <= left && left <= most;
                 if holds { Ok(()) } else { self.wrong(step, &format!("{least:?} to {most:?}"), &left) }
             }
@@ -294,8 +294,8 @@ impl<'a> Model<'a> {
         let Some(mut entry) = self.entries.get(from).filter(|_| copied && from != to).cloned() else { return Ok(()) };
         // A backend may read what remains and write it again, each as exact as it can.
         entry.expiry = entry.expiry.map(|expiry| Expiry {
-            earliest: expiry.earliest.saturating_sub(self.pace.resolution),
-            latest: expiry.latest + self.pace.resolution + during.after.saturating_sub(during.before),
+            earliest: expiry.earliest.saturating_sub(self.ttls.resolution),
+            latest: expiry.latest + self.ttls.resolution + during.after.saturating_sub(during.before),
         });
         self.entries.insert(to, entry);
         Ok(())
@@ -329,7 +329,7 @@ impl<'a> Model<'a> {
 
     fn write(&mut self, key: &'static str, value: &Bytes, ttl: Ttl, during: During) {
         let expiry =
-            ttl.or_default(None).map(|ttl| (ttl, Expiry::of(ttl, during.before, during.after, self.pace.resolution)));
+            ttl.or_default(None).map(|ttl| (ttl, Expiry::of(ttl, during.before, during.after, self.ttls.resolution)));
         match expiry {
             Some((ttl, _)) if ttl.is_zero() => {
                 self.entries.remove(key);

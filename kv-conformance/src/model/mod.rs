@@ -4,4 +4,4 @@ mod map;
 mod operations;
 
 pub(crate) use map::Model;
-pub(crate) use operations::{Operation, Pace, operations};
+pub(crate) use operations::{Operation, TtlChoices, operations};

@@ -104,13 +104,13 @@ pub(crate) enum Wait {
 
 /// How long the TTLs are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct TtlChoices {
     short: Duration,
     pub(crate) resolution: Duration,
     long: Duration,
 }
 
-impl Pace {
+impl TtlChoices {
     pub(crate) fn of(context: &Context<'_>) -> Self {
         let by_hand = context.time.is_advanced_by_hand();
         Self {

@@ -15,9 +15,9 @@ use crate::running::{NotPassed, Outcome, Seed, panics, show};
 /// How many cases a property is tried with unless `KV_CONFORMANCE_CASES` says otherwise.
 const CASES: u32 = 64;
 
-/// How hard to try.
+/// How many inputs to try.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
+pub(crate) struct Cases {
     /// The number of inputs to try.
     pub(crate) cases: u32,
     /// The number of simpler inputs to try when one has failed. If that takes long, [fewer](SHRINKING) will do.
@@ -33,13 +33,13 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    check_with(seed, Effort { cases: cases()?, shrinking: 500 }, inputs, |input| show(input), holds)
+    check_with(seed, Cases { cases: cases()?, shrinking: 500 }, inputs, |input| show(input), holds)
 }
 
-/// As [`check`], with another effort and another way to show an input.
+/// As [`check`], with another number of cases and another way to show an input.
 pub(crate) fn check_with<S>(
     seed: &Seed,
-    effort: Effort,
+    cases: Cases,
     inputs: &S,
     shown: impl Fn(&S::Value) -> String,
     holds: impl Fn(&S::Value) -> Outcome,
@@ -48,7 +48,7 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    let mut runner = runner(seed.used(), effort.cases);
+    let mut runner = runner(seed.used(), cases.cases);
     let tried = Cell::new(0);
     let first_failed = Cell::new(None::<Instant>);
     // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
@@ -63,7 +63,7 @@ where
         if let Some(since) = first_failed.get() {
             let (longest, least) = SHRINKING;
             let tried = tried.replace(tried.get() + 1);
-            if tried >= effort.shrinking || tried >= least && since.elapsed() >= longest {
+            if tried >= cases.shrinking || tried >= least && since.elapsed() >= longest {
                 return Ok(());
             }
         }

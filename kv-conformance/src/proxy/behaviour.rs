@@ -25,6 +25,8 @@ pub enum Cut {
 pub type Edit = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
 
 /// What a proxy does to all its connections, from the moment that it is set.
+//
+// `Shared::step` in `passing.rs` carries it out; a variant that it does not name passes everything.
 #[derive(Default)]
 #[non_exhaustive]
 pub enum Behaviour {

@@ -94,7 +94,7 @@ impl StoreInfo {
         facts
     }
 
-    /// How late an entry may go, in words.
+    /// How late an entry may expire, in words.
     pub(super) fn resolution(&self) -> String {
         if self.ttl_resolution == Duration::ZERO { "exact".into() } else { format!("{:?}", self.ttl_resolution) }
     }

@@ -240,7 +240,7 @@ mod tests {
         assert!(row(&markdown, "| 3 Read, write, delete | G1, P1 ").ends_with("| ✓ |"), "{markdown}");
         assert!(row(&markdown, "| 2 Values | V1 ").contains('·'), "{markdown}");
         assert!(markdown.contains(". not decided: `fails_0` failed\n"), "{markdown}");
-        // It need not be one that the check is about, and can be none.
+        // The clause may be one that the check is not about, or missing.
         let markdown = with_failures(&[(&["K1"], &["E4"]), (&["K2"], &[])]);
         assert!(row(&markdown, "|  | E4 ").contains('✗'), "{markdown}");
         assert!(

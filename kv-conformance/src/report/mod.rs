@@ -67,11 +67,11 @@ pub struct Package {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StoreInfo {
-    /// What it calls itself. Of the many stores that the checks get, the one that was first.
+    /// The name that the first store of the run reports.
     pub name: String,
     /// Every capability, by its name, and whether the store has it.
     pub capabilities: BTreeMap<String, bool>,
-    /// How late an entry may go.
+    /// How late an entry may expire.
     pub ttl_resolution: Duration,
     /// The longest TTL; `None` if there is no limit.
     pub longest_ttl: Option<Duration>,

@@ -56,10 +56,10 @@ impl ServerTable {
     /// servers. All other rows stay.
     ///
     /// # Errors
-    /// The text has no such table.
+    /// The text has no such table, or a row of it does not have three cells.
     pub fn insert_into(&self, text: &str) -> Result<String, BoxError> {
         let (before, table, after) = split(text)?;
-        let mut merged = Self::parse(table);
+        let mut merged = Self::parse(table)?;
         merged.results.extend(self.results.clone());
         Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", merged.to_markdown()))
     }
@@ -68,9 +68,9 @@ impl ServerTable {
     /// contradict it.
     ///
     /// # Errors
-    /// The text has no such table.
+    /// The text has no such table, or a row of it does not have three cells.
     pub fn contradictions(&self, text: &str) -> Result<Vec<String>, BoxError> {
-        let known = Self::parse(split(text)?.1);
+        let known = Self::parse(split(text)?.1)?;
         let differs = |(of, found): (&(Server, String), &String)| {
             let (server, suite) = (&of.0.name, &of.1);
             match known.results.get(of) {
@@ -99,16 +99,21 @@ impl ServerTable {
     }
 
     /// Reads what [`to_markdown`](Self::to_markdown) wrote.
-    fn parse(markdown: &str) -> Self {
+    fn parse(markdown: &str) -> Result<Self, BoxError> {
         let mut table = Self::default();
         for line in markdown.lines().skip_while(|line| !line.starts_with("|---")).skip(1) {
             let cells = line.split('|').map(str::trim).collect::<Vec<_>>();
-            let ["", server, suites, result, ""] = *cells else { continue };
+            let ["", server, suites, result, ""] = *cells else {
+                if line.trim_start().starts_with('|') {
+                    return Err(format!("this row of the table does not have three cells: {line}").into());
+                }
+                continue;
+            };
             for suite in suites.split(", ") {
                 table.results.insert((Server::new(server), suite.to_owned()), result.to_owned());
             }
         }
-        table
+        Ok(table)
     }
 }
 
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn a_row_says_what_the_suites_found_on_a_server() {
         assert_eq!(table().to_markdown(), MARKDOWN);
-        assert_eq!(ServerTable::parse(MARKDOWN), table());
+        assert_eq!(ServerTable::parse(MARKDOWN).unwrap(), table());
     }
 
     #[test]
@@ -203,6 +208,18 @@ mod tests {
 ";
         assert_eq!(inserted, format!("before\n{BEGIN}\n\n{expected}\n{END}\nafter\n"));
         assert_eq!(ServerTable::default().insert_into(&inserted).unwrap(), inserted);
+    }
+
+    #[test]
+    fn a_row_with_another_number_of_cells_is_an_error() {
+        for row in
+            ["| redis 8.0.0 | tcp |", "| redis 8.0.0 | tcp | the whole contract | and more |", "| redis 8.0.0", "|"]
+        {
+            let text = format!("{BEGIN}\n\n{MARKDOWN}{row}\n\n{END}");
+            let expected = format!("this row of the table does not have three cells: {row}");
+            assert_eq!(table().insert_into(&text).unwrap_err().to_string(), expected);
+            assert_eq!(table().contradictions(&text).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod watchdog;
 
 pub(crate) use context::Context;
 pub(crate) use expect::{expect, expect_eq, expect_error, expect_that, mismatch};
-pub(crate) use outcome::{Blame, Finding, NotPassed, Outcome};
+pub(crate) use outcome::{Broken, Finding, NotPassed, Outcome};
 pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;
 pub(crate) use show::{kind_of, show, show_error};

@@ -52,7 +52,7 @@ impl NotPassed {
     /// A failure that is not the store's: it breaks no clause.
     #[track_caller]
     pub(crate) fn failed_beside_the_store(message: impl Display) -> Self {
-        Self::failed(message).blaming(Blame::Nothing)
+        Self::failed(message).with_broken(Broken::Nothing)
     }
 
     /// If an operation timed out that nothing was in the way of, the machine may have been slow.
@@ -66,14 +66,14 @@ impl NotPassed {
     /// If it was this error that came in place of a success, which says more than the check.
     pub(crate) fn because_of(self, error: &Error) -> Self {
         match error {
-            Error::Unsupported { operation, .. } => self.blaming(Blame::Unsupported(*operation)),
+            Error::Unsupported { operation, .. } => self.with_broken(Broken::Unsupported(*operation)),
             _ => self,
         }
     }
 
     /// These clauses, or one of them at least, are what a failure breaks.
     pub(crate) fn breaking(self, clauses: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.blaming(Blame::Clauses(clauses.into_iter().map(Into::into).collect()))
+        self.with_broken(Broken::Clauses(clauses.into_iter().map(Into::into).collect()))
     }
 
     /// Tells a failure in other words.
@@ -84,9 +84,9 @@ impl NotPassed {
         self
     }
 
-    fn blaming(mut self, blame: Blame) -> Self {
+    fn with_broken(mut self, broken: Broken) -> Self {
         if let Self::Failed(finding) | Self::TimedOut(finding) = &mut self {
-            finding.blame = blame;
+            finding.broken = broken;
         }
         self
     }
@@ -96,7 +96,7 @@ impl NotPassed {
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) text: String,
-    pub(crate) blame: Blame,
+    pub(crate) broken: Broken,
     pub(crate) expected: Option<String>,
     pub(crate) got: Option<String>,
     /// Where it panicked.
@@ -105,7 +105,7 @@ pub(crate) struct Finding {
 
 /// What a failure breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
+pub(crate) enum Broken {
     /// The clause that the check is named after.
     Check,
     /// One of these at least.
@@ -131,9 +131,9 @@ impl Finding {
             Some((got, line)) => (Some(got), clauses_in(line.lines().next().unwrap_or_default())),
             None => (got, ours.split('(').skip(1).flat_map(clauses_alone).collect()),
         };
-        let blame = if named.is_empty() { Blame::Check } else { Blame::Clauses(named) };
+        let broken = if named.is_empty() { Broken::Check } else { Broken::Clauses(named) };
         let got = got.map(str::to_owned);
-        Self { blame, expected, got, panicked_at: None, text }
+        Self { broken, expected, got, panicked_at: None, text }
     }
 }
 
@@ -151,7 +151,7 @@ impl From<Panic> for NotPassed {
             finding.text = format!("{}\n(panicked at {place})", finding.text);
         }
         finding.panicked_at = place;
-        finding.blame = if fixture.is_some() { Blame::Nothing } else { Blame::Clauses(vec!["E4".into()]) };
+        finding.broken = if fixture.is_some() { Broken::Nothing } else { Broken::Clauses(vec!["E4".into()]) };
         Self::Failed(Box::new(finding))
     }
 }
@@ -193,23 +193,23 @@ impl Display for NotPassed {
 mod tests {
     use super::*;
 
-    fn blame(message: &str) -> Blame {
-        Finding::new(message.into()).blame
+    fn broken(message: &str) -> Broken {
+        Finding::new(message.into()).broken
     }
 
-    fn clauses(of: &[&str]) -> Blame {
-        Blame::Clauses(of.iter().map(|&clause| clause.into()).collect())
+    fn clauses(of: &[&str]) -> Broken {
+        Broken::Clauses(of.iter().map(|&clause| clause.into()).collect())
     }
 
     #[test]
     fn the_clauses_that_a_message_names_are_those_that_it_breaks() {
-        assert_eq!(blame("get\nexpected: None\ngot:      Some"), Blame::Check);
-        assert_eq!(blame("get (N2, N6), then\nexpected: an error (N5)\ngot:      Ok"), clauses(&["N2", "N6", "N5"]));
-        assert_eq!(blame("get(\"K1\") of (some E1) and (Z9)\nexpected: a\ngot:      b"), Blame::Check);
+        assert_eq!(broken("get\nexpected: None\ngot:      Some"), Broken::Check);
+        assert_eq!(broken("get (N2, N6), then\nexpected: an error (N5)\ngot:      Ok"), clauses(&["N2", "N6", "N5"]));
+        assert_eq!(broken("get(\"K1\") of (some E1) and (Z9)\nexpected: a\ngot:      b"), Broken::Check);
         // What came is the store's.
-        assert_eq!(blame("get\nexpected: a\ngot:      b (K1)"), Blame::Check);
+        assert_eq!(broken("get\nexpected: a\ngot:      b (K1)"), Broken::Check);
         let of_model = "Get(\"a\")\nexpected: a\ngot:      b\nclauses:  S3, or P1 or V1";
-        assert_eq!(blame(of_model), clauses(&["S3", "P1", "V1"]));
+        assert_eq!(broken(of_model), clauses(&["S3", "P1", "V1"]));
         assert_eq!(Finding::new(of_model.into()).got.as_deref(), Some("b"));
     }
 
@@ -235,8 +235,8 @@ mod tests {
     fn what_a_store_does_not_support_breaks_no_clause_of_the_check() {
         let error = Error::unsupported("store", Capability::Touch);
         let NotPassed::Failed(found) = NotPassed::from(error) else { panic!("it has failed") };
-        assert_eq!(found.blame, Blame::Unsupported(Capability::Touch));
+        assert_eq!(found.broken, Broken::Unsupported(Capability::Touch));
         let NotPassed::Failed(found) = NotPassed::from(BoxError::from("no (K1)")) else { panic!("it has failed") };
-        assert_eq!(found.blame, Blame::Nothing);
+        assert_eq!(found.broken, Broken::Nothing);
     }
 }

@@ -12,7 +12,7 @@ use super::sandbox::Sandbox;
 use crate::error::BoxError;
 
 /// On how many ports a program is tried that ends before it answers.
-const STARTS: u32 = 3;
+const PORT_ATTEMPTS: u32 = 3;
 
 /// A server that a test started: see the [module](super).
 ///
@@ -43,7 +43,7 @@ impl ServerBuilder {
                 Ok(process) => {
                     return Ok(Server { process: Mutex::new(Some(process)), builder: self, args, sandbox });
                 }
-                Err(NotStarted::Ended(_)) if starts < STARTS => starts += 1,
+                Err(NotStarted::Ended(_)) if starts < PORT_ATTEMPTS => starts += 1,
                 Err(error) => return Err(error.into_error()),
             }
         }

@@ -1,10 +1,10 @@
 //! What the author of a backend writes, and how it is run.
 
-mod again;
 mod builder;
 mod filters;
 mod one_check;
 mod preconditions;
+mod reproduce;
 mod runs;
 mod trials;
 mod watched;

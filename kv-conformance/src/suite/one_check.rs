@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::again;
 use super::builder::Suite;
+use super::reproduce;
 use crate::checks::{Check, clause_text};
 use crate::report::{CheckResult, FailureDetails, Verdict};
-use crate::running::{Blame, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, panics, trace};
+use crate::running::{Broken, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, panics, trace};
 
 /// How often a check in real time is repeated, with longer TTLs, before the machine is said to be too slow.
 const REPEATS: u32 = 3;
@@ -92,13 +92,13 @@ impl Run {
     /// A finding, with the clauses that it breaks and how to see it again.
     fn explain(&self, finding: Finding) -> (String, FailureDetails) {
         let Self { suite, check, seed, .. } = self;
-        let is_sure = match &finding.blame {
-            Blame::Check => BASICS.contains(&check.name()),
-            Blame::Clauses(several) => several.len() == 1,
-            Blame::Unsupported(_) | Blame::Nothing => true,
+        let is_sure = match &finding.broken {
+            Broken::Check => BASICS.contains(&check.name()),
+            Broken::Clauses(several) => several.len() == 1,
+            Broken::Unsupported(_) | Broken::Nothing => true,
         };
         let relies_on = if is_sure { Vec::new() } else { BASICS.iter().map(|&name| name.into()).collect() };
-        let broken = self.broken(finding.blame);
+        let broken = self.broken_clauses(finding.broken);
         let message = finding.text;
         // The property of all operations names the clauses itself.
         let quoted = if message.contains("\nclauses: ") && broken.len() > 1 { &[][..] } else { &broken };
@@ -109,23 +109,23 @@ impl Run {
         let traced = !check.has_faults && !message.contains("\nsimplest: ");
         let sequence = if traced { trace::sequence() } else { String::new() };
         let (title, name) = (check.title(), check.name());
-        let random = if seed.is_used() { again::random_input(seed) } else { String::new() };
-        let again = format!("{random}{} -- --exact {suite}::{name}", again::command());
+        let random = if seed.is_used() { reproduce::random_input(seed) } else { String::new() };
+        let again = format!("{random}{} -- --exact {suite}::{name}", reproduce::command());
         let message = format!("{title}{quoted}\n{message}{sequence}\nagain:    {again}");
         let Finding { expected, got, panicked_at, .. } = finding;
         (message, FailureDetails { broken, relies_on, expected, got, again, panicked_at })
     }
 
     /// The clauses of which a failure breaks one at least.
-    fn broken(&self, blame: Blame) -> Vec<String> {
-        match blame {
-            Blame::Clauses(clauses) => clauses,
-            Blame::Nothing => Vec::new(),
+    fn broken_clauses(&self, broken: Broken) -> Vec<String> {
+        match broken {
+            Broken::Clauses(clauses) => clauses,
+            Broken::Nothing => Vec::new(),
             // Either the store said that it can, or the suite did not say that it cannot.
-            Blame::Unsupported(capability) if !self.scope.is_opted_out(capability) => {
+            Broken::Unsupported(capability) if !self.scope.is_opted_out(capability) => {
                 vec![if self.scope.is_lacking(capability) { "O3" } else { "O1" }.into()]
             }
-            Blame::Check | Blame::Unsupported(_) => {
+            Broken::Check | Broken::Unsupported(_) => {
                 self.check.clauses.first().map(|&first| first.into()).into_iter().collect()
             }
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::again;
 use super::builder::Suite;
 use super::one_check::Run;
+use super::reproduce;
 use super::trials::main;
 use crate::checks::{self, Check};
 use crate::report::{CheckResult, Package, Report};
@@ -31,7 +31,7 @@ impl Suite {
 
     /// Runs the checks whose name contains `filter`, as [`run`](Self::run) does.
     pub fn run_matching(&self, filter: &str) -> Report {
-        let seed = again::seed();
+        let seed = reproduce::seed();
         let checks = self.checks();
         let matching = checks.iter().filter(|check| check.name().contains(filter));
         let mut results = matching.map(|check| self.run_check(check, seed)).collect::<Vec<_>>();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use libtest_mimic::{Completion, Failed, Trial};
 
 use super::builder::Suite;
-use super::{again, filters};
+use super::{filters, reproduce};
 use crate::checks::Check;
 use crate::report::{self, CheckResult, Verdict};
 
@@ -30,7 +30,7 @@ pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
     let (mut arguments, filters) = filters::arguments();
     let threads = arguments.test_threads.get_or_insert(THREADS);
     *threads = (*threads).max(1);
-    let seed = again::seed();
+    let seed = reproduce::seed();
     let runs = suites.into_iter().map(|suite| (Arc::new(suite), Arc::default())).collect::<Vec<_>>();
     let left_out = LeftOut::default();
     let trials = runs.iter().flat_map(|(suite, found)| suite.trials(seed, found, &left_out)).collect::<Vec<_>>();

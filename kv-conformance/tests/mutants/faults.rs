@@ -100,9 +100,9 @@ faults! {
     SecondReadEmpty,
     /// What is there is not overwritten: `SETNX`, `add`.
     FirstWriteWins,
-    /// Of more than 500 entries some are dropped: a cache with a bound that nobody asked for.
+    /// Drops entries beyond 500: a cache with a limit that nobody asked for.
     EvictsAt500,
-    /// Of more than two MiB some are dropped: a cache with a bound of bytes.
+    /// Drops entries beyond 2 MiB: a cache with a limit in bytes.
     EvictsAt2MiB,
     /// That a key is absent is remembered, and forgotten by `put` and `create` alone.
     AbsenceRemembered,
@@ -307,9 +307,9 @@ faults! {
     ExpiredCopied,
     /// `rename` brings an expired entry back.
     ExpiredRenamed,
-    /// `put_many` over an expired entry keeps its end: `ON CONFLICT DO UPDATE SET value`.
+    /// `put_many` over an expired entry keeps its expiry: `ON CONFLICT DO UPDATE SET value`.
     ManyOverExpiredStays,
-    /// `copy` over an expired entry keeps its end.
+    /// `copy` over an expired entry keeps its expiry.
     CopyOverExpiredStays,
     /// A read that comes across an expired entry removes the key, whatever is there by then.
     SweepRemovesNew,
@@ -403,7 +403,7 @@ faults! {
     RenamedNotListed,
     /// Each handle lists what was written through itself alone: an index in the client.
     IndexOfHandle,
-    /// A listing holds the lock. (Who needs it gets `Unavailable` here, and would hang in the real one.)
+    /// A listing holds the lock. (A call that needs it gets `Unavailable` here, and would hang in the real one.)
     ListHoldsLock,
     /// A listing holds a lock that `create`, `touch`, `copy` and `rename` need.
     ListHoldsOtherLock,
@@ -537,7 +537,7 @@ faults! {
     StreamLeavesPart,
     /// `put_from` stores 64 KiB as soon as it has them.
     StreamFlushesPieces,
-    /// `put_from` holds the lock while it reads. (Who needs it gets `Unavailable` here.)
+    /// `put_from` holds the lock while it reads. (A call that needs it gets `Unavailable` here.)
     StreamHoldsLock,
     /// After a reader has panicked in `put_from`, the lock is poisoned and nothing works.
     StreamPoisons,

@@ -137,7 +137,7 @@ pub(crate) struct Caught {
     pub(crate) took: Duration,
 }
 
-/// All wrong stores, each of which is run once, whoever asks first.
+/// All wrong stores, each of which is run once, for the first trial that asks.
 pub(crate) struct Mutants(pub(crate) Vec<(Mutant, OnceLock<Caught>)>);
 
 impl Mutants {

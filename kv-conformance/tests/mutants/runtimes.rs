@@ -1,4 +1,4 @@
-//! Stores on an async client: right ones, and those that panic or hang inside the runtime of whoever calls them.
+//! Stores on an async client: right ones, and those that panic or hang inside the caller's runtime.
 
 use std::fmt;
 use std::future::Future;

@@ -174,7 +174,7 @@ impl Wrong {
         Ok(())
     }
 
-    /// Does something while keys are locked, one after the other. Who waits for one waits for as good as ever.
+    /// Does something while keys are locked, one after the other. A thread that waits for one waits practically for ever.
     fn with_locked<T>(&self, keys: &[Key<'_>], act: impl FnOnce() -> Result<T>) -> Result<T> {
         let begun = Instant::now();
         let mut mine = BTreeSet::new();

@@ -33,7 +33,7 @@ impl Broken {
     }
 }
 
-/// A connection. Who uses it takes it out of the pool and puts it back after an exchange that came to its end: whatever else
+/// A connection. The caller takes it out of the pool and puts it back after an exchange that came to its end: whatever else
 /// happens, a panic included, closes it (N2).
 #[derive(Debug)]
 pub(crate) struct Connection(pub(crate) TcpStream);

@@ -40,13 +40,13 @@ faults! {
     ReusedAfterNonsense,
     /// Whether something came that nobody had asked for is not looked at.
     ReusedWithStrayBytes,
-    /// A dead connection stays in its place and is used again.
+    /// A dead connection stays in its slot and is used again.
     NeverReconnects,
-    /// An exchange that fails takes its place in the pool with it.
-    PlacesLeak,
+    /// An exchange that fails takes its slot in the pool with it.
+    SlotsLeak,
 
     // Round trips.
-    /// Asks whether the server is there before each request: a pool that tests what it lends.
+    /// Asks whether the server is there before each request: a pool that tests a connection before it is borrowed.
     PingsFirst,
     /// `get_many` reads one by one.
     GetManyOneByOne,
@@ -77,11 +77,11 @@ faults! {
     PutRepeated,
     /// A write is sent again when its reply did not come in time.
     PutRepeatedAfterTimeout,
-    /// `create` is sent again when its reply was lost: it says false to who has won.
+    /// `create` is sent again when its reply was lost: it says false to the caller that won.
     CreateRepeated,
-    /// `delete` is sent again when its reply was lost: it says false to who has deleted.
+    /// `delete` is sent again when its reply was lost: it says false to the caller that deleted.
     DeleteRepeated,
-    /// A write whose reply was lost is sent again later, by whoever comes next: an old value comes back over a newer one.
+    /// A write whose reply was lost is sent again later, by the next operation: an old value comes back over a newer one.
     PutReplayedLater,
     /// A server that was down is not tried again for 5 s.
     RemembersDown,

@@ -11,7 +11,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::client::Client;
 use crate::pool::Limits;
-use crate::server::{Saving, Server};
+use crate::server::{Persistence, Server};
 use crate::{LONG, SHORT, behind_proxy, nothing};
 
 const CHECK: &str = "fixture_with_faults_is_behind_its_proxy";
@@ -26,7 +26,7 @@ fn fixture(server: &Arc<Server>, store: SocketAddr, direct: SocketAddr, proxy: P
 }
 
 fn new_server() -> Result<Arc<Server>, BoxError> {
-    Ok(Arc::new(Server::start_new(Saving::EachWrite)?))
+    Ok(Arc::new(Server::start_new(Persistence::EachWrite)?))
 }
 
 fn at(proxy: &Proxy) -> SocketAddr {
@@ -131,7 +131,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             one_failure(&suite(open), "get, from the store of one fixture, of what was put into that of another\n")
         }),
         Trial::test("fixture/of_a_right_store", || {
-            let open = || behind_proxy(Saving::EachWrite, Durability::OverKill, Client::new);
+            let open = || behind_proxy(Persistence::EachWrite, Durability::OverKill, Client::new);
             let report = suite(open).run_matching(CHECK);
             if report.passed() && report.results.len() == 1 { Ok(()) } else { Err(report.to_string().into()) }
         }),

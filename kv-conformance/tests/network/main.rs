@@ -28,11 +28,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use crate::client::Client;
 use crate::faults::Fault;
 use crate::pool::{Closes, Limits, Pool};
-use crate::server::{Saving, Server};
+use crate::server::{Persistence, Server};
 use crate::wire::Op;
 use crate::wrong::Wrong;
 
-/// How long a store behind the proxy waits: short, as the checks wait for it to pass some hundred times.
+/// How long a store behind the proxy waits: short, because the checks wait for it to run out several hundred times.
 const SHORT: Limits = Limits {
     pool: Duration::from_millis(300),
     connect: Duration::from_millis(700),
@@ -76,11 +76,11 @@ fn direct(server: &Arc<Server>, default_ttl: Option<Duration>) -> Fixture {
 
 /// A store behind a proxy, and a right one directly at its server.
 fn behind_proxy<S: KeyValueStore + 'static>(
-    saving: Saving,
+    persistence: Persistence,
     durability: Durability,
     store: impl FnOnce(SocketAddr, Limits) -> S,
 ) -> Result<Fixture, BoxError> {
-    let server = Arc::new(Server::start_new(saving)?);
+    let server = Arc::new(Server::start_new(persistence)?);
     let proxy = Arc::new(Proxy::tcp(server.address())?);
     let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
     let closing =
@@ -99,25 +99,25 @@ fn behind_proxy<S: KeyValueStore + 'static>(
 }
 
 /// The suite of a right store: its server keeps what it is said to keep.
-fn right(saving: Saving, durability: Durability) -> Suite {
-    let open = |default_ttl| Ok(direct(&Arc::new(Server::start_new(Saving::EachWrite)?), default_ttl));
+fn right(persistence: Persistence, durability: Durability) -> Suite {
+    let open = |default_ttl| Ok(direct(&Arc::new(Server::start_new(Persistence::EachWrite)?), default_ttl));
     Suite::new(format!("right/{durability:?}"), move || open(None))
         .with_default_ttl(move |ttl| open(Some(ttl)))
-        .with_faults(move || behind_proxy(saving, durability, Client::new))
+        .with_faults(move || behind_proxy(persistence, durability, Client::new))
 }
 
 /// The suite of a wrong store, of which only the checks of faults are of interest.
 fn wrong(fault: Fault) -> Suite {
-    let (saving, durability) = match fault {
-        Fault::SavedNowAndThen => (Saving::Every(Duration::from_millis(200)), Durability::OverKill),
-        Fault::NotSavedAtStop => (Saving::Never, Durability::OverStop),
-        Fault::RestartForgetsTtls => (Saving::WithoutTtls, Durability::OverKill),
-        Fault::RestartUndoesRenames => (Saving::AllBut(Op::Rename), Durability::OverStop),
-        Fault::RestartUndoesCopies => (Saving::AllBut(Op::Copy), Durability::OverKill),
-        Fault::RestartUndoesCreates => (Saving::AllBut(Op::Create), Durability::OverKill),
-        Fault::RestartUndoesRemovals => (Saving::AllBut(Op::Remove), Durability::OverKill),
-        Fault::RestartUndoesTouches => (Saving::AllBut(Op::Touch), Durability::OverKill),
-        _ => (Saving::EachWrite, Durability::OverKill),
+    let (persistence, durability) = match fault {
+        Fault::SavedNowAndThen => (Persistence::Every(Duration::from_millis(200)), Durability::OverKill),
+        Fault::NotSavedAtStop => (Persistence::Never, Durability::OverStop),
+        Fault::RestartForgetsTtls => (Persistence::WithoutTtls, Durability::OverKill),
+        Fault::RestartUndoesRenames => (Persistence::AllBut(Op::Rename), Durability::OverStop),
+        Fault::RestartUndoesCopies => (Persistence::AllBut(Op::Copy), Durability::OverKill),
+        Fault::RestartUndoesCreates => (Persistence::AllBut(Op::Create), Durability::OverKill),
+        Fault::RestartUndoesRemovals => (Persistence::AllBut(Op::Remove), Durability::OverKill),
+        Fault::RestartUndoesTouches => (Persistence::AllBut(Op::Touch), Durability::OverKill),
+        _ => (Persistence::EachWrite, Durability::OverKill),
     };
     let retry_after = match fault {
         Fault::SilentTooLong | Fault::SilentForEver | Fault::SilenceForgotten => Duration::from_millis(300),
@@ -125,7 +125,7 @@ fn wrong(fault: Fault) -> Suite {
     };
     Suite::new(format!("{fault:?}"), nothing).with_faults(move || {
         let mut at = None;
-        let fixture = behind_proxy(saving, durability, |address, limits| {
+        let fixture = behind_proxy(persistence, durability, |address, limits| {
             at = Some(address);
             Wrong::new(address, limits, fault)
         })?;
@@ -203,7 +203,7 @@ fn reject(suite: &Suite, check: &str) -> Option<(String, String)> {
     failure().and_then(|_| failure())
 }
 
-/// All wrong stores, each of which is run once, whoever asks first.
+/// All wrong stores, each of which is run once, for the first trial that asks.
 struct Mutants(BTreeMap<Fault, OnceLock<Caught>>);
 
 impl Mutants {
@@ -269,17 +269,18 @@ fn main() -> ExitCode {
     let mutants = Fault::ALL.iter().map(|&fault| (fault, OnceLock::new())).collect();
     let mutants: &'static Mutants = Box::leak(Box::new(Mutants(mutants)));
     let servers = [
-        (Saving::Never, Durability::Volatile),
-        (Saving::AtStop, Durability::OverStop),
-        (Saving::EachWrite, Durability::OverKill),
-        (Saving::Every(Duration::from_millis(700)), Durability::OverStop),
+        (Persistence::Never, Durability::Volatile),
+        (Persistence::AtStop, Durability::OverStop),
+        (Persistence::EachWrite, Durability::OverKill),
+        (Persistence::Every(Duration::from_millis(700)), Durability::OverStop),
     ];
     let mut trials = Vec::new();
-    for (n, (saving, durability)) in servers.into_iter().enumerate() {
+    for (n, (persistence, durability)) in servers.into_iter().enumerate() {
         // What a server keeps is of interest to one check, and the others are run once.
         let checks = if durability == Durability::OverKill { "" } else { "outages_of_the_server" };
-        trials
-            .push(Trial::test(format!("right/{n}/{durability:?}"), move || accept(&right(saving, durability), checks)));
+        trials.push(Trial::test(format!("right/{n}/{durability:?}"), move || {
+            accept(&right(persistence, durability), checks)
+        }));
     }
     trials.extend(Fault::ALL.iter().map(|&fault| {
         Trial::test(format!("wrong/{fault:?}"), move || match mutants.caught(fault) {

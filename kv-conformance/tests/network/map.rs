@@ -30,7 +30,7 @@ pub(crate) fn ttl_field(ttl: Option<Duration>) -> Vec<u8> {
     ttl.map_or_else(Vec::new, |ttl| milliseconds(ttl).to_be_bytes().to_vec())
 }
 
-/// The TTL that a field says; an error if it is none.
+/// The TTL that a field says; an error if it is not a TTL.
 pub(crate) fn ttl_of(field: &[u8]) -> Result<Option<Duration>, TryFromSliceError> {
     if field.is_empty() {
         return Ok(None);

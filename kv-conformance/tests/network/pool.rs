@@ -51,18 +51,18 @@ pub(crate) trait Transport: Send + Sync {
     }
 }
 
-/// A pool of connections. They are made when they are needed, by who needs them: so an error comes at once and with its cause,
-/// and a server that is back is used at once (N6).
+/// A pool of connections. The operation that needs a connection makes it, so an error comes at once and with its cause, and a
+/// server that is back is used at once (N6).
 pub(crate) struct Pool {
     address: SocketAddr,
     limits: Limits,
     closes: Closes,
-    places: Arc<Mutex<Places>>,
+    slots: Arc<Mutex<Slots>>,
     freed: Condvar,
 }
 
-struct Places {
-    /// How many more may be lent.
+struct Slots {
+    /// How many more may be borrowed.
     free: usize,
     /// Connections that nobody uses; the last was used last.
     idle: Vec<Idle>,
@@ -97,10 +97,10 @@ impl Closes {
     }
 }
 
-/// A place in the pool, for as long as this lives.
-struct Lent<'p> {
+/// A slot in the pool, for as long as this lives.
+struct Borrowed<'p> {
     pool: &'p Pool,
-    /// The connection that is left in the place: taken out while it is used.
+    /// The connection that is left in the slot: taken out while it is used.
     connection: Option<Idle>,
 }
 
@@ -111,41 +111,41 @@ impl Pool {
 
     /// A pool that closes what is idle or old, by a thread of its own, which ends with the pool.
     pub(crate) fn closing(address: SocketAddr, limits: Limits, closes: Closes) -> Self {
-        let places = Arc::new(Mutex::new(Places { free: SIZE, idle: Vec::new() }));
+        let slots = Arc::new(Mutex::new(Slots { free: SIZE, idle: Vec::new() }));
         if (closes.idle.is_some() || closes.old.is_some()) && !closes.later {
-            let places = Arc::downgrade(&places);
+            let slots = Arc::downgrade(&slots);
             thread::spawn(move || {
-                while let Some(places) = places.upgrade() {
-                    closes.sweep(&mut lock(&places).idle);
-                    drop(places);
+                while let Some(slots) = slots.upgrade() {
+                    closes.sweep(&mut lock(&slots).idle);
+                    drop(slots);
                     thread::sleep(Duration::from_millis(20));
                 }
             });
         }
-        Self { address, limits, closes, places, freed: Condvar::new() }
+        Self { address, limits, closes, slots, freed: Condvar::new() }
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        lock(&self.places)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        lock(&self.slots)
     }
 
-    /// A place in the pool, with an idle connection if there is one.
-    fn lend(&self) -> Result<Lent<'_>, Broken> {
-        let none_free = |places: &mut Places| places.free == 0;
-        let waited = self.freed.wait_timeout_while(self.places(), self.limits.pool, none_free);
-        let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        places.free = places.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
-        self.closes.sweep(&mut places.idle);
-        Ok(Lent { pool: self, connection: places.idle.pop() })
+    /// A slot in the pool, with an idle connection if there is one.
+    fn borrow(&self) -> Result<Borrowed<'_>, Broken> {
+        let none_free = |slots: &mut Slots| slots.free == 0;
+        let waited = self.freed.wait_timeout_while(self.slots(), self.limits.pool, none_free);
+        let (mut slots, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        slots.free = slots.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
+        self.closes.sweep(&mut slots.idle);
+        Ok(Borrowed { pool: self, connection: slots.idle.pop() })
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        let mut places = self.pool.places();
-        places.free += 1;
-        places.idle.extend(self.connection.take());
-        drop(places);
+        let mut slots = self.pool.slots();
+        slots.free += 1;
+        slots.idle.extend(self.connection.take());
+        drop(slots);
         self.pool.freed.notify_one();
     }
 }
@@ -154,12 +154,12 @@ impl Transport for Pool {
     /// On an idle connection, if it is to be trusted, or else on a new one. If the idle one proves dead the request is sent
     /// once more on a new one, provided that it changes nothing or that none of it was sent (N5).
     fn exchange(&self, request: &Request) -> Result<Vec<Field>, Broken> {
-        let mut place = self.lend()?;
+        let mut slot = self.borrow()?;
         let begun = Instant::now();
-        if let Some(mut idle) = place.connection.take().filter(|idle| idle.connection.is_quiet()) {
+        if let Some(mut idle) = slot.connection.take().filter(|idle| idle.connection.is_quiet()) {
             match idle.connection.exchange(request, begun + self.limits.exchange) {
                 Ok(reply) => {
-                    place.connection = Some(Idle { used: Instant::now(), ..idle });
+                    slot.connection = Some(Idle { used: Instant::now(), ..idle });
                     return Ok(reply);
                 }
                 Err(broken) if broken.is_dead() && !(request.op.writes() && broken.is_sent()) => {}
@@ -171,7 +171,7 @@ impl Transport for Pool {
         let last = begun + self.limits.connect + self.limits.exchange;
         let reply = connection.exchange(request, last.min(Instant::now() + self.limits.exchange))?;
         let now = Instant::now();
-        place.connection = Some(Idle { connection, made: now, used: now });
+        slot.connection = Some(Idle { connection, made: now, used: now });
         Ok(reply)
     }
 
@@ -180,6 +180,6 @@ impl Transport for Pool {
     }
 }
 
-fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,7 +16,7 @@ use crate::wire::{self, Op};
 
 /// What is left of the data when the server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Saving {
+pub(crate) enum Persistence {
     /// Nothing.
     Never,
     /// All of it, unless the server was killed.
@@ -41,7 +41,7 @@ pub(crate) struct Server {
 }
 
 struct Shared {
-    saving: Saving,
+    persistence: Persistence,
     state: Mutex<State>,
     /// Told when the server is resumed, or ends.
     changed: Condvar,
@@ -63,9 +63,9 @@ struct State {
 
 impl Server {
     /// Starts a server, on a port that is its own until it is dropped.
-    pub(crate) fn start_new(saving: Saving) -> io::Result<Self> {
+    pub(crate) fn start_new(persistence: Persistence) -> io::Result<Self> {
         let (claim, listener) = claim()?;
-        let shared = Arc::new(Shared { saving, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared { persistence, state: Mutex::default(), changed: Condvar::new() });
         let accepting = Mutex::default();
         let server = Self { address: listener.local_addr()?, _claim: claim, shared, accepting };
         *lock(&server.accepting) = Some(server.accept_from(listener));
@@ -83,17 +83,17 @@ impl Server {
 
     /// Ends at once: every connection is closed, and the port is refused. What was not saved by then is lost.
     pub(crate) fn kill(&self) {
-        self.end(|saving, state| match saving {
-            Saving::Never | Saving::AtStop => state.map = Map::default(),
-            Saving::EachWrite | Saving::AllBut(_) | Saving::WithoutTtls => {}
-            Saving::Every(_) => state.map = state.saved.take().map(|(map, _)| map).unwrap_or_default(),
+        self.end(|persistence, state| match persistence {
+            Persistence::Never | Persistence::AtStop => state.map = Map::default(),
+            Persistence::EachWrite | Persistence::AllBut(_) | Persistence::WithoutTtls => {}
+            Persistence::Every(_) => state.map = state.saved.take().map(|(map, _)| map).unwrap_or_default(),
         });
     }
 
     /// Saves and ends.
     pub(crate) fn stop(&self) {
-        self.end(|saving, state| {
-            if saving == Saving::Never {
+        self.end(|persistence, state| {
+            if persistence == Persistence::Never {
                 state.map = Map::default();
             }
         });
@@ -124,7 +124,7 @@ impl Server {
         thread::spawn(move || shared.accept(&listener, life))
     }
 
-    fn end(&self, keep: impl FnOnce(Saving, &mut State)) {
+    fn end(&self, keep: impl FnOnce(Persistence, &mut State)) {
         // Held until the end: who starts the server meanwhile has to wait for the port.
         let mut accepting = lock(&self.accepting);
         let Some(thread) = accepting.take() else { return };
@@ -136,10 +136,10 @@ impl Server {
                 // It may have been closed already.
                 let _ = connection.shutdown(Shutdown::Both);
             }
-            keep(self.shared.saving, &mut state);
-            match self.shared.saving {
-                Saving::AllBut(_) => state.map = state.disk.clone(),
-                Saving::WithoutTtls => state.map.forget_ttls(),
+            keep(self.shared.persistence, &mut state);
+            match self.shared.persistence {
+                Persistence::AllBut(_) => state.map = state.disk.clone(),
+                Persistence::WithoutTtls => state.map.forget_ttls(),
                 _ => {}
             }
         }
@@ -236,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Answers requests until the connection or the server ends, or something comes that is none.
+    /// Answers requests until the connection or the server ends, or something comes that is not a request.
     fn serve(&self, mut connection: &TcpStream, life: u64) -> io::Result<()> {
         connection.set_nodelay(true)?;
         drop(self.wait_for_turn(life)?);
@@ -250,7 +250,7 @@ impl Shared {
                 self.save(&mut state);
             }
             let reply = state.map.apply(op, &fields).ok_or(io::ErrorKind::InvalidData)?;
-            if matches!(self.saving, Saving::AllBut(lost) if lost != op) {
+            if matches!(self.persistence, Persistence::AllBut(lost) if lost != op) {
                 state.disk.apply(op, &fields);
             }
             drop(state);
@@ -268,7 +268,7 @@ impl Shared {
 
     /// Saves, if it is time, what a server that saves now and then has.
     fn save(&self, state: &mut State) {
-        let Saving::Every(interval) = self.saving else { return };
+        let Persistence::Every(interval) = self.persistence else { return };
         if state.saved.as_ref().is_none_or(|(_, at)| at.elapsed() > interval) {
             state.saved = Some((state.map.clone(), Instant::now()));
         }

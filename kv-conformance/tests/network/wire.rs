@@ -44,7 +44,7 @@ pub(crate) enum Op {
     Remove = b'd' as isize,
     /// A key; whether it is there.
     Exists = b'e' as isize,
-    /// A key; what remains of its TTL, or none if it is not there.
+    /// A key; the remaining TTL, or nothing if the key is absent.
     Expiry = b't' as isize,
     /// Key and TTL; whether it is there.
     Touch = b'x' as isize,

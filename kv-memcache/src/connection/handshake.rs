@@ -84,7 +84,7 @@ impl ConnectOptions<'_> {
                 Err(Fault::NotConnected(io::Error::new(cause.kind(), SAYS_NOTHING)))
             }
             Err(Fault::Desynchronized) => Err(Fault::unsuitable(foreign_protocols::advice(&connection.line))),
-            Err(fault) => Err(self.explain(fault, credentials)),
+            Err(fault) => Err(self.to_fault(fault, credentials)),
         }
     }
 
@@ -102,13 +102,13 @@ impl ConnectOptions<'_> {
                 // It has restarted.
                 Ok(()) => return Ok(connection),
                 Err(Fault::Broken { cause, .. }) if !has_answered && is_end(&cause) => {}
-                Err(fault) => return Err(self.explain(fault, credentials)),
+                Err(fault) => return Err(self.to_fault(fault, credentials)),
             }
             drop(connection);
             let mut connection = self.open()?;
             if let Err(fault) = connection.ask_proxy(self.deadline) {
                 if fault.is_silence() {
-                    return Err(self.explain(fault, credentials));
+                    return Err(self.to_fault(fault, credentials));
                 }
                 drop(connection);
                 return Err(self.is_binary_or(cause));
@@ -116,7 +116,7 @@ impl ConnectOptions<'_> {
             match credentials {
                 Some(_) => {}
                 None if self.classic => proxy = Some(connection),
-                None => match connection.has_meta(self.deadline).map_err(|fault| self.explain(fault, credentials))? {
+                None => match connection.has_meta(self.deadline).map_err(|fault| self.to_fault(fault, credentials))? {
                     Some(true) => return Err(self.not_connected(cause)),
                     Some(false) => break,
                     None => {}
@@ -177,7 +177,7 @@ impl ConnectOptions<'_> {
     }
 
     /// What a fault of the handshake is for a caller.
-    fn explain(&self, fault: Fault, credentials: Option<&Credentials>) -> Fault {
+    fn to_fault(&self, fault: Fault, credentials: Option<&Credentials>) -> Fault {
         match fault {
             Fault::Broken { cause, .. } => self.not_connected(cause),
             Fault::Desynchronized => Fault::unsuitable("the server does not speak the protocol of memcached"),
@@ -276,8 +276,9 @@ impl Connection {
                 binary::Header::Setting { name, both } => {
                     let mut setting = vec![0; both];
                     self.reader.read_exact(&mut setting)?;
-                    let tells =
-                        setting.split_at_checked(name).and_then(|(name, value)| binary::is_binary_alone(name, value));
+                    let tells = setting
+                        .split_at_checked(name)
+                        .and_then(|(name, value)| binary::speaks_only_binary(name, value));
                     if let Some(tells) = tells {
                         return Ok(tells);
                     }

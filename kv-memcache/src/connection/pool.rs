@@ -47,7 +47,7 @@ struct State<C> {
 
 impl<C: Reusable + Send + 'static> Pool<C> {
     /// A pool whose idle connections are closed when they expire.
-    pub(crate) fn swept(permits: u32, upkeep: Upkeep, sweeper: &Arc<Sweeper>) -> Arc<Self> {
+    pub(crate) fn with_sweeper(permits: u32, upkeep: Upkeep, sweeper: &Arc<Sweeper>) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let sweeping = Sweeping { upkeep, sweeper: Arc::clone(sweeper), this: this.clone() };
             let expires = !(upkeep.idle_timeout.is_zero() && upkeep.max_lifetime.is_zero());
@@ -86,7 +86,8 @@ impl<C> Pool<C> {
         }
     }
 
-    /// Waits for a permit; `None` if there is none within the limit.
+    /// Waits for a permit; `None` if there is none within the limit. Waiting threads have no order: any of them may get the next permit, or a
+    /// thread that has just come.
     pub(crate) fn take(&self, limit: Duration) -> Option<PoolPermit<'_, C>> {
         let mut state = self.lock();
         if state.free == 0 {

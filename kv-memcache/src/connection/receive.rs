@@ -8,7 +8,7 @@ use crate::protocol::command::KeyedCommand;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::fault::Fault;
 use crate::protocol::handshake::LONGEST_STAT;
-use crate::protocol::reply::{Head, Reply};
+use crate::protocol::reply::{FirstLine, Reply};
 
 /// The most bytes of a line, with its end.
 const LONGEST_LINE: u64 = 2048;
@@ -58,9 +58,9 @@ pub(crate) fn receive(
     largest_item: u64,
 ) -> Result<Reply, Fault> {
     receive_line(reader, line)?;
-    match dialect.read_head(line, command, tag, largest_item)? {
-        Head::Whole(reply) => Ok(reply),
-        Head::Value { length, mut hit } => {
+    match dialect.read_first_line(line, command, tag, largest_item)? {
+        FirstLine::Whole(reply) => Ok(reply),
+        FirstLine::Value { length, mut hit } => {
             hit.value = receive_value(reader, length, dialect.end_of_value())?;
             Ok(Reply::Hit(hit))
         }

@@ -69,7 +69,7 @@ impl Upkeep {
         if self.max_lifetime.is_zero() {
             return now + LONGEST;
         }
-        // Each `RandomState` has other keys.
+        // Each `RandomState` has different keys, so this is a random number.
         let random = RandomState::new().build_hasher().finish();
         let less = self.max_lifetime / 10_000 * u32::try_from(random % 1000).unwrap_or(0);
         now + self.max_lifetime.saturating_sub(less)

@@ -40,7 +40,7 @@ pub(crate) fn read_header(header: [u8; HEADER]) -> Header {
 }
 
 /// Whether a setting says that the server speaks the binary protocol alone; `None` for other settings.
-pub(crate) fn is_binary_alone(name: &[u8], value: &[u8]) -> Option<bool> {
+pub(crate) fn speaks_only_binary(name: &[u8], value: &[u8]) -> Option<bool> {
     (name == b"binding_protocol").then(|| value == b"binary")
 }
 

@@ -64,7 +64,7 @@ impl Refusal {
         self.0 == NOT_STORED || self.0.starts_with("SERVER_ERROR") && !is_certain
     }
 
-    /// What the message says, and whether trying again may help.
+    /// What the message says, and whether trying again may help. [`parse`](Self::parse) has replaced a text over 100 bytes by its kind.
     pub(crate) fn explain(&self) -> (&'static str, bool) {
         match self.0.as_str() {
             text if text.contains("too large for cache") => (

@@ -39,7 +39,7 @@ pub(crate) struct Hit {
 
 /// What the first line of a reply says.
 #[derive(Debug)]
-pub(crate) enum Head {
+pub(crate) enum FirstLine {
     /// It is the whole reply.
     Whole(Reply),
     /// A value of so many bytes follows, and its end.

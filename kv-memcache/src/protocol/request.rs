@@ -47,7 +47,7 @@ impl<'a> Request<'a> {
         self.commands.len()
     }
 
-    /// Whether a TTL is sent as a date, which is made of the server's clock.
+    /// Whether a TTL is sent as a Unix time by the server's clock.
     pub(crate) fn needs_clock(&self) -> bool {
         self.commands.iter().filter_map(|keyed| keyed.command.expiry()).any(Expiry::needs_clock)
     }

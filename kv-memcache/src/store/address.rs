@@ -137,7 +137,7 @@ mod tests {
 
     /// Each with the words that tell what to do.
     #[test]
-    fn what_is_wrong_with_a_url_is_said_and_the_url_is_not() {
+    fn an_error_explains_the_url_and_does_not_show_it() {
         for (url, says) in [
             ("", "it is empty"),
             ("memcache://u:hush@h\n", "white space before or behind"),

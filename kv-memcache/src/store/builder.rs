@@ -157,7 +157,7 @@ impl MemcacheStoreBuilder {
     /// After how long without traffic the operating system asks whether the other side of a TCP connection is there, without an
     /// operation: a second or more, in whole seconds; zero turns it off. Default: a minute. It asks again each 15 seconds, four times.
     ///
-    /// Firewalls, NAT and load balancers forget idle connections without a word. Set this below their
+    /// Firewalls, NAT and load balancers forget idle connections without a message. Set this below their
     /// time, which is 350 s for AWS's, 4 minutes for Azure's, 10 minutes for Google's, and 5 minutes to an hour for most firewalls.
     pub const fn tcp_keepalive(mut self, idle: Duration) -> Self {
         self.settings.upkeep.tcp_keepalive = idle;

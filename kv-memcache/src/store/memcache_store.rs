@@ -134,7 +134,7 @@ impl KeyValueStore for MemcacheStore {
         Ok(replies.iter().map(Reply::is_hit).collect())
     }
 
-    /// A read of value and lifetime, then a write: two round trips, and not atomic. What is written to `to` between them is
+    /// Reads value and TTL, then writes: two round trips, not atomic. What is written to `to` between them is
     /// replaced.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.copy_version(from, to).map(drop)

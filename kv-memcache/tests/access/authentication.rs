@@ -38,7 +38,7 @@ fn who_knows_user_and_password_gets_in() {
 }
 
 #[test]
-fn who_has_no_password_or_a_wrong_one_is_told_what_to_do() {
+fn a_missing_or_wrong_password_is_explained() {
     let server = Memcached::start_as(Kind::WithPassword, &[]);
     let text = refused_for_good(MemcacheStore::builder().url(bare(&server)));
     assert!(text.contains("wants user and password; put them into the URL, or into the builder"), "{text}");

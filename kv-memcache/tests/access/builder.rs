@@ -14,7 +14,7 @@ fn unfit(builder: MemcacheStoreBuilder, says: &str) {
 }
 
 #[test]
-fn settings_that_are_of_no_use_are_refused() {
+fn settings_that_are_invalid_are_refused() {
     let new = MemcacheStore::builder;
     unfit(new().servers(Vec::<String>::new()), "has no URL of a server");
     for size in [0, 70_000] {
@@ -74,7 +74,7 @@ fn nothing_goes_in_clear_or_to_whom_it_is_not_for() {
 }
 
 #[test]
-fn a_url_that_is_none_is_refused_and_not_shown() {
+fn an_invalid_url_is_refused_and_not_shown() {
     for url in [
         "",
         "hush",

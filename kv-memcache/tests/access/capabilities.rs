@@ -50,7 +50,7 @@ fn of_several_servers_the_least_counts() {
 }
 
 #[test]
-fn what_debug_shows_is_of_use_and_no_secret() {
+fn debug_shows_what_helps_and_no_secret() {
     let server = Memcached::start_as(Kind::WithPassword, &[]);
     let builder = patient().url(server.url()).default_ttl(Duration::from_secs(77)).largest_item(345_678);
     let builder = builder.credentials(USER, PASSWORD);

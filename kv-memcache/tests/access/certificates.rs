@@ -53,7 +53,7 @@ fn what_is_wrong_with_a_certificate_is_told() {
 }
 
 #[test]
-fn a_missing_client_certificate_is_told_apart_from_one_that_is_refused() {
+fn a_missing_client_certificate_is_not_mistaken_for_a_refused_one() {
     let server = Memcached::start_as(Kind::Tls { with_certificate: true }, &[]);
     let all = server.certificates();
     let trusting = || Tls::new().certificate_authority(all.ca.clone());

@@ -42,10 +42,10 @@ fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
     }
 }
 
-/// It says so before it has read anything, whoever asks.
+/// It says so to every client, before it has read anything.
 #[test]
-fn a_server_that_takes_no_more_connections_is_told_apart_from_one_that_wants_tls() {
-    if !can("a server that takes no more connections is told apart from one that wants tls", Need::SaysNoMore) {
+fn too_many_connections_are_not_mistaken_for_required_tls() {
+    if !can("too many connections are not mistaken for required tls", Need::SaysNoMore) {
         return;
     }
     for kind in [Kind::WithPassword, Kind::TlsWithPassword] {

@@ -107,10 +107,10 @@ fn redis() -> Option<Server> {
     Some(Server::builder(program).ports(1).args(arguments).ready(ready).start().unwrap())
 }
 
-/// A server that wants TLS closes the connection of who does not use it, mostly without a word. That will not heal.
+/// A server that wants TLS closes connections without TLS, mostly without a message. Retrying does not help.
 #[test]
-fn a_server_that_wants_tls_is_told_from_one_that_goes_down() {
-    if !can("a server that wants tls is told from one that goes down", Need::Tls) {
+fn tls_required_is_not_mistaken_for_a_shutdown() {
+    if !can("tls required is not mistaken for a shutdown", Need::Tls) {
         return;
     }
     for with_certificate in [false, true] {

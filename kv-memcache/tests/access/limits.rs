@@ -65,7 +65,7 @@ fn of_several_servers_the_least_of_what_is_known_counts() {
         store.put(format!("k{number}"), "v").unwrap();
     }
     assert_eq!(largest(&store), (512 << 10) - LESS);
-    // One that is away does not keep the others from theirs.
+    // An unreachable server does not keep the others from their limits.
     servers[0].kill();
     let store = patient().servers(servers.iter().map(Memcached::url)).build().unwrap();
     let large = vec![1; 600_000];
@@ -173,7 +173,7 @@ fn a_server_that_does_not_tell_its_settings_takes_a_mebibyte() {
             store.put_with_ttl("k", "v", 29 * DAY).unwrap();
             assert!(store.delete("k").unwrap());
         }
-        // Who knows better says so.
+        // A user who knows the limit sets it.
         let store = connected(patient().url(&url).largest_item(8 << 20));
         store.put("k", vec![1; 3_000_000]).unwrap();
     }

@@ -62,7 +62,7 @@ fn the_server_that_a_name_stands_for_is_down() {
     assert_eq!(second.stat("total_connections"), before + 1, "this question's");
 }
 
-/// When a new connection finds that the name stands for another server, those to the old one are not used any more.
+/// Once a new connection shows that a name means another server, connections to the old server are not used again.
 #[test]
 fn a_name_that_is_given_to_another_server_takes_all_connections_with_it() {
     if let Some(told) = task() {

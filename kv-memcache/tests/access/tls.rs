@@ -115,7 +115,7 @@ fn many_connections_at_once_all_show_their_certificate() {
 }
 
 #[test]
-fn who_takes_one_kind_of_port_for_the_other_is_told_in_time() {
+fn a_mistaken_kind_of_port_is_explained_in_time() {
     let server = start(false);
     for _ in 0..5 {
         let (error, text) =
@@ -142,11 +142,11 @@ fn tls_that_is_configured_is_not_left_out() {
 }
 
 #[test]
-fn what_is_no_certificate_or_key_is_refused_before_anything_is_sent_and_not_shown() {
+fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_shown() {
     let server = start(true);
     let all = server.certificates();
     let (certificate, key) = (all.client.certificate.as_str(), all.client.key.as_str());
-    // A key that is none, with a part of a real one.
+    // An invalid key, with a part of a real one.
     let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
     let broken = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", &body[..40]);
     let not_base64 = format!("-----BEGIN PRIVATE KEY-----\nhush!{body}\n-----END PRIVATE KEY-----\n");

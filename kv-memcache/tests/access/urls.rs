@@ -65,7 +65,7 @@ fn a_path_that_leads_nowhere_is_said() {
     let (error, text) = refused(url(path.to_str().unwrap()));
     assert!(matches!(&error, Error::Unavailable(_)) && error.is_transient(), "{text}");
     assert!(text.contains("absent.sock") && text.contains("No such file"), "{text}");
-    // A file that is none.
+    // Not a socket.
     fs::write(&path, "").unwrap();
     let (error, text) = refused(url(path.to_str().unwrap()));
     assert!(matches!(&error, Error::Unavailable(_)) && text.contains("refused"), "{text}");

@@ -58,7 +58,7 @@ use replies::*;
 use stats::*;
 use support::{Connection, Kind, Memcached, Need, PATIENCE, can, wait_until};
 
-/// Each of the three limits.
+/// The limit for the pool, for connecting and for a response.
 const LIMIT: Duration = Duration::from_millis(400);
 
 /// What an operation may take longer than its limits on a machine that does much else.

@@ -1,4 +1,4 @@
-//! N4, N5, N6: servers that go away and come back.
+//! N4, N5, N6: servers that go down and come back.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn an_unreachable_server_is_an_error_and_works_when_it_is_back() {
     let store = patient(builder(server.port())).pool_size(2).connect().unwrap();
     server.kill();
     for Operation { name, run, .. } in operations() {
-        // It is known at once that the connection that was there is of no use.
+        // It is known at once that the old connection is closed.
         let error = within(Duration::ZERO, name, || run(&store)).unwrap_err();
         assert!(matches!(error, Error::Unavailable(_)) && !error.outcome_unknown(), "{name}: {error:?}");
         assert_eq!(kind_of_cause(&error), Some(io::ErrorKind::ConnectionRefused), "{name}: {error:?}");

@@ -141,7 +141,7 @@ fn keys_of_all_characters_and_lengths_are_keys() {
 }
 
 #[test]
-fn a_key_that_is_none_is_refused_before_anything_is_sent() {
+fn an_invalid_key_is_refused_before_anything_is_sent() {
     let (server, store, _raw) = start(&[]);
     let before = server.stat("bytes_read");
     let long = "k".repeat(251);

@@ -56,7 +56,7 @@ pub(crate) fn proxy(port: u16) -> Proxy {
     Proxy::tcp((Ipv4Addr::LOCALHOST, port)).unwrap()
 }
 
-/// Waits until something is so, and returns it. What is in the way is shown if it takes too long.
+/// Waits until the condition holds, and returns its result. What is in the way is shown if it takes too long.
 #[track_caller]
 pub(crate) fn wait_until<T>(mut is_so: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + SETTLE;

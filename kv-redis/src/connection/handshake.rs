@@ -19,7 +19,7 @@ use crate::protocol::handshake::Handshake;
 use crate::protocol::handshake::{is_primary, question_about_role};
 use crate::protocol::role::Role;
 
-/// Who a server has to take us for, and what it has to be.
+/// As which user to log in, and what the server has to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     pub(crate) credentials: Source,

@@ -7,10 +7,10 @@ use crate::protocol::commands::Commands;
 use crate::protocol::info::ServerInfo;
 
 /// How long a refusal is remembered: the server may refuse a command for a moment only, or the user may get the right.
-const REFUSAL_LASTS: Duration = Duration::from_secs(5);
+const REFUSAL_REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
 /// The commands that a server has, as its newest connection learned, without those that it refused. A refusal is remembered for [a
-/// time](REFUSAL_LASTS), and only while the server is the same process, or says the same about itself if it does not tell its process.
+/// time](REFUSAL_REMEMBERED_FOR), and only while the server is the same process, or says the same about itself if it does not tell its process.
 pub(crate) struct KnownCommands {
     told: AtomicU16,
     refused: AtomicU16,
@@ -41,7 +41,7 @@ impl KnownCommands {
         let mut refused = Commands::of_bits(self.refused.load(Relaxed));
         if refused != Commands::NONE {
             let since = Duration::from_millis(self.refused_at.load(Relaxed));
-            if now().saturating_duration_since(self.begin) >= since + REFUSAL_LASTS {
+            if now().saturating_duration_since(self.begin) >= since + REFUSAL_REMEMBERED_FOR {
                 self.forget_refusals();
                 refused = Commands::NONE;
             }
@@ -107,7 +107,7 @@ mod tests {
         let had = Commands::ALL.without(Commands::PERSIST);
         let refused = had.without(Commands::EVAL).without(Commands::COPY);
         let at = |passed: Duration| known.get_at(|| Instant::now() + passed);
-        assert_eq!((at(Duration::ZERO), at(REFUSAL_LASTS / 2)), (refused, refused));
-        assert_eq!((at(REFUSAL_LASTS), at(Duration::ZERO)), (had, had));
+        assert_eq!((at(Duration::ZERO), at(REFUSAL_REMEMBERED_FOR / 2)), (refused, refused));
+        assert_eq!((at(REFUSAL_REMEMBERED_FOR), at(Duration::ZERO)), (had, had));
     }
 }

@@ -155,7 +155,7 @@ impl<C: Reusable + Send + 'static> Permits<C> {
 
 impl<C: Reusable + Send + 'static> State<C> {
     fn new(size: u32, upkeep: Upkeep, sweeper: &Arc<Sweeper>) -> Self {
-        Self { pool: Pool::swept(size, upkeep, sweeper), silence: Silence::new(upkeep.retry_after) }
+        Self { pool: Pool::with_sweeper(size, upkeep, sweeper), silence: Silence::new(upkeep.retry_after) }
     }
 }
 

@@ -27,7 +27,8 @@ pub(crate) struct Outcome {
 }
 
 impl Handshake<'_> {
-    /// Authentication, the database, and questions about the server, in one round trip.
+    /// Authentication, the database, and questions about the server, in one round trip. [`read`](Self::read) takes the replies from the end;
+    /// a command before `ROLE` must succeed, or the login fails.
     pub(crate) fn request(&self) -> Request<'_> {
         let mut request = Request::reading();
         match (self.user, self.password) {

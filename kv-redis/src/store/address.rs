@@ -147,7 +147,7 @@ fn check(name: &str, value: &str, known: &[&str]) -> Result<(), String> {
         let is_protocol = name != "protocol" || matches!(value, "2" | "3" | "resp2" | "resp3");
         return if is_protocol { Ok(()) } else { Err("what follows `protocol=` has to be resp2 or resp3".into()) };
     }
-    // Another name is not shown: it may be a part of a password that contains a `?` or a `&`.
+    // The name of an unknown parameter is not shown: it may be a part of a password that contains a `?` or a `&`.
     let instead = INSTEAD.iter().find(|(other, _)| *other == name).map(|(_, instead)| *instead);
     let instead =
         instead.unwrap_or("other settings are the builder's, and a ? in user or password is written %3F, a & %26");
@@ -238,7 +238,7 @@ mod tests {
 
     /// Each with the words that tell what to do.
     #[test]
-    fn what_is_wrong_with_a_url_is_said_and_the_url_is_not() {
+    fn an_error_explains_the_url_and_does_not_show_it() {
         for (url, says) in [
             ("", "it is empty"),
             (" redis://:hush@h", "white space before or behind"),

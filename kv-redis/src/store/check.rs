@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_of_no_use_is_named_with_its_value() {
+    fn a_setting_that_is_invalid_is_named_with_its_value() {
         let new = RedisStore::builder;
         for size in [0, 70_000] {
             refuses(new().pool_size(size), &format!("`pool_size` is {size}, and has to be 1 to 65535"));

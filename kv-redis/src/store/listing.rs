@@ -164,7 +164,7 @@ impl Iterator for Listing<'_> {
 struct Seen {
     first: RandomState,
     second: RandomState,
-    hashes: HashSet<(u64, u64), BuildHasherDefault<TheFirst>>,
+    hashes: HashSet<(u64, u64), BuildHasherDefault<PrecomputedHash>>,
 }
 
 impl Seen {
@@ -179,9 +179,9 @@ impl Seen {
 
 /// The hash of a hash: its first half.
 #[derive(Default)]
-struct TheFirst(Option<u64>);
+struct PrecomputedHash(Option<u64>);
 
-impl Hasher for TheFirst {
+impl Hasher for PrecomputedHash {
     fn write_u64(&mut self, number: u64) {
         self.0.get_or_insert(number);
     }

@@ -81,7 +81,7 @@ fn refused(builder: RedisStoreBuilder) -> (Error, String) {
 #[track_caller]
 fn works(store: &RedisStore) {
     shows_no_secret(&format!("{store:?} {store:#?}"));
-    // Not in a closure, so that the caller is named.
+    // Not a closure: `track_caller` has to name the caller.
     if let Err(error) = store.put("works", "v") {
         panic!("{}", chain(&error));
     }

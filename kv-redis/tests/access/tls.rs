@@ -160,14 +160,14 @@ fn who_takes_one_kind_of_port_for_the_other_is_refused_in_time() {
 }
 
 #[test]
-fn what_is_no_certificate_or_key_is_refused_before_anything_is_sent_and_not_shown() {
+fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_shown() {
     if !crate::support::has_tls() {
         return;
     }
     let redis = Redis::start_tls(TlsClients::WithCertificate, &[]);
     let all = redis.certificates();
     let (certificate, key) = (all.client.certificate.as_str(), all.client.key.as_str());
-    // A key that is none, with a part of a real one.
+    // An invalid key, with a part of a real one.
     let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
     let broken = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", &body[..40]);
     let not_base64 = format!("-----BEGIN PRIVATE KEY-----\nhush!{body}\n-----END PRIVATE KEY-----\n");

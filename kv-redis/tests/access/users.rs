@@ -166,7 +166,7 @@ fn who_may_not_ask_for_info_works_all_the_same() {
 }
 
 #[test]
-fn who_has_no_password_or_a_wrong_one_is_told() {
+fn a_missing_or_wrong_password_is_explained() {
     if !crate::support::can_test("ACL", (6, 0, 0)) {
         return;
     }

@@ -77,7 +77,7 @@ fn a_seed_that_accepts_and_never_answers_does_not_keep_the_others_from_being_ask
 }
 
 #[test]
-fn a_server_that_is_no_node_of_a_cluster_is_said_to_be_none() {
+fn a_server_outside_a_cluster_is_named_so() {
     let redis = Redis::start(&[]);
     let error = RedisStore::builder().cluster([redis.url()]).connect().unwrap_err();
     let text = chain(&error);

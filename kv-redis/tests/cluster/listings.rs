@@ -3,7 +3,7 @@
 use super::*;
 
 /// Lists the keys of a store, and does something when about half of them have come. The other half must not be lost
-/// without a word.
+/// without an error.
 fn list_with_a_break(store: &RedisStore, expected: &BTreeSet<String>, act: impl FnOnce()) -> Option<Error> {
     let mut listing = store.keys("").unwrap();
     let mut listed = Vec::new();
@@ -21,7 +21,7 @@ fn list_with_a_break(store: &RedisStore, expected: &BTreeSet<String>, act: impl 
     assert!(listing.next().is_none());
     let distinct: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(distinct.len(), listed.len(), "a key came twice");
-    assert!(distinct.is_subset(expected), "a key that is none");
+    assert!(distinct.is_subset(expected), "not a key that was written");
     match &error {
         None => {
             let missing: Vec<_> = expected.difference(&distinct).collect();

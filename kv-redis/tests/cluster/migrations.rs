@@ -56,12 +56,12 @@ fn a_slot_that_is_being_moved_is_used_as_any_other() {
     // New keys are the new node's.
     assert_eq!(redirections(&cluster, "MOVED"), 0);
     assert_eq!(new.try_command(&["GET", &gone(50)]).unwrap_err().code(), Some("MOVED"));
-    // Both commands of a transaction were sent away, thrice.
+    // Both commands of a transaction were redirected three times.
     if counts_errors() {
-        let [sent_away, asked] = [counted(old, "errorstat_ASK", "count"), counted(new, "cmdstat_asking", "calls")];
+        let [redirected, asked] = [counted(old, "errorstat_ASK", "count"), counted(new, "cmdstat_asking", "calls")];
         // Valkey 9 counts one for each transaction.
-        let of_transactions = sent_away - asked;
-        assert!(of_transactions == 3 || of_transactions == 0 && !support::is_redis(), "{sent_away} {asked}");
+        let of_transactions = redirected - asked;
+        assert!(of_transactions == 3 || of_transactions == 0 && !support::is_redis(), "{redirected} {asked}");
     }
 
     // One batch with keys of both, of another slot, twice and absent.

@@ -67,8 +67,8 @@ fn without_info_everything_works() {
         let builder = patient().url(url).namespace("ns").shared_connections(shared).page_size(10);
         let pool = r2d2::Pool::builder().test_on_check_out(false).max_size(2);
         let pool = pool.build(redis::Client::open(&**url).unwrap()).unwrap();
-        let lent = patient().namespace("ns").page_size(10).build_on_pool(pool).unwrap();
-        for store in [builder.connect().unwrap(), lent] {
+        let on_external_pool = patient().namespace("ns").page_size(10).build_on_pool(pool).unwrap();
+        for store in [builder.connect().unwrap(), on_external_pool] {
             let keys: BTreeSet<_> = (0..100).map(|number| format!("k{number}")).collect();
             store.put_many(keys.iter().map(|key| (key, "v"))).unwrap();
             assert_eq!(listed(&store), keys);

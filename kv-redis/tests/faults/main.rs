@@ -165,7 +165,7 @@ fn clients(redis: &Redis) -> BTreeSet<u64> {
     let others = list.lines().filter(|line| !line.contains("cmd=client|list"));
     let id = |line: &str| line.strip_prefix("id=").unwrap().split(' ').next().unwrap().parse().unwrap();
     let mut ids: BTreeSet<_> = others.map(id).collect();
-    // Before redis 7 the subcommand is not told. Who asks has come last.
+    // Before redis 7 the subcommand is not told. The connection that asks is last.
     if !support::is_since((7, 0, 0)) {
         ids.pop_last();
     }

@@ -1,4 +1,4 @@
-//! Who a store is to its servers: where user and password come from, what a server says to them, and which errors name whom.
+//! How a store logs in: where user and password come from, what a server says to them, and which errors name whom.
 
 #![cfg(unix)]
 #![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]

@@ -90,7 +90,7 @@ fn greeting(mode: &str) -> String {
 
 /// A server that knows the password could name it as the address of another one.
 #[test]
-fn an_address_that_is_none_or_the_password_is_not_shown() {
+fn an_address_that_is_invalid_or_the_password_is_not_shown() {
     for host in ["hush", "HUSH.example", "a,password=hush", "u:hush@h", "hush h", "hush\r\nh", "127.0.0.1,hush"] {
         let sentinel = impostor(move |request| {
             let asks = request.contains("SENTINEL");

@@ -126,7 +126,7 @@ fn one_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() {
     says(&on(redis.url()).credentials_provider(panics), "connecting failed");
 }
 
-/// Who has to find out whether a server answers, and has no time left for that, has not found out: the next one has to.
+/// A caller that has to find out whether a server answers and has no time left learns nothing: the next caller tries.
 #[test]
 fn a_slow_one_says_nothing_of_a_server_of_which_it_is_not_known_whether_it_answers() {
     let redis = Redis::start(&[]);

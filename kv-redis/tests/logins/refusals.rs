@@ -32,7 +32,7 @@ fn are_too_many(builder: &RedisStoreBuilder) {
 }
 
 #[test]
-fn a_server_that_takes_no_more_connections_is_told_apart_from_one_that_wants_tls() {
+fn too_many_connections_are_not_mistaken_for_required_tls() {
     if !crate::support::has_tls() {
         return;
     }
@@ -52,7 +52,7 @@ fn a_server_that_takes_no_more_connections_is_told_apart_from_one_that_wants_tls
     drop(held);
 }
 
-/// Somebody who says this at once to whoever connects, and closes.
+/// A server that says this at once on each connection, and closes it.
 fn closing(words: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://:hush@{}", listener.local_addr().unwrap());

@@ -58,7 +58,7 @@ fn open(redis: &Redis) -> RedisStore {
     builder(redis.url()).connect().unwrap()
 }
 
-/// The answer to a command, as what is asked for.
+/// Sends a command and converts the reply.
 #[track_caller]
 fn ask<T: FromRedisValue>(redis: &Redis, command: &[&str]) -> T {
     redis::from_redis_value(redis.command(command)).unwrap()

@@ -111,7 +111,7 @@ impl Drop for Counted<'_> {
 }
 
 #[test]
-fn who_waits_too_long_for_a_connection_is_told_what_to_do() {
+fn waiting_too_long_for_a_connection_is_explained() {
     const LIMIT: Duration = Duration::from_millis(100);
     let redis = Redis::start(&[]);
     let store = builder(redis.url()).pool_size(1).pool_timeout(LIMIT).connect().unwrap();

@@ -131,7 +131,7 @@ fn no_debug_shows_a_password() {
 }
 
 #[test]
-fn a_url_that_is_of_no_use_is_not_shown() {
+fn a_url_that_is_invalid_is_not_shown() {
     let urls = [
         format!("redis://:{PASSWORD}@host:port/0"),
         format!("redis://:{PASSWORD}@host:6379/database"),

@@ -209,9 +209,9 @@ impl Read for Tee<'_> {
 }
 
 /// Forwards one connection to a server, and holds back replies until the client has sent all that belongs to a
-/// turn: who waits for a reply before that gets none. Turns end with these numbers of commands, counted from the
-/// first one of the connection. In the end it tells how many replies there were.
-fn hold_back_replies(redis: &Redis, turns: Vec<usize>) -> (String, thread::JoinHandle<usize>) {
+/// batch: a client that waits for a reply before that gets none. Batches end with these numbers of commands,
+/// counted from the first one of the connection. In the end it tells how many replies there were.
+fn hold_back_replies(redis: &Redis, batches: Vec<usize>) -> (String, thread::JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let server = TcpStream::connect(redis.address()).unwrap();
@@ -237,7 +237,7 @@ fn hold_back_replies(redis: &Redis, turns: Vec<usize>) -> (String, thread::JoinH
                     return replies;
                 }
                 replies += 1;
-                sent.wait_for(*turns.iter().find(|&&turn| turn >= replies).unwrap_or(&usize::MAX));
+                sent.wait_for(*batches.iter().find(|&&batch| batch >= replies).unwrap_or(&usize::MAX));
                 if (&client).write_all(&tee.read).is_err() {
                     return replies;
                 }
@@ -251,11 +251,12 @@ fn hold_back_replies(redis: &Redis, turns: Vec<usize>) -> (String, thread::JoinH
 fn a_chunk_is_sent_before_its_first_reply_is_waited_for() {
     let (redis, keys) = (Redis::start(&[]), names(2500));
     // The first command is that of the handshake.
-    let turns = |items: usize| (0..items).step_by(CHUNK).skip(1).chain([items]).map(|end| 1 + end).collect::<Vec<_>>();
-    assert_eq!(turns(2500), [1025, 2049, 2501]);
-    let check = |name: &str, turns: Vec<usize>, operation: &dyn Fn(&RedisStore)| {
-        let commands = *turns.last().unwrap();
-        let (url, forwarder) = hold_back_replies(&redis, [vec![1], turns].concat());
+    let batches =
+        |items: usize| (0..items).step_by(CHUNK).skip(1).chain([items]).map(|end| 1 + end).collect::<Vec<_>>();
+    assert_eq!(batches(2500), [1025, 2049, 2501]);
+    let check = |name: &str, batches: Vec<usize>, operation: &dyn Fn(&RedisStore)| {
+        let commands = *batches.last().unwrap();
+        let (url, forwarder) = hold_back_replies(&redis, [vec![1], batches].concat());
         let store = builder(url).pool_size(1).build().unwrap();
         operation(&store);
         drop(store);
@@ -264,9 +265,9 @@ fn a_chunk_is_sent_before_its_first_reply_is_waited_for() {
     for count in [1000, 2500] {
         let keys = &keys[..count];
         let put = |store: &RedisStore| store.put_many(keys.iter().map(|key| (key, "v"))).unwrap();
-        check("put_many", turns(count), &put);
+        check("put_many", batches(count), &put);
         let delete = |store: &RedisStore| assert_eq!(store.delete_many(keys).unwrap(), vec![true; count]);
-        check("delete_many", turns(count), &delete);
+        check("delete_many", batches(count), &delete);
     }
     // Before redis 3.2 there is an `EXISTS` before it.
     let of_touch = if support::is_since((3, 2, 0)) { 4 } else { 5 };

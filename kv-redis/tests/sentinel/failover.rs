@@ -35,7 +35,7 @@ fn after_a_failover_everything_works_and_the_old_primary_is_left_alone() {
         }
     });
     assert_eq!((sentinels.primary().port(), sentinels.replica().port()), (new.port(), old.port()));
-    // Who asks for a connection now gets none of the replica's either.
+    // A new store gets no connection to the replica either.
     let another = patient().sentinels(NAME, sentinels.urls()).connect().unwrap();
     another.put("k", "another").unwrap();
     assert_eq!(value(&store), "another");
@@ -55,7 +55,7 @@ fn a_primary_that_is_paused_costs_each_connection_at_most_one_time_out() {
     wait_for_clients(old, CONNECTIONS);
     old.pause();
     sentinels.wait_for_failover();
-    // Who is alone meets the others only if there is need of them.
+    // A caller meets the other connections only if it needs them.
     let errors = write_until_it_works(&store, "after");
     assert!(errors.len() <= 1, "{errors:?}");
     let all_at_once = || {

@@ -22,7 +22,7 @@ fn is_readonly(error: &Error) -> bool {
 }
 
 #[test]
-fn a_server_that_became_a_replica_is_left_and_used_again_when_it_is_none_any_more() {
+fn a_server_that_became_a_replica_is_left_and_used_again_when_it_is_no_replica_any_more() {
     let [server, other] = [(); 2].map(|()| Redis::start(&[]));
     let store = patient().url(server.url()).pool_size(1).connect().unwrap();
     for (name, write) in WRITES {

@@ -36,7 +36,7 @@ fn a_sentinel_that_accepts_and_never_answers_does_not_use_up_the_limit() {
     assert!(took < Duration::from_secs(1) + NOISE, "{took:?}");
     another.unwrap_or_else(|error| panic!("{}", chain(&error)));
 
-    // Who answered is asked first from then on.
+    // The sentinel that answered is asked first from then on.
     store.put("k", "v").unwrap();
     sentinels.primary().command(&["CLIENT", "KILL", "TYPE", "NORMAL"]);
     assert_eq!(value(&store), "v");
@@ -59,7 +59,7 @@ fn a_name_that_the_sentinels_do_not_know_is_said() {
 }
 
 #[test]
-fn who_takes_a_sentinel_for_a_server_or_the_other_way_round_is_told_what_to_do() {
+fn a_sentinel_mistaken_for_a_server_or_the_other_way_round_is_explained() {
     let sentinels = Sentinels::start();
     let error = RedisStore::connect(sentinels.urls()[0].clone()).unwrap_err();
     let text = chain(&error);

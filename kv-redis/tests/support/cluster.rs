@@ -16,7 +16,7 @@ type View = BTreeMap<u16, Seen>;
 struct Seen {
     /// The id of the primary, if it is a replica.
     primary: Option<String>,
-    /// Who has the greater one has a slot that two claim.
+    /// The node with the greater epoch has a slot that two claim.
     epoch: u64,
     ranges: Vec<(u16, u16)>,
 }

@@ -32,7 +32,7 @@ pub(crate) fn assert_allocations(what: &str, most: usize, mut act: impl FnMut())
     println!("{what}: {count} allocations in {TIMES} times");
     assert!(
         count <= (most * TIMES + TIMES / SELDOM) as u64,
-        "{what}: the allocations went up from {most} each to {count} in {TIMES} times; mend that, or say why in \
+        "{what}: the allocations went up from {most} each to {count} in {TIMES} times; fix that, or say why in \
         DESIGN.md"
     );
 }
@@ -101,7 +101,7 @@ pub(crate) fn assert_system_calls(what: &str, calls: &SystemCalls, each_time: &[
         };
         assert!(
             count <= most,
-            "{what}: the system call {name} went up to {count} in {TIMES} times, and {most} are enough; mend that, or \
+            "{what}: the system call {name} went up to {count} in {TIMES} times, at most {most} are allowed; fix that, or \
             say why in DESIGN.md: {calls:?}"
         );
     }

@@ -1,4 +1,4 @@
-//! A firewall that forgets connections: what is sent on them is dropped, without a word to either side. New ones pass.
+//! A firewall that forgets connections: what is sent on them is dropped, without a message to either side. New ones pass.
 //!
 //! For all backends.
 

@@ -1,6 +1,6 @@
-//! Any bytes as what a memcached server sends, through the real connection of a store: when it connects, or in reply to an
-//! operation. What the store makes of them is what [the protocol](protocol) says that they are; nothing panics; it ends within
-//! the limits; a connection on which anything else came is not used any more (N2), and the next operation gets its own reply.
+//! Feeds any bytes to the store as a server's replies: when it connects, or in reply to an operation. The store's result has to
+//! match [`protocol`]. Nothing panics, each call ends within its limits, and a connection with other bytes is not used again
+//! (N2), and the next operation gets its own reply.
 //!
 //! Of the input, the first byte is what is asked, the second how the server behaves. In the rest some bytes stand for what
 //! cannot be known before: see `Server::fill_in`.

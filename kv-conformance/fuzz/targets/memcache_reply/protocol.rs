@@ -158,13 +158,13 @@ fn greeting_of(bytes: &[u8], has_password: bool) -> Option<Greeting> {
     if !rest.is_empty() || (has_password && lets_in_everybody) || !will_do(version) {
         return None;
     }
-    // Until 2038, less the lifetime that is sent.
+    // Until 2038, less the TTL that is sent.
     let is_usual = largest.is_none_or(|largest| largest >= ROOM) && time < 2_140_000_000;
     Some(if is_usual { Greeting::Good } else { Greeting::Odd })
 }
 
-/// Whether a version is one of memcached, and 1.6.0 or newer, which have the meta commands. Who says something else is asked for
-/// them, and `server.rs` does not answer that.
+/// Whether a version is one of memcached, and 1.6.0 or newer, which have the meta commands. A server that says something
+/// else is asked for them, and `server.rs` does not answer that.
 fn will_do(version: &str) -> bool {
     if !version.starts_with(|letter: char| letter.is_ascii_digit()) || version.contains(' ') {
         return false;

@@ -50,7 +50,7 @@ pub(crate) fn hides(it: &dyn Debug, secret_is_in: bool) {
     assert!(!(secret_is_in && has_secret(&shown)), "{shown}");
 }
 
-/// That an error is one of settings that are of no use, says something, and does not show the secret, if there is one.
+/// Checks that an error is about invalid settings, says something, and does not show the secret, if there is one.
 pub(crate) fn refuses(error: &Error, store: &str, secret_is_in: bool) {
     hides(error, secret_is_in);
     assert!(matches!(error, Error::Backend(_)), "{error:?}");

@@ -70,7 +70,7 @@ pub(crate) struct Given {
     lasting: Vec<&'static str>,
     forever: Vec<&'static str>,
     long: Duration,
-    /// How long the one lives that is to end meanwhile.
+    /// The TTL of the one that is to expire meanwhile.
     pub(crate) short: Duration,
     /// When all had been given.
     at: Duration,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kv_core::KeyValueStoreExt;
 
 use crate::checks::check::{Check, about, checks};
-use crate::faults::{Answer, IDLE, Kind, NOTICED, Point, Want, expect_undisturbed, for_each_operation};
+use crate::faults::{Answer, ExpectedResult, IDLE, Kind, NOTICED, Point, expect_undisturbed, for_each_operation};
 use crate::proxy::{Behaviour, Cut, Direction};
 use crate::running::{NotPassed, Outcome, expect, expect_that};
 
@@ -42,10 +42,10 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out() -> Check {
                 scenario.proxied.proxy.set(Behaviour::Truncate { of: point.direction(), bytes: point.bytes() });
                 // Of more than one exchange, it may have been a read that was held up.
                 let want = if scenario.operation.writes {
-                    Want::Fails { unknown: exchange.is_one.then_some(true) }
+                    ExpectedResult::Fails { unknown: exchange.is_one.then_some(true) }
                 } else {
                     // It may be tried again, within the limit.
-                    Want::WorksOrFails
+                    ExpectedResult::WorksOrFails
                 };
                 scenario.judge(&case, &fault, Kind::Timeout, want)?;
                 scenario.proxied.heal_without_what_was_held()?;
@@ -78,7 +78,7 @@ pub fn n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not() -> Che
                 scenario.proxied.proxy.cut_now(cut)?;
                 thread::sleep(NOTICED);
                 let fault = format!("where the connection was {how} while it was idle");
-                let want = if scenario.operation.writes { Want::WorksOrFails } else { Want::Works };
+                let want = if scenario.operation.writes { ExpectedResult::WorksOrFails } else { ExpectedResult::Works };
                 scenario.judge(&case, &fault, Kind::Unavailable, want)?;
                 scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))?;
                 for point in Point::of(&exchange) {
@@ -90,15 +90,15 @@ pub fn n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not() -> Che
                         bytes: point.bytes(),
                     });
                     let want = match (scenario.operation.writes, exchange.is_one) {
-                        (true, true) => Want::Fails { unknown: Some(true) },
-                        (true, false) => Want::WorksOrFails,
+                        (true, true) => ExpectedResult::Fails { unknown: Some(true) },
+                        (true, false) => ExpectedResult::WorksOrFails,
                         // A listing cannot be begun anew once keys have come, nor a stream of more than one piece.
                         (false, is_one)
                             if scenario.operation.is_listing() || scenario.operation.name == "get_into" && !is_one =>
                         {
-                            Want::WorksOrFails
+                            ExpectedResult::WorksOrFails
                         }
-                        (false, _) => Want::Works,
+                        (false, _) => ExpectedResult::Works,
                     };
                     scenario.judge(&case, &fault, Kind::Unavailable, want)?;
                     scenario.proxied.heal()?;
@@ -119,9 +119,9 @@ pub fn n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation() -> Check 
             let case = scenario.case()?;
             scenario.proxied.proxy.set(Behaviour::Garble);
             let want = if scenario.operation.writes && exchange.is_one {
-                Want::Fails { unknown: Some(true) }
+                ExpectedResult::Fails { unknown: Some(true) }
             } else {
-                Want::WorksOrFails
+                ExpectedResult::WorksOrFails
             };
             scenario.judge(&case, "whose reply is garbled", Kind::Transient, want)?;
             scenario.proxied.heal()?;
@@ -143,21 +143,21 @@ pub fn n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer() -> Check
             if scenario.operation.is_large() || !matches!(answer, Answer::Done | Answer::Bool(_)) {
                 return Ok(());
             }
-            let turn = |at: usize, bits: u8| -> Outcome<Outcome> {
+            let try_flipped = |at: usize, bits: u8| -> Outcome<Outcome> {
                 let case = scenario.case()?;
                 let change =
                     move |piece: &mut Vec<u8>| piece.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= bits);
                 scenario.proxied.proxy.set(Behaviour::edit(change));
                 let fault = format!("with byte {at} of the reply changed by {bits:#x}");
-                let outcome = scenario.judge(&case, &fault, Kind::Any, Want::WorksOrFails);
+                let outcome = scenario.judge(&case, &fault, Kind::Any, ExpectedResult::WorksOrFails);
                 scenario.proxied.heal()?;
                 scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))?;
                 Ok(outcome)
             };
             for at in 0..scenario.exchange()?.reply.min(CHANGED) {
-                let outcome = turn(at, 0x80)?;
+                let outcome = try_flipped(at, 0x80)?;
                 // In some protocols the highest bit decides between two answers; then the next bit does not.
-                if matches!(outcome, Err(NotPassed::Failed(_))) && turn(at, 0x40)?.is_ok() {
+                if matches!(outcome, Err(NotPassed::Failed(_))) && try_flipped(at, 0x40)?.is_ok() {
                     continue;
                 }
                 outcome?;
@@ -187,7 +187,7 @@ pub fn n2_unrequested_bytes_reach_no_operation() -> Check {
                 let injected = proxied.proxy.injected() + 1;
                 proxied.proxy.set(behaviour);
                 let fault = format!("whose reply {when} another one that was not requested");
-                scenario.judge(&case, &fault, Kind::Transient, Want::WorksOrFails)?;
+                scenario.judge(&case, &fault, Kind::Transient, ExpectedResult::WorksOrFails)?;
                 // If the store has closed the connection before, nothing more comes.
                 for _ in 0..20 {
                     if proxied.proxy.injected() < injected {
@@ -214,7 +214,11 @@ pub fn n2_a_late_reply_reaches_no_other_operation() -> Check {
                 let case = scenario.case()?;
                 scenario.proxied.proxy.set(behaviour);
                 let fault = format!("{what} comes after the time-out");
-                let want = if scenario.operation.writes { Want::Fails { unknown: None } } else { Want::WorksOrFails };
+                let want = if scenario.operation.writes {
+                    ExpectedResult::Fails { unknown: None }
+                } else {
+                    ExpectedResult::WorksOrFails
+                };
                 scenario.judge(&case, &fault, Kind::Timeout, want)?;
                 scenario.proxied.heal()?;
                 scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))?;
@@ -241,7 +245,7 @@ pub fn n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply() -> Check {
                 }
                 let case = scenario.case()?;
                 scenario.proxied.proxy.set(behaviour);
-                scenario.judge(&case, &format!("with a reply {fault}"), Kind::Transient, Want::Works)?;
+                scenario.judge(&case, &format!("with a reply {fault}"), Kind::Transient, ExpectedResult::Works)?;
                 scenario.proxied.heal()?;
             }
             Ok(())
@@ -263,7 +267,12 @@ pub fn n1_a_reply_in_slow_single_bytes_ends_within_the_limit() -> Check {
             let case = scenario.case()?;
             scenario.proxied.proxy.set(Behaviour::Split(pause));
             let fault = format!("whose reply comes in single bytes, one every {pause:?}");
-            scenario.judge(&case, &fault, Kind::Timeout, Want::Fails { unknown: exchange.is_one.then_some(true) })?;
+            scenario.judge(
+                &case,
+                &fault,
+                Kind::Timeout,
+                ExpectedResult::Fails { unknown: exchange.is_one.then_some(true) },
+            )?;
             scenario.proxied.heal_without_what_was_held()?;
             scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))
         })
@@ -280,11 +289,11 @@ pub fn n6_refused_connections_are_reported_and_the_store_recovers() -> Check {
             scenario.proxied.proxy.cut_now(Cut::Close)?;
             thread::sleep(NOTICED);
             let fault = "where the connection was closed and a new one is refused";
-            scenario.judge(&case, fault, Kind::Unavailable, Want::Fails { unknown: None })?;
-            // By now the other connections of a pool are looked at before they are used.
+            scenario.judge(&case, fault, Kind::Unavailable, ExpectedResult::Fails { unknown: None })?;
+            // After this pause a pool checks its other connections before use.
             thread::sleep(IDLE);
             let fault = "where connections are refused";
-            scenario.judge(&case, fault, Kind::Unavailable, Want::Fails { unknown: Some(false) })?;
+            scenario.judge(&case, fault, Kind::Unavailable, ExpectedResult::Fails { unknown: Some(false) })?;
             scenario.proxied.heal()?;
             scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))
         })

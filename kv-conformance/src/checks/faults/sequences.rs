@@ -11,7 +11,7 @@ use proptest::strategy::{Strategy, Union};
 
 use crate::checks::check::{Check, about, checks};
 use crate::faults::{Action, Client, Fault, ProxiedStore, expect_undisturbed, faults, in_own_fixtures};
-use crate::property::{self, Effort};
+use crate::property::{self, Cases};
 use crate::running::{Context, Outcome, show};
 
 checks![n2_under_random_faults_no_operation_gets_another_one_s_reply];
@@ -41,13 +41,13 @@ const THREADS: usize = 5;
 pub fn n2_under_random_faults_no_operation_gets_another_one_s_reply() -> Check {
     about(&["N2", "N1", "N5", "N6", "P1", "E1", "E4", "E5"]).under_faults().run(|context| {
         ProxiedStore::new(context.fixture())?;
-        let effort = Effort { cases: property::cases()? / 10 + 1, shrinking: 25 };
+        let cases = Cases { cases: property::cases()? / 10 + 1, shrinking: 25 };
         in_own_fixtures(context, &[(); THREADS], |context, proxied, ()| {
             let shown = |steps: &Vec<Step>| {
                 let lines = steps.iter().enumerate().map(|(at, step)| format!("\n  {:>2}  {}", at + 1, show(step)));
                 lines.collect()
             };
-            property::check_with(&context.seed, effort, &steps(context), shown, |steps| run(context, proxied, steps))
+            property::check_with(&context.seed, cases, &steps(context), shown, |steps| run(context, proxied, steps))
         })
     })
 }

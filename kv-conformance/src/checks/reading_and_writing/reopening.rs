@@ -24,7 +24,7 @@ pub fn p5_writes_and_removals_are_kept_over_reopening() -> Check {
     })
 }
 
-/// Gives TTLs and takes them away in every way, closes the store, lets some of them end meanwhile, and opens it again: what has
+/// Gives TTLs and takes them away in every way, closes the store, lets some of them expire meanwhile, and opens it again: what has
 /// expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so.
 pub fn p5_ttls_are_kept_over_reopening() -> Check {
     about(&["P5", "T2"]).needs(&[Capability::Ttls]).run(|context| {

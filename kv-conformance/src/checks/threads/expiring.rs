@@ -53,7 +53,7 @@ pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
 /// How long the entries live over whose end the threads race, where time is real.
 const TTL: Duration = Duration::from_millis(150);
 
-/// Puts entries with one TTL, and lets 8 threads act on each of them around its end. When they are done the TTL has passed.
+/// Puts entries with one TTL, and lets 8 threads act on each of them around its expiry. When they are done the TTL has passed.
 /// What each thread was told of each key.
 fn around_the_end(
     context: &Context<'_>,

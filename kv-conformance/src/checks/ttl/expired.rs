@@ -138,7 +138,7 @@ pub fn t5_an_expired_entry_is_created_anew() -> Check {
     })
 }
 
-/// Touches an expired entry: it was not there, and stays away.
+/// Touches an expired entry: it was not there, and stays absent.
 pub fn t5_an_expired_entry_cannot_be_touched_back_to_life() -> Check {
     about(&["T5", "T6"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
         let store = context.store();
@@ -176,7 +176,7 @@ fn operations(store: &dyn KeyValueStore, from: &str, to: &str) -> [(&'static str
 }
 
 /// Writes over expired entries in every way, without a TTL: what is there then is a new entry, for every operation, and has
-/// nothing of the old one, its end least of all.
+/// nothing of the old one, its expiry least of all.
 pub fn t5_a_write_over_an_expired_entry_stays() -> Check {
     about(&["T5", "P2", "B2", "C1", "D1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();

@@ -85,7 +85,7 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check 
 
 /// Reads an entry over and over until its TTL and the store's resolution have passed. At no moment before its TTL
 /// has passed may it be absent, and at none after may it be there, or reappear. In real time it is read without a pause shortly
-/// before its end: a store that cuts its clock or its TTLs to milliseconds is early by less than one.
+/// before it expires: a store that cuts its clock or its TTLs to milliseconds is early by less than one.
 pub fn t2_an_entry_expires_neither_early_nor_late() -> Check {
     about(&["T2"]).needs(&[Capability::Ttls]).run(|context| {
         let ttl = context.short();
@@ -111,16 +111,16 @@ pub fn t2_an_entry_expires_neither_early_nor_late() -> Check {
 /// TTLs shorter than this are watched one by one, from the write on.
 const SHORT: Duration = Duration::from_millis(10);
 
-/// How long before its end an entry is read without a pause.
+/// How long before it expires an entry is read without a pause.
 const CLOSE: Duration = Duration::from_millis(25);
 
-/// How long before its end an entry has to be seen for it to be said that it was not early.
+/// How long before it expires an entry has to be seen for it to be said that it was not early.
 const NEAR: Duration = Duration::from_millis(1);
 
 /// How often that is tried.
 const ROUNDS: usize = 10;
 
-/// Reads an entry at many moments up to its end and just after. Whether it was seen shortly before the end.
+/// Reads an entry at many moments until it expires and just after. Whether it was seen shortly before it expired.
 fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
     let step = (end.latest.saturating_sub(context.time.now()) / 20).max(Duration::from_nanos(1));
     let mut moments = (0..20).map(|n| end.latest.saturating_sub(step * (20 - n))).collect::<Vec<_>>();
@@ -139,8 +139,8 @@ fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcom
     Ok(seen)
 }
 
-/// Reads an entry without a pause until its TTL may have ended, from shortly before on; where the time is advanced by hand,
-/// at the last nanosecond. Whether it was seen shortly before the end.
+/// Reads an entry without a pause until its TTL may have passed, from shortly before on; where the time is advanced by hand,
+/// at the last nanosecond. Whether it was seen shortly before it expired.
 fn read_to_the_end(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
     if context.time.is_advanced_by_hand() {
         context.time.wait_until(end.earliest.saturating_sub(Duration::from_nanos(1)));
@@ -177,7 +177,7 @@ fn look(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome
 
 /// Writes entries that live from a nanosecond to a second, in each way of giving a TTL, and watches each: those of a few
 /// milliseconds again and again and one by one, from the write on, all the others at once. A store that cuts TTLs or its clock
-/// to milliseconds or seconds makes them end early, or turns them into "for ever"; one that rounds them up, and its server once
+/// to milliseconds or seconds makes them expire early, or turns them into "for ever"; one that rounds them up, and its server once
 /// more, is later than it says.
 pub fn t2_ttls_from_a_nanosecond_to_a_second_are_kept() -> Check {
     about(&["T2", "T4"]).needs(&[Capability::Ttls]).run(|context| {
@@ -197,8 +197,8 @@ pub fn t2_ttls_from_a_nanosecond_to_a_second_are_kept() -> Check {
     })
 }
 
-/// Writes entries with these TTLs in each way, reads each up to its own end, and looks at it just after. Adds the ways that the store
-/// has to `given`, and to `seen` those with an entry that was seen shortly before its end.
+/// Writes entries with these TTLs in each way, reads each until it expires, and looks at it just after. Adds the ways that the store
+/// has to `given`, and to `seen` those with an entry that was seen shortly before it expired.
 fn watch_together(
     context: &Context<'_>,
     ttls: &[Duration],

@@ -110,7 +110,7 @@ fn expect_invalid_ttl(what: &str, result: Result<(), Error>, ttl: Duration) -> O
 }
 
 /// Writes with a TTL that is too long, where nothing is and where something is. It has to be `InvalidTtl`, what is
-/// there has to stay with its TTL, and what is not has to stay away.
+/// there has to stay with its TTL, and what is not has to stay absent.
 pub fn t4_a_refused_ttl_changes_nothing() -> Check {
     about(&["T4"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();

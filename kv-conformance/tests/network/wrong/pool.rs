@@ -18,7 +18,7 @@ use crate::wire::{Field, Op, Request};
 /// No limit, for as long as a test may take.
 const NO_LIMIT: Duration = Duration::from_secs(3600);
 
-/// How long a server that was down is taken to be so by who remembers it.
+/// How long a pool that remembers that a server was down takes it to be so.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// What was used within this time may be trusted without being looked at (N4).
@@ -28,11 +28,11 @@ pub(crate) struct WrongPool {
     address: SocketAddr,
     limits: Limits,
     fault: Fault,
-    places: Mutex<Places>,
+    slots: Mutex<Slots>,
     freed: Condvar,
 }
 
-struct Places {
+struct Slots {
     free: usize,
     /// Connections that nobody uses.
     idle: Vec<Idle>,
@@ -52,19 +52,19 @@ struct Idle {
     is_spoilt: bool,
 }
 
-/// A place in the pool, for as long as this lives.
-struct Lent<'p> {
+/// A slot in the pool, for as long as this lives.
+struct Borrowed<'p> {
     pool: &'p WrongPool,
     idle: Option<Idle>,
     leaks: bool,
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        let mut places = self.pool.places();
-        places.free += usize::from(!self.leaks);
-        places.idle.extend(self.idle.take());
-        drop(places);
+        let mut slots = self.pool.slots();
+        slots.free += usize::from(!self.leaks);
+        slots.idle.extend(self.idle.take());
+        drop(slots);
         self.pool.freed.notify_one();
     }
 }
@@ -77,25 +77,24 @@ impl WrongPool {
             Fault::ConnectWithoutLimit => limits.connect = NO_LIMIT,
             _ => {}
         }
-        let places =
-            Places { free: SIZE, idle: Vec::new(), down_since: None, silent_since: None, in_doubt: Vec::new() };
-        Self { address, limits, fault, places: Mutex::new(places), freed: Condvar::new() }
+        let slots = Slots { free: SIZE, idle: Vec::new(), down_since: None, silent_since: None, in_doubt: Vec::new() };
+        Self { address, limits, fault, slots: Mutex::new(slots), freed: Condvar::new() }
     }
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lend(&self) -> Result<Lent<'_>, Broken> {
-        let none_free = |places: &mut Places| places.free == 0;
-        let waited = self.freed.wait_timeout_while(self.places(), self.limits.pool, none_free);
-        let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        places.free = places.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
-        Ok(Lent { pool: self, idle: places.idle.pop(), leaks: false })
+    fn borrow(&self) -> Result<Borrowed<'_>, Broken> {
+        let none_free = |slots: &mut Slots| slots.free == 0;
+        let waited = self.freed.wait_timeout_while(self.slots(), self.limits.pool, none_free);
+        let (mut slots, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        slots.free = slots.free.checked_sub(1).ok_or(Broken::PoolExhausted)?;
+        Ok(Borrowed { pool: self, idle: slots.idle.pop(), leaks: false })
     }
 
     /// Whether an idle connection is used.
@@ -140,17 +139,17 @@ impl WrongPool {
     }
 
     fn connect(&self) -> Result<Connection, Broken> {
-        if self.is(Fault::RemembersDown) && self.places().down_since.is_some_and(|at| at.elapsed() < REMEMBERED) {
+        if self.is(Fault::RemembersDown) && self.slots().down_since.is_some_and(|at| at.elapsed() < REMEMBERED) {
             return Err(Broken::NotConnected(io::ErrorKind::ConnectionRefused.into()));
         }
         let connection = Connection::connect(self.address, self.limits.connect);
-        self.places().down_since = connection.is_err().then(Instant::now);
+        self.slots().down_since = connection.is_err().then(Instant::now);
         connection
     }
 
     /// Sends again what is in doubt.
     fn replay(&self, connection: &mut Connection) -> Result<(), Broken> {
-        let in_doubt = std::mem::take(&mut self.places().in_doubt);
+        let in_doubt = std::mem::take(&mut self.slots().in_doubt);
         let replay = |request| connection.exchange(request, Instant::now() + self.limits.exchange).map(drop);
         in_doubt.iter().try_for_each(replay)
     }
@@ -168,8 +167,8 @@ impl WrongPool {
         }
     }
 
-    fn try_on_links(&self, place: &mut Lent<'_>, request: &Request) -> Result<Vec<Field>, Broken> {
-        let mut idle = place.idle.take();
+    fn try_on_links(&self, slot: &mut Borrowed<'_>, request: &Request) -> Result<Vec<Field>, Broken> {
+        let mut idle = slot.idle.take();
         for attempt in 0.. {
             let trusted = idle.take().filter(|idle| self.trusts(idle));
             let was_idle = trusted.is_some();
@@ -183,12 +182,12 @@ impl WrongPool {
             self.replay(&mut connection)?;
             let result = self.exchange_on(&mut connection, request);
             if self.keeps(&result) {
-                place.idle = Some(Idle { connection, last_used: Instant::now(), is_spoilt: result.is_err() });
+                slot.idle = Some(Idle { connection, last_used: Instant::now(), is_spoilt: result.is_err() });
             }
             match result {
                 Err(broken) if self.repeats(&broken, request, was_idle, attempt) => {
                     if self.is(Fault::ReadRepeatedOnPooled) {
-                        idle = self.places().idle.pop();
+                        idle = self.slots().idle.pop();
                     }
                 }
                 result => return result,
@@ -204,7 +203,7 @@ impl WrongPool {
         let nonsense = matches!(broken, Broken::Nonsense);
         let refused = matches!(broken, Broken::NotConnected(_));
         match self.fault {
-            Fault::PanicsOnNonsense if nonsense => panics("a reply that is none"),
+            Fault::PanicsOnNonsense if nonsense => panics("bytes that are not a reply"),
             Fault::PanicsOnClose if dead => panics("a connection that was closed"),
             Fault::PanicsOnTimeout if late => panics("a reply that did not come"),
             Fault::PanicsOnRefusal if refused => panics("a connection that was refused"),
@@ -240,16 +239,16 @@ impl Transport for WrongPool {
             Fault::SilentForEver => NO_LIMIT,
             _ => Duration::ZERO,
         };
-        if self.places().silent_since.is_some_and(|since| since.elapsed() < remembered) {
+        if self.slots().silent_since.is_some_and(|since| since.elapsed() < remembered) {
             return Err(Broken::NotConnected(io::ErrorKind::ConnectionAborted.into()));
         }
-        let mut place = self.lend()?;
-        let result = self.try_on_links(&mut place, request);
-        self.places().silent_since = result.as_ref().is_err_and(is_late).then(Instant::now);
-        place.leaks = result.is_err() && self.is(Fault::PlacesLeak);
+        let mut slot = self.borrow()?;
+        let result = self.try_on_links(&mut slot, request);
+        self.slots().silent_since = result.as_ref().is_err_and(is_late).then(Instant::now);
+        slot.leaks = result.is_err() && self.is(Fault::SlotsLeak);
         let Err(broken) = result else { return result };
         if self.is(Fault::PutReplayedLater) && broken.is_sent() && request.op == Op::Write {
-            self.places().in_doubt.push(request.clone());
+            self.slots().in_doubt.push(request.clone());
         }
         self.give_up(broken, request.op)
     }

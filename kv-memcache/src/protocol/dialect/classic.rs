@@ -10,7 +10,7 @@ use kv_core::Key;
 use crate::protocol::command::Command;
 use crate::protocol::fault::Fault;
 use crate::protocol::refusal::Refusal;
-use crate::protocol::reply::{Head, Hit, Reply, number};
+use crate::protocol::reply::{FirstLine, Hit, Reply, number};
 use crate::protocol::ttl::Exptime;
 
 /// How many bytes an item of a server before 1.6.0 has more than one of today: flags and length are text, ` 0 1048000\r\n`.
@@ -71,13 +71,20 @@ pub(super) fn write_line(
     written.map_err(|_| Fault::unsuitable("there is no memory for this command"))
 }
 
-pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>, deletes: Deletes) -> Result<Head, Fault> {
+pub(super) fn read_first_line(
+    line: &[u8],
+    key: Key<'_>,
+    command: &Command<'_>,
+    deletes: Deletes,
+) -> Result<FirstLine, Fault> {
     let (hit, miss): (&[u8], &[u8]) = match command {
-        Command::Get | Command::Contains if line == b"END" => return Ok(Head::Whole(Reply::Miss)),
+        Command::Get | Command::Contains if line == b"END" => return Ok(FirstLine::Whole(Reply::Miss)),
         Command::Get | Command::Contains => return read_value_line(line, key),
         Command::Touch(_) => (b"TOUCHED", b"NOT_FOUND"),
         // mcrouter, if its configuration has no server for the key, or does not wait for it.
-        Command::Put { .. } if line == b"NOT_STORED" => return Ok(Head::Whole(Reply::Refused(Refusal::not_stored()))),
+        Command::Put { .. } if line == b"NOT_STORED" => {
+            return Ok(FirstLine::Whole(Reply::Refused(Refusal::not_stored())));
+        }
         Command::Put { .. } => (b"STORED", b"STORED"),
         Command::Create(..) => (b"STORED", b"NOT_STORED"),
         Command::Delete if deletes == Deletes::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
@@ -85,22 +92,22 @@ pub(super) fn read_head(line: &[u8], key: Key<'_>, command: &Command<'_>, delete
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::Desynchronized),
     };
     if line == hit {
-        Ok(Head::Whole(Reply::Hit(Hit::default())))
+        Ok(FirstLine::Whole(Reply::Hit(Hit::default())))
     } else if line == miss {
-        Ok(Head::Whole(Reply::Miss))
+        Ok(FirstLine::Whole(Reply::Miss))
     } else {
         Err(Fault::Desynchronized)
     }
 }
 
 /// `VALUE key flags length`.
-fn read_value_line(line: &[u8], key: Key<'_>) -> Result<Head, Fault> {
+fn read_value_line(line: &[u8], key: Key<'_>) -> Result<FirstLine, Fault> {
     let mut words = line.split(|&byte| byte == b' ');
     let [name, of, flags, length] = [words.next(), words.next(), words.next(), words.next()];
     let is_that = name == Some(b"VALUE") && of == Some(key.as_str().as_bytes()) && words.next().is_none();
     let client_flags = flags.and_then(number).filter(|_| is_that).ok_or(Fault::Desynchronized)?;
     let length = length.and_then(number).ok_or(Fault::Desynchronized)?;
-    Ok(Head::Value { length, hit: Hit { client_flags, ..Hit::default() } })
+    Ok(FirstLine::Value { length, hit: Hit { client_flags, ..Hit::default() } })
 }
 
 #[cfg(test)]
@@ -155,10 +162,12 @@ mod tests {
             (&Command::Contains, at_once, "none", Some("END")),
         ] {
             for line in lines {
-                match read_head(line.as_bytes(), key!("k"), command, deletes) {
-                    Ok(Head::Whole(Reply::Hit(_))) => assert_eq!(line, hit),
-                    Ok(Head::Whole(Reply::Miss)) => assert_eq!(Some(line), miss),
-                    Ok(Head::Whole(Reply::Refused(_))) => assert_eq!((line, hit, miss), ("NOT_STORED", "STORED", None)),
+                match read_first_line(line.as_bytes(), key!("k"), command, deletes) {
+                    Ok(FirstLine::Whole(Reply::Hit(_))) => assert_eq!(line, hit),
+                    Ok(FirstLine::Whole(Reply::Miss)) => assert_eq!(Some(line), miss),
+                    Ok(FirstLine::Whole(Reply::Refused(_))) => {
+                        assert_eq!((line, hit, miss), ("NOT_STORED", "STORED", None));
+                    }
                     head => assert!(matches!(head, Err(Fault::Desynchronized)) && line != hit && Some(line) != miss),
                 }
             }
@@ -181,15 +190,15 @@ mod tests {
     /// mcrouter says so of a `set` if its configuration has no server for the key (`NullRoute`), or does not wait for any.
     #[test]
     fn a_write_that_was_not_stored_is_an_error() {
-        let read = |command: &Command<'_>| read_head(b"NOT_STORED", key!("k"), command, Deletes::AtOnce).unwrap();
-        assert!(matches!(read(&Command::put(b"v", Expiry::Never)), Head::Whole(Reply::Refused(_))));
-        assert!(matches!(read(&Command::Create(b"v", Expiry::Never)), Head::Whole(Reply::Miss)));
+        let read = |command: &Command<'_>| read_first_line(b"NOT_STORED", key!("k"), command, Deletes::AtOnce).unwrap();
+        assert!(matches!(read(&Command::put(b"v", Expiry::Never)), FirstLine::Whole(Reply::Refused(_))));
+        assert!(matches!(read(&Command::Create(b"v", Expiry::Never)), FirstLine::Whole(Reply::Miss)));
     }
 
     #[test]
     fn a_value_is_that_of_its_key() {
-        let head = |line: &str| read_head(line.as_bytes(), key!("k"), &Command::Get, Deletes::AtOnce);
-        let Ok(Head::Value { length: 5, hit }) = head("VALUE k 16 5") else { panic!("a value") };
+        let head = |line: &str| read_first_line(line.as_bytes(), key!("k"), &Command::Get, Deletes::AtOnce);
+        let Ok(FirstLine::Value { length: 5, hit }) = head("VALUE k 16 5") else { panic!("a value") };
         assert_eq!(hit.client_flags, 16);
         for line in [
             "VALUE K 0 5",

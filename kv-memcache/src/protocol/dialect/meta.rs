@@ -11,7 +11,7 @@ use memcache::exp::{MetaCommand, MetaOp, MetaResponse, ReturnCode};
 
 use crate::protocol::command::Command;
 use crate::protocol::fault::Fault;
-use crate::protocol::reply::{Head, Hit, Reply, number};
+use crate::protocol::reply::{FirstLine, Hit, Reply, number};
 use crate::protocol::ttl::Exptime;
 
 /// The longest flags of a command: `S1073741824 ME O18446744073709551615 T4294967295 F4294967295`.
@@ -119,7 +119,7 @@ impl Meta {
         Ok(())
     }
 
-    pub(super) fn read_head(&self, line: &mut [u8], command: &Command<'_>, tag: u64) -> Result<Head, Fault> {
+    pub(super) fn read_first_line(&self, line: &mut [u8], command: &Command<'_>, tag: u64) -> Result<FirstLine, Fault> {
         // The parser would overlook it.
         if line.starts_with(b" ") {
             return Err(Fault::Desynchronized);
@@ -145,7 +145,7 @@ impl Meta {
             return Err(Fault::Desynchronized);
         }
         if !is_hit {
-            return Ok(Head::Whole(Reply::Miss));
+            return Ok(FirstLine::Whole(Reply::Miss));
         }
         let mut hit = Hit::default();
         for &kind in shape.flags {
@@ -159,11 +159,11 @@ impl Meta {
             }
         }
         if head.rc() != ReturnCode::Va {
-            return Ok(Head::Whole(Reply::Hit(hit)));
+            return Ok(FirstLine::Whole(Reply::Hit(hit)));
         }
         // The parser has checked the length behind `VA`, and does not return it.
         let length = line.split(|&byte| byte == b' ').nth(1).and_then(number).ok_or(Fault::Desynchronized)?;
-        Ok(Head::Value { length, hit })
+        Ok(FirstLine::Value { length, hit })
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn success_is_called_ok_by_old_servers_alone() {
         let head =
-            |version, line: &str, command| Meta::of(version).read_head(&mut line.as_bytes().to_vec(), command, 7);
+            |version, line: &str, command| Meta::of(version).read_first_line(&mut line.as_bytes().to_vec(), command, 7);
         let put = &Command::put(b"v", TTL);
         for (command, line) in [
             (put, "OK  O7"),
@@ -266,7 +266,7 @@ mod tests {
         ] {
             for version in [[1, 6, 0], [1, 6, 9], [1, 6, 10], [1, 6, 17]] {
                 let head = head(version, line, command);
-                assert!(matches!(head, Ok(Head::Whole(Reply::Hit(_)))), "{version:?} {line}: {head:?}");
+                assert!(matches!(head, Ok(FirstLine::Whole(Reply::Hit(_)))), "{version:?} {line}: {head:?}");
             }
             assert!(matches!(head(NEW, line, command), Err(Fault::Desynchronized)), "{line}");
         }
@@ -275,7 +275,7 @@ mod tests {
         }
         let delete = &Command::DeleteVersion(3);
         for line in ["NF  O7", "EX  O7"] {
-            assert!(matches!(head([1, 6, 0], line, delete), Ok(Head::Whole(Reply::Miss))), "{line}");
+            assert!(matches!(head([1, 6, 0], line, delete), Ok(FirstLine::Whole(Reply::Miss))), "{line}");
         }
     }
 }

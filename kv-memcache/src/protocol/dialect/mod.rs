@@ -14,7 +14,7 @@ mod meta;
 use super::command::KeyedCommand;
 use super::fault::Fault;
 use super::refusal::Refusal;
-use super::reply::{Head, Reply};
+use super::reply::{FirstLine, Reply};
 use super::ttl::Exptime;
 
 pub(crate) use classic::{CLASSIC_EXTRA, Deletes};
@@ -53,22 +53,22 @@ impl Dialect {
     }
 
     /// What the first line of the reply to a command means. No value is as large as the largest item.
-    pub(crate) fn read_head(
+    pub(crate) fn read_first_line(
         self,
         line: &mut [u8],
         &KeyedCommand { key, ref command, .. }: &KeyedCommand<'_>,
         tag: u64,
         largest_item: u64,
-    ) -> Result<Head, Fault> {
+    ) -> Result<FirstLine, Fault> {
         if let Some(refusal) = Refusal::parse(line) {
-            return Ok(Head::Whole(Reply::Refused(refusal)));
+            return Ok(FirstLine::Whole(Reply::Refused(refusal)));
         }
         let head = match self {
-            Self::Meta(meta) => meta.read_head(line, command, tag)?,
-            Self::Classic(deletes) => classic::read_head(line, key, command, deletes)?,
+            Self::Meta(meta) => meta.read_first_line(line, command, tag)?,
+            Self::Classic(deletes) => classic::read_first_line(line, key, command, deletes)?,
         };
         match head {
-            Head::Value { length, .. } if length as u64 >= largest_item => Err(Fault::Desynchronized),
+            FirstLine::Value { length, .. } if length as u64 >= largest_item => Err(Fault::Desynchronized),
             head => Ok(head),
         }
     }

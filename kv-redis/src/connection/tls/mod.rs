@@ -45,7 +45,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The authorities of the operating system, no client certificate.
+    /// Trusts the operating system's authorities; shows no client certificate.
     pub fn new() -> Self {
         Self::default()
     }
