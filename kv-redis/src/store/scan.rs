@@ -136,7 +136,8 @@ impl Scan<'_> {
         let cursor = page.as_ref().map(|page| page.cursor().to_vec()).filter(|cursor| cursor != BEGINNING);
         let (strings, untyped) = match page {
             Some(page) if is_typed => (page, None),
-            page => (strings, page),
+            // No types are asked for if there are no names: a request without a command cannot be sent.
+            page => (strings, page.filter(|page| page.names().len() > 0)),
         };
         Ok(Fetched { cursor, strings, untyped, run_id })
     }

@@ -34,6 +34,13 @@ fn a_listing_is_of_strings_alone_by_whatever_the_server_has() {
     }
 }
 
+/// The last page may have no names, whose types would be asked for.
+#[test]
+fn a_listing_of_nothing_comes_to_its_end_by_whatever_the_server_has() {
+    let redis = Redis::start(&[]);
+    on_each(&redis, |name, store| assert_eq!(listed(store), BTreeSet::new(), "{name}"));
+}
+
 /// KeyDB takes pages of 100 and more from a snapshot that may lack what was written just before.
 #[test]
 fn pages_of_keydb_are_of_a_transaction_and_those_of_a_server_that_does_not_tell_what_it_is_are_small() {
