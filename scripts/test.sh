@@ -51,13 +51,14 @@ lane() {
 # Runs test programs in two lanes: those that keep both cores busy, and those that mostly wait for servers and clocks. Two busy ones at
 # once would make limits of time run out. Prints at the end what those printed that failed.
 run_programs() {
-    local programs=$1 busy='/(conformance|mutants|network)-' failed=0
+    local programs=$1 busy='/(conformance|mutants|network)-' busy_lane failed=0
     export logs=${CARGO_TARGET_DIR:-$PWD/target}/test-logs
     rm -rf "$logs"
     mkdir -p "$logs"
-    lane < <(grep -E "$busy" <<<"$programs") &
-    lane < <(grep -vE "$busy" <<<"$programs") || failed=1
-    wait $! || failed=1
+    grep -E "$busy" <<<"$programs" | lane &
+    busy_lane=$!
+    grep -vE "$busy" <<<"$programs" | lane || failed=1
+    wait "$busy_lane" || failed=1
     for log in "$logs"/*.failed; do
         [ -e "$log" ] || continue
         printf '\n==> %s\n' "${log##*/}"
