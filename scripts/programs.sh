@@ -27,6 +27,6 @@ export -f name_of_program
 
 # Runs kv-matrix. The test `report` needs it, so that cargo builds it with features that are built already.
 kv_matrix() {
-    test_programs --test report >/dev/null
-    "${CARGO_TARGET_DIR:-$PWD/target}/debug/kv-matrix" "$@"
+    test_programs --test report >/dev/null &&
+        "${CARGO_TARGET_DIR:-$PWD/target}/debug/kv-matrix" "$@"
 }

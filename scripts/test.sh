@@ -2,8 +2,8 @@
 # Checks everything: formatting, lints, tests, doctests, the matrix in the guide, documentation, dependencies, the public
 # interface. Installs what is missing for that.
 # Usage: scripts/test.sh [--quick]
-#   --quick  two minutes for the loop of work: formatting, lints, unit tests, and the conformance suite on memory, redis and
-#            memcached in one configuration each
+#   --quick  for the loop of work, two minutes once everything is built: formatting, lints, unit tests, and the conformance suite on
+#            memory, redis and memcached in one configuration each
 # With KV_FUZZ_SECONDS=60 in the environment also runs each fuzz target for so long (scripts/fuzz.sh), on a nightly compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -154,6 +154,21 @@ fn get_each_of_one_server_has_what_came_before_it_failed() {
     }
 }
 
+/// B7. An external pool without a connection is waited for once, and not for each of twenty chunks.
+#[test]
+fn get_each_waits_for_an_external_pool_once() {
+    let (_redis, proxy) = start(&[]);
+    let store = on_external_pool(proxy.port(), 1);
+    store.get("k").unwrap();
+    proxy.refuse();
+    proxy.cut_now(Cut::Reset).unwrap();
+    // The connection that was cut is found out, and the pool has no other one.
+    let _ = store.get("k");
+    let keys: Vec<_> = (0..20 * 1024).map(|number| format!("many/{number}")).collect();
+    let outcomes = within(3 * LIMIT, "get_each", || store.get_each(&keys));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Timeout(_) | Error::Unavailable(_)))));
+}
+
 #[test]
 fn a_read_that_timed_out_is_not_tried_again() {
     let (redis, proxy, store) = one_connection();
