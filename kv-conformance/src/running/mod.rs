@@ -1,5 +1,6 @@
 //! What a check is run by: the stores that it gets, time, and what notices when it fails, panics or hangs.
 
+mod budget;
 mod clauses;
 mod context;
 mod expect;
@@ -15,6 +16,7 @@ pub(crate) mod trace;
 mod traced;
 mod watchdog;
 
+pub(crate) use budget::{Budget, soak};
 pub(crate) use context::Context;
 pub(crate) use expect::{expect, expect_eq, expect_error, expect_that, mismatch};
 pub(crate) use outcome::{Broken, Finding, NotPassed, Outcome};

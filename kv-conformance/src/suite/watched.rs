@@ -9,7 +9,7 @@ use super::builder::Suite;
 use super::one_check::Run;
 use crate::checks::Check;
 use crate::report::CheckResult;
-use crate::running::{Hang, NotPassed, Outcome, Watchdog};
+use crate::running::{Hang, NotPassed, Outcome, Watchdog, soak};
 
 /// The variable that says after how many seconds an operation hangs.
 const VARIABLE: &str = "KV_CONFORMANCE_HANGS_AFTER";
@@ -68,10 +68,4 @@ impl Suite {
         let given = std::env::var(VARIABLE).ok().and_then(|given| given.parse().ok());
         given.map_or(self.hangs_after, Duration::from_secs).max(Duration::from_millis(1))
     }
-}
-
-/// How long the outages of the server last at least.
-fn soak() -> Duration {
-    let given = std::env::var("KV_CONFORMANCE_SOAK").ok().and_then(|given| given.parse().ok());
-    given.map_or(Duration::ZERO, Duration::from_secs)
 }

@@ -1,0 +1,53 @@
+//! How long the random part of a check goes on.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// The time for random cases: at least so many are tried, more until the time is up.
+///
+/// A store that takes long for an operation so gets fewer cases, and a fast one gets more. With a seed of
+/// `KV_CONFORMANCE_SEED` the cases are the same ones, in the same order.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    ends: Instant,
+    /// How many cases are still to be tried, however long it takes.
+    least: Cell<usize>,
+}
+
+impl Budget {
+    /// This long, or as long as [`soak`] says, and at least so many cases.
+    pub(crate) fn new(time: Duration, least: usize) -> Self {
+        Self { ends: Instant::now() + time.max(soak()), least: Cell::new(least) }
+    }
+
+    /// Whether another case is to be tried.
+    pub(crate) fn allows_another(&self) -> bool {
+        let least = self.least.get();
+        self.least.set(least.saturating_sub(1));
+        least > 0 || Instant::now() < self.ends
+    }
+}
+
+/// How long random input is tried at least: the seconds in `KV_CONFORMANCE_SOAK`.
+pub(crate) fn soak() -> Duration {
+    let given = std::env::var("KV_CONFORMANCE_SOAK").ok().and_then(|given| given.parse().ok());
+    given.map_or(Duration::ZERO, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_number_of_cases_is_tried_when_the_time_is_up() {
+        let budget = Budget::new(Duration::ZERO, 3);
+        let tried = (0..10).take_while(|_| budget.allows_another()).count();
+        assert_eq!(tried, 3);
+    }
+
+    #[test]
+    fn more_cases_are_tried_until_the_time_is_up() {
+        let budget = Budget::new(Duration::from_secs(3600), 0);
+        assert!((0..1000).all(|_| budget.allows_another()));
+    }
+}
