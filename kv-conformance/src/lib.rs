@@ -21,5 +21,5 @@ mod suite;
 pub use error::BoxError;
 pub use fixture::{Durability, Fixture, ServerControl};
 pub use history::Weakness;
-pub use report::{CheckResult, FailureDetails, Matrix, Package, Report, ServerTable, StoreInfo, Verdict};
+pub use report::{CheckResult, CoverageRow, FailureDetails, Matrix, Package, Report, ServerTable, StoreInfo, Verdict};
 pub use suite::{Suite, main};

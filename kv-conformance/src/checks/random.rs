@@ -1,76 +1,159 @@
 //! All of it together: random sequences of operations against a plain model.
+//!
+//! Keys, values and TTLs are from pools that are made to hurt, and each is tried with each operation: what was tried is in the report.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
-use proptest::collection::vec;
+use kv_core::Capability;
 
 use crate::checks::check::{Check, about, checks};
-use crate::model::{Model, Operation, TtlChoices, operations};
+use crate::fixture::Fixture;
+use crate::model::{Abilities, Coverage, Dimension, Handles, Model, Sequences, Step};
 use crate::property::{self, Cases};
-use crate::running::{Finding, NotPassed, panics, show};
+use crate::report::CoverageRow;
+use crate::running::{Budget, Context, Finding, NotPassed, Outcome, Time, TimeSoFar, panics};
 
-checks![p1_random_operations_do_what_a_plain_map_does];
+checks![
+    p1_random_operations_do_what_a_plain_map_does,
+    t1_random_operations_with_a_default_ttl_do_what_a_plain_map_does,
+];
 
-/// A property: whatever sequence of operations is run, on six keys, with entries that expire meanwhile, the store answers as a
-/// plain `BTreeMap` does. The simplest sequence for which it does not is shown, step by step.
+/// A property: whatever sequence of operations is run, through two handles, with entries that expire meanwhile, listings and readers that are
+/// open, and stores that are opened again, the store answers as a plain `BTreeMap` does. The simplest sequence for which it does not is shown,
+/// step by step.
 pub fn p1_random_operations_do_what_a_plain_map_does() -> Check {
     about(&[
-        "P1", "P2", "P4", "D1", "G1", "V1", "T1", "T2", "T3", "T5", "T6", "L1", "L6", "B1", "B2", "B3", "B7", "C1",
-        "C2", "C3", "C4", "S2", "S3",
+        "P1", "P2", "P4", "P5", "D1", "G1", "V1", "V3", "K1", "K3", "K4", "T1", "T2", "T3", "T4", "T5", "T6", "L1",
+        "L2", "L6", "B1", "B2", "B3", "B5", "B7", "C1", "C2", "C3", "C4", "S1", "S2", "S3", "S4",
     ])
     .run(|context| {
-        let ttls = TtlChoices::of(context);
-        let cases = property::cases()?;
-        let cases = if context.time.is_advanced_by_hand() {
-            cases
-        } else if ttls.resolution.as_millis() < 100 {
-            cases / 4 + 1
-        } else {
-            cases / 16 + 1
-        };
-        let sequences = vec(operations(context), 1..50);
-        // The steps up to the one that failed last, and what was said of it.
-        let failed = RefCell::new(None::<(Vec<String>, Box<Finding>)>);
-        property::check_with(
-            &context.seed,
-            Cases { cases, shrinking: 4000 },
-            &sequences,
-            |steps| {
-                // What would have come after the step that failed was not done.
-                let failed = failed.borrow();
-                let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
-                let lines = shown(steps).into_iter().take(done).enumerate();
-                let lines = lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1));
-                lines.collect::<Vec<_>>().concat()
-            },
-            |steps| {
-                // Not run again: a sequence that starts with one that failed.
-                if let Some((done, message)) = &*failed.borrow()
-                    && shown(steps).starts_with(done)
-                {
-                    return Err(NotPassed::Failed(message.clone()));
-                }
-                let fixture = context.scope.open()?;
-                let context = context.with(&fixture);
-                let mut model = Model::new(&context, ttls);
-                for (at, step) in steps.iter().enumerate() {
-                    let outcome = panics::catch(|| model.step(step)).unwrap_or_else(|panic| Err(panic.into()));
-                    outcome.map_err(|outcome| {
-                        let outcome = outcome.map_text(|text| format!("step {}: {text}", at + 1));
-                        if let NotPassed::Failed(finding) = &outcome {
-                            let done = shown(steps).into_iter().take(at + 1).collect();
-                            *failed.borrow_mut() = Some((done, finding.clone()));
-                        }
-                        outcome
-                    })?;
-                }
-                Ok(())
-            },
-        )
+        let time = if context.time.is_advanced_by_hand() { IN_MEMORY } else { REAL_TIME };
+        let sequences = Trial { context, time, default_ttl: None };
+        sequences.run(|| context.scope.open())
     })
 }
 
-/// The steps as they are shown.
-fn shown(steps: &[Operation]) -> Vec<String> {
-    steps.iter().map(|step| show(step)).collect()
+/// As [`p1_random_operations_do_what_a_plain_map_does`], with a store that has a default TTL.
+pub fn t1_random_operations_with_a_default_ttl_do_what_a_plain_map_does() -> Check {
+    about(&["T1", "P2", "P4", "T2", "T5", "T6", "C1", "C2", "B2", "S2"]).needs(&[Capability::Ttls]).run(|context| {
+        let default_ttl = Duration::from_secs(45).min(context.capabilities().longest_ttl() / 2);
+        let sequences = Trial { context, time: DEFAULT, default_ttl: Some(default_ttl) };
+        sequences.run(|| context.scope.open_with_default_ttl(default_ttl))
+    })
+}
+
+/// How long sequences are tried: on a store whose clock is advanced by hand, on others, and with a default TTL.
+const IN_MEMORY: Duration = Duration::from_secs(4);
+const REAL_TIME: Duration = Duration::from_secs(8);
+const DEFAULT: Duration = Duration::from_secs(1);
+
+/// How many steps a sequence has at most.
+const STEPS: usize = 60;
+
+/// How often a sequence that has failed is made simpler.
+const SHRINKING: u32 = 4000;
+
+/// Random sequences for one kind of store.
+struct Trial<'a> {
+    context: &'a Context<'a>,
+    time: Duration,
+    default_ttl: Option<Duration>,
+}
+
+impl Trial<'_> {
+    /// Tries sequences, each with a fresh store, until the time is up.
+    fn run(&self, open: impl Fn() -> Outcome<Fixture>) -> Outcome {
+        let context = self.context;
+        let abilities = Abilities::of(context);
+        let folder = tempfile::tempdir().map_err(NotPassed::failed_beside_the_store)?;
+        let (planned, done) = (RefCell::new(Coverage::default()), RefCell::new(Coverage::default()));
+        let least = usize::try_from(property::cases()? / 16).unwrap_or_default();
+        let budget = Budget::new(self.time, least.max(1));
+        let mut part = 0;
+        let mut outcome = Ok(());
+        while outcome.is_ok() && budget.allows_another() {
+            let sequences = Sequences::new(abilities.clone(), &planned, STEPS);
+            // The steps up to the one that failed last, and what was said of it.
+            let failed = RefCell::new(None::<(Vec<String>, Box<Finding>)>);
+            let shown = |steps: &Vec<Step>| {
+                // What would have come after the step that failed was not done.
+                let failed = failed.borrow();
+                let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
+                let lines = steps.iter().take(done).enumerate();
+                lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect()
+            };
+            let cases = Cases { cases: 1, shrinking: SHRINKING };
+            let seed = context.seed.of_part(part);
+            outcome = property::check_with(&seed, cases, &sequences, shown, |steps| {
+                // Not run again: a sequence that starts with one that failed.
+                if let Some((done, finding)) = &*failed.borrow()
+                    && starts_with(steps, done)
+                {
+                    return Err(NotPassed::Failed(finding.clone()));
+                }
+                let model = Model::new(context, self.default_ttl, folder.path().join("value"));
+                let result = play(context, model, open()?, steps, &done);
+                result.map_err(|(at, outcome)| {
+                    let outcome = outcome.map_text(|text| format!("step {}: {text}", at.min(steps.len())));
+                    if let NotPassed::Failed(finding) = &outcome {
+                        let done = steps.iter().take(at).map(Step::to_string).collect();
+                        *failed.borrow_mut() = Some((done, finding.clone()));
+                    }
+                    outcome
+                })
+            });
+            part += 1;
+        }
+        context.scope.covers(rows(&done.into_inner()));
+        outcome
+    }
+}
+
+fn starts_with(steps: &[Step], shown: &[String]) -> bool {
+    steps.len() >= shown.len() && steps.iter().zip(shown).all(|(step, shown)| step.to_string() == *shown)
+}
+
+/// Does the steps with a store and with its model. If one fails: how many had been begun, and why.
+fn play(
+    context: &Context<'_>,
+    mut model: Model<'_>,
+    mut fixture: Fixture,
+    steps: &[Step],
+    done: &RefCell<Coverage>,
+) -> Result<(), (usize, NotPassed)> {
+    let mut time = TimeSoFar::begin();
+    for (at, step) in steps.iter().enumerate() {
+        if step.reopens() {
+            fixture = context.scope.reopen(fixture).map_err(|outcome| (at + 1, outcome))?;
+        }
+        time = on(&fixture, time, |handles| model.step(step, handles)).map_err(|outcome| (at + 1, outcome))?;
+        done.borrow_mut().add(step);
+    }
+    on(&fixture, time, |handles| model.look_at_all(handles)).map_err(|outcome| (steps.len(), outcome)).map(drop)
+}
+
+/// Does something with the handles of a fixture, and tells how much time has passed then.
+fn on(fixture: &Fixture, time: TimeSoFar, run: impl FnOnce(&Handles<'_>) -> Outcome) -> Outcome<TimeSoFar> {
+    let first = &*fixture.store;
+    let second = fixture.second_handle.as_deref().unwrap_or(first);
+    let handles = Handles { first, second, time: Time::after(time, fixture.advance.as_ref()) };
+    panics::catch(|| run(&handles)).unwrap_or_else(|panic| Err(panic.into()))?;
+    Ok(handles.time.so_far())
+}
+
+/// What was covered, as rows of the report.
+fn rows(coverage: &Coverage) -> Vec<CoverageRow> {
+    let row = |(operation, steps, classes): (&str, u64, std::collections::BTreeMap<Dimension, usize>)| {
+        let count = |dimension| classes.get(&dimension).copied().unwrap_or_default();
+        CoverageRow {
+            operation: operation.to_owned(),
+            steps,
+            keys: count(Dimension::Keys),
+            values: count(Dimension::Value),
+            ttls: count(Dimension::Ttl),
+            handles: count(Dimension::Handle),
+        }
+    };
+    coverage.rows().map(row).collect()
 }

@@ -1,7 +1,19 @@
-//! A model of a store, and random operations for both.
+//! A model of a store, and random sequences of operations for both.
+//!
+//! `pools` has the keys, values and TTLs that hurt; `step` is one operation on one handle; `sequence` makes sequences, those first that try a
+//! pair of classes (an operation with a kind of value, a kind of key with a TTL) that was not tried, and makes those that fail simpler;
+//! `state` is what the store can hold; `play` does the steps and compares; `coverage` counts what was tried.
 
-mod map;
-mod operations;
+mod abilities;
+mod coverage;
+mod play;
+mod pools;
+mod sequence;
+mod state;
+mod step;
 
-pub(crate) use map::Model;
-pub(crate) use operations::{Operation, TtlChoices, operations};
+pub(crate) use abilities::Abilities;
+pub(crate) use coverage::{Coverage, Dimension};
+pub(crate) use play::{Handles, Model};
+pub(crate) use sequence::Sequences;
+pub(crate) use step::Step;

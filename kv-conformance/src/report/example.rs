@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::result::opted_out;
-use super::{CheckResult, Package, Report, StoreInfo, Verdict};
+use super::{CheckResult, CoverageRow, Package, Report, StoreInfo, Verdict};
 
 const REASON: &str = "the protocol | has no way";
 
@@ -33,6 +33,7 @@ pub(super) fn memory() -> Report {
         opt_outs: BTreeMap::new(),
         weaknesses: BTreeMap::new(),
         left_out: Vec::new(),
+        coverage: vec![CoverageRow { operation: "put".into(), steps: 3, keys: 2, values: 1, ttls: 4, handles: 2 }],
         results: vec![
             result("g1_absent", &["G1", "P1"], Verdict::Passed),
             result("l5_foreign", &["L5"], Verdict::Passed),

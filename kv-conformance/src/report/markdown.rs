@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::coverage::table;
 use super::{Matrix, Report, StoreInfo, Verdict};
 
 impl Report {
@@ -46,6 +47,7 @@ impl Report {
                 lines.extend([String::new(), format!("### `{}`", result.name), String::new(), block(message)]);
             }
         }
+        lines.extend(table(&self.coverage));
         let head = ["", "## Checks", "", "| check | clauses | result | seconds |", "|---|---|---|---:|"];
         lines.extend(head.map(str::to_owned));
         for result in &self.results {

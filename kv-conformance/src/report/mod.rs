@@ -1,6 +1,7 @@
 //! What a run of the suite has found, and how it is written down.
 
 mod cell;
+mod coverage;
 #[cfg(test)]
 mod example;
 mod markdown;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use kv_core::{Capability, KeyValueStore};
 use serde::{Deserialize, Serialize};
 
+pub use coverage::CoverageRow;
 pub use matrix::Matrix;
 pub(crate) use result::opted_out;
 pub use result::{CheckResult, FailureDetails, Verdict};
@@ -49,6 +51,9 @@ pub struct Report {
     pub weaknesses: BTreeMap<String, String>,
     /// The names of the checks that were left out by a filter. If there are any, this report is [partial](Self::is_partial).
     pub left_out: Vec<String>,
+    /// What random sequences have tried, by operation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<CoverageRow>,
     /// One result for each check that was not left out, in the order of the contract.
     pub results: Vec<CheckResult>,
 }

@@ -23,5 +23,5 @@ pub(crate) use outcome::{Broken, Finding, NotPassed, Outcome};
 pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;
 pub(crate) use show::{kind_of, show, show_error};
-pub(crate) use time::{Expiry, Liveness, Time};
+pub(crate) use time::{Expiry, Liveness, Time, TimeSoFar};
 pub(crate) use watchdog::{Hang, Watchdog};

@@ -1,7 +1,7 @@
 //! What all checks of a suite may use: ways to make fixtures, and what the store promises.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kv_core::Capability;
@@ -15,7 +15,7 @@ use super::watchdog::Watchdog;
 use crate::error::BoxError;
 use crate::fixture::Fixture;
 use crate::history::Weakness;
-use crate::report::StoreInfo;
+use crate::report::{CoverageRow, StoreInfo};
 
 pub(crate) type Open = Arc<dyn Fn() -> Result<Fixture, BoxError> + Send + Sync>;
 pub(crate) type OpenWithTtl = Arc<dyn Fn(Duration) -> Result<Fixture, BoxError> + Send + Sync>;
@@ -35,6 +35,8 @@ pub(crate) struct Scope {
     pub(crate) weaknesses: BTreeMap<Weakness, String>,
     /// What the first store says of itself that a check got.
     store: Arc<OnceLock<StoreInfo>>,
+    /// What random sequences have tried.
+    coverage: Arc<Mutex<Vec<CoverageRow>>>,
     /// What the check does that the scope is for.
     watchdog: Arc<Watchdog>,
 }
@@ -48,6 +50,7 @@ impl Scope {
             opt_outs: BTreeMap::new(),
             weaknesses: BTreeMap::new(),
             store: Arc::default(),
+            coverage: Arc::default(),
             watchdog: Arc::default(),
         }
     }
@@ -114,6 +117,19 @@ impl Scope {
     pub(crate) fn is_lacking(&self, capability: Capability) -> bool {
         let has = self.store().and_then(|store| store.capabilities.get(&capability.to_string()));
         has == Some(&false) && !self.is_opted_out(capability)
+    }
+
+    /// Notes what random sequences have tried, for the report, unless that was noted before.
+    pub(crate) fn covers(&self, rows: Vec<CoverageRow>) {
+        let mut coverage = self.coverage.lock().unwrap_or_else(PoisonError::into_inner);
+        if coverage.is_empty() {
+            *coverage = rows;
+        }
+    }
+
+    /// What random sequences have tried.
+    pub(crate) fn coverage(&self) -> Vec<CoverageRow> {
+        self.coverage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the first store says of itself that a check got.

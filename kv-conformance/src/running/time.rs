@@ -15,6 +15,20 @@ pub(crate) struct Time<'a> {
     started: Instant,
 }
 
+/// How much time has passed, for a store that is opened again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeSoFar {
+    advanced: Duration,
+    started: Instant,
+}
+
+impl TimeSoFar {
+    /// Time begins now.
+    pub(crate) fn begin() -> Self {
+        Self { advanced: Duration::ZERO, started: Instant::now() }
+    }
+}
+
 /// When an entry that was given a TTL may expire at the earliest, and has to have expired at the latest (clause T2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expiry {
@@ -34,6 +48,16 @@ pub(crate) enum Liveness {
 impl<'a> Time<'a> {
     pub(crate) fn new(advance: Option<&'a Advance>) -> Self {
         Self { advance, advanced: Cell::new(Duration::ZERO), started: Instant::now() }
+    }
+
+    /// The time of the same data in another fixture, which goes on.
+    pub(crate) fn after(so_far: TimeSoFar, advance: Option<&'a Advance>) -> Self {
+        Self { advance, advanced: Cell::new(so_far.advanced), started: so_far.started }
+    }
+
+    /// How much time has passed.
+    pub(crate) fn so_far(&self) -> TimeSoFar {
+        TimeSoFar { advanced: self.advanced.get(), started: self.started }
     }
 
     /// Whether time stands still unless it is advanced.

@@ -78,6 +78,7 @@ impl Suite {
             opt_outs: self.scope.opt_outs.iter().map(|(of, reason)| (of.to_string(), reason.clone())).collect(),
             weaknesses: self.scope.weaknesses.iter().map(|(what, reason)| (what.to_string(), reason.clone())).collect(),
             left_out,
+            coverage: self.scope.coverage(),
             results,
         }
     }

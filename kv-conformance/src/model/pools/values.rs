@@ -1,0 +1,222 @@
+//! Values that are easily taken for something else, or cut: by their bytes or by their length.
+
+use fastrand::Rng;
+use kv_core::Bytes;
+
+use crate::property::values::patterned;
+
+/// What a value is made to hurt with. The last ones are only for stores that take so much.
+pub(crate) const CLASSES: &[&str] = &[
+    "empty",
+    "one byte",
+    "a few bytes",
+    "a protocol's text",
+    "a file's first bytes",
+    "a number",
+    "padding",
+    "a marker",
+    "about 2⁸ bytes",
+    "about a page",
+    "about 2¹⁶ bytes",
+    "about 1 MiB",
+    "at the limit",
+];
+
+/// A value as a step has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Bytes(Bytes),
+    /// As large as the store takes for this key, and so many bytes more.
+    AtLimit(i64),
+}
+
+const PROTOCOL: &[&str] = &[
+    "\r\n",
+    "\n",
+    "+OK\r\n",
+    "-ERR no\r\n",
+    ":1\r\n",
+    "$-1\r\n",
+    "*-1\r\n",
+    "_\r\n",
+    "$5\r\nhello\r\n",
+    "END\r\n",
+    "VALUE k 0 1\r\nx\r\nEND\r\n",
+    "STORED\r\n",
+    "NOT_FOUND\r\n",
+    "EN\r\n",
+    "HD\r\n",
+    "MN\r\n",
+    "VA 1\r\nx\r\n",
+    "quit\r\n",
+    "HTTP/1.1 200 OK\r\n\r\n",
+    "nil",
+    "(nil)",
+    "null",
+    "None",
+    "undefined",
+    "\0",
+    "QUEUED",
+    "OK",
+    "ERROR",
+    "NOT_STORED",
+];
+
+/// How files begin that something may unpack or convert: gzip, zlib, zstd, LZ4, bzip2, xz, zip, Snappy, PNG, UTF-8 and UTF-16 marks, pickle,
+/// JSON, MessagePack, Java's and PHP's serialisation.
+const MAGIC: &[&[u8]] = &[
+    b"\x1f\x8b",
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+    b"\x78\x9c",
+    b"\x78\x01",
+    b"\x78\xda",
+    b"\x28\xb5\x2f\xfd",
+    b"\x04\x22\x4d\x18",
+    b"BZh9",
+    b"\xfd7zXZ\x00",
+    b"PK\x03\x04",
+    b"\xff\x06\x00\x00sNaPpY",
+    b"\x89PNG\r\n\x1a\n",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\xfe\xff",
+    b"\x80\x04\x95",
+    b"{",
+    b"[",
+    b"\"",
+    b"{\"value\":1}",
+    b"\x93",
+    b"\xac\xed\x00\x05",
+    b"a:1:{",
+    b"O:8:",
+    b"enc:",
+    b"base64:",
+    b"gz:",
+    b"v1:",
+    b"\x01",
+    b"\x00\x00\x00\x01",
+    b"\x00\x00\x00\x00\x00\x00\x00\x01",
+    b"data:",
+    b"AES",
+    b"Salted__",
+];
+
+const NUMBERS: &[&str] = &[
+    "0",
+    "-1",
+    "+1",
+    "007",
+    " 12",
+    "12 ",
+    "1e5",
+    "1.0",
+    "0x10",
+    "12345",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "true",
+    "false",
+    "NaN",
+    "inf",
+];
+
+/// What a store may keep in place of an entry that is gone, or before its value.
+const MARKERS: &[&str] = &[
+    "DELETED",
+    "__deleted__",
+    "__tombstone__",
+    "tombstone",
+    "\0deleted",
+    "EXPIRED",
+    "absent",
+    "missing",
+    "none",
+    "nothing",
+    "0:",
+    "0|",
+    "0\0",
+    "-1:",
+    "forever:",
+    "expires=0;",
+    "ttl=0;",
+    "@ref:a",
+    "->a",
+    "lock",
+    "<<<<",
+    "EOF",
+    "\x1a",
+    "\x04",
+];
+
+/// A value of a class.
+pub(crate) fn value(class: &str, random: &mut Rng) -> Content {
+    let bytes = match class {
+        "empty" => Bytes::new(),
+        "one byte" => Bytes::from(vec![random.u8(..)]),
+        "a protocol's text" => with_ends(random, PROTOCOL.iter().map(|text| text.as_bytes())),
+        "a file's first bytes" => with_ends(random, MAGIC.iter().copied()),
+        "a number" => text(random, NUMBERS),
+        "a marker" => with_ends(random, MARKERS.iter().map(|text| text.as_bytes())),
+        "padding" => padded(random),
+        "about 2⁸ bytes" => filled(random, &[127, 128, 129, 254, 255, 256, 257, 258, 511, 512, 513]),
+        "about a page" => {
+            filled(random, &[1023, 1024, 1025, 4095, 4096, 4097, 8191, 8192, 8193, 16_383, 16_384, 16_385])
+        }
+        "about 2¹⁶ bytes" => {
+            filled(random, &[32_767, 32_768, 65_534, 65_535, 65_536, 65_537, 70_000, 131_072, 200_000])
+        }
+        "about 1 MiB" => filled(random, &[(1 << 20) - 1, 1 << 20, (1 << 20) + 1]),
+        "at the limit" => {
+            return Content::AtLimit(random.choice([-1, 0, 0, 0, 1, 1, 7, 1000]).unwrap_or(0));
+        }
+        _ => (0..random.usize(1..20)).map(|_| random.u8(..)).collect(),
+    };
+    Content::Bytes(bytes)
+}
+
+/// One of these, alone or with something before or behind it.
+fn with_ends<'a>(random: &mut Rng, of: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Bytes {
+    let one = of.clone().nth(random.usize(..of.len())).unwrap_or_default();
+    let rest = (0..random.usize(0..9)).map(|_| random.u8(..)).collect::<Vec<_>>();
+    match random.usize(..4) {
+        0 => [one, &rest].concat(),
+        1 => [&rest, one].concat(),
+        _ => one.to_vec(),
+    }
+    .into()
+}
+
+fn text(random: &mut Rng, of: &[&'static str]) -> Bytes {
+    Bytes::from_static(of.get(random.usize(..of.len())).copied().unwrap_or_default().as_bytes())
+}
+
+/// The same byte over and over, before or behind something else.
+fn padded(random: &mut Rng) -> Bytes {
+    let pads = [0, b' ', b'\n', b'\r', b'\t', b'=', b'0', 0xFF, 0x80, random.u8(..)];
+    let pad = vec![random.choice(pads).unwrap_or_default(); random.usize(1..20)];
+    let core = (0..random.usize(0..5)).map(|_| random.u8(..)).collect::<Vec<_>>();
+    if random.bool() { [core, pad].concat() } else { [pad, core].concat() }.into()
+}
+
+/// A length that something may be limited to, filled in a way that can be compressed, or not.
+fn filled(random: &mut Rng, lengths: &[usize]) -> Bytes {
+    let length = random.choice(lengths).copied().unwrap_or_default();
+    match random.usize(..4) {
+        0 => vec![random.u8(..); length],
+        1 => {
+            let mut bytes = patterned(length);
+            // What is cut at the end shows, and so does what is put there.
+            if let Some(last) = bytes.last_mut() {
+                *last = random.choice([0, b'\n', b' ', 0xFF]).unwrap_or_default();
+            }
+            bytes
+        }
+        _ => {
+            let shift = random.usize(..256);
+            patterned(length + shift).split_off(shift)
+        }
+    }
+    .into()
+}
