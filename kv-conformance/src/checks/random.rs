@@ -68,8 +68,7 @@ impl Trial<'_> {
         let abilities = Abilities::of(context);
         let folder = tempfile::tempdir().map_err(NotPassed::failed_beside_the_store)?;
         let (planned, done) = (RefCell::new(Coverage::default()), RefCell::new(Coverage::default()));
-        let least = usize::try_from(property::cases()? / 16).unwrap_or_default();
-        let budget = Budget::new(self.time, least.max(1));
+        let budget = Budget::new(self.time, usize::try_from(property::cases()?).unwrap_or_default());
         let mut part = 0;
         let mut outcome = Ok(());
         while outcome.is_ok() && budget.allows_another() {

@@ -10,7 +10,7 @@ use kv_core::{Bytes, Capability, Error, KeyBuf, KeyValueStore, KeyValueStoreExt,
 use super::pools::{Content, Expires};
 use super::state::{During, Entry, Possible, State};
 use super::step::{Handle, Operation, Reading, Step, Wait, Write, few, text, value as shown};
-use crate::property::values::patterned;
+use crate::property::values::part_of_pattern;
 use crate::running::{Context, Expiry, NotPassed, Outcome, Time, show_error};
 
 /// How far the clock is advanced at most, in all.
@@ -253,7 +253,7 @@ impl<'a> Model<'a> {
             (Content::AtLimit(more), Some(largest)) => {
                 let limit = self.limit(run, &key, largest)?;
                 let size = usize::try_from(limit.saturating_add_signed(*more)).unwrap_or_default();
-                (patterned(size).into(), Some(limit))
+                (part_of_pattern(0, size), Some(limit))
             }
         };
         let ttl = write.expires.ttl(capabilities.longest_ttl());
@@ -277,8 +277,9 @@ impl<'a> Model<'a> {
     /// The largest value that the store takes for this key, which one that is too large for any tells.
     fn limit(&mut self, run: &Run<'_>, key: &KeyBuf, largest: u64) -> Outcome<u64> {
         let size = largest.saturating_add(BEYOND);
-        let value = patterned(usize::try_from(size).unwrap_or(usize::MAX));
-        let (result, before, after) = run.handles.time.span(|| run.store.put_with_ttl(key, &value, Ttl::Forever));
+        let value = part_of_pattern(0, usize::try_from(size).unwrap_or(usize::MAX));
+        let (result, before, after) =
+            run.handles.time.span(|| run.store.put_with_ttl(key, value.clone(), Ttl::Forever));
         match result {
             Err(Error::ValueTooLarge { limit, size: told, key: named, .. })
                 if limit >= largest && limit < size && told == size && named == *key =>
@@ -287,7 +288,7 @@ impl<'a> Model<'a> {
             }
             // It takes more for some keys.
             Ok(()) => {
-                let entry = Entry { value: value.into(), expiry: None };
+                let entry = Entry { value, expiry: None };
                 self.state.set(key, Possible::entry(Some(entry)), During { before, after });
                 Ok(size)
             }

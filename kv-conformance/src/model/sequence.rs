@@ -46,6 +46,9 @@ const OPERATIONS: &[(&str, u32, &[Capability])] = &[
     ("while a reader is open", 2, &[]),
 ];
 
+/// How many more keys there are mostly.
+const FEW: usize = 12;
+
 /// How many keys a batch has.
 const SIZES: &[&str] = &["none", "one", "a few", "hundreds"];
 
@@ -63,8 +66,8 @@ struct Choices<'a> {
     sequences: &'a Sequences<'a>,
     /// The keys, each with its class.
     keys: Vec<(KeyBuf, &'static str)>,
-    /// How many keys there are beside them, for batches.
-    more: usize,
+    /// More keys, for batches.
+    more: Vec<KeyBuf>,
 }
 
 impl<'a> Sequences<'a> {
@@ -81,12 +84,12 @@ impl<'a> Sequences<'a> {
         let mut keys = keys.collect::<Vec<_>>();
         keys.sort_unstable();
         keys.dedup_by(|one, other| one.0 == other.0);
-        let more = if random.usize(..8) == 0 { random.usize(100..1500) } else { 12 };
-        let choices = Choices { sequences: self, keys, more };
+        let more = if random.usize(..8) == 0 { random.usize(100..1500) } else { FEW };
+        let choices = Choices { sequences: self, keys, more: (0..more).map(self::more).collect() };
         let count = random.usize(1..=self.longest);
         let mut steps = Vec::with_capacity(count + 1);
         // Entries that listings and batches come upon.
-        if more > 12 {
+        if more > FEW {
             steps.push(choices.chosen(&["put_many"], &["hundreds"], random, 0));
         }
         let names = self.names();
@@ -189,8 +192,8 @@ impl Choices<'_> {
             "copy" => Operation::Copy(self.key(random, covers), self.key(random, &mut Vec::new())),
             "rename" => Operation::Rename(self.key(random, covers), self.key(random, &mut Vec::new())),
             "while a listing is open" => {
-                let taken = random.usize(..if self.more > 12 { 200 } else { 4 });
-                let count = random.usize(1..if self.more > 12 { 20 } else { 4 });
+                let taken = random.usize(..if self.more.len() > FEW { 200 } else { 4 });
+                let count = random.usize(1..if self.more.len() > FEW { 20 } else { 4 });
                 let steps = self.nested(count, random, depth);
                 Operation::WhileListing { prefix: self.prefix(random), taken, steps, to_the_end: random.usize(..4) > 0 }
             }
@@ -213,8 +216,8 @@ impl Choices<'_> {
 
     fn key(&self, random: &mut Rng, covers: &mut Vec<Class>) -> KeyBuf {
         // Of thousands of keys some have to be used, too.
-        if self.more > 12 && random.bool() {
-            return more(random.usize(..self.more));
+        if self.more.len() > FEW && random.bool() {
+            return self.more.get(random.usize(..self.more.len())).cloned().unwrap_or_else(|| more(0));
         }
         match random.choice(&self.keys) {
             Some((key, class)) => {
@@ -227,7 +230,7 @@ impl Choices<'_> {
 
     fn batch(&self, sizes: &[&'static str], random: &mut Rng, covers: &mut Vec<Class>) -> Vec<KeyBuf> {
         let size = one_of(random, sizes);
-        let size = if size == "hundreds" && self.more <= 12 { "a few" } else { size };
+        let size = if size == "hundreds" && self.more.len() <= FEW { "a few" } else { size };
         covers.push((Dimension::Size, size));
         let count = match size {
             "none" => 0,
@@ -235,7 +238,7 @@ impl Choices<'_> {
             "a few" => random.usize(2..9),
             _ => {
                 // All of them, in some order, with duplicates far apart.
-                let mut keys = (0..self.more).map(more).collect::<Vec<_>>();
+                let mut keys = self.more.clone();
                 keys.extend(self.keys.iter().map(|(key, _)| key.clone()));
                 if random.bool() {
                     random.shuffle(&mut keys);

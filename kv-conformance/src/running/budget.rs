@@ -10,23 +10,29 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Budget {
     ends: Instant,
-    /// How many cases are still to be tried, however long it takes.
+    /// When no more cases are tried, however few there were.
+    ends_at_last: Instant,
+    /// How many cases are still to be tried.
     least: Cell<usize>,
 }
 
 impl Budget {
-    /// This long, or as long as [`soak`] says, and at least so many cases.
+    /// This long, or as long as [`soak`] says, and at least so many cases if they take no more than [`LONGER`] times that.
     pub(crate) fn new(time: Duration, least: usize) -> Self {
-        Self { ends: Instant::now() + time.max(soak()), least: Cell::new(least) }
+        let (now, time) = (Instant::now(), time.max(soak()));
+        Self { ends: now + time, ends_at_last: now + time * LONGER, least: Cell::new(least) }
     }
 
     /// Whether another case is to be tried.
     pub(crate) fn allows_another(&self) -> bool {
         let least = self.least.get();
         self.least.set(least.saturating_sub(1));
-        least > 0 || Instant::now() < self.ends
+        Instant::now() < if least > 0 { self.ends_at_last } else { self.ends }
     }
 }
+
+/// How much longer it goes on until the least number of cases was tried.
+const LONGER: u32 = 5;
 
 /// How long random input is tried at least: the seconds in `KV_CONFORMANCE_SOAK`.
 pub(crate) fn soak() -> Duration {
@@ -40,9 +46,12 @@ mod tests {
 
     #[test]
     fn the_least_number_of_cases_is_tried_when_the_time_is_up() {
-        let budget = Budget::new(Duration::ZERO, 3);
-        let tried = (0..10).take_while(|_| budget.allows_another()).count();
-        assert_eq!(tried, 3);
+        let minute = Duration::from_secs(60);
+        let over = Budget { ends: Instant::now(), ..Budget::new(minute, 3) };
+        assert_eq!((0..10).take_while(|_| over.allows_another()).count(), 3);
+        let slow = Budget { ends_at_last: Instant::now(), ..over };
+        slow.least.set(3);
+        assert!(!slow.allows_another());
     }
 
     #[test]

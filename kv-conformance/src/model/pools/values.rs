@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use kv_core::Bytes;
 
-use crate::property::values::patterned;
+use crate::property::values::part_of_pattern;
 
 /// What a value is made to hurt with. The last ones are only for stores that take so much.
 pub(crate) const CLASSES: &[&str] = &[
@@ -204,19 +204,15 @@ fn padded(random: &mut Rng) -> Bytes {
 fn filled(random: &mut Rng, lengths: &[usize]) -> Bytes {
     let length = random.choice(lengths).copied().unwrap_or_default();
     match random.usize(..4) {
-        0 => vec![random.u8(..); length],
+        0 => vec![random.u8(..); length].into(),
         1 => {
-            let mut bytes = patterned(length);
+            let mut bytes = part_of_pattern(0, length).to_vec();
             // What is cut at the end shows, and so does what is put there.
             if let Some(last) = bytes.last_mut() {
                 *last = random.choice([0, b'\n', b' ', 0xFF]).unwrap_or_default();
             }
-            bytes
+            bytes.into()
         }
-        _ => {
-            let shift = random.usize(..256);
-            patterned(length + shift).split_off(shift)
-        }
+        _ => part_of_pattern(random.usize(..256), length),
     }
-    .into()
 }
