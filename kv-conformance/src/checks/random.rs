@@ -65,7 +65,7 @@ impl Trial<'_> {
     /// Tries sequences, each with a fresh store, until the time is up.
     fn run(&self, open: impl Fn() -> Outcome<Fixture>) -> Outcome {
         let context = self.context;
-        let abilities = Abilities::of(context);
+        let abilities = Abilities::of(context, &*open()?.store)?;
         let folder = tempfile::tempdir().map_err(NotPassed::failed_beside_the_store)?;
         let (planned, done) = (RefCell::new(Coverage::default()), RefCell::new(Coverage::default()));
         let budget = Budget::new(self.time, usize::try_from(property::cases()?).unwrap_or_default());

@@ -1,10 +1,10 @@
 //! What sequences for a store may have in them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kv_core::Capability;
+use kv_core::{Capability, KeyValueStore, KeyValueStoreExt};
 
-use crate::running::Context;
+use crate::running::{Context, Outcome};
 
 /// What a store can do and takes, and what its fixture can do.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Abilities {
     pub(super) has_second_handle: bool,
     pub(super) can_reopen: bool,
     pub(super) waiting: Waiting,
+    /// How many keys a batch has at most.
+    pub(super) most: usize,
 }
 
 /// What waiting costs.
@@ -39,11 +41,26 @@ const SIZE: usize = (1 << 20) + 1;
 /// A resolution from which on it takes long until entries have expired.
 const LATE: Duration = Duration::from_millis(100);
 
+/// How many keys a batch has at most, and how long it may take.
+const MOST: usize = 1500;
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// How many keys the batch has whose time is taken.
+const TRIED: u32 = 8;
+
 impl Abilities {
-    pub(crate) fn of(context: &Context<'_>) -> Self {
+    /// What a store can do that may be filled for a trial.
+    pub(crate) fn of(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Self> {
+        let keys = (0..TRIED).map(|key| key.to_string()).collect::<Vec<_>>();
+        let begin = Instant::now();
+        store.put_many(keys.iter().map(|key| (key, "v")))?;
+        store.get_many(&keys)?;
+        let each = begin.elapsed() / TRIED;
+        let most = LONGEST.as_nanos().checked_div(each.as_nanos()).and_then(|most| most.try_into().ok());
         let capabilities = context.capabilities();
         let has = |capability: &&Capability| context.has(**capability);
-        Self {
+        Ok(Self {
+            most: most.unwrap_or(MOST).min(MOST),
             capabilities: Capability::ALL.iter().filter(has).copied().collect(),
             largest: capabilities
                 .largest_value()
@@ -59,7 +76,7 @@ impl Abilities {
             } else {
                 Waiting::Long
             },
-        }
+        })
     }
 
     pub(super) fn has(&self, capability: Capability) -> bool {

@@ -57,7 +57,9 @@ impl Coverage {
     }
 }
 
-/// The pairs of classes, each in one order.
+/// The pairs of classes of different dimensions, each in one order.
 fn pairs(covers: &[Class]) -> impl Iterator<Item = (Class, Class)> + '_ {
-    covers.iter().flat_map(move |&one| covers.iter().filter(move |&&other| one < other).map(move |&other| (one, other)))
+    covers
+        .iter()
+        .flat_map(move |&one| covers.iter().filter(move |&&other| one.0 < other.0).map(move |&other| (one, other)))
 }

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kv_core::{Bytes, Capability, Error, KeyBuf, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+use kv_core::{Bytes, Capability, Error, KeyBuf, KeyValueStore, KeyValueStoreExt, Remaining, Ttl, Value};
 
 use super::pools::{Content, Expires};
 use super::state::{During, Entry, Possible, State};
@@ -57,6 +57,14 @@ struct Resolved {
     value: Bytes,
     ttl: Ttl,
     fits: Fits,
+    is_owned: bool,
+}
+
+impl Resolved {
+    /// The value, handed over or lent.
+    fn value(&self) -> Value<'_> {
+        if self.is_owned { self.value.clone().into() } else { (&*self.value).into() }
+    }
 }
 
 impl<'a> Model<'a> {
@@ -138,7 +146,7 @@ impl<'a> Model<'a> {
             Operation::Prefixes(delimiter, prefix) => self.prefixes(&run, delimiter, prefix),
             Operation::Put(write) => {
                 let resolved = self.resolve(&run, write)?;
-                self.put(&run, resolved, |store, write| store.put_with_ttl(&write.key, write.value.clone(), write.ttl))
+                self.put(&run, resolved, |store, write| store.put_with_ttl(&write.key, write.value(), write.ttl))
             }
             Operation::PutFrom(write, portion) => {
                 let resolved = self.resolve(&run, write)?;
@@ -173,13 +181,13 @@ impl<'a> Model<'a> {
             }
             Operation::Touch(key, expires) => self.touch(&run, key, *expires),
             Operation::Copy(from, to) => {
-                let (copied, during) = self.finds(&run, |store| store.copy(from, to))?;
-                self.see_copied(&run, from, to, copied.is_some(), during)
+                let (copied, during) = self.finds(&run, |store| fits_there(store, to, store.copy(from, to)))?;
+                self.see_copied(&run, from, to, copied, during)
             }
             Operation::Rename(from, to) => {
-                let (renamed, during) = self.finds(&run, |store| store.rename(from, to))?;
-                self.see_copied(&run, from, to, renamed.is_some(), during)?;
-                if renamed.is_some() && from != to {
+                let (renamed, during) = self.finds(&run, |store| fits_there(store, to, store.rename(from, to)))?;
+                self.see_copied(&run, from, to, renamed, during)?;
+                if renamed == Some(true) && from != to {
                     self.state.set(from, Possible::nothing(), during);
                 }
                 Ok(())
@@ -261,7 +269,7 @@ impl<'a> Model<'a> {
             Some(limit) if value.len() as u64 > limit => Fits::TooLarge(limit),
             _ => self.ttl_fits(ttl, capabilities.longest_ttl()),
         };
-        Ok(Resolved { key, value, ttl, fits })
+        Ok(Resolved { key, value, ttl, fits, is_owned: write.is_owned })
     }
 
     /// Whether a TTL can be expressed, in a store whose longest one is this, or becomes shorter.
@@ -354,7 +362,7 @@ impl<'a> Model<'a> {
 
     fn put_many(&mut self, run: &Run<'_>, writes: &[Write]) -> Outcome {
         let writes = writes.iter().map(|write| self.resolve(run, write)).collect::<Outcome<Vec<_>>>()?;
-        let entries = writes.iter().map(|write| (&write.key, write.value.clone(), write.ttl));
+        let entries = writes.iter().map(|write| (&write.key, write.value(), write.ttl));
         let (result, during) = run.during(|store| store.put_many_with_ttl(entries));
         let has_misfit = writes.iter().any(|write| !matches!(write.fits, Fits::Yes | Fits::Perhaps));
         match result {
@@ -384,7 +392,7 @@ impl<'a> Model<'a> {
 
     fn create(&mut self, run: &Run<'_>, write: &Write) -> Outcome {
         let write = self.resolve(run, write)?;
-        let (result, during) = run.during(|store| store.create_with_ttl(&write.key, write.value.clone(), write.ttl));
+        let (result, during) = run.during(|store| store.create_with_ttl(&write.key, write.value(), write.ttl));
         // Where there is an entry, what is wrong with the other one need not be looked at.
         let is_live = self.state.at(&write.key).is_live(during) != Some(false);
         if let (Ok(false), true) = (&result, is_live) {
@@ -403,7 +411,7 @@ impl<'a> Model<'a> {
         let ttl = expires.ttl(longest);
         let fits = self.ttl_fits(ttl, longest);
         let (result, during) = run.during(|store| store.touch(key, ttl));
-        let write = Resolved { key: key.clone(), value: Bytes::new(), ttl, fits };
+        let write = Resolved { key: key.clone(), value: Bytes::new(), ttl, fits, is_owned: false };
         // Where there is no entry, the TTL need not be looked at.
         let is_absent = self.state.at(key).is_live(during) != Some(true);
         if let (Ok(false), true) = (&result, is_absent) {
@@ -541,10 +549,18 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The store has said whether it copied.
-    fn see_copied(&mut self, run: &Run<'_>, from: &KeyBuf, to: &KeyBuf, copied: bool, during: During) -> Outcome {
-        self.see(run, from, copied, &(if copied { "success" } else { "NotFound" }), during)?;
-        if copied && from != to {
+    /// The store has said whether there was an entry, and whether it was copied.
+    fn see_copied(
+        &mut self,
+        run: &Run<'_>,
+        from: &KeyBuf,
+        to: &KeyBuf,
+        copied: Option<bool>,
+        during: During,
+    ) -> Outcome {
+        let got = if copied.is_some() { "success" } else { "NotFound" };
+        self.see(run, from, copied.is_some(), &got, during)?;
+        if copied == Some(true) && from != to {
             // A backend may read what remains and write it again, each as exact as it can.
             let took = during.after.saturating_sub(during.before);
             let again = |Expiry { earliest, latest }| Expiry {
@@ -671,6 +687,17 @@ impl Run<'_> {
     fn during<T>(&self, operation: impl FnOnce(&dyn KeyValueStore) -> T) -> (T, During) {
         let (result, before, after) = self.handles.time.span(|| operation(self.store));
         (result, During { before, after })
+    }
+}
+
+/// Whether a copy was made. The value may be too large for the key that it is copied to, if that is longer.
+fn fits_there(store: &dyn KeyValueStore, to: &KeyBuf, result: Result<(), Error>) -> Result<bool, Error> {
+    let largest = store.capabilities().largest_value().unwrap_or(u64::MAX);
+    match result {
+        Err(Error::ValueTooLarge { key, size, limit, .. }) if key == *to && size > limit && limit >= largest => {
+            Ok(false)
+        }
+        result => result.map(|()| true),
     }
 }
 

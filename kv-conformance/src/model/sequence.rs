@@ -1,6 +1,7 @@
 //! Random sequences of steps: those come first that try what was not tried yet.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::SeekFrom;
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ impl<'a> Sequences<'a> {
         let mut keys = keys.collect::<Vec<_>>();
         keys.sort_unstable();
         keys.dedup_by(|one, other| one.0 == other.0);
-        let more = if random.usize(..8) == 0 { random.usize(100..1500) } else { FEW };
+        let more = if random.usize(..8) == 0 { random.usize(FEW..=self.abilities.most.max(FEW)) } else { FEW };
         let choices = Choices { sequences: self, keys, more: (0..more).map(self::more).collect() };
         let count = random.usize(1..=self.longest);
         let mut steps = Vec::with_capacity(count + 1);
@@ -106,7 +107,7 @@ impl<'a> Sequences<'a> {
             _ if !self.abilities.has(Ttls) => 0,
             Waiting::ByHand => 12,
             Waiting::Short => 3,
-            Waiting::Long => usize::from(self.longest > 0),
+            Waiting::Long => 1,
         };
         names.extend((0..waits).map(|_| "wait"));
         if self.abilities.can_reopen {
@@ -178,19 +179,26 @@ impl Choices<'_> {
             "put_many" => {
                 let keys = self.batch(sizes, random, covers);
                 let many = keys.len() > 20;
+                let mut in_all = BTreeSet::new();
                 let write = |key| {
-                    let class = if many && random.usize(..100) > 0 { "a few bytes" } else { self.value_class(random) };
-                    let expires = self.expires(random, &mut Vec::new());
-                    Write { key, value: self.value(class, random), expires }
+                    let mut covers = Vec::new();
+                    let is_small = many && random.usize(..100) > 0;
+                    let class = if is_small { "a few bytes" } else { self.value_class(random) };
+                    covers.push((Dimension::Value, class));
+                    let expires = self.expires(random, &mut covers);
+                    in_all.extend(covers);
+                    Write { key, value: self.value(class, random), expires, is_owned: random.bool() }
                 };
-                Operation::PutMany(keys.into_iter().map(write).collect())
+                let writes = keys.into_iter().map(write).collect();
+                covers.extend(in_all);
+                Operation::PutMany(writes)
             }
             "create" => Operation::Create(self.write(random, covers)),
             "delete" => Operation::Delete(self.key(random, covers)),
             "delete_many" => Operation::DeleteMany(self.batch(sizes, random, covers)),
             "touch" => Operation::Touch(self.key(random, covers), self.expires(random, covers)),
-            "copy" => Operation::Copy(self.key(random, covers), self.key(random, &mut Vec::new())),
-            "rename" => Operation::Rename(self.key(random, covers), self.key(random, &mut Vec::new())),
+            "copy" => Operation::Copy(self.key(random, covers), self.key(random, covers)),
+            "rename" => Operation::Rename(self.key(random, covers), self.key(random, covers)),
             "while a listing is open" => {
                 let taken = random.usize(..if self.more.len() > FEW { 200 } else { 4 });
                 let count = random.usize(1..if self.more.len() > FEW { 20 } else { 4 });
@@ -257,7 +265,8 @@ impl Choices<'_> {
         let key = self.key(random, covers);
         let class = self.value_class(random);
         covers.push((Dimension::Value, class));
-        Write { key, value: self.value(class, random), expires: self.expires(random, covers) }
+        let expires = self.expires(random, covers);
+        Write { key, value: self.value(class, random), expires, is_owned: random.bool() }
     }
 
     fn value_class(&self, random: &mut Rng) -> &'static str {

@@ -75,6 +75,8 @@ pub(crate) struct Write {
     pub(super) key: KeyBuf,
     pub(super) value: Content,
     pub(super) expires: Expires,
+    /// Whether the value is handed over, and not lent.
+    pub(super) is_owned: bool,
 }
 
 /// What is done with the reader of a value.

@@ -17,9 +17,9 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// This long, or as long as [`soak`] says, and at least so many cases if they take no more than [`LONGER`] times that.
+    /// This long, times [`effort`], and at least so many cases if they take no more than [`LONGER`] times that.
     pub(crate) fn new(time: Duration, least: usize) -> Self {
-        let (now, time) = (Instant::now(), time.max(soak()));
+        let (now, time) = (Instant::now(), time.mul_f64(effort()));
         Self { ends: now + time, ends_at_last: now + time * LONGER, least: Cell::new(least) }
     }
 
@@ -34,10 +34,11 @@ impl Budget {
 /// How much longer it goes on until the least number of cases was tried.
 const LONGER: u32 = 5;
 
-/// How long random input is tried at least: the seconds in `KV_CONFORMANCE_SOAK`.
-pub(crate) fn soak() -> Duration {
-    let given = std::env::var("KV_CONFORMANCE_SOAK").ok().and_then(|given| given.parse().ok());
-    given.map_or(Duration::ZERO, Duration::from_secs)
+/// How much more random input is tried than by default, or how much less: `KV_CONFORMANCE_EFFORT`, 1 by default.
+pub(crate) fn effort() -> f64 {
+    const MOST: f64 = 100_000.0;
+    let given = std::env::var("KV_CONFORMANCE_EFFORT").ok().and_then(|given| given.parse::<f64>().ok());
+    given.filter(|effort| effort.is_finite()).map_or(1.0, |effort| effort.clamp(0.0, MOST))
 }
 
 #[cfg(test)]

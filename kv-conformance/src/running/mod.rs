@@ -16,7 +16,7 @@ pub(crate) mod trace;
 mod traced;
 mod watchdog;
 
-pub(crate) use budget::{Budget, soak};
+pub(crate) use budget::{Budget, effort};
 pub(crate) use context::Context;
 pub(crate) use expect::{expect, expect_eq, expect_error, expect_that, mismatch};
 pub(crate) use outcome::{Broken, Finding, NotPassed, Outcome};

@@ -9,7 +9,7 @@ use super::builder::Suite;
 use super::one_check::Run;
 use crate::checks::Check;
 use crate::report::CheckResult;
-use crate::running::{Hang, NotPassed, Outcome, Watchdog, soak};
+use crate::running::{Hang, NotPassed, Outcome, Watchdog, effort};
 
 /// The variable that says after how many seconds an operation hangs.
 const VARIABLE: &str = "KV_CONFORMANCE_HANGS_AFTER";
@@ -44,7 +44,7 @@ impl Suite {
                 Err(RecvTimeoutError::Disconnected) => return ended("has ended without a result"),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if let Some(hang) = watchdog.hang(self.limit(), soak()) {
+            if let Some(hang) = watchdog.hang(self.limit(), more_time()) {
                 watchdog.give_up();
                 return run.result(self.judge(check, hang));
             }
@@ -68,4 +68,10 @@ impl Suite {
         let given = std::env::var(VARIABLE).ok().and_then(|given| given.parse().ok());
         given.map_or(self.hangs_after, Duration::from_secs).max(Duration::from_millis(1))
     }
+}
+
+/// How much more time a check has, as more random input is tried than by default.
+fn more_time() -> Duration {
+    const CHECK: Duration = Duration::from_secs(60);
+    CHECK.mul_f64((effort() - 1.0).max(0.0))
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `MUTANTS_REPEAT` | how often each wrong store that only checks with threads or random input have rejected is given to these again: it has to be rejected each time |
 //! | `MUTANTS_ALL` | every wrong store is given to the slow checks too, not only those that the others accept |
+//! | `MUTANTS_CHECKS` | only checks with this text in their names are asked: what they do not reject shows what they leave to others |
 //! | `MUTANTS_VERBOSE` | what every check says of every wrong store is printed |
 //! | `MUTANTS_TIMES` | how long each check takes on the right stores is printed |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]

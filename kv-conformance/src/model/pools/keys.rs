@@ -230,7 +230,7 @@ pub(crate) fn keys(class: &str, random: &mut Rng) -> Vec<KeyBuf> {
 fn bookkeeping(random: &mut Rng) -> Vec<String> {
     let key = if random.bool() { "a".to_owned() } else { filled(random, LONGEST) };
     let mut keys = vec![key.clone()];
-    for _ in 0..3 {
+    for _ in 0..6 {
         keys.push(cut(&format!("{key}{}", pick(random, BESIDE)), LONGEST));
         keys.push(cut(&format!("{}{key}", pick(random, BEFORE)), LONGEST));
     }
