@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_batch_whose_replies_are_large_does_not_wait_for_itself() {
+fn a_batch_with_large_replies_does_not_wait_for_itself() {
     const LENGTH: usize = 100 * 1024;
     let keys: Vec<_> = (0..2000).map(|number| format!("{number:x<250}")).collect();
     let value = |key: &str| format!("{key}{}", ".".repeat(LENGTH - 250));
@@ -24,7 +24,7 @@ fn a_batch_whose_replies_are_large_does_not_wait_for_itself() {
     }
 }
 
-/// A memcached before 1.6.39 forgets what it has decrypted and not read: it then waits for what it has.
+/// memcached before 1.6.39 forgets what it has decrypted and not read, and waits for it.
 #[cfg(feature = "tls")]
 #[test]
 fn a_batch_of_values_of_all_sizes_through_tls_does_not_wait_for_ever() {

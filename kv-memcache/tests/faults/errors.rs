@@ -33,8 +33,8 @@ fn an_error_names_key_and_store_and_has_its_cause() {
 }
 
 #[test]
-fn a_batch_of_one_key_names_it_and_a_larger_one_names_none() {
-    if !can("a batch of one key names it and a larger one names none", Need::Meta) {
+fn an_error_of_a_batch_names_the_key_only_if_there_is_one_key() {
+    if !can("an error of a batch names the key only if there is one key", Need::Meta) {
         return;
     }
     let (_server, proxy, store) = one_connection();
@@ -63,7 +63,7 @@ fn a_batch_of_one_key_names_it_and_a_larger_one_names_none() {
     }
 }
 
-/// What a server does that says who it is, takes some of a request, answers it with this text, and closes the connection.
+/// Acts as a server that answers the handshake, reads a part of a request, answers it with this text, and closes the connection.
 fn take_some_and_refuse(mut client: impl Read + Write, refusal: &str) {
     let stats = "STAT version 1.6.18\r\nSTAT time 1800000000\r\nEND\r\nSTAT item_size_max 1048576\r\nEND\r\n";
     for answer in [stats, refusal] {
@@ -74,9 +74,9 @@ fn take_some_and_refuse(mut client: impl Read + Write, refusal: &str) {
     }
 }
 
-/// What a server refuses has not happened; what else it had been sent, and did not answer, may have.
+/// A write that was refused has not happened. Other writes, which were sent and not answered, may have.
 #[test]
-fn a_refusal_before_the_end_of_a_connection_is_told_and_the_rest_is_unknown() {
+fn a_refusal_before_the_close_is_reported_and_the_outcome_of_other_writes_is_unknown() {
     const REFUSAL: &str = "SERVER_ERROR out of memory storing object\r\n";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("refusing.sock");
@@ -84,7 +84,7 @@ fn a_refusal_before_the_end_of_a_connection_is_told_and_the_rest_is_unknown() {
     let urls = [format!("memcache://{}", tcp.local_addr().unwrap()), format!("memcache://{}", path.display())];
     thread::spawn(move || tcp.incoming().for_each(|client| take_some_and_refuse(client.unwrap(), REFUSAL)));
     thread::spawn(move || unix.incoming().for_each(|client| take_some_and_refuse(client.unwrap(), REFUSAL)));
-    // Of this much it does not take all, and over a unix socket it cannot even be sent.
+    // The server does not read all of this. Over a unix socket it cannot even be sent.
     let large = vec![0; LARGE];
     for url in urls {
         let store = patient(builder(1).url(url)).build().unwrap();
@@ -103,12 +103,12 @@ fn a_refusal_before_the_end_of_a_connection_is_told_and_the_rest_is_unknown() {
     }
 }
 
-/// A reader, or a writer, that panics after so many bytes.
+/// A reader or writer that panics after this many bytes.
 struct Panics(usize);
 
 impl Read for Panics {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        assert!(self.0 > 0, "as it has to be");
+        assert!(self.0 > 0, "this panic is part of the test");
         let length = self.0.min(buffer.len());
         self.0 -= length;
         Ok(length)
@@ -117,13 +117,13 @@ impl Read for Panics {
 
 impl Write for Panics {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        assert!(self.0 > 0, "as it has to be");
+        assert!(self.0 > 0, "this panic is part of the test");
         self.0 = self.0.saturating_sub(bytes.len());
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        panic!("as it has to be")
+        panic!("this panic is part of the test")
     }
 }
 
@@ -146,7 +146,7 @@ fn a_panic_of_the_caller_leaves_the_store_working() {
     drop(server);
 }
 
-/// A caller that uses the store while it gives values to it does not wait for itself, even on one connection.
+/// A caller that uses the store while it passes values to it does not wait for itself, even with one connection.
 #[test]
 fn a_caller_may_use_the_store_within_a_batch_or_a_reader() {
     struct Copies<'a>(&'a MemcacheStore, usize);

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// One get, put and so on, with the length of the reply, and whether it writes.
+/// The name of an exchange, the length of its reply, whether it writes, and the exchange itself.
 pub(super) type Exchange = (&'static str, usize, bool, fn(&MemcacheStore, &str) -> Result<()>);
 
-/// Each kind of reply, to commands about a key that holds `value(key, 1, 5)` and about one that is absent. Their lengths are those
-/// with a tag of one digit.
+/// An exchange for each kind of reply. The key holds `value(key, 1, 5)`; the other keys are absent. The lengths are those with a tag of
+/// one digit.
 pub(super) const EXCHANGES: [Exchange; 6] = [
     ("a value", "VA 17 O1\r\nkey/0|1|xxxxx|end\r\n".len(), false, |store, key| {
         store.get(key).map(|value| assert_eq!(parse(&value.unwrap()), (key.to_owned(), 1)))

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_server_that_falls_silent_is_a_time_out_for_every_operation() {
+fn every_operation_on_a_server_that_falls_silent_times_out() {
     for_each_operation(operations(), |Operation { name, writes, run, .. }, server, proxy, store| {
         proxy.set(Behaviour::Hold);
         let begin = Instant::now();
@@ -19,9 +19,9 @@ fn a_server_that_falls_silent_is_a_time_out_for_every_operation() {
     });
 }
 
-/// Nobody listens, or nobody answers: nothing was sent, and each is what it is.
+/// Its port accepts connections, and nobody answers on them.
 #[test]
-fn a_server_that_never_answered_is_a_time_out_and_nothing_was_sent() {
+fn an_operation_on_a_server_that_never_answers_times_out_and_sends_nothing() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     for kind in transports().into_iter().filter(|kind| *kind != Kind::Unix) {
@@ -67,7 +67,7 @@ fn a_reply_that_comes_byte_by_byte_has_to_end_by_the_limit() {
         assert!(matches!(error, Error::Timeout(_)), "{name}: {error:?}");
         assert_eq!(error.outcome_unknown(), writes, "{name}: {error:?}");
         check(&error, store, name);
-        // Now the server's first words come like that.
+        // Now the handshake comes byte by byte.
         let error = within(LIMIT, name, || run(store)).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)) && !error.outcome_unknown(), "{name}: {error:?}");
         check(&error, store, name);
@@ -77,7 +77,7 @@ fn a_reply_that_comes_byte_by_byte_has_to_end_by_the_limit() {
 }
 
 #[test]
-fn a_reply_in_single_bytes_is_a_reply() {
+fn a_reply_in_single_bytes_is_accepted() {
     let (server, proxy, store) = one_connection();
     set(&server, "k", &"v".repeat(5000));
     proxy.set(Behaviour::Split(Duration::ZERO));
@@ -90,7 +90,7 @@ fn a_reply_in_single_bytes_is_a_reply() {
 }
 
 #[test]
-fn a_slow_reply_within_the_limit_is_a_reply() {
+fn a_slow_reply_within_the_limit_is_accepted() {
     let (_server, proxy) = start();
     let store = builder(proxy.port()).response_timeout(LIMIT + MARGIN).build().unwrap();
     warm(&store);
@@ -101,7 +101,7 @@ fn a_slow_reply_within_the_limit_is_a_reply() {
 }
 
 #[test]
-fn a_server_whose_backlog_is_full_is_an_error_in_time() {
+fn a_full_backlog_is_an_error_within_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("full.sock");
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -117,7 +117,7 @@ fn a_server_whose_backlog_is_full_is_an_error_in_time() {
                 socket.set_nonblocking(true).unwrap();
                 socket.connect(&address)
             } else {
-                socket.connect_timeout(&address, TRAVEL)
+                socket.connect_timeout(&address, ARRIVAL)
             };
             match connected {
                 Ok(()) => waiting.push(socket),
@@ -139,9 +139,9 @@ fn a_server_whose_backlog_is_full_is_an_error_in_time() {
     }
 }
 
-/// N6 as well: when the server goes on, everything works, and what it answers late is nobody's.
+/// N6 as well: when the server continues, everything works, and no operation gets its late replies.
 #[test]
-fn a_server_that_is_stopped_is_a_time_out_and_goes_on_as_if_nothing_had_been() {
+fn operations_on_a_stopped_server_time_out_and_work_when_it_continues() {
     for kind in kinds() {
         let server = Memcached::start_as(kind, &[]);
         let stores: Vec<_> =
@@ -189,7 +189,7 @@ fn waiting_for_the_pool_ends_by_its_limit() {
     assert_works(&store);
 }
 
-/// Each limit is the one that counts where it belongs, and those of the others do not.
+/// Each kind of waiting has its own limit, and the other limits do not affect it.
 #[test]
 fn each_limit_is_the_configured_one() {
     let (_server, proxy) = start();
@@ -204,7 +204,7 @@ fn each_limit_is_the_configured_one() {
     proxy.set(Behaviour::Hold);
     thread::scope(|scope| {
         let holder = scope.spawn(|| waiting.get("k"));
-        thread::sleep(TRAVEL);
+        thread::sleep(ARRIVAL);
         let second = Duration::from_secs(1);
         let cases = [
             (&connecting, LIMIT, "(`connect_timeout`)"),
@@ -226,21 +226,21 @@ fn each_limit_is_the_configured_one() {
     });
 }
 
-/// A sum of limits would be as long as there are servers.
+/// The limits of several servers do not add up.
 #[test]
-fn a_batch_over_servers_of_which_several_are_silent_takes_the_time_of_one_limit() {
-    // Longer than the margin: several of it would be seen.
+fn a_batch_over_several_silent_servers_takes_as_long_as_one_limit() {
+    // Longer than the margin, so that the test notices if two limits add up.
     let limit = MARGIN * 5 / 4;
     let limited = |servers: &[String]| {
         let builder = settings(support::builder()).servers(servers);
         builder.pool_timeout(limit).connect_timeout(limit).response_timeout(limit).pool_size(1).build().unwrap()
     };
     let live = Memcached::start(&[]);
-    // Connections cannot be made.
+    // Ports on which no connection can be made.
     let silent: Vec<_> = (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
     let mut urls: Vec<_> = silent.iter().map(|silent| format!("memcache://{}", silent.local_addr().unwrap())).collect();
     urls.insert(1, live.url());
-    // Connections that have been made bring no reply.
+    // Servers that stop after connections to them were made.
     let paused: Vec<_> = (0..4).map(|_| Memcached::start(&[])).collect();
     let of_paused: Vec<_> = paused.iter().map(Memcached::url).collect();
     let mut all = Vec::new();
@@ -258,7 +258,7 @@ fn a_batch_over_servers_of_which_several_are_silent_takes_the_time_of_one_limit(
         assert!(matches!(error, Error::Timeout(_)), "{name}: {error:?}");
         assert_eq!(error.outcome_unknown(), *writes && !is_new, "{name}: {error:?}");
         check(&error, store, name);
-        // Their connections are gone: now those that are stopped let nobody in.
+        // Those connections are closed: now no connection to the stopped servers can be made.
         let error = within(limit, name, || run(store)).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)), "{name}: {error:?}");
     });
@@ -272,9 +272,9 @@ fn a_batch_over_servers_of_which_several_are_silent_takes_the_time_of_one_limit(
     }
 }
 
-/// Nor does waiting for one pool after the other add up.
+/// Nor do the waits for their pools.
 #[test]
-fn a_batch_over_servers_whose_pools_are_exhausted_takes_the_time_of_one_limit() {
+fn a_batch_over_servers_with_exhausted_pools_takes_as_long_as_one_limit() {
     let limit = MARGIN * 5 / 4;
     let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
     let store = patient(builder_for(&servers.iter().collect::<Vec<_>>())).pool_timeout(limit).pool_size(1);
@@ -293,7 +293,7 @@ fn a_batch_over_servers_whose_pools_are_exhausted_takes_the_time_of_one_limit() 
     thread::scope(|scope| {
         let store = &store;
         let holders: Vec<_> = one_of_each.iter().map(|key| scope.spawn(move || store.get(key))).collect();
-        thread::sleep(TRAVEL);
+        thread::sleep(ARRIVAL);
         side_by_side(BATCH, |Operation { name, run, .. }| {
             let error = within(limit, name, || run(store)).unwrap_err();
             assert!(matches!(error, Error::Unavailable(_)) && !error.outcome_unknown(), "{name}: {error:?}");
@@ -309,14 +309,14 @@ fn a_batch_over_servers_whose_pools_are_exhausted_takes_the_time_of_one_limit() 
     assert_works(&store);
 }
 
-/// What a large value may take longer is 0.1 s for a megabyte.
+/// A large value extends the limit by 0.1 s for each megabyte.
 #[test]
-fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest_is_not_taken_for_a_reply() {
+fn a_server_that_stops_within_a_large_value_is_a_time_out_and_the_rest_is_not_taken_for_a_reply() {
     let server = Memcached::start(&["-I", "32m", "-m", "256"]);
     let proxy = support::proxy(server.port());
     let direct = patient(builder(server.port())).connect().unwrap();
     direct.put("other", value("other", 1, 10)).unwrap();
-    // The first fits into the buffers between; of the second the server has sent a part when it stops.
+    // The first value fits into the buffers on the way. Of the second one, the server has sent a part when it stops.
     for length in [LARGE, 20 << 20] {
         let extra = Duration::from_millis(100) * u32::try_from(length >> 20).unwrap();
         let large = value("large", 1, length);
@@ -336,7 +336,7 @@ fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest
             });
             assert!(matches!(error, Error::Timeout(_)) && !error.outcome_unknown(), "{error:?}");
             assert_eq!(error.key(), Some("large"));
-            // What the server had sent comes now.
+            // Now what the server had sent arrives.
             proxy.pass();
             let error = within(LIMIT, "get", || store.get("other")).unwrap_err();
             assert!(matches!(error, Error::Timeout(_)) && !error.outcome_unknown(), "{error:?}");
@@ -351,16 +351,15 @@ fn a_server_that_stops_in_the_middle_of_a_large_value_is_a_time_out_and_its_rest
     }
 }
 
-/// The other way round: the server stops while it takes a large value.
 #[test]
-fn a_server_that_stops_while_it_takes_a_large_value_is_a_time_out() {
+fn a_server_that_stops_while_it_receives_a_large_value_is_a_time_out() {
     let server = Memcached::start(&["-I", "32m", "-m", "256"]);
     let store = builder(server.port()).largest_item(32 << 20).pool_size(1).build().unwrap();
     let large = vec![b'x'; 20 << 20];
     for _ in 0..3 {
         warm(&store);
         server.pause();
-        // What the buffers take counts.
+        // The bytes that the buffers take extend the limit, too.
         let error = within(LIMIT + Duration::from_secs(2), "put", || store.put("k", &large)).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)) && error.outcome_unknown(), "{error:?}");
         check(&error, &store, "put");

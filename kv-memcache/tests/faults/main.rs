@@ -1,4 +1,4 @@
-//! What networks and servers do to a store, and what it makes of that (contract: section 10, E1 to E5).
+//! Faults of the network and of the server, and what the store does about them (contract: section 10, E1 to E5).
 
 #![cfg(unix)]
 #![allow(
@@ -11,8 +11,8 @@
 )]
 
 mod batches;
-mod broken_off;
 mod chaos;
+mod cut_off;
 mod errors;
 mod exchanges;
 #[path = "../../../kv-redis/tests/support/firewall.rs"]
@@ -61,19 +61,19 @@ use support::{Connection, Kind, Memcached, Need, PATIENCE, can, wait_until};
 /// The limit for the pool, for connecting and for a response.
 const LIMIT: Duration = Duration::from_millis(400);
 
-/// What an operation may take longer than its limits on a machine that does much else.
+/// How much longer than its limits an operation may take on a busy machine.
 const MARGIN: Duration = Duration::from_millis(1500);
 
-/// A connection that sat idle for longer than this is checked, generously.
+/// Longer than the idle time after which a connection is checked.
 const IDLE: Duration = Duration::from_millis(1200);
 
-/// What a network needs on one machine, generously.
-const TRAVEL: Duration = Duration::from_millis(200);
+/// More than enough time for bytes to arrive on the same machine.
+const ARRIVAL: Duration = Duration::from_millis(200);
 
 /// The number of keys of a batch: several chunks.
 const MANY: usize = 3000;
 
-/// A large value, and not too large for a server as it is by default.
+/// The length of a large value that a server with default settings accepts.
 const LARGE: usize = 900 * 1024;
 
 fn settings(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
@@ -84,12 +84,12 @@ fn builder(port: u16) -> MemcacheStoreBuilder {
     settings(support::builder().url(format!("memcache://127.0.0.1:{port}")))
 }
 
-/// A store in whose tests nothing is to time out.
+/// The builder with limits so long that nothing times out.
 fn patient(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// For servers of any kind.
+/// A builder for servers of any kind.
 fn builder_for(servers: &[&Memcached]) -> MemcacheStoreBuilder {
     let builder = settings(support::builder()).servers(servers.iter().map(|server| server.url()));
     trusting(servers, builder)
@@ -112,7 +112,7 @@ fn trusting(_: &[&Memcached], builder: MemcacheStoreBuilder) -> MemcacheStoreBui
     builder
 }
 
-/// Every way to a server that it has.
+/// All kinds of server that this memcached can be.
 fn kinds() -> Vec<Kind> {
     let mut kinds = vec![Kind::Tcp, Kind::Unix];
     if can("user and password", Need::Password) {
@@ -124,12 +124,12 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// The ways to a server that have transports of their own.
+/// The kinds of server that differ in the transport.
 fn transports() -> Vec<Kind> {
     kinds().into_iter().filter(|kind| !matches!(kind, Kind::WithPassword | Kind::TlsWithPassword)).collect()
 }
 
-/// A server with `k`, and a proxy before it.
+/// A server that holds `k`, and a proxy in front of it.
 fn start() -> (Memcached, Proxy) {
     let server = Memcached::start(&[]);
     let proxy = support::proxy(server.port());
@@ -137,20 +137,20 @@ fn start() -> (Memcached, Proxy) {
     (server, proxy)
 }
 
-/// A server, a proxy, and a store whose pool has one connection, which is made, and which is not to time out.
+/// A server, a proxy, and a store with long limits, whose pool has one connection, already made.
 fn one_connection() -> (Memcached, Proxy, MemcacheStore) {
     let (server, proxy) = start();
     let store = patient(builder(proxy.port())).pool_size(1).connect().unwrap();
     (server, proxy, store)
 }
 
-/// Writes, past the store.
+/// Writes directly to the server.
 fn set(server: &Memcached, key: &str, value: &str) {
     let command = format!("set {key} 0 0 {}\r\n{value}\r\n", value.len());
     assert_eq!(server.connection().ask(command.as_bytes()).unwrap(), "STORED");
 }
 
-/// Reads, past the store, a value of one line.
+/// Reads a value of one line directly from the server.
 fn fetch(connection: &mut Connection, key: &str) -> Option<String> {
     if connection.ask(format!("get {key}\r\n").as_bytes()).unwrap() == "END" {
         return None;
@@ -160,7 +160,7 @@ fn fetch(connection: &mut Connection, key: &str) -> Option<String> {
     Some(value)
 }
 
-/// What an operation brings, if it ends within a limit.
+/// Runs an operation, which has to end within a limit, and returns its result.
 #[track_caller]
 fn within<T>(limit: Duration, what: &str, operation: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
@@ -170,7 +170,7 @@ fn within<T>(limit: Duration, what: &str, operation: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Does something with each, all at the same time: most of it is waiting.
+/// Runs `act` for all at the same time, because it mostly waits.
 fn side_by_side<T: Send>(all: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         for one in all {
@@ -180,13 +180,13 @@ fn side_by_side<T: Send>(all: impl IntoIterator<Item = T>, act: impl Fn(T) + Syn
     });
 }
 
-/// Has a connection made, even where the machine does much else.
+/// Makes sure that the store has a connection, however busy the machine is.
 #[track_caller]
 fn warm(store: &MemcacheStore) {
     wait_until(|| store.get("k").map_err(|error| error.to_string()));
 }
 
-/// Whether an error is one of the network, names what it concerns, and does not repeat its cause.
+/// Checks that an error is one of the network, names what it concerns, and does not repeat its cause.
 #[track_caller]
 fn check(error: &Error, store: &MemcacheStore, name: &str) {
     assert!(matches!(error, Error::Unavailable(_) | Error::Timeout(_) | Error::Backend(_)), "{name}: {error:?}");
@@ -207,12 +207,12 @@ fn check(error: &Error, store: &MemcacheStore, name: &str) {
     }
 }
 
-/// The kind of the error of the operating system that is the cause.
+/// The kind of the operating system's error that is the cause.
 fn kind_of_cause(error: &Error) -> Option<io::ErrorKind> {
     Some(error.source()?.downcast_ref::<io::Error>()?.kind())
 }
 
-/// Writes and reads, the first with whatever connection there is.
+/// Writes and reads. The first write uses whatever connection there is.
 #[track_caller]
 fn assert_works(store: &MemcacheStore) {
     store.put("works", "yes").unwrap();
@@ -221,8 +221,8 @@ fn assert_works(store: &MemcacheStore) {
     assert!(store.delete("works").unwrap());
 }
 
-/// Cuts all connections, and waits until that has come to the store, however busy the machine is.
+/// Cuts all connections, and waits until the store can notice it.
 fn cut_and_wait(proxy: &Proxy, cut: Cut) {
     proxy.cut_now(cut).unwrap();
-    thread::sleep(TRAVEL / 4);
+    thread::sleep(ARRIVAL / 4);
 }

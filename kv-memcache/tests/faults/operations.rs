@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Something that is done to `k`, or to many keys.
+/// An operation on `k`, or on many keys.
 #[derive(Clone, Copy)]
 pub(super) struct Operation {
     pub(super) name: &'static str,
@@ -24,7 +24,7 @@ const fn operation(
 
 pub(super) const MINUTES: Duration = Duration::from_secs(1000);
 
-/// What there is to be done to `k`.
+/// All operations on `k`.
 pub(super) const SINGLE: [Operation; 17] = [
     operation("get", &["mg"], false, |store| store.get("k").map(drop)),
     operation("open", &["mg"], false, |store| store.open("k").map(drop)),
@@ -45,7 +45,7 @@ pub(super) const SINGLE: [Operation; 17] = [
     operation("rename", &["mg", "ms", "md"], false, |store| store.rename("k", "renamed")),
 ];
 
-/// What there is to be done to many keys.
+/// All operations on many keys.
 pub(super) const BATCH: [Operation; 3] = [
     operation("get_many", &["mg"; MANY], false, |store| store.get_many(many()).map(drop)),
     operation("put_many", &["ms"; MANY], true, |store| store.put_many(many().map(|key| (key, "value")))),
@@ -56,7 +56,7 @@ pub(super) fn many() -> impl Iterator<Item = String> {
     (0..MANY).map(|number| format!("many/{number}"))
 }
 
-/// Those of [`SINGLE`] that the server can do.
+/// The operations of [`SINGLE`] that the server supports.
 pub(super) fn single() -> impl Iterator<Item = Operation> {
     SINGLE.into_iter().filter(|single| !is_old() || !["ttl", "copy", "rename"].contains(&single.name))
 }
@@ -65,20 +65,20 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
     single().chain(BATCH)
 }
 
-/// Whether the server has the classic commands alone, and the store neither `ttl` nor `copy`.
+/// Whether the server has only the classic commands, so that the store has neither `ttl` nor `copy`.
 pub(super) fn is_old() -> bool {
     !support::is_from([1, 6, 0])
 }
 
-/// Does something with each operation, all at the same time, each on a server of its own, with a proxy, and a store with one
-/// connection, which is made.
+/// Runs `act` for each operation, all at the same time. Each operation has its own server, proxy, and store with one connection, already
+/// made.
 pub(super) fn for_each_operation(
     of: impl IntoIterator<Item = Operation>,
     act: impl Fn(Operation, &Memcached, &Proxy, &MemcacheStore) + Sync,
 ) {
     let started: Vec<_> = of.into_iter().map(|operation| (operation, start())).collect();
     side_by_side(started, |(operation, (server, proxy))| {
-        // Each fault is met, also after a time-out, and does not end in being left alone.
+        // After a time-out the server is not left alone, so that operations meet the next fault, too.
         let store = builder(proxy.port()).pool_size(1).retry_after(Duration::ZERO).build().unwrap();
         warm(&store);
         act(operation, &server, &proxy, &store);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A generator of numbers (splitmix64): the same ones from the same seed.
+/// A random number generator (splitmix64). The same seed gives the same numbers.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// The seed of `KV_SEED`, or another one each time; shown when the test fails.
+/// The seed in `KV_SEED`, or a new one each time. It is printed, so that a failure shows it.
 pub(super) fn seed() -> u64 {
     let given = std::env::var("KV_SEED").ok().map(|seed| seed.parse().expect("KV_SEED is a number"));
     let seed = given.unwrap_or_else(|| RandomState::new().hash_one("seed"));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Does something in three threads at the same time, so that it takes three connections.
+/// Runs `act` in three threads at the same time, so that it needs three connections.
 fn in_three_threads<T: Send>(act: impl Fn() -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(3);
     let act = || {
@@ -42,12 +42,12 @@ fn a_server_that_was_restarted_is_read_and_written_at_once() {
 }
 
 #[test]
-fn an_unreachable_server_is_an_error_and_works_when_it_is_back() {
+fn operations_on_an_unreachable_server_fail_and_work_when_it_is_back() {
     let server = Memcached::start(&[]);
     let store = patient(builder(server.port())).pool_size(2).connect().unwrap();
     server.kill();
     for Operation { name, run, .. } in operations() {
-        // It is known at once that the old connection is closed.
+        // The store notices at once that the old connection is closed.
         let error = within(Duration::ZERO, name, || run(&store)).unwrap_err();
         assert!(matches!(error, Error::Unavailable(_)) && !error.outcome_unknown(), "{name}: {error:?}");
         assert_eq!(kind_of_cause(&error), Some(io::ErrorKind::ConnectionRefused), "{name}: {error:?}");
@@ -57,7 +57,7 @@ fn an_unreachable_server_is_an_error_and_works_when_it_is_back() {
     assert_works(&store);
 }
 
-/// Nothing had been sent on the dead one: each write happens, and once.
+/// Nothing is sent on the cut connection, so each write happens exactly once.
 #[test]
 fn an_idle_connection_that_was_cut_is_noticed_without_a_round_trip() {
     let (server, proxy, store) = one_connection();
@@ -84,7 +84,7 @@ fn an_idle_connection_that_was_cut_is_noticed_without_a_round_trip() {
     }
 }
 
-/// Whenever a connection is cut, a write has happened once, or it is said that this is not known.
+/// At whatever moment a connection is cut.
 #[test]
 fn a_write_that_meets_a_cut_happens_once_or_its_outcome_is_unknown() {
     let (server, proxy, store) = one_connection();
@@ -116,10 +116,10 @@ fn a_write_that_meets_a_cut_happens_once_or_its_outcome_is_unknown() {
     assert_works(&store);
 }
 
-/// Which reads are sent once more, and that no write is.
+/// And reads are sent once more, writes are not.
 #[test]
-fn outcomes_are_unknown_of_writes_that_were_sent_and_of_nothing_else() {
-    if !can("outcomes are unknown of writes that were sent and of nothing else", Need::Meta) {
+fn only_writes_that_were_sent_have_an_unknown_outcome() {
+    if !can("only writes that were sent have an unknown outcome", Need::Meta) {
         return;
     }
     let (server, proxy, store) = one_connection();
@@ -145,12 +145,12 @@ fn outcomes_are_unknown_of_writes_that_were_sent_and_of_nothing_else() {
                 assert_eq!(error.outcome_unknown(), writes, "{what}: {error:?}");
                 assert!(error.source().is_some(), "{what}: {error:?}");
                 check(&error, &store, name);
-                // Of a batch it is a chunk.
+                // Of a batch, one chunk is sent.
                 let chunk = commands.iter().filter(|command| **command == commands[0]).count().min(1024);
                 let kinds = ["cmd_get", "cmd_set", "cmd_touch", "delete_hits", "delete_misses"];
                 let sent: u64 = kinds.iter().filter_map(|kind| grown.get(*kind)).sum();
                 let expected = if writes { chunk as u64 } else { 2 * chunk as u64 };
-                // What is cut while it sends much may not have come to its end.
+                // A long request that is cut may not have arrived whole.
                 let is_much = chunk > 1 || name == "put of a large value";
                 assert!(sent == expected || is_much && sent < expected, "{what}: {sent} commands, {grown:?}");
                 assert_eq!(grown.get("total_connections").copied().unwrap_or(0), u64::from(!writes), "{what}");
@@ -160,7 +160,7 @@ fn outcomes_are_unknown_of_writes_that_were_sent_and_of_nothing_else() {
     }
 }
 
-/// The later steps are about the same key, or the other one.
+/// The error names the key of the step that failed.
 #[test]
 fn the_later_steps_of_a_copy_and_a_rename_fail_as_writes_do() {
     if !can("the later steps of a copy and a rename fail as writes do", Need::Meta) {
@@ -187,14 +187,14 @@ fn the_later_steps_of_a_copy_and_a_rename_fail_as_writes_do() {
 
 /// A firewall that has forgotten one idle connection has forgotten them all. Each would cost an operation its limit.
 #[test]
-fn after_a_silent_connection_those_that_were_idle_then_are_not_used_any_more() {
+fn after_a_time_out_connections_that_were_idle_then_are_not_used_again() {
     const CONNECTIONS: u32 = 6;
     let server = Memcached::start(&[]);
     let proxy = support::proxy(server.port());
     let store = builder(proxy.port()).connect_timeout(PATIENCE).response_timeout(LIMIT + MARGIN);
     let store = store.pool_size(CONNECTIONS).build().unwrap();
     let at_once = || {
-        proxy.set(Behaviour::Delay(TRAVEL));
+        proxy.set(Behaviour::Delay(ARRIVAL));
         let barrier = Barrier::new(CONNECTIONS as usize);
         side_by_side(0..CONNECTIONS, |_| {
             barrier.wait();
@@ -203,14 +203,14 @@ fn after_a_silent_connection_those_that_were_idle_then_are_not_used_any_more() {
     };
     at_once();
     let before = proxy.accepted();
-    assert_eq!(before, CONNECTIONS as usize, "each needs one of its own");
+    assert_eq!(before, CONNECTIONS as usize, "each thread needs a connection");
     at_once();
-    assert_eq!(proxy.accepted(), before, "and finds it");
+    assert_eq!(proxy.accepted(), before, "each thread finds its connection");
     proxy.set(Behaviour::HoldReplies);
     let error = store.get("k").unwrap_err();
     assert!(matches!(error, Error::Timeout(_)), "{error:?}");
     at_once();
-    assert_eq!(proxy.accepted(), 2 * before, "all have been made anew");
+    assert_eq!(proxy.accepted(), 2 * before, "all connections are new");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_read_that_timed_out_is_not_sent_again() {
 }
 
 #[test]
-fn a_create_never_says_false_of_its_own_entry() {
+fn a_create_never_returns_false_because_of_its_own_entry() {
     let (_server, proxy, store) = one_connection();
     for number in 0..40 {
         let (key, cut) = (format!("new/{number}"), if number % 2 == 0 { Cut::Close } else { Cut::Reset });
@@ -245,7 +245,7 @@ fn a_create_never_says_false_of_its_own_entry() {
     }
 }
 
-/// N6: neither is a pause of the server, however often.
+/// N6: however often the server pauses.
 #[test]
 fn a_server_that_stops_and_goes_on_is_used_at_once() {
     let server = Memcached::start(&[]);
@@ -263,6 +263,6 @@ fn a_server_that_stops_and_goes_on_is_used_at_once() {
             assert_eq!(store.get("k").unwrap().unwrap(), "v");
         }
     });
-    // It had been slow, and no more than that.
+    // No connection was made: the server was only slow.
     assert_eq!(grown, counts([("cmd_set", 10), ("cmd_get", 10), ("get_hits", 10)]));
 }

@@ -1,13 +1,13 @@
-//! Values that say what they are, and replies that a proxy changes.
+//! Values that name their key and write, and replies that a proxy changes.
 
 use super::*;
 
-/// A value that says which key and which write it belongs to, and where it ends.
+/// A value that contains its key, the number of its write, and a mark at its end.
 pub(super) fn value(key: &str, write: u64, length: usize) -> String {
     format!("{key}|{write}|{}|end", "x".repeat(length))
 }
 
-/// Which write of which key a value is.
+/// The key and the number of the write of a value.
 #[track_caller]
 pub(super) fn parse(value: &[u8]) -> (String, u64) {
     let text = str::from_utf8(value).unwrap();
@@ -17,7 +17,7 @@ pub(super) fn parse(value: &[u8]) -> (String, u64) {
     (parts[0].to_owned(), parts[1].parse().unwrap())
 }
 
-/// Where in a reply the number stands that says to which command it belongs.
+/// Where in a reply its tag is: the number that says to which command the reply belongs.
 pub(super) fn tag_in(piece: &[u8]) -> Range<usize> {
     let begin = piece.windows(2).position(|two| two == b" O").expect("a reply with a tag") + 2;
     let digits = piece[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -33,7 +33,7 @@ pub(super) fn edit(change: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Behavi
     Behaviour::Edit(Box::new(change))
 }
 
-/// Puts something in place of the next reply, in which `#` is the tag that was asked for and `+` the next one.
+/// Replaces the next reply. In the text, `#` stands for the tag that was asked for, and `+` for the next one.
 pub(super) fn answer(text: impl Into<String>) -> Behaviour {
     let text = text.into();
     edit(move |piece| {
@@ -42,7 +42,7 @@ pub(super) fn answer(text: impl Into<String>) -> Behaviour {
     })
 }
 
-/// The same, after the reply.
+/// Appends a text to the next reply, with `#` and `+` as in [`answer`].
 pub(super) fn add(text: impl Into<String>) -> Behaviour {
     let text = text.into();
     edit(move |piece| {
@@ -51,7 +51,7 @@ pub(super) fn add(text: impl Into<String>) -> Behaviour {
     })
 }
 
-/// Changes the reply after so many others.
+/// Changes the reply that comes after this many others.
 pub(super) fn edit_after(proxy: &Arc<Proxy>, others: usize, change: Edit) {
     if others == 0 {
         return proxy.set(Behaviour::Edit(change));
@@ -60,7 +60,7 @@ pub(super) fn edit_after(proxy: &Arc<Proxy>, others: usize, change: Edit) {
     proxy.set(edit(move |_| edit_after(&next, others - 1, change)));
 }
 
-/// The tag of the next command of a store with a connection through this proxy.
+/// The tag that the next command of the store will have.
 pub(super) fn next_tag(store: &MemcacheStore, proxy: &Proxy) -> u64 {
     let seen = Arc::new(Mutex::new(0));
     let see = Arc::clone(&seen);

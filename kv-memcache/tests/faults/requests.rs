@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// What has passed, in the order in which it came, on all connections.
+/// The pieces that have passed on all connections, in order.
 type Passed = Mutex<Vec<(Direction, Vec<u8>)>>;
 
-/// Passes everything between a store and a server, and remembers it.
+/// Passes everything between a store and a server, and records it.
 struct Tap {
     port: u16,
     passed: Arc<Passed>,
@@ -44,7 +44,7 @@ impl Tap {
         let _ = to.shutdown(std::net::Shutdown::Both);
     }
 
-    /// The commands that were sent meanwhile, and in how many round trips.
+    /// The commands that `act` sends, and the number of round trips.
     fn sees(&self, act: impl FnOnce()) -> (Vec<String>, usize) {
         self.passed.lock().unwrap().clear();
         act();
@@ -76,8 +76,8 @@ impl Tap {
 }
 
 #[test]
-fn an_operation_is_its_request_and_nothing_else() {
-    if !can("an operation is its request and nothing else", Need::Meta) {
+fn an_operation_sends_its_request_and_nothing_else() {
+    if !can("an operation sends its request and nothing else", Need::Meta) {
         return;
     }
     let server = Memcached::start(&[]);
@@ -96,7 +96,7 @@ fn an_operation_is_its_request_and_nothing_else() {
             assert_eq!((seen.as_slice(), trips), (&commands.map_to_owned()[..], commands.len()), "{name}");
         }
     }
-    // What is absent costs no more.
+    // An absent key costs no more.
     for Operation { name, commands, run, .. } in SINGLE {
         let _ = store.delete("k");
         let (seen, trips) = tap.sees(|| drop(run(&store)));
@@ -120,7 +120,7 @@ impl Names for [&str] {
 }
 
 #[test]
-fn what_is_refused_before_or_is_empty_sends_nothing() {
+fn an_empty_batch_or_an_invalid_argument_sends_nothing() {
     let server = Memcached::start(&[]);
     let tap = Tap::start(server.port());
     let store = patient(builder(tap.port)).pool_size(1).connect().unwrap();
@@ -141,10 +141,10 @@ fn what_is_refused_before_or_is_empty_sends_nothing() {
     assert_eq!((commands, trips), (vec![], 0));
 }
 
-/// What is done, and by how much the counters of the server grow when it is done a hundred times.
+/// The name of an operation, how much a hundred of it increase the server's counters, and the operation.
 type Counted = (&'static str, BTreeMap<String, u64>, fn(&MemcacheStore));
 
-/// As the server counts it.
+/// By the counters of the server.
 #[test]
 fn a_hundred_operations_are_a_hundred_commands_on_one_connection() {
     if !can("a hundred operations are a hundred commands on one connection", Need::Meta) {
@@ -180,7 +180,7 @@ fn a_hundred_operations_are_a_hundred_commands_on_one_connection() {
         }),
     ];
     for (name, expected, act) in cases {
-        // No connection more: `total_connections` has not grown.
+        // There is no new connection: `total_connections` has not grown.
         assert_eq!(stats.growth(|| (0..100).for_each(|_| act(&store))), expected, "{name}");
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn of_several_servers_those_that_live_do_all_that_is_theirs() {
+fn the_live_ones_of_several_servers_serve_all_of_their_keys() {
     for kind in transports() {
         let servers: Vec<_> = (0..3).map(|_| Memcached::start_as(kind, &[])).collect();
         let all: Vec<_> = servers.iter().collect();
@@ -53,7 +53,7 @@ fn of_several_servers_those_that_live_do_all_that_is_theirs() {
                 assert_eq!(store.get(key).unwrap(), None, "{what}");
             }
             dead.restart();
-            // At once, with connections to two that live, and with one that is dead.
+            // Everything works at once, although the connection to one server is dead.
             store.put_many(entries(3)).unwrap();
             for (key, value) in keys.iter().zip(store.get_many(&keys).unwrap()) {
                 assert_eq!(parse(&value.unwrap()), (key.clone(), 3), "{what}");
@@ -64,10 +64,10 @@ fn of_several_servers_those_that_live_do_all_that_is_theirs() {
     }
 }
 
-/// One that nothing was sent to does not hide another of which nothing is known.
+/// An error of a server to which nothing was sent does not hide an unknown outcome on another one.
 #[test]
-fn of_the_errors_of_several_servers_one_whose_outcome_is_unknown_is_told() {
-    if !can("of the errors of several servers one whose outcome is unknown is told", Need::Meta) {
+fn of_the_errors_of_several_servers_one_with_an_unknown_outcome_is_returned() {
+    if !can("of the errors of several servers one with an unknown outcome is returned", Need::Meta) {
         return;
     }
     let dead = Memcached::start(&[]);
@@ -91,9 +91,9 @@ fn of_the_errors_of_several_servers_one_whose_outcome_is_unknown_is_told() {
     }
 }
 
-/// The connections to one are not those to another, nor are their faults.
+/// Each server has its own connections, and its own faults.
 #[test]
-fn a_server_that_is_silent_costs_the_others_nothing() {
+fn a_silent_server_does_not_slow_down_the_others() {
     let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
     let store = builder_for(&servers.iter().collect::<Vec<_>>()).pool_size(1).build().unwrap();
     let keys: Vec<_> = (0..60).map(|number| format!("key/{number}")).collect();
@@ -106,7 +106,7 @@ fn a_server_that_is_silent_costs_the_others_nothing() {
     thread::scope(|scope| {
         for key in &silent[..3] {
             scope.spawn(|| {
-                // One of them has the place in the pool, and the others wait for it.
+                // One of them has the only permit of the pool, and the others wait for it.
                 let error = within(2 * LIMIT, "get", || store.get(*key)).unwrap_err();
                 check(&error, &store, "get of silent");
             });
@@ -124,14 +124,14 @@ fn a_server_that_is_silent_costs_the_others_nothing() {
     assert_eq!(store.get_many(&keys).unwrap().into_iter().flatten().count(), keys.len());
 }
 
-/// What the servers that live have is not lost with one that is dead or silent, and that one is waited for once.
+/// The failed server is dead or silent, and the batch waits for it only once.
 #[test]
-fn get_each_gives_what_the_others_have_and_an_error_for_each_key_of_one_that_fails() {
+fn get_each_returns_the_others_entries_and_an_error_for_each_key_of_the_failed_server() {
     let servers: Vec<_> = (0..3).map(|_| Memcached::start(&[])).collect();
     let store = builder_for(&servers.iter().collect::<Vec<_>>()).pool_size(1).build().unwrap();
     let faults: [[fn(&Memcached); 2]; 2] =
         [[Memcached::kill, Memcached::restart], [Memcached::pause, Memcached::resume]];
-    // The second are several chunks for each server.
+    // 6000 keys are several chunks for each server.
     for (count, (number, [fail, recover])) in
         [60, 6000].into_iter().flat_map(|count| faults.into_iter().enumerate().map(move |fault| (count, fault)))
     {

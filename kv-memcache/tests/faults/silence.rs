@@ -1,4 +1,4 @@
-//! Servers that do not answer, and what is remembered of them (N6); connections that nobody uses.
+//! Servers that do not answer, and what is remembered of them (N6); idle connections.
 
 use super::*;
 use firewall::Firewall;
@@ -6,10 +6,10 @@ use firewall::Firewall;
 /// How long a silent server is left alone.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 
-/// After how long idle connections are forgotten on the way.
+/// After this idle time, the firewall forgets a connection.
 const FORGOTTEN: Duration = Duration::from_millis(600);
 
-/// Lets threads do something at the same time, so that each has a connection.
+/// Runs `act` in threads at the same time, so that each needs a connection.
 fn together<T: Send>(threads: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let (barrier, act) = (Barrier::new(threads), &act);
     thread::scope(|scope| {
@@ -26,7 +26,7 @@ fn together<T: Send>(threads: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> 
     })
 }
 
-/// Makes so many connections.
+/// Makes this many connections.
 fn connect(store: &MemcacheStore, threads: usize, accepted: impl Fn() -> usize) {
     wait_until(|| {
         together(threads, |number| store.put(format!("warm/{number}"), vec![b'v'; 100_000]).unwrap());
@@ -34,6 +34,7 @@ fn connect(store: &MemcacheStore, threads: usize, accepted: impl Fn() -> usize) 
     });
 }
 
+/// Whether the error says that the server is left alone because it was silent.
 fn is_silent(error: &Error) -> bool {
     matches!(error, Error::Unavailable(_)) && error.to_string().contains("retry_after")
 }
@@ -80,7 +81,7 @@ fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
     let back = Instant::now();
     wait_until(|| store.get(of_silent[0]).map_err(|error| error.to_string()));
     assert!(back.elapsed() < RETRY_AFTER + LIMIT + MARGIN, "{:?}", back.elapsed());
-    // For all at once.
+    // All threads can use it at once.
     together(16, |number| {
         for key in of_silent.iter().chain(&others).skip(number) {
             assert_eq!(store.get(*key).unwrap().unwrap(), "v");
@@ -89,9 +90,9 @@ fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
     assert_eq!(store.get_many(&keys).unwrap().into_iter().flatten().count(), keys.len());
 }
 
-/// What the first time-out said is said for as long as the server is left alone.
+/// This holds as long as the server is left alone.
 #[test]
-fn an_error_that_comes_at_once_says_what_the_time_out_said() {
+fn an_error_that_comes_at_once_has_the_time_out_as_its_cause() {
     let (silent, well) = (Memcached::start(&[]), Memcached::start(&[]));
     silent.pause();
     let store = builder_for(&[&silent, &well]).retry_after(Duration::from_secs(60)).build().unwrap();
@@ -114,7 +115,7 @@ fn an_error_that_comes_at_once_says_what_the_time_out_said() {
 }
 
 #[test]
-fn with_zero_each_operation_waits_for_its_limits() {
+fn with_retry_after_zero_each_operation_waits_for_its_limits() {
     let server = Memcached::start(&[]);
     let store = builder_for(&[&server]).retry_after(Duration::ZERO).build().unwrap();
     wait_until(|| store.put("k", "v").map_err(|error| error.to_string()));
@@ -128,17 +129,17 @@ fn with_zero_each_operation_waits_for_its_limits() {
 }
 
 #[test]
-fn one_of_many_connections_that_a_firewall_forgot_costs_one_operation() {
+fn many_connections_that_a_firewall_forgot_cost_one_operation() {
     const THREADS: usize = 8;
     let server = Memcached::start(&[]);
     let firewall = Firewall::start(server.port(), FORGOTTEN);
     let store = builder(firewall.port()).idle_timeout(Duration::ZERO).pool_size(8).build().unwrap();
     connect(&store, THREADS, || firewall.accepted());
     for _ in 0..3 {
-        thread::sleep(FORGOTTEN + TRAVEL);
+        thread::sleep(FORGOTTEN + ARRIVAL);
         let error = store.put("k", "v").unwrap_err();
         assert!(matches!(error, Error::Timeout(_)) && error.outcome_unknown(), "{error:?}");
-        // Nobody waits for one of the others, and nobody is told that the server is silent: it is not.
+        // No operation waits on another forgotten connection, and no error says that the server is silent: it is not.
         for (result, took) in together(THREADS, |_| support::timed(|| store.put("k", "v"))) {
             result.unwrap();
             assert!(took < LIMIT, "{took:?}");
@@ -154,20 +155,20 @@ fn connections_that_are_closed_before_a_firewall_forgets_them_cost_nothing() {
     let store = builder(firewall.port()).idle_timeout(FORGOTTEN / 2).pool_size(8).build().unwrap();
     for _ in 0..3 {
         connect(&store, THREADS, || firewall.accepted());
-        thread::sleep(FORGOTTEN + TRAVEL);
+        thread::sleep(FORGOTTEN + ARRIVAL);
         together(THREADS, |_| store.put("k", "v").unwrap());
     }
 }
 
-/// Whether the thread that closes idle connections is there.
-fn is_swept() -> bool {
+/// Whether the thread that closes idle connections runs.
+fn sweeper_runs() -> bool {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.map_while(io::Result::ok).map(|task| std::fs::read_to_string(task.path().join("comm")));
     names.map_while(io::Result::ok).any(|name| name.trim() == "kv-idle")
 }
 
 #[test]
-fn idle_connections_are_closed_without_an_operation_and_with_few() {
+fn idle_connections_are_closed_with_few_operations_and_without_any() {
     const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
     let server = Memcached::start(&[]);
     let mut stats = Stats::of(&server);
@@ -186,14 +187,14 @@ fn idle_connections_are_closed_without_an_operation_and_with_few() {
             }
         });
         if traffic {
-            assert!(is_swept());
+            assert!(sweeper_runs());
         }
     }
     drop(store);
 }
 
 #[test]
-fn a_connection_is_not_used_for_longer_than_it_may_be_however_busy_it_is() {
+fn a_busy_connection_is_replaced_after_max_lifetime() {
     let server = Memcached::start(&[]);
     let mut stats = Stats::of(&server);
     let store = patient(builder(server.port())).max_lifetime(Duration::from_millis(300)).build().unwrap();
@@ -207,7 +208,7 @@ fn a_connection_is_not_used_for_longer_than_it_may_be_however_busy_it_is() {
     assert!((2..=6).contains(&made), "{made} connections");
 }
 
-/// What the kernel tells of our connections to a port: whether a timer for keepalive runs.
+/// Whether the kernel has a keepalive timer for our only connection to this port.
 #[cfg(target_os = "linux")]
 fn has_keepalive(port: u16) -> bool {
     let peer = format!("0100007F:{port:04X}");
@@ -224,7 +225,7 @@ fn has_keepalive(port: u16) -> bool {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_system_asks_whether_the_server_is_there_unless_it_is_told_not_to() {
+fn the_system_sends_keepalive_probes_unless_they_are_turned_off() {
     for (idle, expected) in [(None, true), (Some(Duration::from_secs(5)), true), (Some(Duration::ZERO), false)] {
         let (_server, proxy) = start();
         let builder = patient(builder(proxy.port()));

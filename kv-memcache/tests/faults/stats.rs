@@ -1,8 +1,8 @@
-//! What a server counts.
+//! The counters of a server.
 
 use super::*;
 
-/// What a server counts, asked on one connection.
+/// The counters of a server, read on one connection.
 pub(super) struct Stats(Connection);
 
 impl Stats {
@@ -27,7 +27,7 @@ impl Stats {
         self.all()[name]
     }
 
-    /// How many connections there are, when those that are being closed, as those of the tests, have been.
+    /// The number of connections, after waiting for those that are being closed, such as the tests' own.
     pub(super) fn connections(&mut self) -> u64 {
         let counts = (0..20).map(|_| {
             thread::sleep(Duration::from_millis(5));
@@ -36,7 +36,7 @@ impl Stats {
         counts.min().unwrap()
     }
 
-    /// By how much this grows, where it does: commands by their kinds, and connections.
+    /// How much `act` increases the counters of commands and connections, without those that stay.
     pub(super) fn growth(&mut self, act: impl FnOnce()) -> BTreeMap<String, u64> {
         let before = self.all();
         act();

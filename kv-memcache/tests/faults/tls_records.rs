@@ -1,11 +1,11 @@
-//! N2: records of TLS that are cut, changed, or come without being asked for.
+//! N2: TLS records that are cut, changed or unsolicited.
 
 use super::*;
 
-/// Through TLS nobody can change a reply without being noticed.
+/// TLS reveals every change of a reply.
 #[test]
-fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknown() {
-    if !can("a record of tls that is cut or changed is read again or the outcome is unknown", Need::Tls) {
+fn a_tls_record_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknown() {
+    if !can("a tls record that is cut or changed is read again or the outcome is unknown", Need::Tls) {
         return;
     }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
@@ -16,7 +16,7 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
     set(&server, "k", "v");
     let key = "key/0";
     store.put(key, value(key, 1, 5)).unwrap();
-    // A record is larger than what is in it by about 22 bytes.
+    // A record is about 22 bytes larger than its content.
     for (name, length, writes, run) in EXCHANGES {
         for bytes in 0..length + 22 {
             for fault in 0..3 {
@@ -26,7 +26,7 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
                     0 => Behaviour::CutAfter { cut: Cut::Close, of: Direction::Replies, bytes },
                     1 => Behaviour::CutAfter { cut: Cut::Reset, of: Direction::Replies, bytes },
                     _ => edit(move |piece| {
-                        // A length that becomes a larger one would be waited for.
+                        // If the length becomes larger, the store waits for more bytes.
                         let at = if bytes == 3 || bytes == 4 { 5 } else { bytes % piece.len() };
                         piece[at] ^= 1;
                     }),
@@ -35,7 +35,7 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
                 let grown = stats.growth(|| result = Some(run(&store, key)));
                 let sets = grown.get("cmd_set").copied().unwrap_or(0);
                 match result.unwrap() {
-                    // The first bytes of a record say nothing that matters.
+                    // The first bytes of a record do not matter.
                     Ok(()) => assert!(!writes || fault == 2 && bytes < 3, "{what}"),
                     Err(error) => {
                         assert!(writes && error.outcome_unknown() && sets <= 1, "{what}: {error:?}, {grown:?}");
@@ -48,11 +48,11 @@ fn a_record_of_tls_that_is_cut_or_changed_is_read_again_or_the_outcome_is_unknow
     }
 }
 
-/// Be it a whole record, or none. A part of one rustls may have read with the reply, and keeps to itself: then the next operation
-/// fails, since nobody can put more behind it that would pass for a record.
+/// Neither a whole record nor a part of one. rustls may read a part together with the reply, and keep it. Then the next operation fails,
+/// because nothing that follows can make it a valid record.
 #[test]
-fn an_unsolicited_record_of_tls_is_not_taken_for_a_reply() {
-    if !can("an unsolicited record of tls is not taken for a reply", Need::Tls) {
+fn an_unsolicited_tls_record_is_not_taken_for_a_reply() {
+    if !can("an unsolicited tls record is not taken for a reply", Need::Tls) {
         return;
     }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);
@@ -78,7 +78,7 @@ fn an_unsolicited_record_of_tls_is_not_taken_for_a_reply() {
                     Ok(value) => assert_eq!(parse(&value.unwrap()), (key.to_owned(), 1), "{what}"),
                     Err(error) => check(&error, &store, "get of key/0"),
                 }
-                thread::sleep(TRAVEL / 2);
+                thread::sleep(ARRIVAL / 2);
                 let next = if write_next { store.put("k", "v") } else { store.get("k").map(drop) };
                 if let Err(error) = next {
                     assert!(is_part && !later && error.is_transient(), "{what}: {error:?}");
@@ -91,8 +91,8 @@ fn an_unsolicited_record_of_tls_is_not_taken_for_a_reply() {
 }
 
 #[test]
-fn a_record_of_tls_that_does_not_come_whole_is_a_time_out_and_its_rest_is_not_taken_for_a_reply() {
-    if !can("a record of tls that does not come whole is a time out and its rest is not taken for a reply", Need::Tls) {
+fn an_incomplete_tls_record_is_a_time_out_and_its_rest_is_not_taken_for_a_reply() {
+    if !can("an incomplete tls record is a time out and its rest is not taken for a reply", Need::Tls) {
         return;
     }
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &[]);

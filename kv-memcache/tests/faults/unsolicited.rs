@@ -1,4 +1,4 @@
-//! N2, N4: bytes that nobody asked for.
+//! N2, N4: unsolicited bytes.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn unsolicited_bytes_after_a_reply_are_not_taken_for_another() {
     }
     let (server, proxy, store) = one_connection();
     set(&server, "other", &value("other", 1, 10));
-    // The third is what the next command would wait for.
+    // The third one has the tag of the next command.
     let extras = [
         "VA 5 O1\r\nwrong\r\n",
         "VA 5 O#\r\nwrong\r\n",
@@ -50,8 +50,8 @@ fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
     let started: Vec<_> = replies.into_iter().map(|reply| (reply, one_connection())).collect();
     side_by_side(started, |(reply, (server, proxy, store))| {
         set(&server, "other", &value("other", 1, 10));
-        for idle in [TRAVEL, IDLE] {
-            // What was not asked for comes after the reply was taken, and has the tag of the next.
+        for idle in [ARRIVAL, IDLE] {
+            // The unsolicited bytes come after the reply was read, and have the tag of the next command.
             let tag = next_tag(&store, &proxy);
             let inject = |tag: u64| {
                 let later = Duration::from_millis(50);
@@ -64,7 +64,7 @@ fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
             let other = store.get("other").unwrap();
             assert_eq!(parse(&other.unwrap()), ("other".into(), 1), "after {reply:?}");
             assert_eq!(proxy.accepted(), before + 1, "after {reply:?}");
-            // A write, too, is not to be the one that finds it.
+            // A write does not fail because of them either.
             inject(tag + 3);
             store.put("k", "v").unwrap();
             assert_eq!(proxy.accepted(), before + 2, "after {reply:?}");
@@ -72,14 +72,14 @@ fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
     });
 }
 
-/// Whenever it comes: there is no moment in which it is taken for a reply.
+/// At whatever moment they come.
 #[test]
 fn unsolicited_bytes_on_a_busy_connection_are_not_taken_for_a_reply() {
     if !can("unsolicited bytes on a busy connection are not taken for a reply", Need::Meta) {
         return;
     }
     let (server, proxy) = start();
-    // It may be taken for the beginning of a reply, and waited for.
+    // They may look like the beginning of a reply, and the store waits for the rest.
     let store = builder(proxy.port()).pool_size(1).build().unwrap();
     set(&server, "other", &value("other", 1, 10));
     warm(&store);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Where in a reply the value is, or what is left of a TTL.
+/// Where in a reply the value or the remaining TTL is.
 fn content_of(reply: &[u8]) -> Range<usize> {
     let line = reply.iter().position(|&byte| byte == b'\n').unwrap();
     if reply.starts_with(b"VA") {
@@ -14,7 +14,7 @@ fn content_of(reply: &[u8]) -> Range<usize> {
     }
 }
 
-/// A wrong return code, length, tag or end of the value is found. A value itself is only protected by the checksum of TCP.
+/// A wrong return code, length, tag or end of the value is noticed. Only the checksum of TCP protects the value itself.
 #[test]
 fn a_reply_with_a_wrong_byte_is_an_error_and_closes_the_connection() {
     if !can("a reply with a wrong byte is an error and closes the connection", Need::Meta) {
@@ -24,7 +24,7 @@ fn a_reply_with_a_wrong_byte_is_an_error_and_closes_the_connection() {
     let key = "key/0";
     side_by_side(EXCHANGES, |(name, _, writes, run)| {
         let (server, proxy) = start();
-        // Where a length becomes a larger one, more is waited for.
+        // If a length becomes larger, the store waits for more bytes.
         let store = builder(proxy.port()).response_timeout(Duration::from_millis(50)).pool_size(1).build().unwrap();
         set(&server, key, &value(key, 1, 5));
         set(&server, "other", &value("other", 1, 10));
@@ -49,7 +49,7 @@ fn a_reply_with_a_wrong_byte_is_an_error_and_closes_the_connection() {
                 proxy.pass();
                 let original = original.lock().unwrap().clone();
                 if original.is_empty() {
-                    // It did, before there was a reply: once more.
+                    // It did, and no reply was changed. Try again.
                     continue;
                 }
                 bytes.next();
@@ -78,8 +78,8 @@ fn a_reply_with_a_wrong_byte_is_an_error_and_closes_the_connection() {
 }
 
 #[test]
-fn no_reply_makes_an_operation_panic_or_succeed_where_it_makes_no_sense() {
-    if !can("no reply makes an operation panic or succeed where it makes no sense", Need::Meta) {
+fn no_invalid_reply_makes_an_operation_panic_or_succeed() {
+    if !can("no invalid reply makes an operation panic or succeed", Need::Meta) {
         return;
     }
     let (server, proxy) = start();
@@ -137,13 +137,13 @@ fn no_reply_makes_an_operation_panic_or_succeed_where_it_makes_no_sense() {
         &flags,
     ];
     let mut wrong = Vec::new();
-    // Much of it is taken for the beginning of a reply, and waited for.
+    // Many of them look like the beginning of a reply, and the store waits for the rest.
     let store = builder(proxy.port()).response_timeout(Duration::from_millis(30)).pool_size(1).build().unwrap();
     for reply in nonsense {
         for Operation { name, commands, writes, run } in single() {
             let what = format!("{name}, {:?}", &reply[..reply.len().min(60)]);
-            // What else a server tells with a value is nothing to those that do not ask; a miss may lack its tag where a value
-            // is read.
+            // An operation ignores what else a server says with a value; and a read of a value accepts a miss without
+            // a tag.
             let is_sense = reply.starts_with("VA 5 t") && commands.len() == 1 || reply == "EN\r\n" && name == "get";
             if is_sense || name == "put of a large value" {
                 continue;
@@ -171,14 +171,13 @@ fn no_reply_makes_an_operation_panic_or_succeed_where_it_makes_no_sense() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Nor when a connection is made.
 #[test]
-fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
-    if !can("whatever a server says first is an error and nothing was sent", Need::Meta) {
+fn an_invalid_handshake_is_an_error_and_nothing_else_is_sent() {
+    if !can("an invalid handshake is an error and nothing else is sent", Need::Meta) {
         return;
     }
     let (server, proxy) = start();
-    // Each without a connection.
+    // A new store has no connection yet.
     let new = || patient(builder(proxy.port())).pool_size(1);
     let mut stats = Stats::of(&server);
     for number in 0..120_usize {
@@ -188,7 +187,7 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
             proxy.set(Behaviour::CutAfter { cut, of: Direction::Replies, bytes: number * 17 });
             let writes = stats.get("cmd_set");
             if number == 0 {
-                // A server that closes a connection before it says a word is asked once more.
+                // If a server closes a connection without an answer, it is asked once more.
                 store.put("k", "v").expect(&what);
                 assert_eq!(stats.get("cmd_set"), writes + 1, "{what}");
                 continue;
@@ -204,7 +203,7 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
             let length = piece.len();
             piece[(number * 37) % length] = bytes.next().unwrap();
         }));
-        // A name that nobody looks at may well be another one.
+        // The changed byte may be in a line that the store ignores.
         if let Err(error) = store.put("k", "v") {
             assert!(!error.outcome_unknown(), "{number}: {error:?}");
             assert_eq!(error.key(), Some("k"), "{number}: {error:?}");
@@ -219,7 +218,7 @@ fn whatever_a_server_says_first_is_an_error_and_nothing_was_sent() {
         "STAT version 1.6.18\r\nEND\r\nEND\r\n",
         "HTTP/1.1 400 Bad\r\n",
     ];
-    // Without an end, and longer than any handshake.
+    // A line without an end, and more lines than any handshake has.
     let endless = ["x".repeat(5000), format!("STAT x {}\r\n", "y".repeat(200_000)).repeat(4)];
     for answer in answers.into_iter().map(String::from).chain(endless) {
         let store = new().build().unwrap();

@@ -4,8 +4,8 @@ use super::*;
 
 type Tagged = (&'static str, usize, bool, fn(&MemcacheStore) -> Result<()>);
 
-/// A reply that is complete and well-formed in everything but that it belongs to another command. By its kind, how many others come
-/// before it, and whether the command writes.
+/// Replies of each kind, whose tag a test replaces: its name, how many other replies come before it, whether the
+/// command writes, and the operation.
 const TAGGED: [Tagged; 18] = [
     ("VA, get", 0, false, |store| store.get("k").map(drop)),
     ("VA, get_many", 0, false, |store| store.get_many(["k"]).map(drop)),
@@ -49,7 +49,7 @@ fn a_reply_with_the_tag_of_another_command_is_not_accepted() {
         for (number, tag) in tags.into_iter().enumerate() {
             let what = format!("{name}, tag {number}");
             if name == "EN, get" && tag(7).is_empty() {
-                // A server with an extstore may lack it.
+                // A miss of a server with an extstore may lack the tag.
                 continue;
             }
             let _ = store.delete("created");
@@ -81,8 +81,8 @@ fn a_reply_with_the_tag_of_another_command_is_not_accepted() {
 
 /// Another client writes between the second and the third step of a rename: the third step says that the version has changed.
 #[test]
-fn a_rename_whose_original_changes_leaves_the_new_one_whatever_its_tag() {
-    if !can("a rename whose original changes leaves the new one whatever its tag", Need::Meta) {
+fn a_rename_keeps_a_source_that_another_client_changes() {
+    if !can("a rename keeps a source that another client changes", Need::Meta) {
         return;
     }
     let (server, proxy, store) = one_connection();
@@ -116,10 +116,10 @@ fn a_rename_whose_original_changes_leaves_the_new_one_whatever_its_tag() {
     }
 }
 
-/// Both belong to the batch, and neither to its command.
+/// Both replies belong to the batch, but each to the other command.
 #[test]
-fn replies_of_a_batch_that_are_exchanged_are_not_accepted() {
-    if !can("replies of a batch that are exchanged are not accepted", Need::Meta) {
+fn swapped_replies_of_a_batch_are_not_accepted() {
+    if !can("swapped replies of a batch are not accepted", Need::Meta) {
         return;
     }
     let (server, proxy, store) = one_connection();
@@ -145,7 +145,7 @@ fn replies_of_a_batch_that_are_exchanged_are_not_accepted() {
         let error = store.delete_many(["no/1", "no/2"]).unwrap_err();
         assert!(matches!(error, Error::Backend(_)) && error.outcome_unknown(), "{error:?}");
         check(&error, &store, "delete_many");
-        // One reply less, and one of somebody else.
+        // One reply is missing, and another one belongs to no command of the batch.
         store.get("a").unwrap();
         proxy.set(edit(|piece| {
             let half = piece.len() / 2;

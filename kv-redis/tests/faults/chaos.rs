@@ -1,9 +1,9 @@
 //! Faults at random: no operation gets the reply to another one.
 
 use super::*;
-use crate::random_client::{Actor, Random};
+use crate::random_client::{Random, RandomClient};
 
-/// Changes a piece that is the beginning of a reply.
+/// Changes the next piece if it is the beginning of a reply.
 fn edit(change: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Behaviour {
     Behaviour::Edit(Box::new(|piece| {
         if piece.len() < 8192 && b"$*:+".contains(&piece[0]) {
@@ -12,21 +12,21 @@ fn edit(change: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Behaviour {
     }))
 }
 
-fn at_random(seed: u64, store: &RedisStore, is_external: bool, redis: &Redis, proxy: &Proxy) {
+fn run_random_faults(seed: u64, store: &RedisStore, is_external: bool, redis: &Redis, proxy: &Proxy) {
     // An external pool checks a connection first, and then may have to check another one.
     let limit = if is_external { 7 * LIMIT } else { 3 * LIMIT };
-    let mut actors: Vec<_> = (0..4).map(|number| Actor::new(store, number, seed, limit)).collect();
+    let mut clients: Vec<_> = (0..4).map(|number| RandomClient::new(store, number, seed, limit)).collect();
     let mut random = Random(seed);
     let mut connection = redis.connection();
     for round in 0..8 {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let threads: Vec<_> = actors
+            let threads: Vec<_> = clients
                 .iter_mut()
-                .map(|actor| {
+                .map(|client| {
                     scope.spawn(|| {
                         while !is_over.load(SeqCst) {
-                            actor.act();
+                            client.step();
                         }
                     })
                 })
@@ -56,7 +56,7 @@ fn at_random(seed: u64, store: &RedisStore, is_external: bool, redis: &Redis, pr
                     thread::sleep(random.millis(40));
                 }
                 if threads.iter().any(thread::ScopedJoinHandle::is_finished) {
-                    // It has panicked. The others are not to wait for it.
+                    // It has panicked. The others must not wait for it.
                     break;
                 }
             }
@@ -64,32 +64,32 @@ fn at_random(seed: u64, store: &RedisStore, is_external: bool, redis: &Redis, pr
             is_over.store(true, SeqCst);
         });
         if is_external {
-            // Its connections are made by threads of its own, with pauses.
+            // The pool makes connections in its own threads, with pauses.
             wait_until(|| store.get("0/0").map_err(|error| format!("round {round}: {error}")));
         } else {
             store.get("0/0").unwrap();
             store.put("after", "v").unwrap();
         }
-        // What was held may have been passed only now; after this, all has come that will.
+        // The proxy may have passed only now what it held back. After this cut nothing more arrives.
         proxy.cut_now(Cut::Reset).unwrap();
         for _ in 0..2 {
             redis.command(&["PING"]);
         }
-        for actor in &mut actors {
-            actor.settle(&mut connection);
+        for client in &mut clients {
+            client.settle(&mut connection);
         }
         if !is_external {
             store.put("after", "v").unwrap();
         }
     }
-    for actor in &actors {
-        println!("thread {}: {:?} operations succeeded and failed", actor.number, actor.done);
-        let [succeeded, failed] = actor.done;
-        assert!(succeeded > 50 && failed > 0, "too little happened: {:?}", actor.done);
+    for client in &clients {
+        println!("thread {}: {:?} operations succeeded and failed", client.number, client.done);
+        let [succeeded, failed] = client.done;
+        assert!(succeeded > 50 && failed > 0, "too little happened: {:?}", client.done);
     }
 }
 
-/// The seed of `KV_SEED`, or another one each time; shown when the test fails.
+/// The seed in `KV_SEED`, or a new one each time. It is printed, so that a failure shows it.
 fn seed() -> u64 {
     let given = std::env::var("KV_SEED").ok().map(|seed| seed.parse().expect("KV_SEED is a number"));
     let seed = given.unwrap_or_else(|| RandomState::new().hash_one("seed"));
@@ -98,39 +98,39 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn whatever_the_network_does_nobody_gets_another_one_s_reply() {
+fn whatever_the_network_does_no_operation_gets_another_ones_reply() {
     let seed = seed();
     let (redis, proxy) = start(&[]);
     for pool_size in [1, 3] {
         redis.command(&["FLUSHALL"]);
         let store = builder(proxy.port()).pool_size(pool_size).connect().unwrap();
-        at_random(seed, &store, false, &redis, &proxy);
+        run_random_faults(seed, &store, false, &redis, &proxy);
     }
 }
 
 #[test]
-fn whatever_the_network_does_nobody_gets_another_one_s_reply_from_a_shared_connection() {
+fn whatever_the_network_does_no_operation_gets_another_ones_reply_from_a_shared_connection() {
     let seed = seed();
     let (redis, proxy) = start(&[]);
     for connections in [1, 2] {
         redis.command(&["FLUSHALL"]);
         let store = builder(proxy.port()).pool_size(2).shared_connections(connections).connect().unwrap();
-        at_random(seed, &store, false, &redis, &proxy);
+        run_random_faults(seed, &store, false, &redis, &proxy);
     }
 }
 
 #[test]
-fn whatever_the_network_does_nobody_gets_another_one_s_reply_from_an_external_pool() {
+fn whatever_the_network_does_no_operation_gets_another_ones_reply_from_an_external_pool() {
     let seed = seed();
     let (redis, proxy) = start(&[]);
-    at_random(seed, &on_external_pool(proxy.port(), 3), true, &redis, &proxy);
+    run_random_faults(seed, &on_external_pool(proxy.port(), 3), true, &redis, &proxy);
 }
 
 #[cfg(feature = "r2d2_redis")]
 #[test]
-fn whatever_the_network_does_nobody_gets_another_one_s_reply_from_an_external_pool_of_r2d2_redis() {
+fn whatever_the_network_does_no_operation_gets_another_ones_reply_from_an_external_pool_of_r2d2_redis() {
     let seed = seed();
     let (redis, proxy) = start(&[]);
     let store = settings(RedisStore::builder()).build_on_r2d2_redis_pool(old_pool(proxy.port(), 3)).unwrap();
-    at_random(seed, &store, true, &redis, &proxy);
+    run_random_faults(seed, &store, true, &redis, &proxy);
 }

@@ -38,7 +38,7 @@ fn a_write_whose_reply_was_cut_off_is_not_sent_again_and_says_so() {
 }
 
 #[test]
-fn a_create_never_says_false_of_its_own_entry() {
+fn a_create_never_returns_false_because_of_its_own_entry() {
     let (redis, proxy) = start(&[]);
     let store = patient(builder(proxy.port())).pool_size(1).connect().unwrap();
     for number in 0..40 {
@@ -58,7 +58,7 @@ fn a_create_never_says_false_of_its_own_entry() {
 }
 
 #[test]
-fn outcomes_are_unknown_of_writes_that_were_sent_and_of_nothing_else() {
+fn only_writes_that_were_sent_have_an_unknown_outcome() {
     let (redis, proxy) = start(&[]);
     for (store, is_external) in both(proxy.port()) {
         for (name, writes, operation) in operations() {

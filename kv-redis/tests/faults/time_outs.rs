@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_server_that_falls_silent_is_a_time_out_for_every_operation() {
+fn every_operation_on_a_server_that_falls_silent_times_out() {
     let (redis, proxy, store) = one_connection();
     for (name, writes, operation) in operations() {
         redis.command(&["SET", "k", "v"]);
@@ -21,7 +21,7 @@ fn a_server_that_falls_silent_is_a_time_out_for_every_operation() {
 }
 
 #[test]
-fn a_server_that_never_answered_is_a_time_out_and_nothing_was_sent() {
+fn an_operation_on_a_server_that_never_answers_times_out_and_sends_nothing() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let store = builder(listener.local_addr().unwrap().port()).build().unwrap();
     for (name, _, operation) in operations() {
@@ -52,7 +52,7 @@ fn a_reply_that_comes_byte_by_byte_has_to_end_by_the_limit() {
 }
 
 #[test]
-fn a_reply_in_single_bytes_is_a_reply() {
+fn a_reply_in_single_bytes_is_accepted() {
     let (redis, proxy) = start(&[]);
     let store = patient(builder(proxy.port())).pool_size(1).connect().unwrap();
     redis.command(&["SET", "k", &"v".repeat(5000)]);
@@ -66,7 +66,7 @@ fn a_reply_in_single_bytes_is_a_reply() {
 }
 
 #[test]
-fn a_slow_reply_within_the_limit_is_a_reply() {
+fn a_slow_reply_within_the_limit_is_accepted() {
     let (_redis, proxy, _) = one_connection();
     let store = builder(proxy.port()).response_timeout(LIMIT + MARGIN).connect().unwrap();
     proxy.set(Behaviour::Delay(Duration::from_millis(100)));

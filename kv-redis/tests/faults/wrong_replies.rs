@@ -77,7 +77,7 @@ fn a_reply_with_a_byte_that_makes_no_sense_is_an_error_or_right_and_closes_the_c
 }
 
 #[test]
-fn no_reply_makes_an_operation_panic_or_succeed_where_it_makes_no_sense() {
+fn no_invalid_reply_makes_an_operation_panic_or_succeed() {
     let (redis, proxy) = start(&[]);
     let nonsense: [&[u8]; 28] = [
         b"$9223372036854775807\r\n",

@@ -93,7 +93,7 @@ fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
 
 /// What the first time-out said is said for as long as the server is left alone.
 #[test]
-fn an_error_that_comes_at_once_says_what_the_time_out_said() {
+fn an_error_that_comes_at_once_has_the_time_out_as_its_cause() {
     let redis = Redis::start(&[]);
     redis.pause();
     let guess = "the TLS handshake did not come to its end; perhaps the server does not speak TLS (`redis://`)";
@@ -128,7 +128,7 @@ fn an_error_that_comes_at_once_says_what_the_time_out_said() {
 }
 
 #[test]
-fn with_zero_each_operation_waits_for_its_limits() {
+fn with_retry_after_zero_each_operation_waits_for_its_limits() {
     let redis = Redis::start(&[]);
     let store = limited(redis.url()).retry_after(Duration::ZERO).build().unwrap();
     wait_until(|| store.put("k", "v").map_err(|error| error.to_string()));
@@ -142,7 +142,7 @@ fn with_zero_each_operation_waits_for_its_limits() {
 }
 
 #[test]
-fn one_of_many_connections_that_a_firewall_forgot_costs_one_operation() {
+fn many_connections_that_a_firewall_forgot_cost_one_operation() {
     const THREADS: usize = 8;
     let redis = Redis::start(&[]);
     for shared in [0, 2] {
@@ -180,7 +180,7 @@ fn connections_that_are_closed_before_a_firewall_forgets_them_cost_nothing() {
 }
 
 #[test]
-fn idle_connections_are_closed_without_an_operation_and_with_few() {
+fn idle_connections_are_closed_with_few_operations_and_without_any() {
     let redis = Redis::start(&[]);
     let store = builder(redis.url_of_database(DATABASE)).idle_timeout(500 * MILLISECOND).pool_size(30).build().unwrap();
     for traffic in [false, true] {
@@ -198,7 +198,7 @@ fn idle_connections_are_closed_without_an_operation_and_with_few() {
 }
 
 #[test]
-fn a_connection_is_not_used_for_longer_than_it_may_be_however_busy_it_is() {
+fn a_busy_connection_is_replaced_after_max_lifetime() {
     let redis = Redis::start(&[]);
     let made = || redis.info("total_connections_received").unwrap().parse::<usize>().unwrap();
     for shared in [0, 1] {
@@ -231,7 +231,7 @@ fn has_keepalive(port: u16) -> bool {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_system_asks_whether_the_server_is_there_unless_it_is_told_not_to() {
+fn the_system_sends_keepalive_probes_unless_they_are_turned_off() {
     let redis = Redis::start(&[]);
     for (idle, expected) in [(None, true), (Some(Duration::from_secs(5)), true), (Some(Duration::ZERO), false)] {
         let proxy = support::proxy(redis.port());

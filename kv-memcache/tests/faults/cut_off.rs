@@ -1,4 +1,4 @@
-//! N2, N5: requests and replies that do not come whole, and replies that come late.
+//! N2, N5: requests and replies that are cut off, and replies that come late.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_not_taken_for
         proxy.set(Behaviour::HoldReplies);
         let error = run(store).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)), "{name}: {error:?}");
-        // Of a batch the server has not all, and it is in no hurry.
+        // The server may take a while to notice, because it did not receive all of a batch.
         wait_until(|| match stats.get("curr_connections") {
             now if now <= others => Ok(()),
             now => Err(format!("{name}: there are {now} connections, and without the store's {others}")),
@@ -38,7 +38,7 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_not_taken_for_ano
     set(&server, "other", &value("other", 1, 10));
     let positions = EXCHANGES.iter().flat_map(|exchange| (0..exchange.1).map(move |bytes| (exchange, bytes)));
     let positions: Vec<_> = positions.map(|position| (position, support::proxy(server.port()))).collect();
-    // Not too many at the same time: they are to be slow for the reason alone that is in question.
+    // Not too many at the same time, so that only the fault makes them slow.
     for some in positions.chunks(32) {
         side_by_side(some, |(((name, _, writes, run), bytes), proxy)| {
             let key = format!("key/{}", bytes % 10);
@@ -61,10 +61,10 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_not_taken_for_ano
     }
 }
 
-/// N5 as well: a read is sent again, a write is not.
+/// N5: a read is sent again, a write is not.
 #[test]
-fn a_reply_that_breaks_off_at_any_byte_is_read_again_or_its_outcome_is_unknown() {
-    if !can("a reply that breaks off at any byte is read again or its outcome is unknown", Need::Meta) {
+fn a_reply_that_is_cut_off_at_any_byte_is_read_again_or_the_outcome_is_unknown() {
+    if !can("a reply that is cut off at any byte is read again or the outcome is unknown", Need::Meta) {
         return;
     }
     let (server, proxy, store) = one_connection();
@@ -97,10 +97,11 @@ fn a_reply_that_breaks_off_at_any_byte_is_read_again_or_its_outcome_is_unknown()
     }
 }
 
-/// Where the server has only a part of the request, too.
+/// Also if the server has received only a part of the request.
 #[test]
-fn a_request_that_breaks_off_at_any_byte_is_a_read_that_works_or_a_write_that_may_have_been() {
-    if !can("a request that breaks off at any byte is a read that works or a write that may have been", Need::Meta) {
+fn a_request_that_is_cut_off_at_any_byte_is_a_read_that_works_or_a_write_with_an_unknown_outcome() {
+    if !can("a request that is cut off at any byte is a read that works or a write with an unknown outcome", Need::Meta)
+    {
         return;
     }
     let (server, proxy, store) = one_connection();
