@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use support::hosts::{NameServer, Own, most_threads_named, task, within};
+use support::hosts::{NameServer, PrivateFiles, most_threads_named, task, within};
 
 use super::*;
 
@@ -30,12 +30,12 @@ fn two_processes_agree_on_the_server_of_a_name() {
         println!("created {created}.");
         return;
     }
-    let (Some(mut own), Some((first, second))) = (Own::new(), two_servers()) else { return };
+    let (Some(mut files), Some((first, second))) = (PrivateFiles::new(), two_servers()) else { return };
     let url = format!("memcache://cache.example:{}", first.port());
-    own.with(HOSTS, "127.0.0.1 cache.example\n127.0.0.2 cache.example\n");
-    assert!(own.run(&url).contains("created 100."));
-    own.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
-    let text = own.run(&url);
+    files.with(HOSTS, "127.0.0.1 cache.example\n127.0.0.2 cache.example\n");
+    assert!(files.run(&url).contains("created 100."));
+    files.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
+    let text = files.run(&url);
     assert!(text.contains("created 0."), "{text}");
     assert_eq!((first.stat("curr_items"), second.stat("curr_items")), (100, 0));
 }
@@ -53,12 +53,12 @@ fn the_server_that_a_name_stands_for_is_down() {
         assert!(!error.outcome_unknown(), "{}", chain(&error));
         return;
     }
-    let (Some(mut own), Some((first, second))) = (Own::new(), two_servers()) else { return };
-    own.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
+    let (Some(mut files), Some((first, second))) = (PrivateFiles::new(), two_servers()) else { return };
+    files.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
     let url = format!("memcache://cache.example:{}", first.port());
     first.kill();
     let before = second.stat("total_connections");
-    own.run(&url);
+    files.run(&url);
     assert_eq!(second.stat("total_connections"), before + 1, "this question's");
 }
 
@@ -92,10 +92,10 @@ fn a_name_that_is_given_to_another_server_takes_all_connections_with_it() {
         }
         return;
     }
-    let (Some(mut own), Some((first, second))) = (Own::new(), two_servers()) else { return };
-    let hosts = own.with(HOSTS, "127.0.0.2 cache.example\n");
+    let (Some(mut files), Some((first, second))) = (PrivateFiles::new(), two_servers()) else { return };
+    let hosts = files.with(HOSTS, "127.0.0.2 cache.example\n");
     let pid = second.server().pid().unwrap();
-    own.run(&format!("{} {} {pid}", first.port(), hosts.display()));
+    files.run(&format!("{} {} {pid}", first.port(), hosts.display()));
     assert_eq!((first.stat("curr_items"), second.stat("curr_items")), (50, 2));
 }
 
@@ -106,10 +106,10 @@ fn a_name_with_one_address_of_each_family_is_reached_by_either() {
         connected(patient().url(url));
         return;
     }
-    let (Some(mut own), server) = (Own::new(), Memcached::start(&[])) else { return };
+    let (Some(mut files), server) = (PrivateFiles::new(), Memcached::start(&[])) else { return };
     for hosts in ["::1 cache.example\n127.0.0.1 cache.example\n", "127.0.0.1 cache.example\n::1 cache.example\n"] {
-        own.with(HOSTS, hosts);
-        own.run(&format!("memcache://cache.example:{}", server.port()));
+        files.with(HOSTS, hosts);
+        files.run(&format!("memcache://cache.example:{}", server.port()));
     }
 }
 
@@ -150,7 +150,7 @@ fn a_resolver_that_does_not_answer_holds_a_few_threads() {
         println!("{most} threads.");
         return;
     }
-    let (Some(mut own), server) = (Own::new(), Memcached::start(&[])) else { return };
-    own.with("/etc/resolv.conf", &format!("nameserver {RESOLVER}\n"));
-    println!("{}", own.run(&format!("memcache://cache.example:{}", server.port())));
+    let (Some(mut files), server) = (PrivateFiles::new(), Memcached::start(&[])) else { return };
+    files.with("/etc/resolv.conf", &format!("nameserver {RESOLVER}\n"));
+    println!("{}", files.run(&format!("memcache://cache.example:{}", server.port())));
 }

@@ -1,4 +1,4 @@
-//! Connections of the tests, past the store.
+//! Connections of the tests to a server, without the store.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,14 +10,14 @@ use kv_conformance::server::Sandbox;
 
 use super::kind::{Kind, PASSWORD, SOCKET, USER};
 
-/// How long one answer may take.
+/// The limit for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
 trait Stream: Read + Write + Send {}
 
 impl<S: Read + Write + Send> Stream for S {}
 
-/// A connection of the tests, by which they see what the server has, and what it does.
+/// A connection of the tests, which shows what the server has and does.
 pub(crate) struct Connection(BufReader<Box<dyn Stream>>);
 
 impl Connection {

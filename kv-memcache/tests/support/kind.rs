@@ -1,24 +1,24 @@
-//! What a server listens on, and whom it lets in.
+//! What a server listens on, and which clients it accepts.
 
-/// User and password that a server with [`Kind::WithPassword`] wants.
+/// The user and password of a server that wants them.
 pub(crate) const USER: &str = "kvuser";
 pub(crate) const PASSWORD: &str = "kv-secret/password";
 
 /// The name of the unix socket in the server's folder.
 pub(super) const SOCKET: &str = "memcached.sock";
 
-/// What a server listens on, and whom it lets in.
+/// What a server listens on, and which clients it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A port.
     Tcp,
     /// A unix socket.
     Unix,
-    /// A port with TLS, and one without. Whether clients have to show a certificate.
+    /// A port with TLS, on which clients may have to show a certificate, and one without TLS.
     Tls { with_certificate: bool },
     /// A port, with user and password.
     WithPassword,
-    /// A port with TLS, and one without, both with user and password.
+    /// A port with TLS and one without, both with user and password.
     TlsWithPassword,
 }
 

@@ -50,17 +50,17 @@ impl Memcached {
             Ok(())
         };
         let arguments = move |sandbox: &Sandbox| {
-            // It does not run as root unless it is told to. Long options came with 1.5.5.
+            // It runs as root only if the user is named. Long options came with 1.5.5.
             let mut arguments = ["-u", "root", "-t", "2"].map(str::to_owned).to_vec();
             match kind {
                 Kind::Unix => arguments.extend(["-s".to_owned(), SOCKET.to_owned()]),
                 Kind::Tcp | Kind::WithPassword => {
-                    // That of the option `-p` would be used, too, if it were not the same; there is no UDP.
+                    // Without `-p`, it would also use its default port. There is no UDP.
                     let port = sandbox.port().to_string();
                     arguments.extend(["-l", "127.0.0.1", "-U", "0", "-p", &port].map(str::to_owned));
                 }
                 Kind::Tls { .. } | Kind::TlsWithPassword => {
-                    // 1: a certificate is asked for; 2: and insisted on.
+                    // 1: the server asks for a certificate; 2: it also requires one.
                     let mode = if kind == (Kind::Tls { with_certificate: true }) { 2 } else { 0 };
                     let (plain, tls) = (sandbox.port(), sandbox.ports()[1]);
                     arguments.push(format!("-l127.0.0.1:{tls},notls:127.0.0.1:{plain}"));
@@ -90,7 +90,7 @@ impl Memcached {
         self.server.sandbox().port()
     }
 
-    /// The URL, with user and password if it wants them. Of a server with TLS, that with TLS, by the name in its certificate.
+    /// The URL, with user and password if the server wants them. If it has TLS, the URL of the TLS port, with the name in its certificate.
     pub(crate) fn url(&self) -> String {
         let credentials = format!("{USER}:{}@", PASSWORD.replace('/', "%2F").replace(' ', "%20"));
         match self.kind {
@@ -115,12 +115,12 @@ impl Memcached {
         self.server.sandbox().dir().join(SOCKET)
     }
 
-    /// What a server with TLS uses, and what its clients need.
+    /// The certificates of a server with TLS and of its clients.
     pub(crate) fn certificates(&self) -> &Certificates {
         self.certificates.as_ref().expect("a server with TLS")
     }
 
-    /// The process alone.
+    /// Only the process.
     pub(crate) fn into_server(self) -> Server {
         self.server
     }
@@ -130,12 +130,12 @@ impl Memcached {
         &self.server
     }
 
-    /// A connection without TLS, on which user and password have been given if they are wanted.
+    /// A connection without TLS, already logged in if the server wants a password.
     pub(crate) fn connection(&self) -> Connection {
         Connection::open(self.server.sandbox(), self.kind).unwrap()
     }
 
-    /// A number that `stats` tells, such as `cmd_get` or `curr_connections`. Asking costs a connection.
+    /// A number of `stats`, such as `cmd_get` or `curr_connections`. This makes a connection.
     #[track_caller]
     pub(crate) fn stat(&self, name: &str) -> u64 {
         let stats = stats(self.server.sandbox(), self.kind).unwrap();

@@ -1,6 +1,6 @@
 //! Real servers for the tests, and how tests look at them.
 //!
-//! What goes wrong in here panics: these are tests.
+//! Failures here panic, because these are tests.
 
 #![allow(dead_code, reason = "each test target uses a part")]
 #![allow(
@@ -11,7 +11,7 @@
     reason = "clippy does not see that the helpers of tests are tests"
 )]
 
-// Those of kv-redis: nothing in them is redis's.
+// The files of kv-redis, which contain nothing about redis.
 #[path = "../../../kv-redis/tests/support/certificates.rs"]
 pub(crate) mod certificates;
 mod connection;
@@ -40,13 +40,13 @@ pub(crate) use {
     version::{Need, can, is_from, program, skip, version},
 };
 
-/// How long something may take until it has come about.
+/// The limit for a condition to become true.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
+/// The limit in tests that are not about limits: the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A builder for the server's program: with the classic commands where it has no others.
+/// A builder for the server's program, with the classic commands if it has no others.
 pub(crate) fn builder() -> MemcacheStoreBuilder {
     MemcacheStore::builder().classic(!is_from([1, 6, 0]))
 }
@@ -56,7 +56,7 @@ pub(crate) fn proxy(port: u16) -> Proxy {
     Proxy::tcp((Ipv4Addr::LOCALHOST, port)).unwrap()
 }
 
-/// Waits until the condition holds, and returns its result. What is in the way is shown if it takes too long.
+/// Waits until the condition holds, and returns its result. If that takes too long, this panics with the obstacle.
 #[track_caller]
 pub(crate) fn wait_until<T>(mut is_so: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + SETTLE;
@@ -80,7 +80,7 @@ pub(crate) fn chain(error: &kv_memcache::Error) -> String {
     chain
 }
 
-/// Does something, and tells how long it took.
+/// Runs `act`, and measures how long it took.
 pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let begin = Instant::now();
     (act(), begin.elapsed())

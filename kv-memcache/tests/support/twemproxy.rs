@@ -11,19 +11,19 @@ use super::{Connection, Kind, Memcached};
 
 const PROGRAM: &str = "nutcracker";
 
-/// A proxy in front of servers, killed when it is dropped, and the servers with it.
+/// A proxy in front of servers. Dropping it kills the proxy and the servers.
 #[derive(Debug)]
 pub(crate) struct Twemproxy {
     server: Server,
-    /// Those behind it.
+    /// The servers behind it.
     pub(crate) servers: Vec<Memcached>,
 }
 
 impl Twemproxy {
-    /// What the program says that it is, such as `nutcracker-0.5.0`; `None` if it is not there.
+    /// The name and version that the program reports, such as `nutcracker 0.5.0`; `None` if there is no such program.
     pub(crate) fn version() -> Option<String> {
         let path = std::env::var_os("PATH")?;
-        // Debian has it in a folder that users may not have in their path.
+        // Debian puts it in a folder that may not be in the path of users.
         let folders = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
         let program = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file())?;
         let said = Command::new(program).arg("-V").output().ok()?.stderr;

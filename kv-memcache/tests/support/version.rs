@@ -1,4 +1,4 @@
-//! The server's program: which version it is, and what it can do.
+//! The server's program: its version, and what it can do.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,12 +6,12 @@ use std::io::{self, Write as _};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The server's program: `MEMCACHED` in the environment is another than the one in the path.
+/// The server's program: the one in the environment variable `MEMCACHED`, or `memcached` in the path.
 pub(crate) fn program() -> OsString {
     env::var_os("MEMCACHED").unwrap_or_else(|| "memcached".into())
 }
 
-/// What the server's program says that it is, such as `memcached 1.6.18`.
+/// The name and version that the program reports, such as `memcached 1.6.18`.
 pub(crate) fn version() -> String {
     let said = Command::new(program()).arg("-V").output().unwrap().stdout;
     String::from_utf8(said).unwrap().trim().to_owned()
@@ -36,21 +36,21 @@ pub(crate) fn has_tls() -> bool {
     })
 }
 
-/// Says why a test does less than its name has it, past the capture of the test's output.
+/// Says why a test does less than its name says. This is not captured with the test's output.
 pub(crate) fn skip(what: &str, reason: &str) {
-    // Whoever closed it does not want to know.
+    // If stderr is closed, nobody wants to know.
     let _ = writeln!(io::stderr(), "SKIPPED: {what}: {reason}");
 }
 
-/// Whether the server has this; if not, it is said.
+/// Whether the server has this. If not, this says so.
 pub(crate) fn can(what: &str, need: Need) -> bool {
     let (has, reason) = match need {
         Need::Meta => (is_from([1, 6, 0]), "the meta commands came with 1.6.0"),
-        Need::MetaOfToday => (is_from([1, 6, 10]), "the meta commands are another dialect before 1.6.10"),
-        Need::Tags => (is_from([1, 6, 18]), "misses say to which command they belong from 1.6.18 on"),
+        Need::MetaOfToday => (is_from([1, 6, 10]), "before 1.6.10 the meta commands are another dialect"),
+        Need::Tags => (is_from([1, 6, 18]), "misses carry a tag from 1.6.18 on"),
         Need::SaysNoMore => (is_from([1, 6, 9]), "before 1.6.9 connections over the limit wait in silence"),
         Need::Tls => (has_tls(), "it is compiled without TLS"),
-        Need::Disk => (is_from([1, 6, 0]), "extstore has to be asked for before 1.6.0, when it is compiled"),
+        Need::Disk => (is_from([1, 6, 0]), "before 1.6.0 extstore is a compile-time option"),
         Need::Password => (is_from([1, 5, 15]), "`-Y` came with 1.5.15"),
     };
     if !has {
@@ -63,14 +63,14 @@ pub(crate) fn can(what: &str, need: Need) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Meta,
-    /// Those whose replies are the bytes that a test has in it.
+    /// The meta commands with the replies that the tests contain, byte for byte.
     MetaOfToday,
-    /// That it says when it takes no more connections.
+    /// It says so when it accepts no more connections.
     SaysNoMore,
-    /// Misses that say to which command they belong.
+    /// Misses carry the tag of their command.
     Tags,
     Tls,
     Password,
-    /// That it can keep values on a disk.
+    /// It can keep values on a disk.
     Disk,
 }

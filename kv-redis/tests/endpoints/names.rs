@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::support::hosts::{NameServer, Own, forward, most_threads_named, task, within};
+use super::support::hosts::{NameServer, PrivateFiles, forward, most_threads_named, task, within};
 use super::*;
 
 const HOSTS: &str = "/etc/hosts";
@@ -28,12 +28,12 @@ fn two_processes_agree_on_the_server_of_a_name() {
         println!("created {created}.");
         return;
     }
-    let (Some(mut own), Some((first, second))) = (Own::new(), two_servers()) else { return };
+    let (Some(mut files), Some((first, second))) = (PrivateFiles::new(), two_servers()) else { return };
     let url = format!("redis://cache.example:{}", first.port());
-    own.with(HOSTS, "127.0.0.1 cache.example\n127.0.0.2 cache.example\n");
-    assert!(own.run(&url).contains("created 100."));
-    own.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
-    let text = own.run(&url);
+    files.with(HOSTS, "127.0.0.1 cache.example\n127.0.0.2 cache.example\n");
+    assert!(files.run(&url).contains("created 100."));
+    files.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
+    let text = files.run(&url);
     assert!(text.contains("created 0."), "{text}");
     assert_eq!((size(&first), size(&second)), (100, 0));
 }
@@ -52,13 +52,13 @@ fn the_server_that_a_name_stands_for_is_down() {
         }
         return;
     }
-    let (Some(mut own), Some((first, second))) = (Own::new(), two_servers()) else { return };
-    own.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
+    let (Some(mut files), Some((first, second))) = (PrivateFiles::new(), two_servers()) else { return };
+    files.with(HOSTS, "127.0.0.2 cache.example\n127.0.0.1 cache.example\n");
     let url = format!("redis://cache.example:{}", first.port());
     first.kill();
     let connections = || second.info("total_connections_received").unwrap().parse::<u64>().unwrap();
     let before = connections();
-    own.run(&url);
+    files.run(&url);
     assert_eq!(connections(), before + 1, "this question's");
 }
 
@@ -91,10 +91,10 @@ fn a_name_that_is_given_to_another_server_takes_all_connections_with_it() {
         }
         return;
     }
-    let (Some(mut own), Some((first, second))) = (Own::new(), two_servers()) else { return };
-    let hosts = own.with(HOSTS, "127.0.0.2 cache.example\n");
+    let (Some(mut files), Some((first, second))) = (PrivateFiles::new(), two_servers()) else { return };
+    let hosts = files.with(HOSTS, "127.0.0.2 cache.example\n");
     let pid = second.server().pid().unwrap();
-    own.run(&format!("{} {} {pid}", first.port(), hosts.display()));
+    files.run(&format!("{} {} {pid}", first.port(), hosts.display()));
     assert_eq!((size(&first), size(&second)), (50, 2));
 }
 
@@ -110,9 +110,11 @@ fn any_address_of_a_seed_will_do() {
         connected(patient().sentinels("mymaster", [format!("redis://cache.example:{sentinel}")]));
         return;
     }
-    let (Some(mut own), cluster, sentinels) =
-        (Own::new(), RedisCluster::start_with(1, 0, &["--cluster-announce-ip", "127.0.0.1"]), Sentinels::start())
-    else {
+    let (Some(mut files), cluster, sentinels) = (
+        PrivateFiles::new(),
+        RedisCluster::start_with(1, 0, &["--cluster-announce-ip", "127.0.0.1"]),
+        Sentinels::start(),
+    ) else {
         return;
     };
     // Nobody is at 127.0.0.1 with this port.
@@ -126,8 +128,8 @@ fn any_address_of_a_seed_will_do() {
     for hosts in
         ["127.0.0.1 cache.example\n127.0.0.2 cache.example\n", "127.0.0.2 cache.example\n127.0.0.1 cache.example\n"]
     {
-        own.with(HOSTS, hosts);
-        own.run(&format!("{seed} {sentinel}"));
+        files.with(HOSTS, hosts);
+        files.run(&format!("{seed} {sentinel}"));
     }
 }
 
@@ -167,7 +169,7 @@ fn a_resolver_that_does_not_answer_holds_a_few_threads() {
         println!("{most} threads.");
         return;
     }
-    let (Some(mut own), redis) = (Own::new(), Redis::start(&[])) else { return };
-    own.with("/etc/resolv.conf", &format!("nameserver {RESOLVER}\n"));
-    println!("{}", own.run(&format!("redis://cache.example:{}", redis.port())));
+    let (Some(mut files), redis) = (PrivateFiles::new(), Redis::start(&[])) else { return };
+    files.with("/etc/resolv.conf", &format!("nameserver {RESOLVER}\n"));
+    println!("{}", files.run(&format!("redis://cache.example:{}", redis.port())));
 }

@@ -11,18 +11,18 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// Certificates of a CA made for one server, and of one that it does not trust, in PEM.
+/// Certificates for one server, of its own CA and of a CA that it does not trust, in PEM.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     /// The CA's certificate, which clients have to trust.
     pub(crate) ca: String,
-    /// The server's, for `localhost` and 127.0.0.1.
+    /// The server's identity, for `localhost` and 127.0.0.1.
     pub(crate) server: Identity,
-    /// A client's, which the server lets in.
+    /// The identity of a client that the server accepts.
     pub(crate) client: Identity,
-    /// The certificate of a CA that signed nothing of these.
+    /// The certificate of a CA that the server does not trust.
     pub(crate) stranger_ca: String,
-    /// A client's that this CA signed, which the server does not let in.
+    /// The identity, signed by that CA, of a client that the server refuses.
     pub(crate) stranger: Identity,
 }
 
@@ -40,7 +40,7 @@ impl Certificates {
     }
 }
 
-/// The certificate of a CA, and what it signs with.
+/// The certificate of a CA, and its signing key.
 pub(crate) fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);

@@ -8,15 +8,15 @@ use super::{Redis, in_parallel, info_field, is_since, program, replica, wait_unt
 
 const SLOTS: usize = 16_384;
 
-/// What a node says of each one, by its port.
+/// How a node sees each node, by its port.
 type View = BTreeMap<u16, Seen>;
 
-/// What a node says of another one.
+/// How a node sees another node.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {
     /// The id of the primary, if it is a replica.
     primary: Option<String>,
-    /// The node with the greater epoch has a slot that two claim.
+    /// If two nodes claim a slot, the one with the greater epoch has it.
     epoch: u64,
     ranges: Vec<(u16, u16)>,
 }
@@ -34,8 +34,8 @@ impl RedisCluster {
         Self::start_with(primaries, replicas_per_primary, &[])
     }
 
-    /// As [`start`](Self::start), with further arguments for every node. A node that is not heard of for 1 s counts as
-    /// down, unless there is a `--cluster-node-timeout` (in milliseconds).
+    /// Like [`start`](Self::start), with further arguments for every node. A node counts as down if it is not heard of for 1 s, or for the
+    /// `--cluster-node-timeout` (in milliseconds).
     pub(crate) fn start_with(primaries: usize, replicas_per_primary: usize, extra: &[&str]) -> Self {
         let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
         let [ping, validity] =
@@ -54,7 +54,7 @@ impl RedisCluster {
                 if is_since((7, 0, 0)) {
                     vec!["--cluster-port".into(), sandbox.ports()[1].to_string()]
                 } else {
-                    // It takes the port that is 10 000 higher.
+                    // It uses the port that is 10 000 higher.
                     Vec::new()
                 }
             })
@@ -75,7 +75,7 @@ impl RedisCluster {
                 node.command(&["CLUSTER", "ADDSLOTS"].into_iter().chain(slots).collect::<Vec<_>>());
             }
         }
-        // All to all: quicker than to wait until they hear of one another.
+        // Each node meets each other one, which is quicker than waiting until they hear of one another.
         for (number, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[number + 1..] {
                 let ports = other.server().sandbox().ports();
@@ -92,7 +92,7 @@ impl RedisCluster {
         }
     }
 
-    /// The nodes, those that do not run included.
+    /// All nodes, including those that do not run.
     pub(crate) fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
@@ -132,11 +132,11 @@ impl RedisCluster {
         self.nodes[node].restart();
     }
 
-    /// Waits until all nodes that are up agree who has which slot and since which epoch, all slots are served by those,
-    /// the others are seen to be down, and replicas are linked to their primaries.
+    /// Waits until the nodes that are up agree which of them has which slot, and since which epoch; until they serve all slots, and see the
+    /// others as down; and until replicas are linked to their primaries.
     ///
-    /// Without the epochs, a slot that moves next could go to a node that takes its own for the greatest, and it would
-    /// lose the slot to a message that its old owner has sent before.
+    /// The epochs matter when a slot moves next. A node that wrongly takes its own epoch for the greatest could get the slot, and lose it to
+    /// a message that the old owner had sent before.
     pub(crate) fn wait_until_ok(&self) {
         wait_until(|| {
             let mut agreed = None;
@@ -168,7 +168,7 @@ impl RedisCluster {
         });
     }
 
-    /// What a node sees, if that is the nodes that are up.
+    /// How a node sees the cluster, if it sees exactly the nodes that are up.
     fn view(&self, node: &Redis) -> Result<View, String> {
         let lines = lines(node);
         let well: Vec<_> = lines.iter().filter(|line| line.is_well).map(|line| line.port).collect();
@@ -180,8 +180,8 @@ impl RedisCluster {
         Err(format!("{} nodes are up, and {} sees {lines:#?}", up.count(), node.address()))
     }
 
-    /// Begins to move a slot: its keys move by [`Migration::move_keys`], and all nodes hear of it by
-    /// [`Migration::finish`]. Until then, the old node asks for keys that are not there any more with `ASK`.
+    /// Begins to move a slot. [`Migration::move_keys`] moves its keys, and [`Migration::finish`] tells all nodes. Until then, the old node
+    /// answers `ASK` for keys that it no longer has.
     pub(crate) fn migrate_slot(&self, slot: u16, from: usize, to: usize) -> Migration<'_> {
         let text = slot.to_string();
         self.nodes[to].command(&["CLUSTER", "SETSLOT", &text, "IMPORTING", &self.id(from)]);
@@ -231,7 +231,7 @@ impl Migration<'_> {
         let primaries =
             lines(self.cluster.any()).into_iter().filter(|line| line.is_well && line.seen.primary.is_none());
         let mut numbers: Vec<_> = primaries.filter_map(|line| self.cluster.number_of(line.port)).collect();
-        // First the one that gets it, so that it is never nobody's.
+        // The new owner hears it first, so that the slot always has an owner.
         numbers.sort_by_key(|&number| number != self.to);
         for number in numbers {
             self.cluster.nodes[number].command(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]);
@@ -244,7 +244,7 @@ impl Migration<'_> {
 struct Line {
     id: String,
     port: u16,
-    /// Neither down nor still to be met.
+    /// Neither down nor unknown.
     is_well: bool,
     seen: Seen,
 }
@@ -266,7 +266,7 @@ fn line(line: &str) -> Line {
         is_well: !fields[2].split(',').any(ill) && (fields[7] == "connected" || fields[2].contains("myself")),
         seen: Seen {
             primary: (fields[3] != "-").then(|| fields[3].into()),
-            // Before redis 6 nodes may disagree on that of a replica, which has no slots for it.
+            // Before redis 6, nodes may disagree about the epoch of a replica. A replica has no slots, so it does not matter.
             epoch: if fields[3] == "-" || is_since((6, 0, 0)) { fields[6].parse().unwrap() } else { 0 },
             ranges: slots
                 .map(|slots| slots.split_once('-').unwrap_or((slots, slots)))

@@ -1,6 +1,6 @@
-//! What an operation costs, in allocations and system calls: on a busy machine counts are surer than times.
+//! Counts the allocations and system calls of an operation. On a busy machine counts are more reliable than times.
 //!
-//! For all backends. Whoever includes this file has the allocator that counts.
+//! For all backends. A test target that includes this file uses the counting allocator.
 
 #![allow(dead_code, reason = "each test target uses a part")]
 #![allow(
@@ -14,16 +14,16 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::{env, fs};
 
-/// How often an operation is done before it is counted, so that pools, buffers and tables have the size that they need.
+/// How often an operation runs before it is counted, so that pools, buffers and tables have the size that they need.
 const WARM_UP: usize = 100;
 
-/// How often it is done while it is counted.
+/// How often it runs while it is counted.
 pub(crate) const TIMES: usize = 300;
 
-/// One operation in so many may take one more: that for whose reply a buffer has no room left.
+/// One operation in this many may take one allocation or call more, if a buffer has no room left for its reply.
 pub(crate) const SELDOM: usize = 50;
 
-/// Fails if an operation takes more allocations than this, each time. What other threads do does not count.
+/// Fails if an operation takes more than `most` allocations. Those of other threads do not count.
 #[track_caller]
 pub(crate) fn assert_allocations(what: &str, most: usize, mut act: impl FnMut()) {
     let mut act_often = |times| (0..times).for_each(|_| act());
@@ -37,24 +37,24 @@ pub(crate) fn assert_allocations(what: &str, most: usize, mut act: impl FnMut())
     );
 }
 
-/// What the process that is traced was given, in its environment.
+/// The environment variable with the argument of the traced process.
 const ARGUMENT: &str = "KV_COUNTS_TRACED";
 
-/// There is no such folder. Looks at files in it stand in the trace, before and after what is counted.
+/// A folder that does not exist. Requests for files in it mark the trace before and after what is counted.
 const MARK: &str = "/kv-counts-mark/";
 
 /// After this mark nothing is counted.
 const END: &str = "end";
 
-/// How often each system call was made, by its name; a receive that leaves what it sees where it is is a `peek`.
+/// How often each system call was made, by its name. A receive with `MSG_PEEK` is a `peek`.
 pub(crate) type SystemCalls = BTreeMap<String, usize>;
 
-/// What [`trace`] was given, if this is the process that is traced.
+/// The argument of [`trace`], if this is the traced process.
 pub(crate) fn traced() -> Option<String> {
     env::var(ARGUMENT).ok()
 }
 
-/// In the process that is traced: does something [`TIMES`] times, after it has warmed up. `what` is its name in the trace.
+/// In the traced process: runs `act` [`TIMES`] times, after it has warmed up. `what` is its name in the trace.
 pub(crate) fn mark(what: &str, mut act: impl FnMut()) {
     let look = |mark: &str| assert!(fs::metadata(format!("{MARK}{mark}")).is_err());
     (0..WARM_UP).for_each(|_| act());
@@ -63,8 +63,8 @@ pub(crate) fn mark(what: &str, mut act: impl FnMut()) {
     look(END);
 }
 
-/// Runs a test of this target once more, in a process of its own under strace, which is given an argument. The system
-/// calls of all its threads, by what they were [marked](mark) with.
+/// Runs a test of this target again, in a new process under strace, with an argument. Returns the system calls of all its threads, by
+/// their [mark].
 #[track_caller]
 pub(crate) fn trace(test: &str, argument: &str) -> BTreeMap<String, SystemCalls> {
     let folder = tempfile::tempdir().unwrap();
@@ -88,8 +88,8 @@ pub(crate) fn trace(test: &str, argument: &str) -> BTreeMap<String, SystemCalls>
     calls
 }
 
-/// Fails if something takes other system calls than these, once each time. Where the machine had no time for us, the
-/// connection was idle, and is looked at, as is whose it is; that cannot be so each time.
+/// Fails unless each operation makes exactly these system calls. On a busy machine a connection may have been idle, so that an operation
+/// checks it and its process first (`peek`, `getpid`); but not each time.
 #[track_caller]
 pub(crate) fn assert_system_calls(what: &str, calls: &SystemCalls, each_time: &[&str]) {
     println!("{what}: {calls:?} in {TIMES} times");
@@ -106,7 +106,10 @@ pub(crate) fn assert_system_calls(what: &str, calls: &SystemCalls, each_time: &[
         );
     }
     for name in each_time {
-        assert!(calls.get(*name).is_some_and(|&count| count >= TIMES), "{what}: another way than {name}? {calls:?}");
+        assert!(
+            calls.get(*name).is_some_and(|&count| count >= TIMES),
+            "{what}: {name} is not called each time: {calls:?}"
+        );
     }
 }
 
@@ -114,7 +117,7 @@ pub(crate) fn assert_system_calls(what: &str, calls: &SystemCalls, each_time: &[
 fn counted(trace: &str) -> BTreeMap<String, SystemCalls> {
     let (mut all, mut counted) = (BTreeMap::new(), END);
     for line in trace.lines() {
-        // Lines without a call are about signals, or the end of a call that another thread has interrupted.
+        // A line without a call is about a signal, or about the end of a call that another thread interrupted.
         let Some((name, arguments)) = line.split_once('(') else { continue };
         let Some(name) = name.split(' ').next_back().filter(|name| !name.contains(['.', '>', '-'])) else { continue };
         if let Some((_, mark)) = arguments.split_once(MARK) {

@@ -1,4 +1,4 @@
-//! A firewall that forgets connections: what is sent on them is dropped, without a message to either side. New ones pass.
+//! A firewall that forgets idle connections: it drops what is sent on them, and tells neither side. New connections pass.
 //!
 //! For all backends.
 
@@ -21,7 +21,7 @@ pub(crate) struct Firewall {
 }
 
 impl Firewall {
-    /// One before a server on this machine, that forgets what was idle for so long.
+    /// A firewall in front of a server on this machine. It forgets a connection after this idle time.
     pub(crate) fn start(server: u16, forgets_after: Duration) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -45,7 +45,7 @@ impl Firewall {
         self.port
     }
 
-    /// How many connections were made through it.
+    /// The number of connections made through it.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
     }

@@ -1,7 +1,7 @@
 //! Real forks of a program that has used a store.
 //!
-//! `fork` is unsafe, and no code here is. So a test starts its program once more with a library before the C library in which
-//! `getppid`, which `std` offers, is a fork.
+//! `fork` is unsafe, and the code here must not be. So a test starts its program again with a preloaded library, in which `getppid` forks;
+//! `std` offers `getppid`.
 //!
 //! For all backends.
 
@@ -17,18 +17,18 @@ use std::{env, fs, thread};
 
 const LIBRARY: &str = "#include <unistd.h>\npid_t getppid(void) { return fork(); }\n";
 
-/// What the process that forks was given, in its environment.
+/// The environment variable with the argument of the forking process.
 const ARGUMENT: &str = "KV_FORKING";
 
-/// What a child says in the end if all went well.
+/// What a child says at its end if all went well.
 const WORKS: &str = "works";
 
-/// What [`run`] was given, if this is the process that forks.
+/// The argument of [`run`], if this is the forking process.
 pub(crate) fn argument() -> Option<String> {
     env::var(ARGUMENT).ok()
 }
 
-/// Runs a test of this target once more, in a process of its own that can fork and is given an argument.
+/// Runs a test of this target again, in a new process that can fork, with an argument.
 #[track_caller]
 pub(crate) fn run(test: &str, argument: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -44,13 +44,13 @@ pub(crate) fn run(test: &str, argument: &str) {
 }
 
 /// A process that was forked from this one.
-#[must_use = "whether it works is what it says in the end"]
+#[must_use = "it says at its end whether it works"]
 pub(crate) struct Child {
     id: u32,
     says: PipeReader,
 }
 
-/// Does something in a child process.
+/// Runs `act` in a child process.
 pub(crate) fn fork(act: impl FnOnce()) -> Child {
     let (says, mut tells) = pipe().unwrap();
     let id = parent_id();
@@ -62,12 +62,12 @@ pub(crate) fn fork(act: impl FnOnce()) -> Child {
         let _ = tells.write_all(says.as_bytes());
         process::exit(0);
     }
-    assert_ne!(id, u32::MAX, "there is no process to be had");
+    assert_ne!(id, u32::MAX, "no process can be made");
     Child { id, says }
 }
 
 impl Child {
-    /// Waits until it is done. Fails if that takes too long, or if it panicked.
+    /// Waits for its end. Fails if that takes too long, or if it panicked.
     #[track_caller]
     pub(crate) fn works_within(mut self, limit: Duration) {
         let (sender, receiver) = mpsc::channel();
@@ -79,7 +79,7 @@ impl Child {
             let _ = Command::new("kill").args(["-9", &self.id.to_string()]).status();
             panic!("the child did not come to an end within {limit:?}");
         };
-        // A thread that begins or ends holds a lock of `std` for a moment. In a process that is forked just then no thread could begin.
+        // A thread that begins or ends holds a lock of `std` for a moment. A process that is forked at that moment could start no thread.
         let _ = reader.join();
         assert_eq!(said.unwrap(), WORKS, "what the child said");
     }

@@ -1,4 +1,4 @@
-//! Processes with an `/etc/hosts` or a resolver of their own.
+//! Processes with their own `/etc/hosts` or resolver.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -6,24 +6,24 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
-/// In the environment of a process with files of its own: what it needs to know.
+/// The environment variable with the task of a process that has files of its own.
 const TASK: &str = "KV_TEST_TASK";
 
-/// What the process that this is was told to do, if it was made by [`Own::run`].
+/// The task of this process, if [`PrivateFiles::run`] started it.
 pub(crate) fn task() -> Option<String> {
     env::var(TASK).ok()
 }
 
-/// Files that processes see in place of those of the system.
+/// Files that processes see instead of the system's.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub(crate) struct PrivateFiles {
     folder: tempfile::TempDir,
     unshare: Vec<&'static str>,
     files: Vec<(&'static str, PathBuf)>,
 }
 
-impl Own {
-    /// None, and the reason is printed, where processes cannot have files of their own.
+impl PrivateFiles {
+    /// Prints the reason and returns `None` if processes cannot have files of their own here.
     pub(crate) fn new() -> Option<Self> {
         let ways = [vec!["--mount"], vec!["--mount", "--map-root-user"]];
         let works = |way: &Vec<&str>| {
@@ -37,7 +37,7 @@ impl Own {
         Some(Self { folder: tempfile::tempdir().unwrap(), unshare, files: Vec::new() })
     }
 
-    /// With this in place of what is at a path. Where that is in fact.
+    /// Replaces the file at `path`. Returns the path of the replacement.
     pub(crate) fn with(&mut self, path: &'static str, content: &str) -> PathBuf {
         let own = self.folder.path().join(path.trim_start_matches('/').replace('/', "-"));
         fs::write(&own, content).unwrap();
@@ -47,7 +47,7 @@ impl Own {
         own
     }
 
-    /// Runs the test that calls this once more, in a process with these files and this task. What it prints.
+    /// Runs the calling test again, in a process with these files and this task. Returns what it prints.
     #[track_caller]
     pub(crate) fn run(&self, task: &str) -> String {
         let mounts = self.files.iter().map(|(path, own)| format!("mount --bind {} {path} && ", own.display()));
@@ -67,12 +67,12 @@ impl Own {
     }
 }
 
-/// A name server that hears and does not answer, until it is told to. None, and the reason is printed, where there can be none.
+/// A name server that receives questions and does not answer them, until [`answer`](Self::answer).
 #[derive(Debug)]
 pub(crate) struct NameServer(UdpSocket);
 
 impl NameServer {
-    /// It is at this address, port 53.
+    /// A name server at this address, port 53. Prints the reason and returns `None` if that is not possible.
     pub(crate) fn at(address: &str) -> Option<Self> {
         match UdpSocket::bind((address, 53)) {
             Ok(socket) => Some(Self(socket)),
@@ -83,7 +83,7 @@ impl NameServer {
         }
     }
 
-    /// From now on every name has the address 127.0.0.1.
+    /// From now on it answers that every name has the address 127.0.0.1.
     pub(crate) fn answer(self) {
         thread::spawn(move || {
             let mut packet = [0; 512];
@@ -94,15 +94,15 @@ impl NameServer {
     }
 }
 
-/// See RFC 1035, section 4.
+/// The answer to a question, by RFC 1035, section 4.
 fn answer_to(question: &[u8]) -> Vec<u8> {
     let name = question[12..].iter().position(|&byte| byte == 0).unwrap();
     let end = 12 + name + 1 + 4;
     let is_of_v4 = question[end - 4..end - 2] == [0, 1];
     let mut answer = question[..end].to_vec();
-    // An answer, and recursion is to be had.
+    // An answer; recursion is available.
     answer[2..4].copy_from_slice(&[0x81, 0x80]);
-    // One question, how many answers, no more.
+    // One question, the number of answers, and nothing else.
     answer[4..12].copy_from_slice(&[0, 1, 0, u8::from(is_of_v4), 0, 0, 0, 0]);
     if is_of_v4 {
         // The name of the question, type A, class IN, no time to live, four bytes.
@@ -111,17 +111,17 @@ fn answer_to(question: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// How many threads of this process have a name that begins so.
+/// The number of threads of this process whose name begins with this.
 pub(crate) fn threads_named(beginning: &str) -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
     tasks.filter(|task| name(&task.path()).starts_with(beginning)).count()
 }
 
-/// The most threads with such a name that there are at any time while something is done.
-pub(crate) fn most_threads_named(beginning: &str, whilst: impl FnOnce() + Send) -> usize {
+/// The most threads with such a name at any moment while `act` runs.
+pub(crate) fn most_threads_named(beginning: &str, act: impl FnOnce() + Send) -> usize {
     thread::scope(|scope| {
-        let act = scope.spawn(whilst);
+        let act = scope.spawn(act);
         let mut most = 0;
         while !act.is_finished() {
             most = most.max(threads_named(beginning));
@@ -132,8 +132,8 @@ pub(crate) fn most_threads_named(beginning: &str, whilst: impl FnOnce() + Send) 
     })
 }
 
-/// Passes what comes to an address on to a port of 127.0.0.1, for as long as the test process lives. None, and the reason is
-/// printed, where this machine has no such address.
+/// Forwards connections from an address to a port of 127.0.0.1, as long as the test process lives. Prints the reason and returns `None` if
+/// this machine does not have the address.
 pub(crate) fn forward(from: (&str, u16), to: u16) -> Option<()> {
     let listener = match TcpListener::bind(from) {
         Ok(listener) => listener,
@@ -159,7 +159,7 @@ pub(crate) fn forward(from: (&str, u16), to: u16) -> Option<()> {
     Some(())
 }
 
-/// Waits a while at most.
+/// Waits until the condition holds, at most for the limit.
 #[track_caller]
 pub(crate) fn within(limit: Duration, mut is_so: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + limit;

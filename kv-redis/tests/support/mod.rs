@@ -1,6 +1,6 @@
 //! Real redis servers for the tests: one, one with TLS, a cluster, sentinels.
 //!
-//! What goes wrong in here panics: these are tests.
+//! Failures here panic, because these are tests.
 
 #![allow(dead_code, reason = "each test target uses a part")]
 #![allow(
@@ -37,28 +37,28 @@ pub(crate) use {
     sentinels::Sentinels,
 };
 
-/// How long one answer to a command of the tests may take.
+/// The limit for an answer to a command of the tests.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long a cluster, or sentinels, may take until they have settled.
+/// The limit for a cluster or sentinels to settle.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// The machine may be busy with other tests: what is not about the limits gets more of them.
+/// The limit in tests that are not about limits: the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many databases a server has: enough for several suites with one for each check. An empty one takes 430 bytes.
+/// The number of databases of a server: enough for several suites with a database for each check. An empty one takes 430 bytes.
 pub(crate) const DATABASES: u16 = 16_384;
 
-/// Which clients a server with TLS lets in.
+/// Which clients a server with TLS accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TlsClients {
     /// All.
     Anonymous,
-    /// Those with a certificate of the server's CA.
+    /// Clients with a certificate of the server's CA.
     WithCertificate,
 }
 
-/// The name under which a server may have `INFO`, by `["--rename-command", "INFO", RENAMED_INFO]`: the tests need it.
+/// The name of `INFO` on a server with `["--rename-command", "INFO", RENAMED_INFO]`. The tests themselves need the command.
 pub(crate) const RENAMED_INFO: &str = "INFO-OF-TESTS";
 
 /// A redis server, killed when it is dropped.
@@ -79,7 +79,7 @@ impl Redis {
         Self::launch(Server::builder(program()), &all, |_| Vec::new())
     }
 
-    /// A server as [`start`](Self::start) makes it that has a port with TLS, too.
+    /// A server as [`start`](Self::start) makes it, with a TLS port, too.
     pub(crate) fn start_tls(clients: TlsClients, extra: &[&str]) -> Self {
         let certificates = Certificates::make();
         let (ca, server) = (certificates.ca.clone(), certificates.server.clone());
@@ -95,7 +95,7 @@ impl Redis {
         let more_ports = |sandbox: &Sandbox| {
             let mut ports = vec!["--tls-port".to_owned(), sandbox.ports()[1].to_string()];
             if is_since((7, 0, 0)) {
-                // Or a node of a cluster takes one that somebody may have.
+                // Otherwise a node of a cluster uses a port that may be in use.
                 ports.extend(["--cluster-port".to_owned(), sandbox.ports()[2].to_string()]);
             }
             ports
@@ -103,14 +103,14 @@ impl Redis {
         Self { certificates: Some(certificates), ..Self::launch(builder, &all, more_ports) }
     }
 
-    /// Starts a server with what all of them have, some arguments, and some that depend on the place.
+    /// Starts a server with the arguments that all servers have, with these, and with those that depend on the sandbox.
     fn launch(builder: ServerBuilder, args: &[&str], more_arguments: fn(&Sandbox) -> Vec<String>) -> Self {
         let plain = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"];
         let quick: &[&str] = if is_since((2, 8, 18)) { &["--repl-diskless-sync-delay", "0"] } else { &[] };
         let args: Vec<_> =
             plain.iter().chain(&["--daemonize", "no"]).chain(quick).chain(args).map(|&arg| arg.to_owned()).collect();
         let password = args.iter().rposition(|arg| arg == "--requirepass").map(|at| args[at + 1].clone());
-        // A test of that.
+        // The test of a server that is loading its data.
         let loads_slowly = args.iter().any(|arg| arg == "--key-load-delay");
         let builder = builder.args(move |sandbox| {
             let port = ["--port".to_owned(), sandbox.port().to_string()];
@@ -119,7 +119,7 @@ impl Redis {
         Self::launch_as_it_is(builder, password, loads_slowly)
     }
 
-    /// Starts a server with the arguments that the builder has, and waits until it has its data, unless that takes long on purpose.
+    /// Starts a server with the arguments of the builder, and waits until it has loaded its data, unless that is slow on purpose.
     fn launch_as_it_is(builder: ServerBuilder, password: Option<String>, loads_slowly: bool) -> Self {
         let secret = password.clone();
         let ready = move |sandbox: &Sandbox, pid| -> Result<(), BoxError> {
@@ -129,7 +129,7 @@ impl Redis {
             if info_field(&info, "process_id").and_then(|id| id.parse().ok()) != Some(pid) {
                 return Err("another server answers".into());
             }
-            // It answers this before it has read its data, and refuses everything else until then.
+            // It answers `INFO` before it has loaded its data, and refuses everything else.
             let is_loading = info_field(&info, "loading") == Some("1") && !loads_slowly;
             if is_loading { Err("it is loading its data".into()) } else { Ok(()) }
         };
@@ -164,7 +164,7 @@ impl Redis {
         format!("redis+unix://{}?db={database}{password}", self.socket().display())
     }
 
-    /// The port with TLS, by the name in the server's certificate.
+    /// The URL of the TLS port, with the name in the server's certificate.
     pub(crate) fn tls_url(&self) -> String {
         url(&format!("localhost:{}", self.tls_port()), self.password.as_deref()).replacen("redis:", "rediss:", 1)
     }
@@ -173,7 +173,7 @@ impl Redis {
         self.server.sandbox().ports()[1]
     }
 
-    /// What a server with TLS uses, and what its clients need.
+    /// The certificates of a server with TLS and of its clients.
     pub(crate) fn certificates(&self) -> &Certificates {
         self.certificates.as_ref().expect("a server with TLS")
     }
@@ -183,7 +183,7 @@ impl Redis {
         self.server.sandbox().dir().join("redis.sock")
     }
 
-    /// The process alone.
+    /// Only the process.
     pub(crate) fn into_server(self) -> Server {
         self.server
     }
@@ -198,7 +198,7 @@ impl Redis {
         connect(&self.url()).unwrap()
     }
 
-    /// Does a command in database 0, on a connection of its own, and returns the answer.
+    /// Sends a command in database 0 on a new connection, and returns the answer.
     #[track_caller]
     pub(crate) fn command(&self, command: &[&str]) -> Value {
         match self.try_command(command) {
@@ -207,7 +207,7 @@ impl Redis {
         }
     }
 
-    /// As [`command`](Self::command), for those that may fail.
+    /// Like [`command`](Self::command), for a command that may fail.
     pub(crate) fn try_command(&self, command: &[&str]) -> RedisResult<Value> {
         let mut connection = connect(&self.url())?;
         redis::Cmd::new().arg(command).query(&mut connection)
@@ -225,8 +225,8 @@ impl Redis {
         info_field(&self.text(&["INFO", "all"]), field).map(String::from)
     }
 
-    /// How often clients called a command (`get`, `client|id`) since the server started or `CONFIG RESETSTAT`. The
-    /// other methods here call `info`, and what they say.
+    /// How often clients called a command (`get`, `client|id`) since the server started or `CONFIG RESETSTAT`. This includes calls by the other
+    /// methods here.
     #[track_caller]
     pub(crate) fn count_of_calls(&self, command: &str) -> u64 {
         let stats = self.info(&format!("cmdstat_{}", command.to_lowercase())).unwrap_or_default();
@@ -243,7 +243,7 @@ impl Redis {
         self.server.kill().unwrap();
     }
 
-    /// Ends it in an orderly manner.
+    /// Asks it to shut down, and waits for its end.
     pub(crate) fn stop(&self) {
         self.server.stop().unwrap();
     }
@@ -273,7 +273,7 @@ fn url(address: &str, password: Option<&str>) -> String {
     }
 }
 
-/// A connection that does no command of its own.
+/// A connection that sends no commands by itself.
 fn connect(url: &str) -> RedisResult<Connection> {
     let info = url.into_connection_info()?;
     let settings = info.redis_settings().clone().set_skip_set_lib_name();
@@ -293,7 +293,7 @@ pub(crate) fn proxy(port: u16) -> Proxy {
     Proxy::tcp((Ipv4Addr::LOCALHOST, port)).unwrap()
 }
 
-/// Waits until something is so, and returns it. What is in the way is shown if it takes too long.
+/// Waits until the condition holds, and returns its result. If that takes too long, this panics with the obstacle.
 #[track_caller]
 pub(crate) fn wait_until<T>(mut is_so: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + SETTLE;
@@ -306,7 +306,7 @@ pub(crate) fn wait_until<T>(mut is_so: impl FnMut() -> Result<T, String>) -> T {
     }
 }
 
-/// Makes several at the same time.
+/// Makes `count` of them at the same time.
 fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let make = &make;
     thread::scope(|scope| {
@@ -326,7 +326,7 @@ pub(crate) fn chain(error: &kv_redis::Error) -> String {
     chain
 }
 
-/// Does something, and tells how long it took.
+/// Runs `act`, and measures how long it took.
 pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let begin = Instant::now();
     (act(), begin.elapsed())

@@ -1,5 +1,5 @@
-//! The program that the tests run: `redis-server`, or what the variable `REDIS_SERVER` names, of another version, valkey or
-//! KeyDB; and which words and options it has.
+//! The program that the tests run, and which words and options it has. It is `redis-server`, or the program that the variable `REDIS_SERVER`
+//! names: another version, valkey or KeyDB.
 
 use std::env;
 use std::process::Command;
@@ -13,7 +13,7 @@ pub(crate) fn program() -> String {
     env::var("REDIS_SERVER").ok().filter(|program| !program.is_empty()).unwrap_or_else(|| "redis-server".into())
 }
 
-/// What the program says that it is: such as `redis` and `7.0.15`.
+/// The name and version that the program reports, such as `redis` and `7.0.15`.
 fn identity() -> &'static (String, String) {
     static IDENTITY: OnceLock<(String, String)> = OnceLock::new();
     IDENTITY.get_or_init(|| {
@@ -38,7 +38,7 @@ pub(crate) fn version() -> String {
 /// The version of redis whose words and options the program has.
 fn compatible_version() -> Version {
     let (name, version) = identity();
-    // Valkey counts on from redis 7.2; KeyDB 6.3 was made from redis 6.2.
+    // Valkey continues the versions of redis 7.2. KeyDB 6.3 was made from redis 6.2.
     if name == "KeyDB" {
         return (6, 2, 0);
     }
@@ -47,7 +47,7 @@ fn compatible_version() -> Version {
     (next(), next(), next())
 }
 
-/// Whether the program has what redis has since a version.
+/// Whether the program has what this version of redis has.
 pub(crate) fn is_since(version: Version) -> bool {
     compatible_version() >= version
 }
@@ -57,7 +57,7 @@ pub(crate) fn is_redis() -> bool {
     identity().0 == "redis"
 }
 
-/// Whether a test can be made with what the program has since a version of redis; if not it says that it is skipped.
+/// Whether the program has what this version of redis introduced. If not, this prints that a test is skipped.
 pub(crate) fn can_test(what: &str, since: Version) -> bool {
     let can = is_since(since);
     if !can {
@@ -71,7 +71,7 @@ pub(crate) fn can_test(what: &str, since: Version) -> bool {
 pub(crate) fn has_tls() -> bool {
     static HAS_TLS: OnceLock<bool> = OnceLock::new();
     *HAS_TLS.get_or_init(|| {
-        // With TLS it misses a certificate, and ends; without, it does not know the option, and ends.
+        // With TLS it exits because it has no certificate. Without TLS it exits because it does not know the option.
         let output = Command::new(program()).args(["--port", "0", "--tls-port", "1"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         let has_tls = said.contains("tls-cert-file");

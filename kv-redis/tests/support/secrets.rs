@@ -1,4 +1,4 @@
-//! A run in which everything fails, in a process of its own, and a search for the password in all that it has printed.
+//! A run in which everything fails, in its own process, and a search for the password in everything that it printed.
 //!
 //! Nothing in here is redis's: kv-memcache uses it, too.
 
@@ -10,10 +10,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, thread};
 
-/// In every password here. What stands around it may have a meaning in a URL.
+/// A part of every password here. The characters around it may have a meaning in a URL.
 pub(crate) const SECRET: &str = "Hu5hW0rd";
 
-/// Passwords as people write them into a URL without encoding them. The secret comes last, where a parser is that went astray.
+/// Passwords as people write them into a URL without encoding them. The secret comes last, which is where a misled parser is.
 pub(crate) const CARELESS: [&str; 10] = [
     "Hu5hW0rd",
     "p@ss/Hu5hW0rd",
@@ -27,13 +27,13 @@ pub(crate) const CARELESS: [&str; 10] = [
     " Hu5hW0rd\n",
 ];
 
-/// The password [`CARELESS`] one, with all its bytes percent-encoded, in capitals or not.
+/// A password with all its bytes percent-encoded, in upper or lower case.
 pub(crate) fn encoded(password: &str, in_capitals: bool) -> String {
     let encode = |byte| if in_capitals { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
     password.bytes().map(encode).collect::<Vec<_>>().concat()
 }
 
-/// Prints all that is logged, whatever the level.
+/// Prints everything that is logged, at any level.
 struct Printer;
 
 impl log::Log for Printer {
@@ -48,11 +48,11 @@ impl log::Log for Printer {
     fn flush(&self) {}
 }
 
-/// How many ways of failing there were.
+/// The number of failures so far.
 static FAILED: AtomicUsize = AtomicUsize::new(0);
 
-/// Prints everything there is to print about a way of failing, by `Display`, by `Debug`, by panics, and makes sure that it
-/// failed, and said so in these words.
+/// Prints everything about a failure, by `Display`, by `Debug` and by panics. Checks that it failed, and that the error contains these
+/// words.
 #[track_caller]
 pub(crate) fn fails<T: Debug + Send + 'static, E: Error + Send + 'static>(
     way: &str,
@@ -75,7 +75,7 @@ pub(crate) fn fails<T: Debug + Send + 'static, E: Error + Send + 'static>(
     FAILED.fetch_add(1, Ordering::SeqCst);
 }
 
-/// In the process in which everything fails: does it, with a log that is printed.
+/// In the process in which everything fails: runs `fail`, and prints the log.
 pub(crate) fn fail_in_every_way(fail: impl FnOnce()) {
     if env::var_os(CHILD).is_none() {
         return;
@@ -87,12 +87,12 @@ pub(crate) fn fail_in_every_way(fail: impl FnOnce()) {
     println!("{DONE}{}", FAILED.load(Ordering::SeqCst));
 }
 
-/// What tells a process that it is the one in which everything fails.
+/// The environment variable that marks the process in which everything fails.
 const CHILD: &str = "KV_TEST_FAILS";
 
 const DONE: &str = "ways in which it failed: ";
 
-/// Runs the test of this name of this program in a process of its own, which calls [`fail_in_every_way`]. All that it printed.
+/// Runs the test of this name in its own process, which calls [`fail_in_every_way`]. Returns everything that it printed.
 pub(crate) fn output_of(test: &str) -> String {
     let mut file = tempfile::tempfile().unwrap();
     let status = Command::new(env::current_exe().unwrap())
@@ -108,12 +108,12 @@ pub(crate) fn output_of(test: &str) -> String {
     file.rewind().unwrap();
     file.read_to_end(&mut output).unwrap();
     let output = String::from_utf8_lossy(&output).into_owned();
-    // Looked for before anything else is said of it, which shows it.
+    // This comes first, because every other message shows the output.
     if let Some(line) = shown_in(&output) {
         panic!("the secret is in: {line}");
     }
     assert!(status.success(), "{status}: {}", end_of(&output));
-    // It has gone all the way, and there was something to see.
+    // It ran to its end, and there was something to see.
     let failed = output.lines().find_map(|line| line.strip_prefix(DONE)?.parse().ok());
     let count = |text| output.matches(text).count();
     assert_eq!(failed, Some(count("panicked at") / 2), "{}", end_of(&output));
@@ -121,7 +121,7 @@ pub(crate) fn output_of(test: &str) -> String {
     output
 }
 
-/// What it printed last, without the backtraces, which are long.
+/// The last lines that it printed, without the backtraces, which are long.
 fn end_of(output: &str) -> String {
     let is_trace =
         |line: &&str| line.trim_start().starts_with("at ") || line.starts_with([' ', '\t']) && line.contains(": 0x");
@@ -130,7 +130,7 @@ fn end_of(output: &str) -> String {
     lines.join("\n")
 }
 
-/// The line in which the secret is, in whatever form: as it is, in other case, percent-encoded, as the bytes of a `Debug`, in
+/// The line that contains the secret in any form: unchanged, in other case, percent-encoded, as the bytes of a `Debug`, in
 /// hexadecimal digits, in base64.
 fn shown_in(output: &str) -> Option<&str> {
     let bytes = SECRET.as_bytes();
@@ -151,17 +151,17 @@ fn shown_in(output: &str) -> Option<&str> {
             || base64.iter().any(|form| line.contains(form))
             || percent_decoded(line).to_lowercase().contains(&lower)
     };
-    // A `Debug` with `#` has the bytes of a list each on a line of its own.
+    // A `Debug` with `#` prints each byte of a list on its own line.
     let on_lines = decimal.iter().map(|byte| format!("{byte},")).collect::<Vec<_>>();
     let numbers = output.split_whitespace().collect::<Vec<_>>();
     let as_lines = numbers.windows(on_lines.len()).any(|some| some.iter().eq(on_lines.iter()));
     output.lines().find(is_in).or_else(|| as_lines.then_some("a list of numbers"))
 }
 
-/// What base64 has of some bytes for certain, wherever they are: behind so many others, modulo three.
+/// The base64 digits that certainly stand for these bytes after this many other bytes, modulo three.
 fn base64_of(bytes: &[u8], before: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    // The first and the last digits may be made of the neighbours' bits, too.
+    // The first and the last digits may contain bits of the neighbours.
     let whole = &bytes[(3 - before) % 3..];
     let digits = |three: &[u8]| {
         let bits = three.iter().fold(0, |bits, &byte| bits << 8 | usize::from(byte));
@@ -182,13 +182,13 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Somebody who does this with each connection, when something has come. Its port.
+/// A server that answers the first bytes on each connection with this, and closes it. Returns its port.
 pub(crate) fn impostor(answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            // That it fails is the peer's doing.
+            // If this fails, the peer is the reason.
             let _ = stream.and_then(|stream| answer_once(stream, &answer));
         }
     });
@@ -201,7 +201,7 @@ fn answer_once(mut stream: TcpStream, answer: &impl Fn(&[u8]) -> Vec<u8>) -> std
     request.truncate(length);
     stream.write_all(&answer(&request))?;
     stream.shutdown(Shutdown::Write)?;
-    // Until the peer has closed it, too: what comes from a socket that is closed before may be a reset.
+    // Waits until the peer closes, too: closing earlier could send a reset.
     std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
 }
 
@@ -210,7 +210,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// That what the search is to find is found.
+/// Checks that the search finds the secret in each form.
 pub(crate) fn the_secret_is_found_in_whatever_form() {
     let list = format!("{:?}", SECRET.as_bytes());
     let lines = format!("{:#?}", SECRET.as_bytes());

@@ -1,4 +1,4 @@
-//! A primary that is found through sentinels.
+//! A primary that clients find through sentinels.
 
 use std::fs;
 
@@ -18,13 +18,13 @@ pub(crate) struct Sentinels {
 }
 
 impl Sentinels {
-    /// Servers of which the sentinels know, and that know of one another. A primary is given up if it does not answer for
-    /// 1 s and two sentinels say so.
+    /// Starts the servers and sentinels, and waits until they all know of one another. The primary is replaced if two sentinels have had
+    /// no answer from it for 1 s.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// As [`start`](Self::start), with further arguments for the primary and the replica.
+    /// Like [`start`](Self::start), with further arguments for the primary and the replica.
     pub(crate) fn start_with(extra: &[&str]) -> Self {
         let primary = Redis::launch(Server::builder(program()), extra, |_| Vec::new());
         let port = primary.port().to_string();
@@ -38,7 +38,7 @@ impl Sentinels {
         all
     }
 
-    /// Has no sentinel take a server for down that is slow because the machine is busy.
+    /// Prevents failovers: a server may be slow because the machine is busy.
     pub(crate) fn without_failover(self) -> Self {
         for sentinel in &self.sentinels {
             sentinel.command(&["SENTINEL", "SET", NAME, "down-after-milliseconds", "600000"]);
@@ -55,7 +55,7 @@ impl Sentinels {
         &self.sentinels
     }
 
-    /// The two that are watched.
+    /// The primary and the replica.
     pub(crate) fn servers(&self) -> &[Redis] {
         &self.servers
     }
@@ -66,7 +66,7 @@ impl Sentinels {
         self.primary_by(sentinel)
     }
 
-    /// The one that is not the primary.
+    /// The server that is not the primary.
     pub(crate) fn replica(&self) -> &Redis {
         let primary = self.primary().port();
         self.servers.iter().find(|server| server.port() != primary).unwrap()
@@ -79,8 +79,8 @@ impl Sentinels {
         primary
     }
 
-    /// Waits until all sentinels that are up say of the same server that it is the primary, that server says so too, and
-    /// the other one follows it, if it is up.
+    /// Waits until all sentinels that are up name the same primary, that server agrees, and the other server follows it, if it is
+    /// up.
     pub(crate) fn wait_for_failover(&self) {
         wait_until(|| {
             let primary = self.primary();
@@ -129,7 +129,7 @@ fn sentinel(port_of_primary: &str) -> Redis {
         Ok(fs::write(sandbox.dir().join("sentinel.conf"), config)?)
     });
     let sentinel = Redis::launch_as_it_is(builder, None, false);
-    // Sentinels that are too old for this take some seconds longer.
+    // Old sentinels do not know this, and take a few seconds longer.
     let quick = ["INFO-PERIOD", "200", "PUBLISH-PERIOD", "200", "PING-PERIOD", "200", "ASK-PERIOD", "200"];
     let _ = sentinel.try_command(&[&["SENTINEL", "DEBUG"], &quick[..]].concat());
     sentinel
