@@ -10,7 +10,7 @@ use cache::Cache;
 use kv_conformance::{Fixture, Suite};
 use kv_core::{Bytes, Capabilities, Capability, Error, Key, KeyValueStore, Result, Ttl, Value};
 
-/// The existing store. It knows nothing of `kv-core`.
+/// The existing store. It does not know `kv-core`.
 mod cache {
     use std::collections::HashMap;
     use std::sync::{Mutex, PoisonError};
@@ -45,10 +45,10 @@ mod cache {
     }
 }
 
-/// What implements the trait. A type of one's own, as both the trait and the store may be of other crates.
+/// The adapter, which implements the trait. A separate type is needed if both the trait and the store are from other crates.
 struct Adapter(Arc<Cache>);
 
-/// Not derived, as that would show the values of the cache.
+/// Not derived, because that would show the values of the cache.
 impl fmt::Debug for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Adapter").finish_non_exhaustive()
@@ -64,14 +64,14 @@ impl KeyValueStore for Adapter {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::builder()
-            // It counts whole seconds: an entry may be there for up to one more.
+            // The cache counts whole seconds, so an entry may stay for up to one second more.
             .ttl_resolution(Duration::from_secs(1))
             .longest_ttl(LONGEST)
             .without(Capability::Listing)
             .without(Capability::Create)
             .without(Capability::TtlReading)
             .without(Capability::Touch)
-            // As its TTLs cannot be told, they cannot be copied.
+            // The cache does not tell TTLs, so they cannot be copied.
             .without(Capability::Copy)
             .build()
     }
@@ -87,7 +87,7 @@ impl KeyValueStore for Adapter {
                 self.0.del(&key);
                 return Ok(());
             }
-            // Up, never down: an entry must not expire early, and half a second must not become zero.
+            // Rounded up: an entry must not expire early, and half a second must not become zero.
             Some(ttl) => u32::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).ok(),
             None => None,
         };
@@ -103,7 +103,7 @@ impl KeyValueStore for Adapter {
 pub(crate) fn main() -> ExitCode {
     let suite = Suite::new("cache", || {
         let cache = Arc::new(Cache::default());
-        // Another way to the same entries, as another process would have it.
+        // Another store with the same entries, like that of another process.
         Ok(Fixture::new(Adapter(Arc::clone(&cache))).second_handle(Adapter(cache)))
     });
     suite

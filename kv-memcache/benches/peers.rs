@@ -1,5 +1,5 @@
-//! The store beside bare sockets and the client of the crate `memcache`, on servers that this starts:
-//! `cargo bench -p kv-memcache`, and with `--all-features` over TLS, too.
+//! Compares the store with bare sockets and with the client of the crate `memcache`, on servers that this starts:
+//! `cargo bench -p kv-memcache`; with `--all-features` over TLS, too.
 
 use std::error::Error as StdError;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +14,7 @@ use kv_memcache::{KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder};
 type Error = Box<dyn StdError + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// How much a bare socket reads at once.
+/// How many bytes a bare socket reads at once.
 const BUFFER: usize = 16 * 1024;
 
 const SOCKET: &str = "memcached.sock";
@@ -41,7 +41,7 @@ fn main() -> Result {
     bench.finish()
 }
 
-/// A store that is not confused by a machine that is busy.
+/// A builder with limits so long that nothing fails because the machine is busy.
 fn patient() -> MemcacheStoreBuilder {
     let patience = Duration::from_secs(20);
     MemcacheStore::builder().pool_timeout(patience).connect_timeout(patience).response_timeout(patience)
@@ -51,7 +51,7 @@ fn start<S: Read + Write>(
     listen: impl Fn(&Sandbox) -> Vec<String> + Send + Sync + 'static,
     connect: impl Fn(&Sandbox) -> Result<S> + Send + Sync + 'static,
 ) -> Result<Server> {
-    // It does not run as root unless it is told to. Connections that are compared are served by the same thread.
+    // It runs as root only if the user is named. With one thread, that thread serves all compared connections.
     let always = ["--user=root", "--memory-limit=256", "--max-item-size=2m", "--threads=1"].map(str::to_owned);
     server()
         .args(move |sandbox| [listen(sandbox), always.to_vec()].concat())
@@ -75,7 +75,7 @@ fn tcp(sandbox: &Sandbox) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// A command that is sent from where it lies, and its reply, which is known: nobody can do with less.
+/// The cheapest possible exchange: a prepared command, and a reply of known length.
 struct Bare<S> {
     stream: S,
     command: Vec<u8>,
@@ -118,8 +118,8 @@ impl<S: Read + Write> Bare<S> {
     }
 }
 
-/// The first two have goals. How long the kernel takes to copy a large value may depend on where it begins in its page, and on the length of what is
-/// sent before it: that is as it happens to be, and not the same for ours and a bare socket.
+/// The first two have goals. How long the kernel takes to copy a large value may depend on where the value begins in its memory page, and on the
+/// length of what is sent before it. Both are accidental, and differ between our store and a bare socket.
 const SIZES: [(usize, &str); 6] =
     [(100, "100 B"), (100_000, "100 kB"), (0, "0 B"), (1000, "1 kB"), (10_000, "10 kB"), (1_000_000, "1 MB")];
 
@@ -147,12 +147,12 @@ fn beside_a_bare_socket<S: Read + Write>(
     let mut bare = Bare::new(connect()?, "mg key O1 T2592000\r\n", b"HD O1\r\n")?;
     bench.compare(row("touch"), || store.touch("key", month), || bare.exchange())?;
     let mut bare = Bare::new(connect()?, "ms key 5 ME O1 T0\r\nvalue\r\n", b"NS O1\r\n")?;
-    bench.compare(row("create what is there"), || store.create("key", "value"), || bare.exchange())?;
+    bench.compare(row("create, key exists"), || store.create("key", "value"), || bare.exchange())?;
     store.put("key", "value")?;
     let mut bare = Bare::new(connect()?, "mg key t O1\r\n", b"HD t-1 O1\r\n")?;
     bench.compare(row("ttl"), || store.ttl("key"), || bare.exchange())?;
     let mut bare = Bare::new(connect()?, "md none O1\r\n", b"NF O1\r\n")?;
-    bench.compare(row("delete what is not there"), || store.delete("none"), || bare.exchange())
+    bench.compare(row("delete, key absent"), || store.delete("none"), || bare.exchange())
 }
 
 fn beside_the_client(bench: &mut Bench, store: &MemcacheStore, url: &str) -> Result {
@@ -187,7 +187,7 @@ fn beside_the_client(bench: &mut Bench, store: &MemcacheStore, url: &str) -> Res
     Ok(())
 }
 
-/// Threads that share a store, beside as many sockets as its pool has, shared by as many threads.
+/// Threads that share a store, compared with bare sockets: as many as the pool has, with one thread each.
 fn threads<S: Read + Write + Send>(bench: &mut Bench, url: &str, connect: impl Fn() -> Result<S>) -> Result {
     const ALL: u32 = 3200;
     let value = vec![b'v'; 100];

@@ -1,4 +1,4 @@
-//! What `scripts/instructions.sh` counts, on a server that this starts: `counts STORE OPERATION TIMES`.
+//! The program whose instructions `scripts/instructions.sh` counts, on a server that it starts: `counts STORE OPERATION TIMES`.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "it is a part of the tests")]
 
@@ -38,7 +38,7 @@ fn main() {
     }
 }
 
-/// A request that is sent from where it lies, and its reply, which is known: nobody can do with less.
+/// The cheapest possible exchange: a prepared request and a known reply.
 fn exchange(socket: &mut TcpStream, request: &[u8], reply: &[u8]) {
     let mut received = [0; 256];
     socket.write_all(request).unwrap();
@@ -46,7 +46,7 @@ fn exchange(socket: &mut TcpStream, request: &[u8], reply: &[u8]) {
     assert!(received.starts_with(reply));
 }
 
-/// Warms up, and then does what is counted.
+/// Warms up, and then runs the operation that is counted.
 fn count(times: u32, mut act: impl FnMut()) {
     (0..100).for_each(|_| act());
     counted(times, &mut act);

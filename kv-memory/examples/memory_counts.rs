@@ -1,4 +1,4 @@
-//! What `scripts/instructions.sh` counts: `counts STORE OPERATION TIMES`.
+//! The program whose instructions `scripts/instructions.sh` counts: `counts STORE OPERATION TIMES`.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "it is a part of the tests")]
 
@@ -27,7 +27,7 @@ fn main() {
     }
 }
 
-/// Warms up, and then does what is counted.
+/// Warms up, and then runs the operation that is counted.
 fn count(times: u32, mut act: impl FnMut()) {
     (0..100).for_each(|_| act());
     counted(times, &mut act);

@@ -1,4 +1,4 @@
-//! The store beside the bare client, on a server that this starts: `cargo bench -p kv-redis`.
+//! Compares the store with the bare client, on a server that this starts: `cargo bench -p kv-redis`.
 
 use std::cell::RefCell;
 use std::error::Error as StdError;
@@ -12,7 +12,7 @@ use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder, r2d2, redis};
 type Error = Box<dyn StdError + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// How long anything may take: nothing is to fail because the machine is busy.
+/// The limit for everything, so long that nothing fails because the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> Result {
@@ -26,7 +26,7 @@ fn main() -> Result {
     bench.finish()
 }
 
-/// A server, and clients of it.
+/// A server, which makes its clients.
 struct Setup {
     server: Server,
 }
@@ -58,11 +58,11 @@ impl Setup {
 
     fn client(&self) -> Result<redis::Client> {
         let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", self.server.sandbox().port()))?;
-        // As a careful user would have it: without waiting for more to send.
+        // As a careful user would set it: a request is sent at once.
         Ok(redis::Client::open(info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true)))?)
     }
 
-    /// With time-outs, which cost something.
+    /// A bare connection with time-outs, which cost something.
     fn bare(&self) -> Result<redis::Connection> {
         let bare = self.client()?.get_connection()?;
         bare.set_read_timeout(Some(PATIENCE))?;
@@ -114,7 +114,7 @@ fn one_by_one(bench: &mut Bench, setup: &Setup) -> Result {
     Ok(())
 }
 
-/// The same on several keys, beside one command or one pipeline.
+/// Batches, compared with one command or one pipeline.
 fn batches(bench: &mut Bench, setup: &Setup) -> Result {
     let (store, bare) = (setup.store(4)?, RefCell::new(setup.bare()?));
     let value = vec![b'v'; 100];
@@ -140,7 +140,7 @@ fn batches(bench: &mut Bench, setup: &Setup) -> Result {
             || store.get_many(&keys),
             || redis::cmd("MGET").arg(&keys).query::<Vec<Option<Vec<u8>>>>(&mut *bare.borrow_mut()),
         )?;
-        // What is deleted has to be there: both write it first, and do not count that.
+        // The keys must exist before they are deleted. Both sides write them first, which does not count.
         let timed = |act: &dyn Fn() -> Result| {
             store.put_many(entries())?;
             let begin = Instant::now();
@@ -148,7 +148,7 @@ fn batches(bench: &mut Bench, setup: &Setup) -> Result {
             Ok::<_, Error>(begin.elapsed())
         };
         let delete_many = || timed(&|| Ok(store.delete_many(&keys).map(drop)?));
-        // It tells of each key whether it was there, as ours does.
+        // Like our batch, it returns for each key whether it was there.
         let pipeline = || {
             let mut pipeline = redis::pipe();
             for key in &keys {
@@ -162,7 +162,7 @@ fn batches(bench: &mut Bench, setup: &Setup) -> Result {
     Ok(())
 }
 
-/// Threads that share a store, beside as many connections as its pool has, shared by as many threads.
+/// Threads that share a store, compared with bare connections: as many as the pool has, with one thread each.
 fn threads(bench: &mut Bench, setup: &Setup) -> Result {
     const ALL: u32 = 3200;
     bench.section("Threads: gets of 100 B, of each");
@@ -189,7 +189,7 @@ fn threads(bench: &mut Bench, setup: &Setup) -> Result {
     Ok(())
 }
 
-/// Threads that share a store and its connections, beside threads that share one with a pool. The goals are those for which they were made.
+/// Threads on a store with shared connections, compared with threads on a store with a pool. The goals are the reasons for shared connections.
 fn shared_connections(bench: &mut Bench, setup: &Setup) -> Result {
     const ALL: u32 = 3200;
     bench.section("Shared connections: gets of 100 B, of each");
@@ -215,7 +215,7 @@ fn shared_connections(bench: &mut Bench, setup: &Setup) -> Result {
     Ok(())
 }
 
-/// A listing, beside a loop over SCAN with the same COUNT.
+/// A listing, compared with a loop over SCAN with the same COUNT.
 fn listings(bench: &mut Bench, setup: &Setup) -> Result {
     let (store, mut bare) = (setup.store(4)?, setup.bare()?);
     store.delete_many(["key"])?;
@@ -230,7 +230,7 @@ fn listings(bench: &mut Bench, setup: &Setup) -> Result {
             store.put_many(chunk.iter().map(|number| (format!("user:{number:08}:profile"), "")))?;
         }
         there = count;
-        // Each time another one, all over the place.
+        // A different key each time, spread over all keys.
         let mut number = 0;
         let next = move || {
             number = (number + 7_919) % count;

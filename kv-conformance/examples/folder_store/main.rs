@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the second: {}", store.create("lock/report", "you")?);
     drop(store);
 
-    // Whoever opens the folder later, here or in another process, finds what was written.
+    // A store that opens the folder later, here or in another process, finds what was written.
     let store = store::FolderStore::open(folder.path(), None)?;
     for key in store.keys("")? {
         let key = key?;

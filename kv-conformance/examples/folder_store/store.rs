@@ -1,13 +1,13 @@
-//! A whole store: each entry is a file in a folder. It keeps the contract without an opt-out.
+//! A whole store: each entry is a file in a folder. It keeps the contract without opting out of anything.
 //!
-//! - A file is named `=` and its key, with a space in place of each `/`: no two keys share a name, if the file system tells capital
-//!   letters from small ones, and the longest has 251 bytes of the 255 that are allowed. Other files are not the store's.
-//! - It begins with the time at which the entry expires, in nanoseconds since 1970 by the computer's clock: 8 bytes, little endian.
+//! - The name of a file is `=` and the key, with a space in place of each `/`. No two keys share a name if the file system distinguishes
+//!   upper and lower case. The longest name has 251 bytes; 255 are allowed. Files with other names do not belong to the store.
+//! - A file begins with the time at which the entry expires, in nanoseconds since 1970 by the computer's clock: 8 bytes, little endian.
 //!   The value follows. An expired entry keeps its file until its key is written or removed, or a listing meets it.
-//! - No file is ever changed: a new one is written, synced, and renamed over the old one, and then the folder is synced. The files
-//!   of a batch are synced by `syncfs`, on Linux: with all that the file system has still to write for others, too.
-//! - Changes, a batch as one, wait for a lock (`flock`) that other processes respect. So do listings while they gather the keys,
-//!   all in memory: tmpfs hides files that are replaced while it is read. No other reader waits.
+//! - No file is ever changed. A new one is written, synced, and renamed over the old one, and then the folder is synced. On Linux the
+//!   files of a batch are synced by `syncfs`, which also writes what other programs left in that file system.
+//! - A change, such as a whole batch, waits for a lock (`flock`) that other processes respect. So does a listing while it collects all keys
+//!   in memory, because tmpfs hides files that are replaced while a folder is read. No other reader waits.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyBuf, KeyValueStore, P
 
 /// The expiry of an entry that never expires. Expiry is the time since 1970.
 const NEVER: Duration = Duration::from_nanos(u64::MAX);
-/// The longest TTL, a hundred years: until 2454 it expires before that.
+/// The longest TTL, a hundred years: until the year 2454 such an expiry can be stored.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A store of files in a folder.
@@ -39,19 +39,19 @@ impl FolderStore {
         if let Some(key) = key { failure.at(key) } else { failure }
     }
 
-    /// Does something that changes nothing if it fails.
+    /// Runs something that changes nothing if it fails.
     fn attempt<T>(&self, what: &str, key: Option<Key<'_>>, run: impl FnOnce() -> io::Result<T>) -> Result<T> {
         run().map_err(|cause| Error::Backend(self.failure(what, key, cause)))
     }
 
-    /// The lock, which is released with the file. Each lock opens the file anew, so that threads wait for each other, too.
+    /// The lock. Dropping the file releases it. Each lock opens the file again, so that threads wait for each other, too.
     fn lock(&self, key: Option<Key<'_>>) -> Result<File> {
         let folder = self.attempt("opening the folder", key, || File::open(&self.folder))?;
         let lock = || rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive);
         self.attempt("locking the folder", key, || Ok(rustix::io::retry_on_intr(lock)?)).map(|()| folder)
     }
 
-    /// Changes which files are in place, under the lock, and syncs that to the disk. If it fails, its outcome is unknown.
+    /// Changes files under the lock, and syncs the folder to the disk. If that fails, the outcome is unknown.
     fn change<T>(&self, what: &str, key: Option<Key<'_>>, run: impl FnOnce() -> io::Result<T>) -> Result<T> {
         let folder = self.lock(key)?;
         let done = run().and_then(|done| folder.sync_all().map(|()| done));
@@ -62,7 +62,7 @@ impl FolderStore {
         self.folder.join(format!("={}", key.replace('/', " ")))
     }
 
-    /// When an entry expires that is given this TTL now. With a zero TTL it has expired, whatever the clock says.
+    /// When an entry with this TTL expires, counted from now. With a zero TTL it has already expired, whatever the clock says.
     fn expires_at(&self, key: Key<'_>, ttl: Ttl) -> Result<Duration> {
         match ttl.or_default(self.default_ttl) {
             None => Ok(NEVER),
@@ -72,7 +72,7 @@ impl FolderStore {
         }
     }
 
-    /// When a live entry expires, and its file, of which the value is still to be read.
+    /// The expiry of a live entry, and its file, positioned at the value.
     fn live(&self, key: Key<'_>) -> io::Result<Option<(Duration, File)>> {
         let mut file = match File::open(self.path(key)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -84,7 +84,7 @@ impl FolderStore {
         Ok((now() < expiry).then_some((expiry, file)))
     }
 
-    /// A file that is not in place yet, and vanishes unless it is put there.
+    /// A temporary file. It vanishes unless it is put in place.
     fn new_file(&self, expiry: Duration, mut value: impl Read, sync: bool) -> io::Result<tempfile::TempPath> {
         let mut file = tempfile::Builder::new().prefix("new-").tempfile_in(&self.folder)?;
         file.write_all(&u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX).to_le_bytes())?;
@@ -93,7 +93,7 @@ impl FolderStore {
         Ok(file.into_temp_path())
     }
 
-    /// Writes a live entry anew, to another key or with another expiry. Whether there was one.
+    /// Writes a live entry again, to another key or with another expiry. Returns whether there was one.
     fn put_again(&self, from: Key<'_>, to: Key<'_>, new_expiry: Option<Duration>) -> Result<bool> {
         self.change("writing anew", Some(from), || {
             let Some((expiry, value)) = self.live(from)? else { return Ok(false) };
@@ -101,7 +101,7 @@ impl FolderStore {
         })
     }
 
-    /// Removes an entry, or only an expired one. Whether it was live.
+    /// Removes an entry, or only an expired one. Returns whether it was live.
     fn unlink(&self, key: Key<'_>, live_too: bool) -> io::Result<bool> {
         let (live, file) = (self.live(key)?.is_some(), self.path(key));
         let unwanted = file.try_exists()? && (live_too || !live);
@@ -167,7 +167,7 @@ impl KeyValueStore for FolderStore {
         Ok(kv_core::Keys::new(keys.collect::<Vec<_>>().into_iter().filter_map(move |key| live(key).transpose())))
     }
 
-    #[cfg(target_os = "linux")] // Elsewhere the default does, one after the other.
+    #[cfg(target_os = "linux")] // Other systems use the default, which writes one entry after the other.
     fn write_many(&self, entries: Vec<kv_core::Entry<'_>>) -> Result<()> {
         let mut files = Vec::with_capacity(entries.len());
         for kv_core::Entry { key, value, ttl, .. } in &entries {

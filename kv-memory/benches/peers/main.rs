@@ -1,6 +1,6 @@
-//! The store beside its peers, in one process: `cargo bench -p kv-memory`.
+//! Compares the store with other maps, in one process: `cargo bench -p kv-memory`.
 //!
-//! The memory that a million entries take is measured in processes of their own, which this starts as itself.
+//! To measure the memory of a million entries, this program starts itself again, in a new process for each store.
 
 mod sweeping;
 
@@ -24,13 +24,13 @@ type Result<T = ()> = std::result::Result<T, BoxError>;
 
 const HOUR: Ttl = Ttl::After(Duration::from_secs(3600));
 
-/// How many operations a thread does in a round, unless there are many threads.
+/// How many operations a thread runs in a round, unless there are many threads.
 const OPERATIONS: u32 = 50_000;
 
-/// Names the store of which a process of its own is to measure the memory.
+/// The environment variable that names the store whose memory a new process measures.
 const MEMORY_OF: &str = "KV_MEMORY_BENCH_MEMORY_OF";
 
-/// What is compared: reading and writing, whatever the store.
+/// A store that is compared: reading and writing.
 trait Peer: Send + Sync {
     fn get(&self, key: Key<'_>) -> Option<Bytes>;
     fn put(&self, key: Key<'_>, value: Bytes);
@@ -56,7 +56,7 @@ impl Peer for Dash {
     }
 
     fn put(&self, key: Key<'_>, value: Bytes) {
-        // As a careful user would: no key is allocated for an entry that is there already.
+        // As a careful user would do it: no key is allocated for an existing entry.
         if let Some(mut old) = self.0.get_mut(key.as_str()) {
             *old = value;
             return;
@@ -95,7 +95,7 @@ fn moka() -> Box<dyn Peer> {
     Box::new(Moka(moka::sync::Cache::builder().build_with_hasher(RandomState::default())))
 }
 
-/// Numbers that look random, the same ones each time.
+/// Pseudo-random numbers, the same ones each time.
 struct Numbers(u64);
 
 impl Numbers {
@@ -109,7 +109,7 @@ fn keys(count: usize) -> Vec<KeyBuf> {
     (0..count).filter_map(|n| KeyBuf::new(format!("user:{n:08}:profile")).ok()).collect()
 }
 
-/// A value whose bytes can be shared: the first clone of a `Bytes` allocates what its clones share, which is no part of what is measured.
+/// A value that was cloned once. The first clone of a `Bytes` allocates what its clones share, which must not count.
 fn value(size: usize) -> Bytes {
     let value = Bytes::from(vec![7; size]);
     drop(value.clone());
@@ -122,15 +122,15 @@ fn fill(peer: &dyn Peer, keys: &[KeyBuf], size: usize) {
     }
 }
 
-/// How many operations each of so many threads does in a round.
+/// How many operations each thread runs in a round, if there are this many threads.
 fn operations(threads: usize) -> u32 {
     OPERATIONS / u32::try_from(threads / 2).unwrap_or(1).max(1)
 }
 
-/// What threads do: reads or overwrites, of keys in a random order.
+/// What threads do: they read or overwrite keys in a random order.
 struct Work {
     keys: Vec<KeyBuf>,
-    /// Which of them, for each thread.
+    /// For each thread, the positions of its keys.
     orders: Vec<Vec<usize>>,
     values: Vec<Bytes>,
 }
@@ -154,7 +154,7 @@ impl Work {
         }
     }
 
-    /// How long each of some threads takes for its share of the work, all together.
+    /// How long the threads take, all at the same time, each for its share of the work.
     fn time(&self, peer: &dyn Peer, put: bool, threads: usize) -> Duration {
         if threads == 1 {
             let start = Instant::now();
@@ -180,8 +180,8 @@ impl Work {
 
     /// A row for reading, and one for overwriting.
     ///
-    /// Every few rounds there are new stores, as where in memory they happen to lie makes a difference; unless they are so large that it would
-    /// take too long to fill them.
+    /// With `anew`, new stores are made every few rounds, because their place in memory makes a difference. Large stores would take too long to
+    /// fill.
     fn compare(
         &self,
         bench: &mut Bench,
@@ -214,7 +214,7 @@ impl Work {
             bench.compare_timed(row, || time(one, &mut done, make_one), || time(other, &mut done_too, make_other))?;
         }
         if self.keys.len() > 1_000_000 {
-            // To free so many entries takes as long as all else here.
+            // Freeing this many entries would take as long as all the rest of this benchmark.
             mem::forget(peers);
         }
         Ok(())
@@ -329,9 +329,9 @@ fn memory_of(store: &str) -> Result<f64> {
     Ok((resident()? - before) / entries - payload)
 }
 
-/// How the costs grow with the size of values, of batches, and with the number of threads.
+/// How costs grow with the size of values and batches, and with the number of threads.
 fn growth(bench: &mut Bench) -> Result {
-    bench.section("Growth: values, copied in and shared out");
+    bench.section("Growth: values, copied when put and shared when read");
     for (size, shown) in [(0, "0 B"), (1000, "1 kB"), (1_000_000, "1 MB"), (64_000_000, "64 MB")] {
         let (store, map) = (MemoryStore::new(), Dash(dashmap::DashMap::default()));
         let bytes = vec![7; size];
@@ -348,7 +348,7 @@ fn growth(bench: &mut Bench) -> Result {
             },
         )?;
     }
-    bench.section("Growth: batches, one after the other in the map");
+    bench.section("Growth: batches; in the map one key after the other");
     for count in [1, 100, 10_000, 100_000] {
         let (store, map) = (MemoryStore::new(), Dash(dashmap::DashMap::default()));
         let (keys, value) = (keys(count), value(100));
@@ -376,7 +376,7 @@ fn growth(bench: &mut Bench) -> Result {
     Ok(())
 }
 
-/// How the costs grow with the number of keys. The last stores are so large that this comes after all else.
+/// How costs grow with the number of keys. The last stores are so large that this comes last.
 fn growth_of_keys(bench: &mut Bench) -> Result {
     bench.section("Growth: keys, 100 B, 1 thread");
     for (count, shown) in [
@@ -397,7 +397,7 @@ fn growth_of_keys(bench: &mut Bench) -> Result {
     Ok(())
 }
 
-/// A number of threads, as it is said.
+/// A number of threads, in words.
 struct Threads(usize);
 
 impl fmt::Display for Threads {

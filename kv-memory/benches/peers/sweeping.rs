@@ -8,21 +8,21 @@ use kv_memory::{KeyBuf, KeyValueStore, MemoryStore, Ttl};
 
 use super::{Threads, keys, value};
 
-/// What is shorter is not kept.
+/// Shorter operations are not recorded.
 const KEPT: Duration = Duration::from_micros(100);
 
-/// A million entries that expire within a second, while somebody reads and writes: how long the longest operation takes, in all and of the
-/// processor's time. Beside it the same of threads that do nothing but look at the clock, which is what the machine does.
+/// A million entries expire within a second while threads read and write. This shows how long the longest operation takes, by the wall clock
+/// and by the processor's time. For comparison it shows the same for threads that only read the clock: these pauses come from the machine.
 pub(crate) fn measure() {
     println!(
         "\n{:<56} {:>9} {:>9} {:>9} {:>9}",
-        "Sweeping: 1 000 000 entries that end in one second", "longest", "> 1 ms", "processor", "> 1 ms"
+        "Sweeping: 1 000 000 entries expire within one second", "longest", "> 1 ms", "processor", "> 1 ms"
     );
     for threads in [1, 2] {
         let store = MemoryStore::new();
         let end = Instant::now() + Duration::from_secs(4);
         for key in keys(1_000_000) {
-            // All of them within the second that ends then.
+            // All of them expire within the second before `end`.
             let ttl = end.saturating_duration_since(Instant::now());
             let _ = store.write(key.as_key(), value(100).into(), Ttl::After(ttl));
         }
@@ -37,14 +37,14 @@ pub(crate) fn measure() {
             }
         });
         let left = store.snapshot().len();
-        show(&format!("get and put by {}, of {left} that are left", Threads(threads)), &times);
+        show(&format!("get and put by {}, {left} entries are left", Threads(threads)), &times);
     }
     for threads in [1, 2] {
-        show(&format!("nothing but a look at the clock by {}", Threads(threads)), &longest(threads, |_, _| ()));
+        show(&format!("only reading the clock by {}", Threads(threads)), &longest(threads, |_, _| ()));
     }
 }
 
-/// What each operation took that is worth keeping, in all and of the processor's time, while so many threads did nothing else for a second and a half.
+/// How long each recorded operation took, by the wall clock and by the processor's time, while threads ran `act` for a second and a half.
 fn longest(threads: usize, act: impl Fn(usize, usize) + Sync) -> Vec<[Duration; 2]> {
     let over = Instant::now() + Duration::from_millis(1500);
     let act = &act;
@@ -71,7 +71,7 @@ fn longest(threads: usize, act: impl Fn(usize, usize) + Sync) -> Vec<[Duration; 
     })
 }
 
-/// How long the processor has worked for this thread; where that cannot be told, nothing.
+/// The processor's time of this thread; zero on systems that do not tell it.
 fn processor_time() -> Duration {
     #[cfg(target_os = "linux")]
     {

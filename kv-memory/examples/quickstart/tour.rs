@@ -300,7 +300,7 @@ fn lacks(store: &dyn KeyValueStore, capability: Capability) -> Result<bool> {
     Ok(lacks)
 }
 
-/// Does something and prints a line about it.
+/// Runs one step of the tour and prints a line about it.
 #[allow(clippy::cast_precision_loss, reason = "a few digits are shown")]
 fn timed<T>(what: &str, entries: usize, bytes: u64, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let start = Instant::now();
