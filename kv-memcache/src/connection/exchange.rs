@@ -4,10 +4,10 @@ use std::io::{self, BufReader, Write};
 use std::time::{Instant, SystemTime};
 
 use super::channel::Channel;
+use super::pool_settings::{PoolSettings, Reusable};
 use super::receive;
 #[cfg(feature = "tls")]
 use super::tls;
-use super::upkeep::{Reusable, Upkeep};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::fault::Fault;
 use crate::protocol::handshake::{LARGEST_ITEM, ServerInfo};
@@ -75,10 +75,10 @@ impl Connection {
     }
 
     /// A new connection as it is kept.
-    pub(crate) fn kept(mut self, upkeep: &Upkeep) -> Self {
-        self.use_until = upkeep.use_until(Instant::now());
-        if !upkeep.tcp_keepalive.is_zero() {
-            self.reader.get_ref().socket().keep_alive(upkeep.tcp_keepalive);
+    pub(crate) fn kept(mut self, pool_settings: &PoolSettings) -> Self {
+        self.use_until = pool_settings.use_until(Instant::now());
+        if !pool_settings.tcp_keepalive.is_zero() {
+            self.reader.get_ref().socket().keep_alive(pool_settings.tcp_keepalive);
         }
         self
     }

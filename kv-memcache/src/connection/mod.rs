@@ -1,6 +1,7 @@
 //! Connections to one server: how they are made, used and pooled.
 
 mod channel;
+mod circuit_breaker;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
 pub(crate) mod exchange;
@@ -9,11 +10,11 @@ pub(crate) mod host;
 mod per_process;
 pub(crate) mod permits;
 mod pool;
+pub(crate) mod pool_settings;
 mod receive;
 pub(crate) mod resolve;
-mod silence;
 mod socket;
+pub(crate) mod sweeper;
 pub(crate) mod system;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
-pub(crate) mod upkeep;

@@ -10,10 +10,11 @@ use crate::connection::endpoint::Endpoint;
 use crate::connection::exchange::Connection;
 use crate::connection::handshake::ConnectOptions;
 use crate::connection::permits::{Permit, Permits, WaitLimits};
+use crate::connection::pool_settings::PoolSettings;
 use crate::connection::resolve::Resolver;
+use crate::connection::sweeper::Sweeper;
 #[cfg(feature = "tls")]
 use crate::connection::tls;
-use crate::connection::upkeep::{Sweeper, Upkeep};
 use crate::protocol::fault::{Fault, Timeouts};
 use crate::protocol::handshake::ServerInfo;
 use crate::protocol::reply::Reply;
@@ -29,7 +30,7 @@ pub(crate) struct Dialer {
     pub(crate) tls: Option<tls::Connector>,
     pub(crate) classic: bool,
     pub(crate) timeouts: Timeouts,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) pool_settings: PoolSettings,
     /// One for all nodes of a store.
     pub(crate) sweeper: Arc<Sweeper>,
 }
@@ -99,7 +100,7 @@ impl Node {
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
         Self {
             name: dialer.endpoint.to_string(),
-            permits: Permits::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper)),
+            permits: Permits::new(pool_size, dialer.pool_settings, Arc::clone(&dialer.sweeper)),
             dialer,
             limits: AtomicU64::new(ServerLimits::default().pack()),
             closed_on_stats: AtomicU8::new(0),
@@ -142,7 +143,7 @@ impl Node {
         let closed = if server.closes_on_stats { closed.wrapping_add(1) } else { 0 };
         self.closed_on_stats.store(closed, Ordering::Relaxed);
         self.learn(ServerLimits::of(server));
-        Ok(connection.kept(&self.dialer.upkeep))
+        Ok(connection.kept(&self.dialer.pool_settings))
     }
 
     /// Sends a request and receives its replies: on an idle connection, if there is one to be trusted, or else on a new one. If

@@ -13,9 +13,9 @@ use crate::connection::credentials::{Credentials, Source};
 #[cfg(feature = "tls")]
 use crate::connection::endpoint::Endpoint;
 use crate::connection::resolve::Resolver;
+use crate::connection::sweeper::Sweeper;
 #[cfg(feature = "tls")]
 use crate::connection::tls;
-use crate::connection::upkeep::Sweeper;
 use crate::protocol::fault::Timeouts;
 use crate::protocol::handshake::LARGEST_ITEM;
 use crate::protocol::ttl;
@@ -112,7 +112,7 @@ impl MemcacheStoreBuilder {
                 tls: tls.clone(),
                 classic: settings.classic,
                 timeouts: settings.timeouts,
-                upkeep: settings.upkeep.ready(),
+                pool_settings: settings.pool_settings.ready(),
                 sweeper: Arc::clone(&sweeper),
             };
             Node::new(dialer, self.pool_size)
@@ -124,7 +124,7 @@ impl MemcacheStoreBuilder {
     /// The addresses of the servers, and user and password for them, if the settings are valid.
     fn check(&self) -> Result<(Vec<Address>, Source)> {
         let Timeouts { pool, connect, response } = self.settings.timeouts;
-        self.settings.upkeep.check().map_err(invalid)?;
+        self.settings.pool_settings.check().map_err(invalid)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
             if limit < SHORTEST_LIMIT {
                 return Err(invalid(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connection::upkeep::Upkeep;
+use crate::connection::pool_settings::PoolSettings;
 use crate::protocol::fault::Timeouts;
 
 /// The largest item of a memcached without the option `-I`, in bytes.
@@ -17,5 +17,5 @@ pub(crate) struct Settings {
     /// Whether the classic commands are used instead of the meta commands.
     pub(super) classic: bool,
     pub(super) timeouts: Timeouts,
-    pub(super) upkeep: Upkeep,
+    pub(super) pool_settings: PoolSettings,
 }

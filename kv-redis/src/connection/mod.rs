@@ -1,6 +1,7 @@
 //! Connections to one server: how they are made, used, pooled and shared.
 
 mod channel;
+pub(crate) mod circuit_breaker;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
 mod exchange;
@@ -11,16 +12,16 @@ pub(crate) mod known_commands;
 pub(crate) mod per_process;
 pub(crate) mod permits;
 pub(crate) mod pool;
+pub(crate) mod pool_settings;
 mod receive;
 pub(crate) mod resolve;
 pub(crate) mod shared;
-pub(crate) mod silence;
 pub(crate) mod socket;
+pub(crate) mod sweeper;
 pub(crate) mod system;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod transport;
-pub(crate) mod upkeep;
 
 #[cfg(feature = "cluster")]
 use std::net::IpAddr;
@@ -32,7 +33,7 @@ use crate::protocol::commands::Commands;
 use crate::protocol::info::ServerInfo;
 use crate::protocol::server_name::ServerName;
 use channel::Channel;
-use upkeep::{Reusable, Upkeep};
+use pool_settings::{PoolSettings, Reusable};
 
 /// How much of a reply that is one value is read at first. If there is more, the rest is read to where it stays.
 const HEAD: usize = 16 * 1024;
@@ -93,10 +94,10 @@ impl Connection {
     }
 
     /// A new connection as it is kept.
-    pub(crate) fn kept(mut self, upkeep: &Upkeep) -> Self {
-        self.use_until = upkeep.use_until(Instant::now());
-        if !upkeep.tcp_keepalive.is_zero() {
-            self.channel.socket().keep_alive(upkeep.tcp_keepalive);
+    pub(crate) fn kept(mut self, pool_settings: &PoolSettings) -> Self {
+        self.use_until = pool_settings.use_until(Instant::now());
+        if !pool_settings.tcp_keepalive.is_zero() {
+            self.channel.socket().keep_alive(pool_settings.tcp_keepalive);
         }
         self
     }

@@ -7,10 +7,11 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::circuit_breaker::{CircuitBreaker, Probe};
 use super::per_process::PerProcess;
 use super::pool::{Pool, PoolPermit};
-use super::silence::{Probe, Silence};
-use super::upkeep::{Reusable, Sweeper, Upkeep};
+use super::pool_settings::{PoolSettings, Reusable};
+use super::sweeper::Sweeper;
 use crate::protocol::fault::Fault;
 use crate::protocol::silent::Silent;
 
@@ -22,7 +23,7 @@ const TRUSTED_FOR: Duration = Duration::from_micros(30);
 /// Gives out the permits for one server.
 pub(crate) struct Permits<C> {
     size: u32,
-    upkeep: Upkeep,
+    pool_settings: PoolSettings,
     sweeper: Arc<Sweeper>,
     state: PerProcess<State<C>>,
 }
@@ -30,7 +31,7 @@ pub(crate) struct Permits<C> {
 /// What a process has of its own.
 struct State<C> {
     pool: Arc<Pool<C>>,
-    silence: Silence,
+    breaker: CircuitBreaker,
 }
 
 /// Allows the use of one connection. No other caller uses that connection until the permit is dropped.
@@ -60,21 +61,21 @@ pub(crate) struct WaitLimits {
 }
 
 impl<C: Reusable + Send + 'static> Permits<C> {
-    pub(crate) fn new(size: u32, upkeep: Upkeep, sweeper: Arc<Sweeper>) -> Self {
-        let state = PerProcess::new(State::new(size, upkeep, &sweeper));
-        Self { size, upkeep, sweeper, state }
+    pub(crate) fn new(size: u32, pool_settings: PoolSettings, sweeper: Arc<Sweeper>) -> Self {
+        let state = PerProcess::new(State::new(size, pool_settings, &sweeper));
+        Self { size, pool_settings, sweeper, state }
     }
 
     /// Whether the server did not answer in time, and has not answered since.
     #[allow(dead_code, reason = "kv-redis asks for it, where callers share connections")]
     pub(crate) fn is_in_question(&self) -> bool {
-        self.state.get().silence.is_in_question()
+        self.state.get().breaker.is_in_question()
     }
 
     /// Waits until a connection may be used.
     pub(crate) fn acquire(&self, limits: WaitLimits) -> Result<Permit<'_, C>, PermitError> {
         let state = self.state.get();
-        if !state.silence.is_in_question()
+        if !state.breaker.is_in_question()
             && let Some(permit) = state.pool.try_take()
         {
             return Ok(Permit { state, of_pool: permit, probe: None, waited_for_probe: Duration::ZERO });
@@ -85,19 +86,19 @@ impl<C: Reusable + Send + 'static> Permits<C> {
     fn wait(&self, limits: WaitLimits) -> Result<Permit<'_, C>, PermitError> {
         let state = self.state.own(|inherited| {
             inherited.pool.disown();
-            State::new(self.size, self.upkeep, &self.sweeper)
+            State::new(self.size, self.pool_settings, &self.sweeper)
         });
         let (mut waited_for_probe, mut waited_for_pool) = (Duration::ZERO, Duration::ZERO);
         loop {
             let begin = Instant::now();
             let probe =
-                state.silence.enter(limits.connect.saturating_sub(waited_for_probe)).map_err(PermitError::Silent)?;
+                state.breaker.enter(limits.connect.saturating_sub(waited_for_probe)).map_err(PermitError::Silent)?;
             let then = Instant::now();
             waited_for_probe += then - begin;
             let permit = state.pool.take(limits.pool.saturating_sub(waited_for_pool)).ok_or(PermitError::Exhausted)?;
             waited_for_pool += then.elapsed();
             // Otherwise the server came into question while this caller waited for a permit.
-            if probe.is_some() || !state.silence.is_in_question() {
+            if probe.is_some() || !state.breaker.is_in_question() {
                 return Ok(Permit { state, of_pool: permit, probe, waited_for_probe });
             }
         }
@@ -117,7 +118,7 @@ impl<C: Reusable + Send + 'static> Permits<C> {
         if permit.probe.is_some() {
             return Ok(None);
         }
-        let idle = idle.filter(|idle| serves(idle) && now < self.upkeep.expiry(idle));
+        let idle = idle.filter(|idle| serves(idle) && now < self.pool_settings.expiry(idle));
         if idle.as_ref().is_some_and(|idle| now.saturating_duration_since(idle.last_used()) < TRUSTED_FOR) {
             return Ok(idle);
         }
@@ -145,7 +146,7 @@ impl<C: Reusable + Send + 'static> Permits<C> {
             (Some(probe), None) => probe.was_answered(),
             // A caller that waited for a probe has less than the limit left: its time-out says nothing about the server.
             (None, Some(time_out)) if permit.waited_for_probe.is_zero() => {
-                permit.state.silence.question(begun, time_out);
+                permit.state.breaker.note_time_out(begun, time_out);
             }
             (None, _) => {}
         }
@@ -154,8 +155,11 @@ impl<C: Reusable + Send + 'static> Permits<C> {
 }
 
 impl<C: Reusable + Send + 'static> State<C> {
-    fn new(size: u32, upkeep: Upkeep, sweeper: &Arc<Sweeper>) -> Self {
-        Self { pool: Pool::with_sweeper(size, upkeep, sweeper), silence: Silence::new(upkeep.retry_after) }
+    fn new(size: u32, pool_settings: PoolSettings, sweeper: &Arc<Sweeper>) -> Self {
+        Self {
+            pool: Pool::with_sweeper(size, pool_settings, sweeper),
+            breaker: CircuitBreaker::new(pool_settings.retry_after),
+        }
     }
 }
 
@@ -171,7 +175,7 @@ impl<C: Reusable> Permit<'_, C> {
         if had_been_idle {
             self.state.pool.close_idle(|idle| idle.last_used() < begun);
         }
-        self.state.silence.question(begun, fault);
+        self.state.breaker.note_time_out(begun, fault);
     }
 }
 

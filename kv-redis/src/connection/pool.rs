@@ -8,7 +8,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use super::upkeep::{Reusable, Sweep, Sweeper, Upkeep};
+use super::pool_settings::{PoolSettings, Reusable};
+use super::sweeper::{Sweep, Sweeper};
 
 /// The permits, and the idle connections.
 ///
@@ -23,7 +24,7 @@ pub(crate) struct Pool<C> {
 
 /// How idle connections are closed.
 struct Sweeping {
-    upkeep: Upkeep,
+    pool_settings: PoolSettings,
     sweeper: Arc<Sweeper>,
     this: Weak<dyn Sweep>,
 }
@@ -47,10 +48,10 @@ struct State<C> {
 
 impl<C: Reusable + Send + 'static> Pool<C> {
     /// A pool whose idle connections are closed when they expire.
-    pub(crate) fn with_sweeper(permits: u32, upkeep: Upkeep, sweeper: &Arc<Sweeper>) -> Arc<Self> {
+    pub(crate) fn with_sweeper(permits: u32, pool_settings: PoolSettings, sweeper: &Arc<Sweeper>) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| {
-            let sweeping = Sweeping { upkeep, sweeper: Arc::clone(sweeper), this: this.clone() };
-            let expires = !(upkeep.idle_timeout.is_zero() && upkeep.max_lifetime.is_zero());
+            let sweeping = Sweeping { pool_settings, sweeper: Arc::clone(sweeper), this: this.clone() };
+            let expires = !(pool_settings.idle_timeout.is_zero() && pool_settings.max_lifetime.is_zero());
             Self { sweeping: expires.then_some(sweeping), ..Self::new(permits) }
         })
     }
@@ -58,12 +59,12 @@ impl<C: Reusable + Send + 'static> Pool<C> {
 
 impl<C: Reusable + Send> Sweep for Pool<C> {
     fn sweep(&self, now: Instant) -> Option<Instant> {
-        let upkeep = &self.sweeping.as_ref()?.upkeep;
+        let pool_settings = &self.sweeping.as_ref()?.pool_settings;
         let mut state = self.lock();
-        let expired: Vec<C> = state.idle.extract_if(.., |connection| upkeep.expiry(connection) <= now).collect();
-        let next = state.idle.iter().map(|connection| upkeep.expiry(connection)).min();
+        let expired: Vec<C> = state.idle.extract_if(.., |connection| pool_settings.expiry(connection) <= now).collect();
+        let next = state.idle.iter().map(|connection| pool_settings.expiry(connection)).min();
         // A connection in use will come back. If the sweeper forgot this pool until then, each return would start a thread.
-        let next = next.or_else(|| (state.free < self.size).then(|| now + upkeep.pause()));
+        let next = next.or_else(|| (state.free < self.size).then(|| now + pool_settings.pause()));
         state.is_swept = next.is_some();
         drop(state);
         drop(expired);

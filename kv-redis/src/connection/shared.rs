@@ -192,7 +192,7 @@ impl<T: Acquire> Shared<T> {
 
 impl<T: Acquire> Transport for Shared<T> {
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
-        // While the server is in question, each caller waits by itself: see `Silence`.
+        // While the server is in question, each caller waits by itself: see `CircuitBreaker`.
         if !is_short(request) || self.transport.is_in_question() {
             return self.transport.exchange(request);
         }

@@ -9,11 +9,12 @@ use super::mapping::Mapping;
 use crate::connection::Connection;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::handshake::Login;
+use crate::connection::pool_settings::PoolSettings;
 use crate::connection::resolve::Resolver;
 use crate::connection::socket::AddressChoice;
+use crate::connection::sweeper::Sweeper;
 #[cfg(feature = "tls")]
 use crate::connection::tls;
-use crate::connection::upkeep::{Sweeper, Upkeep};
 use crate::protocol::fault::Fault;
 #[cfg(any(feature = "cluster", feature = "sentinel"))]
 use crate::protocol::server_name::ServerName;
@@ -32,7 +33,7 @@ pub(crate) struct Dialer {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<tls::Connector>,
     pub(crate) timeouts: Timeouts,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) pool_settings: PoolSettings,
     pub(crate) sweeper: Arc<Sweeper>,
 }
 

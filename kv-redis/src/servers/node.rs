@@ -52,7 +52,7 @@ pub(crate) struct Node {
 impl Node {
     /// A server to which there is no connection yet.
     pub(crate) fn new(target: Target, dialer: Dialer, pool_size: u32) -> Self {
-        let permits = Permits::new(pool_size, dialer.upkeep, Arc::clone(&dialer.sweeper));
+        let permits = Permits::new(pool_size, dialer.pool_settings, Arc::clone(&dialer.sweeper));
         Self { target, dialer, permits, known_commands: KnownCommands::new() }
     }
 
@@ -70,7 +70,7 @@ impl Node {
         let connect = |limit| self.target.connect(&self.dialer, limit);
         let connection = Permits::connect(permit, self.dialer.timeouts.connect, connect)?;
         self.known_commands.set(connection.server_info());
-        Ok(connection.kept(&self.dialer.upkeep))
+        Ok(connection.kept(&self.dialer.pool_settings))
     }
 
     fn wait_limits(&self, pool: Duration) -> WaitLimits {

@@ -20,9 +20,9 @@ use crate::connection::credentials::{Credentials, Source};
 use crate::connection::endpoint::Endpoint;
 use crate::connection::handshake::Login;
 use crate::connection::shared::Shared;
+use crate::connection::sweeper::Sweeper;
 #[cfg(feature = "tls")]
 use crate::connection::tls;
-use crate::connection::upkeep::Sweeper;
 use crate::protocol::role::Role;
 #[cfg(feature = "cluster")]
 use crate::servers::cluster::Cluster;
@@ -59,7 +59,7 @@ impl RedisStoreBuilder {
             #[cfg(feature = "tls")]
             tls,
             timeouts: self.settings.clone().ready().timeouts,
-            upkeep: self.settings.upkeep.ready(),
+            pool_settings: self.settings.pool_settings.ready(),
             sweeper: Arc::new(Sweeper::new()),
         })
     }

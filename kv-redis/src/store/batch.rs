@@ -8,7 +8,7 @@ use redis::{ServerErrorKind, Value as Reply};
 use crate::protocol::answer::redirection;
 
 use super::CHUNK;
-use super::client::{Client, Part, Route};
+use super::client::{Client, Route, Target};
 use crate::protocol::fault::Fault;
 use crate::protocol::request::Request;
 
@@ -21,18 +21,18 @@ const ROUNDS: usize = 3;
 /// Items of a batch with their indices.
 type Indexed<'a, T> = Vec<(usize, &'a T)>;
 
-/// Items of a batch, and the part of the store to which they are sent.
-type Group<'a, T> = (Part, Indexed<'a, T>);
+/// Items of a batch, and the target to which they are sent.
+type Group<'a, T> = (Target, Indexed<'a, T>);
 
 /// Items that no server has, with the reason.
 type Unowned<'a, T> = Vec<(usize, &'a T, Fault)>;
 
-/// What happens to a batch when a part of it fails.
+/// What happens to a batch when a group of it fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnFailure {
     /// The batch ends.
     Stop,
-    /// Each item of that part has an error of its own, and the other parts go on (B7).
+    /// Each item of that group has its own error, and the other groups go on (B7).
     GoOn,
 }
 
@@ -92,7 +92,7 @@ impl Client {
             for (index, item, fault) in unowned {
                 put(index, Err(self.error(fault, Some(key(item)), writes)))?;
             }
-            for (part, group) in groups {
+            for (target, group) in groups {
                 let mut group = group.into_iter().peekable();
                 while group.peek().is_some() {
                     let (mut request, mut chunk) = (request(), Vec::new());
@@ -100,12 +100,12 @@ impl Client {
                         add(&mut request, item);
                         chunk.push((index, item));
                     }
-                    let answer = match self.send_to(&part, &request) {
+                    let answer = match self.send_to(&target, &request) {
                         Ok(answer) => answer,
                         // Nothing was sent, and the node may have been replaced.
                         Err(fault)
                             if (fault.is_unsent() || matches!(fault.itself(), Fault::Silent(_)))
-                                && part.may_move()
+                                && target.may_move()
                                 && round == 0 =>
                         {
                             sent_away.extend(chunk.into_iter().chain(group));
@@ -126,7 +126,7 @@ impl Client {
                     };
                     let server = answer.server.as_ref();
                     for ((index, item), reply) in chunk.into_iter().zip(answer.replies) {
-                        match redirection(&reply).filter(|_| part.may_move()) {
+                        match redirection(&reply).filter(|_| target.may_move()) {
                             // A later item with the same key has to wait, too.
                             Some(ServerErrorKind::Moved) if !waiting.contains(key(item).as_str()) => {
                                 sent_away.push((index, item));
@@ -158,7 +158,7 @@ impl Client {
         Ok(outcomes.into_iter().zip(items).map(|(outcome, item)| outcome.unwrap_or_else(|| lost(item))).collect())
     }
 
-    /// Groups items by the part of the store to which they are sent.
+    /// Groups items by the target to which they are sent.
     fn groups<'a, T>(
         &self,
         items: Indexed<'a, T>,
@@ -168,7 +168,7 @@ impl Client {
         match &self.route {
             Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => {
                 let _ = (key, on_failure);
-                Ok((vec![(Part::Whole, items)], Vec::new()))
+                Ok((vec![(Target::SingleServer, items)], Vec::new()))
             }
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
@@ -186,7 +186,7 @@ impl Client {
                 };
                 let item = |position: usize| items.get(position).copied();
                 let group = |(node, positions): (_, Vec<_>)| {
-                    (Part::Primary(node), positions.into_iter().filter_map(item).collect())
+                    (Target::Primary(node), positions.into_iter().filter_map(item).collect())
                 };
                 let unowned = unowned.into_iter().filter_map(|(position, fault)| {
                     let (index, item) = item(position)?;

@@ -13,7 +13,7 @@ use crate::protocol::fault::Fault;
 use crate::protocol::refusal::command::is_of_command;
 use crate::protocol::request::{Arg, Request, Shape};
 
-use super::client::{Client, Part, Route};
+use super::client::{Client, Route, Target};
 
 impl Client {
     /// Sends the first request that the server of a key accepts. `make` gets the commands of the server and returns a request that needs
@@ -55,16 +55,16 @@ impl Client {
         }
     }
 
-    /// What is known of the commands of the server that has a part of the store.
-    pub(super) fn known_of<'a>(&'a self, part: &'a Part) -> Option<&'a KnownCommands> {
-        match (part, &self.route) {
-            (Part::Whole, Route::Node(node)) => Some(node.known_commands()),
-            (Part::Whole, Route::Shared(shared)) => Some(shared.known_commands()),
-            (Part::Whole, Route::ExternalPool(pool)) => Some(pool.known_commands()),
+    /// What is known of the commands of a target.
+    pub(super) fn known_of<'a>(&'a self, target: &'a Target) -> Option<&'a KnownCommands> {
+        match (target, &self.route) {
+            (Target::SingleServer, Route::Node(node)) => Some(node.known_commands()),
+            (Target::SingleServer, Route::Shared(shared)) => Some(shared.known_commands()),
+            (Target::SingleServer, Route::ExternalPool(pool)) => Some(pool.known_commands()),
             #[cfg(feature = "cluster")]
-            (Part::Primary(node), _) => Some(node.known_commands()),
+            (Target::Primary(node), _) => Some(node.known_commands()),
             #[cfg(feature = "cluster")]
-            (Part::Whole, Route::Cluster(_)) => None,
+            (Target::SingleServer, Route::Cluster(_)) => None,
         }
     }
 
@@ -72,13 +72,13 @@ impl Client {
     /// complete (L3). Only a node refuses two keys of different slots.
     ///
     /// If a tag in braces puts all keys of the namespace into one slot, the node with this slot accepts them, and has them all.
-    pub(super) fn make_sure_it_is_whole(&self, part: &Part) -> Result<()> {
+    pub(super) fn make_sure_it_is_whole(&self, target: &Target) -> Result<()> {
         let [one, other] = ["a", "b"].map(|key| Arg::Key(self.namespace(), key));
         let question = Request::reading()
             .with(Shape::Any, ["EXISTS".into(), one, other])
             // Before redis 3.0.3 EXISTS accepts only one key.
             .with(Shape::Any, ["MGET".into(), one, other]);
-        let answer = self.send_to(part, &question).map_err(|fault| self.error(fault, None, false))?;
+        let answer = self.send_to(target, &question).map_err(|fault| self.error(fault, None, false))?;
         let is_of_a_node =
             |error: &ServerError| matches!(error.code(), "CROSSSLOT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN");
         for reply in &answer.replies {

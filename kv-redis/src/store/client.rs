@@ -40,24 +40,25 @@ pub(super) enum Route {
     Cluster(Box<Cluster>),
 }
 
-/// The parts of a listing, in their order.
-pub(super) struct Parts {
-    pub(super) parts: VecDeque<Part>,
+/// What a listing reads, in this order.
+pub(super) struct ListingTargets {
+    pub(super) targets: VecDeque<Target>,
     #[cfg(feature = "cluster")]
     pub(super) assignment: Option<SlotAssignment>,
 }
 
-pub(super) enum Part {
-    Whole,
+/// Where a request goes that is not about one key: the only server of the store, or a primary of its cluster.
+pub(super) enum Target {
+    SingleServer,
     #[cfg(feature = "cluster")]
     Primary(Arc<Node>),
 }
 
-impl Part {
+impl Target {
     /// Whether its keys can move to another node.
     pub(super) fn may_move(&self) -> bool {
         match self {
-            Self::Whole => false,
+            Self::SingleServer => false,
             #[cfg(feature = "cluster")]
             Self::Primary(_) => true,
         }
@@ -168,14 +169,14 @@ impl Client {
         }
     }
 
-    /// Sends a request to a part of the store.
-    pub(super) fn send_to(&self, part: &Part, request: &Request<'_>) -> Result<Answer, Fault> {
-        match (part, &self.route) {
-            (Part::Whole, Route::Node(node)) => node.exchange(request),
-            (Part::Whole, Route::Shared(shared)) => shared.exchange(request),
-            (Part::Whole, Route::ExternalPool(pool)) => pool.exchange(request),
+    /// Sends a request to a target.
+    pub(super) fn send_to(&self, target: &Target, request: &Request<'_>) -> Result<Answer, Fault> {
+        match (target, &self.route) {
+            (Target::SingleServer, Route::Node(node)) => node.exchange(request),
+            (Target::SingleServer, Route::Shared(shared)) => shared.exchange(request),
+            (Target::SingleServer, Route::ExternalPool(pool)) => pool.exchange(request),
             #[cfg(feature = "cluster")]
-            (Part::Primary(node), Route::Cluster(cluster)) => cluster.exchange_with(node, request),
+            (Target::Primary(node), Route::Cluster(cluster)) => cluster.exchange_with(node, request),
             #[cfg(feature = "cluster")]
             _ => Err(Fault::Desynchronized),
         }
@@ -195,11 +196,11 @@ impl Client {
         }
     }
 
-    /// The parts of a listing.
-    pub(super) fn parts(&self) -> Result<Parts> {
+    /// What a listing of the store has to read.
+    pub(super) fn listing_targets(&self) -> Result<ListingTargets> {
         match &self.route {
-            Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => Ok(Parts {
-                parts: VecDeque::from([Part::Whole]),
+            Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => Ok(ListingTargets {
+                targets: VecDeque::from([Target::SingleServer]),
                 #[cfg(feature = "cluster")]
                 assignment: None,
             }),
@@ -211,8 +212,8 @@ impl Client {
                         when that is over";
                     return Err(Error::Unavailable(kv_core::Failure::new(&self.label, message)));
                 }
-                let parts = assignment.primaries.iter().map(|node| Part::Primary(Arc::clone(node))).collect();
-                Ok(Parts { parts, assignment: Some(assignment) })
+                let targets = assignment.primaries.iter().map(|node| Target::Primary(Arc::clone(node))).collect();
+                Ok(ListingTargets { targets, assignment: Some(assignment) })
             }
         }
     }

@@ -8,7 +8,7 @@ use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
 
 use crate::protocol::info::RunId;
 
-use super::client::{Client, Part};
+use super::client::{Client, Target};
 use super::scan::{BEGINNING, Fetched, Scan};
 use crate::protocol::page::Page;
 use crate::protocol::pattern;
@@ -21,12 +21,12 @@ pub(super) struct Listing<'a> {
     prefix: String,
     /// The pattern for the server: namespace and prefix, escaped, and a star.
     pattern: Option<Vec<u8>>,
-    /// What is left to list, beginning with the current part: a server, or each primary of a cluster.
-    parts: VecDeque<Part>,
+    /// What is left to list, beginning with the current target: a server, or each primary of a cluster.
+    targets: VecDeque<Target>,
     /// How the slots were assigned when the listing began; compared at its end.
     #[cfg(feature = "cluster")]
     assignment: Option<SlotAssignment>,
-    /// The cursor of the next page of this part; `None` if there is no page left.
+    /// The cursor of the next page of this target; `None` if there is no page left.
     cursor: Option<Vec<u8>>,
     /// The page before it, if the types of its names are not known: the next request asks for them.
     untyped: Option<Page>,
@@ -47,17 +47,17 @@ impl<'a> Listing<'a> {
     pub(super) fn new(client: &'a Client, prefix: Prefix<'_>) -> Result<Self> {
         let literal = format!("{}{prefix}", client.namespace());
         let pattern = (!literal.is_empty()).then(|| pattern::of_prefix(literal.as_bytes()));
-        let parts = client.parts()?;
+        let targets = client.listing_targets()?;
         Ok(Self {
             client,
             prefix: prefix.as_str().to_owned(),
             pattern,
             #[cfg(feature = "cluster")]
-            assignment: parts.assignment,
+            assignment: targets.assignment,
             cursor: Some(BEGINNING.to_vec()),
             untyped: None,
-            is_whole: parts.parts.iter().all(Part::may_move),
-            parts: parts.parts,
+            is_whole: targets.targets.iter().all(Target::may_move),
+            targets: targets.targets,
             run_id: None,
             ahead: None,
             page: Vec::new().into_iter(),
@@ -69,7 +69,7 @@ impl<'a> Listing<'a> {
 
     /// Fetches the next page, and meanwhile makes the keys of the page before it. Returns whether there was a page.
     fn fetch_next_page(&mut self) -> Result<bool> {
-        if self.parts.is_empty() && self.ahead.is_none() {
+        if self.targets.is_empty() && self.ahead.is_none() {
             return self.end().map(|()| false);
         }
         let ahead = self.ahead.take().unwrap_or_default();
@@ -82,13 +82,13 @@ impl<'a> Listing<'a> {
                 seen.is_new(key).then(|| key.to_key_buf())
             }));
         };
-        let Some(part) = self.parts.front() else {
+        let Some(target) = self.targets.front() else {
             make_keys();
             self.page = page.into_iter();
             return Ok(true);
         };
         let scan = Scan {
-            part,
+            target,
             cursor: self.cursor.as_deref(),
             pattern: self.pattern.as_deref(),
             count: self.client.page_size(),
@@ -113,7 +113,7 @@ impl<'a> Listing<'a> {
         if self.cursor.is_none() && self.untyped.is_none() {
             self.cursor = Some(BEGINNING.to_vec());
             self.run_id = None;
-            self.parts.pop_front();
+            self.targets.pop_front();
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ use crate::protocol::commands::Commands;
 use crate::protocol::fault::Fault;
 use crate::protocol::request::{Arg, Request, Shape};
 use crate::protocol::ttl;
-use client::{Client, Part, Route};
+use client::{Client, Route, Target};
 use listing::Listing;
 
 pub use builder::RedisStoreBuilder;
@@ -178,7 +178,7 @@ impl KeyValueStore for RedisStore {
                     );
                     let answer = self
                         .client
-                        .send_to(&Part::Whole, &request)
+                        .send_to(&Target::SingleServer, &request)
                         .map_err(|fault| self.client.error(fault, None, false))?;
                     let Answer { replies, server, .. } = answer;
                     for reply in replies {

@@ -14,14 +14,14 @@ use crate::protocol::page::Page;
 use crate::protocol::request::{Arg, Request, Shape};
 
 use super::choose::is_refused;
-use super::client::{Client, Part};
+use super::client::{Client, Target};
 
 /// The cursor of the first page, and the one after the last page.
 pub(super) const BEGINNING: &[u8] = b"0";
 
 /// What to fetch.
 pub(super) struct Scan<'a> {
-    pub(super) part: &'a Part,
+    pub(super) target: &'a Target,
     /// The cursor of the page; `None` if only the types of the page before are left.
     pub(super) cursor: Option<&'a [u8]>,
     pub(super) pattern: Option<&'a [u8]>,
@@ -51,7 +51,7 @@ impl Scan<'_> {
         is_whole: &mut bool,
         meanwhile: Box<dyn FnOnce() + Send + '_>,
     ) -> Result<Fetched> {
-        let known = client.known_of(self.part);
+        let known = client.known_of(self.target);
         let mut commands = known.map_or(Commands::ALL, KnownCommands::get);
         let mut meanwhile = Some(meanwhile);
         loop {
@@ -66,7 +66,7 @@ impl Scan<'_> {
             if let Some(work) = meanwhile.take() {
                 request = request.meanwhile(work);
             }
-            let result = client.send_to(self.part, &request);
+            let result = client.send_to(self.target, &request);
             request.do_meanwhile();
             let is_refused = result.as_ref().is_ok_and(|answer| is_refused(&request, answer));
             let refused = request.may_be_refused();
@@ -75,7 +75,7 @@ impl Scan<'_> {
                 Err(Fault::Lacks(has)) => {
                     commands = commands.and(has);
                     if !*is_whole && !has.has(Commands::WHOLE) {
-                        client.make_sure_it_is_whole(self.part)?;
+                        client.make_sure_it_is_whole(self.target)?;
                         *is_whole = true;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connection::upkeep::Upkeep;
+use crate::connection::pool_settings::PoolSettings;
 use crate::protocol::timeouts::Timeouts;
 
 /// The largest value that redis accepts, in bytes, unless its `proto-max-bulk-len` is set.
@@ -19,7 +19,7 @@ pub(super) struct Settings {
     pub(super) page_size: u64,
     pub(super) largest_value: u64,
     pub(super) timeouts: Timeouts,
-    pub(super) upkeep: Upkeep,
+    pub(super) pool_settings: PoolSettings,
 }
 
 impl Default for Settings {
@@ -31,7 +31,7 @@ impl Default for Settings {
             page_size: 1000,
             largest_value: LARGEST_VALUE,
             timeouts: Timeouts { pool: second, connect: second, response: second },
-            upkeep: Upkeep::default(),
+            pool_settings: PoolSettings::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a server that did not answer (N6).
+//! A circuit breaker: what is remembered of a server that did not answer (N6).
 //!
 //! After a time-out the server is in question. The next caller asks it by making a connection, and the other callers wait for the outcome.
 //! Usually the server answers: a firewall had dropped old connections, or one command took long. Then all callers go on. If it does not
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::protocol::fault::Fault;
 use crate::protocol::silent::Silent;
 
-pub(crate) struct Silence {
+pub(crate) struct CircuitBreaker {
     /// How long operations fail at once. If it is zero, nothing is remembered.
     retry_after: Duration,
     /// Whether the phase is not [`Phase::Answers`]. An operation on a server that answers looks at nothing else.
@@ -47,11 +47,11 @@ enum Phase {
 
 /// The task to ask whether the server answers. If it is dropped without an answer, the next caller asks.
 pub(crate) struct Probe<'a> {
-    of: &'a Silence,
+    breaker: &'a CircuitBreaker,
     is_over: bool,
 }
 
-impl Silence {
+impl CircuitBreaker {
     pub(crate) fn new(retry_after: Duration) -> Self {
         let state = State { phase: Phase::Answers, answered: None, cause: None };
         Self {
@@ -88,11 +88,11 @@ impl Silence {
                         return silent(&state, since, asked_in);
                     }
                     *is_asked = true;
-                    return Ok(Some(Probe { of: self, is_over: false }));
+                    return Ok(Some(Probe { breaker: self, is_over: false }));
                 }
                 Phase::InQuestion { is_asked: is_asked @ false, .. } => {
                     *is_asked = true;
-                    return Ok(Some(Probe { of: self, is_over: false }));
+                    return Ok(Some(Probe { breaker: self, is_over: false }));
                 }
                 Phase::InQuestion { since, .. } => {
                     let left = limit.saturating_sub(begin.elapsed());
@@ -107,7 +107,7 @@ impl Silence {
     }
 
     /// Notes a time-out of an operation that began then.
-    pub(crate) fn question(&self, begun: Instant, cause: &Fault) {
+    pub(crate) fn note_time_out(&self, begun: Instant, cause: &Fault) {
         if self.retry_after.is_zero() {
             return;
         }
@@ -150,7 +150,7 @@ impl Probe<'_> {
     /// The server did not answer in time; this was the time-out.
     pub(crate) fn was_not_answered(self, cause: &Fault) {
         let since = Instant::now();
-        let until = since + self.of.retry_after;
+        let until = since + self.breaker.retry_after;
         let cause = Arc::new(cause.copy());
         self.end(|state| {
             state.phase = Phase::Silent { since, until, is_asked: false };
@@ -160,7 +160,7 @@ impl Probe<'_> {
 
     fn end(mut self, next: impl FnOnce(&mut State)) {
         self.is_over = true;
-        self.of.change(next);
+        self.breaker.change(next);
     }
 }
 
@@ -169,7 +169,7 @@ impl Drop for Probe<'_> {
         if self.is_over {
             return;
         }
-        self.of.change(|state| match &mut state.phase {
+        self.breaker.change(|state| match &mut state.phase {
             Phase::Answers => {}
             Phase::InQuestion { is_asked, .. } | Phase::Silent { is_asked, .. } => *is_asked = false,
         });
@@ -188,103 +188,107 @@ mod tests {
         Fault::NotConnected(io::ErrorKind::TimedOut.into())
     }
 
-    fn in_question(retry_after: Duration) -> Silence {
-        let silence = Silence::new(retry_after);
-        silence.question(Instant::now(), &time_out());
-        silence
+    fn in_question(retry_after: Duration) -> CircuitBreaker {
+        let breaker = CircuitBreaker::new(retry_after);
+        breaker.note_time_out(Instant::now(), &time_out());
+        breaker
     }
 
     #[test]
     fn a_server_that_answers_is_not_asked() {
-        let silence = Silence::new(MINUTE);
-        assert!(silence.enter(MINUTE).unwrap().is_none());
+        let breaker = CircuitBreaker::new(MINUTE);
+        assert!(breaker.enter(MINUTE).unwrap().is_none());
     }
 
     #[test]
     fn one_caller_asks_and_the_others_wait_for_the_answer() {
-        let silence = in_question(MINUTE);
-        let probe = silence.enter(MINUTE).unwrap().unwrap();
+        let breaker = in_question(MINUTE);
+        let probe = breaker.enter(MINUTE).unwrap().unwrap();
         thread::scope(|scope| {
-            let others: Vec<_> = (0..8).map(|_| scope.spawn(|| silence.enter(MINUTE).unwrap().is_none())).collect();
+            let others: Vec<_> = (0..8).map(|_| scope.spawn(|| breaker.enter(MINUTE).unwrap().is_none())).collect();
             thread::sleep(Duration::from_millis(50));
             assert!(!others.iter().any(thread::ScopedJoinHandle::is_finished));
             probe.was_answered();
             assert!(others.into_iter().all(|other| other.join().unwrap()));
         });
-        assert!(!silence.is_in_question());
+        assert!(!breaker.is_in_question());
     }
 
     #[test]
     fn a_caller_that_waits_too_long_for_the_answer_gets_an_error() {
-        let silence = in_question(MINUTE);
-        let _probe = silence.enter(MINUTE).unwrap().unwrap();
-        let silent = silence.enter(Duration::from_millis(20)).err().unwrap();
+        let breaker = in_question(MINUTE);
+        let _probe = breaker.enter(MINUTE).unwrap().unwrap();
+        let silent = breaker.enter(Duration::from_millis(20)).err().unwrap();
         assert!(silent.asked_in.is_none());
     }
 
     #[test]
     fn operations_on_a_silent_server_fail_at_once_until_one_caller_asks_again() {
-        let silence = in_question(Duration::from_millis(200));
-        silence.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
+        let breaker = in_question(Duration::from_millis(200));
+        breaker.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
         let begin = Instant::now();
-        let silent = silence.enter(MINUTE).err().unwrap();
+        let silent = breaker.enter(MINUTE).err().unwrap();
         assert!(
             begin.elapsed() >= Duration::from_millis(200) || silent.asked_in.unwrap() <= Duration::from_millis(200)
         );
         thread::sleep(Duration::from_millis(200));
-        let probe = silence.enter(MINUTE).unwrap().unwrap();
-        assert!(silence.enter(MINUTE).err().unwrap().asked_in.is_none());
+        let probe = breaker.enter(MINUTE).unwrap().unwrap();
+        assert!(breaker.enter(MINUTE).err().unwrap().asked_in.is_none());
         probe.was_not_answered(&time_out());
-        assert!(silence.enter(MINUTE).err().unwrap().asked_in.is_some());
+        assert!(breaker.enter(MINUTE).err().unwrap().asked_in.is_some());
         thread::sleep(Duration::from_millis(200));
-        silence.enter(MINUTE).unwrap().unwrap().was_answered();
-        assert!(silence.enter(MINUTE).unwrap().is_none());
+        breaker.enter(MINUTE).unwrap().unwrap().was_answered();
+        assert!(breaker.enter(MINUTE).unwrap().is_none());
     }
 
     #[test]
     fn a_probe_that_is_dropped_is_left_to_the_next_caller() {
-        let silence = in_question(Duration::from_millis(1));
-        drop(silence.enter(MINUTE).unwrap().unwrap());
-        silence.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
+        let breaker = in_question(Duration::from_millis(1));
+        drop(breaker.enter(MINUTE).unwrap().unwrap());
+        breaker.enter(MINUTE).unwrap().unwrap().was_not_answered(&time_out());
         thread::sleep(Duration::from_millis(5));
-        drop(silence.enter(MINUTE).unwrap().unwrap());
-        assert!(silence.enter(MINUTE).unwrap().is_some());
+        drop(breaker.enter(MINUTE).unwrap().unwrap());
+        assert!(breaker.enter(MINUTE).unwrap().is_some());
     }
 
     #[test]
     fn a_time_out_of_an_operation_that_began_before_the_last_answer_is_ignored() {
-        let silence = Silence::new(MINUTE);
+        let breaker = CircuitBreaker::new(MINUTE);
         let begun = Instant::now();
-        silence.question(begun, &time_out());
-        silence.enter(MINUTE).unwrap().unwrap().was_answered();
-        silence.question(begun, &time_out());
-        assert!(silence.enter(MINUTE).unwrap().is_none());
-        silence.question(Instant::now(), &time_out());
-        assert!(silence.enter(MINUTE).unwrap().is_some());
+        breaker.note_time_out(begun, &time_out());
+        breaker.enter(MINUTE).unwrap().unwrap().was_answered();
+        breaker.note_time_out(begun, &time_out());
+        assert!(breaker.enter(MINUTE).unwrap().is_none());
+        breaker.note_time_out(Instant::now(), &time_out());
+        assert!(breaker.enter(MINUTE).unwrap().is_some());
     }
 
     #[test]
     fn the_last_time_out_is_the_cause_until_the_server_answers() {
-        let silence = Silence::new(MINUTE);
+        let breaker = CircuitBreaker::new(MINUTE);
         let time_out = |text: &str| Fault::NotConnected(io::Error::new(io::ErrorKind::TimedOut, text));
-        let told =
-            |silence: &Silence, limit| match silence.enter(limit).err().and_then(|silent| silent.cause).as_deref() {
-                Some(Fault::NotConnected(cause)) => Some(cause.to_string()),
-                _ => None,
-            };
-        silence.question(Instant::now(), &time_out("one"));
-        let probe = silence.enter(MINUTE).unwrap().unwrap();
-        assert_eq!(told(&silence, Duration::from_millis(1)).unwrap(), "one");
+        let told = |breaker: &CircuitBreaker, limit| match breaker
+            .enter(limit)
+            .err()
+            .and_then(|silent| silent.cause)
+            .as_deref()
+        {
+            Some(Fault::NotConnected(cause)) => Some(cause.to_string()),
+            _ => None,
+        };
+        breaker.note_time_out(Instant::now(), &time_out("one"));
+        let probe = breaker.enter(MINUTE).unwrap().unwrap();
+        assert_eq!(told(&breaker, Duration::from_millis(1)).unwrap(), "one");
         // The server is in question already: the first time-out stays.
-        silence.question(Instant::now(), &time_out("two"));
-        assert_eq!(told(&silence, Duration::from_millis(1)).unwrap(), "one");
+        breaker.note_time_out(Instant::now(), &time_out("two"));
+        assert_eq!(told(&breaker, Duration::from_millis(1)).unwrap(), "one");
         probe.was_not_answered(&time_out("three"));
         for _ in 0..3 {
-            assert_eq!(told(&silence, MINUTE).unwrap(), "three");
+            assert_eq!(told(&breaker, MINUTE).unwrap(), "three");
         }
-        let silence = in_question(MINUTE);
-        silence.enter(MINUTE).unwrap().unwrap().was_answered();
-        assert!(silence.lock().cause.is_none());
+        let breaker = in_question(MINUTE);
+        breaker.enter(MINUTE).unwrap().unwrap().was_answered();
+        assert!(breaker.lock().cause.is_none());
     }
 
     #[test]
