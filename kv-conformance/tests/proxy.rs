@@ -136,7 +136,7 @@ fn it_passes_on_and_counts() {
 }
 
 #[test]
-fn it_passes_on_that_the_client_has_nothing_more_to_say() {
+fn it_passes_on_the_end_of_the_requests() {
     for proxied in both().into_iter().filter(Proxied::is_tcp) {
         let mut stream = TcpStream::connect(("127.0.0.1", proxied.proxy.port())).unwrap();
         stream.write_all(b"last\n").unwrap();
@@ -301,7 +301,7 @@ fn it_refuses_and_accepts_again() {
 }
 
 #[test]
-fn it_cuts_everything_at_once_what_is_held_included() {
+fn it_cuts_all_connections_at_once_and_drops_what_it_holds() {
     for proxied in both() {
         for cut in [Cut::Close, Cut::Reset] {
             let mut streams: Vec<_> = (0..5).map(|_| proxied.connect()).collect();

@@ -200,7 +200,7 @@ fn a_port_stays_the_server_s_while_it_is_down() {
 }
 
 #[test]
-fn servers_started_at_the_same_time_have_places_of_their_own() {
+fn servers_started_at_the_same_time_have_their_own_ports_and_folders() {
     let servers = thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| redis_server().ports(3).start().unwrap())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
@@ -211,7 +211,7 @@ fn servers_started_at_the_same_time_have_places_of_their_own() {
 }
 
 #[test]
-fn what_is_dropped_is_gone_with_its_folder() {
+fn a_dropped_server_is_removed_with_its_folder() {
     for paused in [false, true] {
         let server = redis_server().start().unwrap();
         let (pid, folder) = (server.pid().unwrap().to_string(), server.sandbox().dir().to_owned());

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_taken_away_is_lacking() {
+    fn only_the_capability_that_was_removed_is_missing() {
         let capabilities = Capabilities::builder().without(Capability::Contains).build();
         for &capability in Capability::ALL {
             assert_eq!(capabilities.supports(capability), capability != Capability::Contains);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ttls_there_is_no_reading_and_touching_them() {
+    fn a_store_without_ttls_cannot_read_or_touch_them() {
         let capabilities = Capabilities::builder().without(Capability::Ttls).build();
         assert!(!capabilities.supports(Capability::TtlReading));
         assert!(!capabilities.supports(Capability::Touch));

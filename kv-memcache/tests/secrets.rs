@@ -22,7 +22,7 @@ use secrets::{CARELESS, SECRET, encoded, fail_in_every_way, fails, free_port, im
 use support::{Kind, Memcached, PASSWORD, USER};
 
 #[test]
-fn nothing_that_is_printed_where_all_fails_shows_a_password() {
+fn nothing_that_a_failure_prints_shows_a_password() {
     let output = output_of("all_that_can_fail");
     for said in [
         "the server does not accept user and password",

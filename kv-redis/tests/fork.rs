@@ -108,13 +108,13 @@ fn a_child_makes_its_own_store_and_that_of_its_parent_works_too() {
 }
 
 #[test]
-fn so_it_is_with_shared_connections() {
+fn a_child_can_use_a_store_with_shared_connections() {
     if let Some(url) = forking::argument() {
         let builder = RedisStore::builder().url(&url).pool_size(2).shared_connections(1);
         return fork_with(|| patient(builder.clone()).connect().unwrap());
     }
     let server = Redis::start(&[]);
-    forking::run("so_it_is_with_shared_connections", &server.url());
+    forking::run("a_child_can_use_a_store_with_shared_connections", &server.url());
 }
 
 #[cfg(feature = "tls")]

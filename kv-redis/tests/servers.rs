@@ -116,7 +116,7 @@ mod tls {
     }
 
     #[test]
-    fn a_server_with_tls_lets_in_those_with_a_certificate_of_its_ca() {
+    fn a_server_with_tls_accepts_clients_with_a_certificate_of_its_ca() {
         if !crate::support::has_tls() {
             return;
         }

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_that_may_be_broken_those_are_not_that_another_failure_explains() {
+    fn a_clause_whose_failure_another_one_explains_is_not_broken() {
         let markdown = with_failures(&[(&["P1"], &["K1", "V1"])]);
         assert!(row(&markdown, "| 1 Keys | K1 ").contains('✗'), "{markdown}");
         assert!(row(&markdown, "| 2 Values | V1 ").contains('✗'), "{markdown}");
@@ -284,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_opted_out_of_that_is_what_o3_says() {
+    fn o3_says_so_if_nothing_was_opted_out_of() {
         let markdown = all().to_markdown();
         assert_eq!(row(&markdown, "|  | O3 "), "|  | O3 | ·⁷ | ·³ | ·⁷ |");
         assert!(markdown.contains("\n7. nothing is opted out of\n"), "{markdown}");
     }
 
     #[test]
-    fn what_says_nothing_of_the_whole_store_is_refused() {
+    fn a_report_that_is_partial_or_has_no_store_is_refused() {
         let error = Matrix::new([("memory", example::memory()), ("redis", example::partial())]).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_urls_the_passwords_are_left_out() {
+    fn passwords_are_left_out_of_urls() {
         let text = "from redis://u:se@cr/et@host:1/2 to \"tcp://host:3\": see a@b";
         assert_eq!(without_passwords(text), "from redis://…@host:1/2 to \"tcp://host:3\": see a@b");
         assert_eq!(without_passwords("://"), "://");

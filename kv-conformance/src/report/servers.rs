@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_table_says_otherwise_is_told() {
+    fn contradictions_to_the_table_are_reported() {
         let text = format!("{BEGIN}\n{MARKDOWN}{END}");
         assert_eq!(table().contradictions(&text).unwrap(), Vec::<String>::new());
         let news = ServerTable::new([
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_nothing_of_a_server_is_refused() {
+    fn a_report_that_is_partial_or_names_no_server_is_refused() {
         let error = ServerTable::new([report(example::partial(), "redis 7.0.15", "tcp")]).unwrap_err();
         assert_eq!(error.to_string(), "the report of tcp is partial; run the suite as a whole");
         let error = ServerTable::new([example::memory()]).unwrap_err();

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_panic_in_the_standard_library_the_caller_is_told() {
+    fn a_panic_in_the_standard_library_shows_its_caller() {
         let longest = std::hint::black_box(std::time::Duration::MAX);
         let panic = crate::running::panics::catch(|| longest + longest).unwrap_err();
         let failed = NotPassed::from(panic).to_string();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_the_standard_library_is_not_told() {
+    fn a_place_in_the_standard_library_is_not_shown() {
         let no = std::hint::black_box(Err::<(), _>("no"));
         let failed = no.map_err(NotPassed::failed).unwrap_err().to_string();
         assert!(!failed.contains("/rustc/") && !failed.contains("library"), "{failed}");

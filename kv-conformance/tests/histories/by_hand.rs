@@ -223,7 +223,7 @@ impl With for kv_conformance::history::Operation {
 }
 
 #[test]
-fn a_write_is_not_told_of_an_older_time() {
+fn a_refused_create_is_not_explained_by_a_stale_read() {
     let refused = [op(0, 0, 1, put("A1")), op(0, 2, 3, Action::Delete(true)), op(1, 4, 5, create("B1", false))];
     let contradiction = history(refused).check(STALE_READS).unwrap_err();
     assert_eq!(contradiction.could_hold(), [None], "{contradiction}");

@@ -104,7 +104,7 @@ impl KeyValueStore for Failing {
 }
 
 #[test]
-fn an_unknown_outcome_may_be_either_and_another_error_is_nothing() {
+fn an_unknown_outcome_may_have_happened_and_another_error_did_not() {
     let (a, b) = (key!("a"), key!("b"));
     let store = Failing(MemoryStore::new(), Mutex::default());
     // What fails is done all the same, each time.

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_reply_to_this_command_is_desynchronized() {
+    fn a_reply_to_another_command_is_desynchronized() {
         for text in [
             "VA 1 O8\r\nv\r\n",
             "VA 1\r\nv\r\n",

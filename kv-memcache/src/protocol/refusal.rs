@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_that_is_too_long_to_be_shown_is_of_its_kind() {
+    fn an_error_that_is_too_long_to_be_shown_keeps_its_kind() {
         // mcrouter tells at length where it failed.
         let long = format!(
             "SERVER_ERROR Failed to connect to {}: errno = 111 (Connection refused)",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {
+    fn a_password_in_a_servers_message_is_hidden_and_its_own_words_are_not() {
         let hidden = |line: &str, password: &str| Refusal(line.to_owned()).hiding(password).to_string();
         for password in ["E", "ERROR", "a", "authentication", "open connections", "CLIENT_ERROR authentication failure"]
         {

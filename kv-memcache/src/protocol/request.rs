@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_not_longer_than_it_is_counted_for() {
+    fn the_counted_length_of_a_command_is_its_maximum() {
         let (value, key) = (vec![1; 100], key!("key"));
         for command in [Command::Get, Command::Delete, Command::put(&value, Expiry::Seconds(9))] {
             let commands = [KeyedCommand::new(0, key, command)];

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_taken_for_a_unix_time_is_sent_as_one() {
+    fn a_ttl_that_would_be_taken_for_a_unix_time_is_sent_as_one() {
         let sent = |ttl| Expiry::new(Some(ttl));
         assert_eq!(sent(LONGEST_COUNTED), Expiry::Seconds(LARGEST_COUNT));
         for ttl in [LONGEST_COUNTED + SECOND, MONTH, MONTH + SECOND, Duration::MAX] {

@@ -8,7 +8,7 @@ fn bare(server: &Memcached) -> String {
 }
 
 #[test]
-fn who_knows_user_and_password_gets_in() {
+fn a_client_with_user_and_password_is_accepted() {
     let server = Memcached::start_as(Kind::WithPassword, &[]);
     works(&MemcacheStore::connect(server.url()).unwrap());
     connected(patient().url(server.url()));

@@ -53,7 +53,7 @@ fn the_same_server_twice_is_refused() {
 }
 
 #[test]
-fn nothing_goes_in_clear_or_to_whom_it_is_not_for() {
+fn several_servers_must_not_differ_in_tls_user_or_password() {
     let differ = "differ in TLS (`memcache+tls://`), user or password";
     let plain = "memcache://u:hush@127.0.0.1:1";
     for other in [

@@ -43,7 +43,7 @@ fn the_largest_value_is_what_the_server_takes() {
 }
 
 #[test]
-fn of_several_servers_the_least_counts() {
+fn the_smallest_limit_of_several_servers_counts() {
     let servers = [Memcached::start(&["-I", "2m"]), Memcached::start(&["-I", "512k"]), Memcached::start(&[])];
     let store = patient().servers(servers.iter().map(Memcached::url)).connect().unwrap();
     assert_eq!(store.capabilities().largest_value(), Some((512 << 10) - 309));
@@ -65,7 +65,7 @@ fn debug_shows_what_helps_and_no_secret() {
 }
 
 #[test]
-fn what_cannot_be_done_is_not_done() {
+fn an_unsupported_operation_sends_nothing() {
     let server = Memcached::start(&[]);
     for contains in [false, true] {
         let store = patient().url(server.url()).contains(contains).connect().unwrap();

@@ -27,7 +27,7 @@ fn is_refused(ca: &str, shown: &Identity, words: &[&str]) {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told() {
+fn an_error_says_what_is_wrong_with_a_certificate() {
     let (ca, issuer) = certificates::authority("a CA");
     let mut expired = params("localhost");
     expired.not_after = rcgen::date_time_ymd(2021, 1, 1);

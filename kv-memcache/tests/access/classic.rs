@@ -103,7 +103,7 @@ type Act = fn(&MemcacheStore) -> kv_memcache::Result<()>;
 
 /// A reply to another command is found out even without numbers.
 #[test]
-fn what_is_not_the_reply_closes_the_connection() {
+fn a_reply_to_another_command_closes_the_connection() {
     let server = Memcached::start(&[]);
     let proxy = support::proxy(server.port());
     let url = format!("memcache://127.0.0.1:{}", proxy.port());
@@ -202,7 +202,7 @@ fn a_server_is_a_proxy_when_it_has_closed_the_connection_at_six_handshakes() {
 
 /// It may have been sent on before that server went: nobody knows whether the write was done.
 #[test]
-fn a_server_behind_twemproxy_that_is_gone_is_transient_and_the_outcome_is_unknown() {
+fn a_dead_server_behind_twemproxy_is_a_transient_error_with_an_unknown_outcome() {
     let Some(proxy) = twemproxy(2) else { return };
     let store = connected(patient().url(proxy.url()).classic(true));
     proxy.servers[0].kill();

@@ -8,7 +8,7 @@ use kv_memcache::Credentials;
 use super::*;
 
 #[test]
-fn what_the_url_says_and_what_the_builder_says_are_looked_at_together() {
+fn settings_of_the_url_and_of_the_builder_are_checked_together() {
     let server = Memcached::start_as(Kind::WithPassword, &[]);
     let at = format!("127.0.0.1:{}", server.port());
     connected(patient().url(format!("memcache://{USER}@{at}")).credentials(USER, PASSWORD));

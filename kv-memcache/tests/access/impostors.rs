@@ -32,7 +32,7 @@ fn saying(reply: &'static [u8], and_closes: bool) -> impl Fn(TcpStream) -> io::R
 }
 
 #[test]
-fn what_speaks_another_protocol_is_said() {
+fn an_error_names_the_other_protocol_that_a_server_speaks() {
     let replies: [&[u8]; 10] = [
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         b"-ERR unknown command 'stats', with args beginning with: \r\n-ERR unknown command 'stats'\r\n",
@@ -152,7 +152,7 @@ fn what_refuses_is_repeated() {
 }
 
 #[test]
-fn what_says_nothing_or_half_of_it_is_waited_for_within_the_limit() {
+fn a_server_that_says_nothing_or_half_a_reply_is_waited_for_within_the_limit() {
     for reply in [&b""[..], b"STAT", b"STAT pid 1\r\nSTAT version 1.6.18\r\n"] {
         let (error, text) = refused_by(saying(reply, false));
         assert!(matches!(&error, Error::Timeout(_)) && error.is_transient(), "{text}");
@@ -175,7 +175,7 @@ fn a_mcrouter_that_goes_down_while_it_tells_its_command_line_is_unavailable() {
 }
 
 #[test]
-fn what_closes_the_connection_is_unavailable() {
+fn a_server_that_closes_the_connection_is_unavailable() {
     let closing: [fn(TcpStream) -> io::Result<()>; 2] = [
         |stream| {
             drop(stream);
@@ -196,7 +196,7 @@ fn what_closes_the_connection_is_unavailable() {
 
 /// Byte by byte, a whole line, or one without an end: the limit is for all of it.
 #[test]
-fn what_never_ends_is_cut_off() {
+fn an_endless_reply_is_cut_off() {
     fn for_ever(reply: &'static [u8], pause: Duration) -> impl Fn(TcpStream) -> io::Result<()> + Clone + Send {
         move |mut stream| {
             loop {
@@ -216,7 +216,7 @@ fn what_never_ends_is_cut_off() {
 
 /// The limit for connecting is one for connecting: what comes does not prolong it as a large value may (N1).
 #[test]
-fn what_never_ends_and_is_fast_is_cut_off() {
+fn a_fast_endless_reply_is_cut_off() {
     let port = impostor(|mut stream| {
         let lines = b"STAT a b\r\n".repeat(10_000);
         loop {

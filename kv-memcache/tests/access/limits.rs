@@ -57,7 +57,7 @@ fn a_store_that_did_not_ask_takes_what_its_connections_learn() {
 }
 
 #[test]
-fn of_several_servers_the_least_of_what_is_known_counts() {
+fn the_smallest_known_limit_of_several_servers_counts() {
     let servers = [Memcached::start(&["-I", "2m"]), Memcached::start(&["-I", "512k"])];
     let store = patient().servers(servers.iter().map(Memcached::url)).build().unwrap();
     assert_eq!(largest(&store), (1 << 20) - LESS);

@@ -192,7 +192,7 @@ fn a_silent_server_is_not_asked_what_it_is_for_each_of_many_keys() {
 
 /// K3. A proxy that has closed two connections in a row at `stats` is asked about keys alone, which mcrouter would answer, too.
 #[test]
-fn mcrouter_in_place_of_a_proxy_that_is_not_asked_any_more_is_found_out() {
+fn a_mcrouter_in_place_of_a_known_proxy_is_noticed() {
     let server = Memcached::start(&[]);
     let (port, now) = changing(Server::Twemproxy, server.port());
     let proxy = support::proxy(port);
@@ -231,7 +231,7 @@ fn an_entry_cannot_make_a_proxy_look_like_mcrouter() {
 
 /// V3, T4. A memcached in place of a proxy answers what the proxy is asked, and has a limit and a clock.
 #[test]
-fn memcached_in_place_of_a_proxy_is_found_out_at_the_latest_with_the_256th_connection() {
+fn a_memcached_in_place_of_a_proxy_is_noticed_by_the_256th_connection() {
     let server = Memcached::start(&["-I", "2m"]);
     let (port, now) = changing(Server::Twemproxy, server.port());
     let proxy = support::proxy(port);
@@ -254,7 +254,7 @@ fn memcached_in_place_of_a_proxy_is_found_out_at_the_latest_with_the_256th_conne
 
 /// T4: what the store has learned of a server that was replaced must not be said of the one that is there now.
 #[test]
-fn a_server_that_tells_its_time_in_place_of_one_that_does_not_takes_long_ttls() {
+fn long_ttls_work_once_a_server_with_a_clock_replaces_one_without() {
     let server = Memcached::start(&[]);
     let (port, now) = changing(Server::Mcrouter, server.port());
     let proxy = support::proxy(port);

@@ -101,7 +101,7 @@ fn a_server_that_takes_no_more_connections_says_so() {
 
 /// It says so in clear, to those who want TLS, too. This is not a wrong port.
 #[test]
-fn a_server_with_tls_that_takes_no_more_connections_is_worth_another_try() {
+fn a_server_with_tls_that_takes_no_more_connections_is_a_transient_error() {
     if !can("a server with TLS that takes no more connections is worth another try", Need::SaysNoMore) {
         return;
     }

@@ -55,7 +55,7 @@ fn a_certificate_for_another_name_is_not_accepted() {
 
 /// No certificate can be for it: no other try will do any better.
 #[test]
-fn a_host_that_is_no_name_is_refused_for_good() {
+fn a_host_that_is_not_a_name_is_a_permanent_error() {
     let server = start(false);
     let builder = MemcacheStore::builder().url(format!("memcache+tls://127.1:{}", server.tls_port()));
     let (error, text) = refused(builder.tls(trusting(&server)));
@@ -63,7 +63,7 @@ fn a_host_that_is_no_name_is_refused_for_good() {
 }
 
 #[test]
-fn a_server_that_wants_a_certificate_lets_in_who_has_one() {
+fn a_server_that_wants_a_certificate_accepts_clients_with_one() {
     let server = start(true);
     let all = server.certificates();
     connected(patient().url(server.url()).tls(with(&server, &all.client)));
@@ -115,7 +115,7 @@ fn many_connections_at_once_all_show_their_certificate() {
 }
 
 #[test]
-fn a_mistaken_kind_of_port_is_explained_in_time() {
+fn connecting_to_the_wrong_kind_of_port_is_explained_in_time() {
     let server = start(false);
     for _ in 0..5 {
         let (error, text) =

@@ -33,7 +33,7 @@ fn the_port_is_that_of_memcached_unless_it_is_named() {
 }
 
 #[test]
-fn a_host_that_nobody_knows_is_said() {
+fn an_unknown_host_is_named_in_the_error() {
     let (error, text) = refused(MemcacheStore::builder().url("memcache://no-such-host.invalid"));
     // A name server may take its time.
     assert!(matches!(&error, Error::Unavailable(_) | Error::Timeout(_)) && error.is_transient(), "{text}");
@@ -58,7 +58,7 @@ fn the_path_of_a_unix_socket_may_have_any_characters() {
 }
 
 #[test]
-fn a_path_that_leads_nowhere_is_said() {
+fn a_path_without_a_socket_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent.sock");
     let url = |path: &str| MemcacheStore::builder().url(format!("memcache://{path}"));

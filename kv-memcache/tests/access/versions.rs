@@ -49,8 +49,8 @@ fn a_newer_server_will_do() {
 type Act = fn(&MemcacheStore) -> kv_memcache::Result<bool>;
 
 #[test]
-fn an_older_server_that_does_not_say_which_command_missed_is_believed() {
-    if !can("an older server that does not say which command missed is believed", Need::Tags) {
+fn a_miss_without_a_tag_is_accepted_from_an_older_server() {
+    if !can("a miss without a tag is accepted from an older server", Need::Tags) {
         return;
     }
     for version in ["1.6.13", "1.6.15", "1.6.17"] {
@@ -88,8 +88,8 @@ fn an_older_server_that_does_not_say_which_command_missed_is_believed() {
 
 /// But for a miss of a read, which a server with extstore may find out too late to know the number.
 #[test]
-fn a_server_that_says_which_command_missed_is_held_to_it() {
-    if !can("a server that says which command missed is held to it", Need::Tags) {
+fn a_miss_must_have_a_tag_from_a_server_that_sends_one() {
+    if !can("a miss must have a tag from a server that sends one", Need::Tags) {
         return;
     }
     let (_server, proxy, builder) = start();

@@ -50,8 +50,8 @@ fn a_copy_expires_when_its_original_does() {
 
 /// Of the shortest there is, half a second is left when it is copied: the copy must be there, and go.
 #[test]
-fn a_copy_of_what_is_about_to_go_goes_too() {
-    if !can("a copy of what is about to go goes too", Need::Meta) {
+fn a_copy_of_an_entry_that_is_about_to_expire_expires_too() {
+    if !can("a copy of an entry that is about to expire expires too", Need::Meta) {
         return;
     }
     let (_server, store, mut raw) = start(&[]);
@@ -78,8 +78,8 @@ fn a_copy_of_what_is_about_to_go_goes_too() {
 }
 
 #[test]
-fn to_the_same_key_nothing_changes_and_from_an_absent_one_it_is_said() {
-    if !can("to the same key nothing changes and from an absent one it is said", Need::Meta) {
+fn a_copy_to_the_same_key_changes_nothing_and_one_from_an_absent_key_is_an_error() {
+    if !can("a copy to the same key changes nothing and one from an absent key is an error", Need::Meta) {
         return;
     }
     let (_server, store, mut raw) = start(&[]);
@@ -107,8 +107,8 @@ fn meanwhile(proxy: &Arc<Proxy>, replies: usize, act: impl FnOnce() + Send + 'st
 }
 
 #[test]
-fn what_is_written_to_it_during_a_rename_stays() {
-    if !can("what is written to it during a rename stays", Need::Meta) {
+fn a_write_to_the_source_during_a_rename_stays() {
+    if !can("a write to the source during a rename stays", Need::Meta) {
         return;
     }
     let writes: [(&str, &[u8], &str, Option<&str>); 5] = [

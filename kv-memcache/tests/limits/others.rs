@@ -117,8 +117,8 @@ type Act = fn(&MemcacheStore);
 
 /// Such replies have flags that nobody asked for.
 #[test]
-fn what_another_client_has_marked_stale_is_read_as_any_other() {
-    if !can("what another client has marked stale is read as any other", Need::Meta) {
+fn an_entry_that_another_client_marked_stale_is_read_like_any_other() {
+    if !can("an entry that another client marked stale is read like any other", Need::Meta) {
         return;
     }
     let (server, _, mut raw) = start(&[]);

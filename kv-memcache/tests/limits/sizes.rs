@@ -58,8 +58,8 @@ fn the_server_refuses_the_same(raw: &mut Connection, key: &str, limit: usize) {
 }
 
 #[test]
-fn what_the_server_takes_is_taken_and_not_a_byte_more() {
-    if !can("what the server takes is taken and not a byte more", Need::Meta) {
+fn the_largest_value_of_the_server_is_accepted_and_not_a_byte_more() {
+    if !can("the largest value of the server is accepted and not a byte more", Need::Meta) {
         return;
     }
     let options: [(usize, &[&str]); 4] = [

@@ -100,8 +100,8 @@ fn a_short_ttl_is_kept_and_expires() {
 }
 
 #[test]
-fn what_cannot_be_expressed_is_refused_and_changes_nothing() {
-    if !can("what cannot be expressed is refused and changes nothing", Need::Meta) {
+fn a_ttl_that_cannot_be_expressed_is_refused_and_changes_nothing() {
+    if !can("a ttl that cannot be expressed is refused and changes nothing", Need::Meta) {
         return;
     }
     let (server, store, mut raw) = start(&[]);
@@ -150,8 +150,8 @@ fn set_clock(proxy: &Proxy, change: impl Fn(u64) -> u64 + Send + 'static) {
 
 /// More than 30 days the server takes for a time by its own clock: so neither it nor ours has to be right.
 #[test]
-fn a_long_ttl_goes_by_the_clock_of_the_server() {
-    if !can("a long ttl goes by the clock of the server", Need::Meta) {
+fn a_long_ttl_follows_the_clock_of_the_server() {
+    if !can("a long ttl follows the clock of the server", Need::Meta) {
         return;
     }
     for hours in [2, 0, -2_i64] {
@@ -207,8 +207,8 @@ fn on_a_slow_network_a_long_ttl_costs_one_connection_more_and_not_one_for_each_w
 
 /// A clock that was told slowly by chance is not relied upon for long.
 #[test]
-fn after_a_slow_handshake_a_long_ttl_goes_by_the_clock_of_a_new_connection() {
-    if !can("after a slow handshake a long ttl goes by the clock of a new connection", Need::Meta) {
+fn after_a_slow_handshake_a_long_ttl_follows_the_clock_of_a_new_connection() {
+    if !can("after a slow handshake a long ttl follows the clock of a new connection", Need::Meta) {
         return;
     }
     let (_server, proxy, store, mut raw) = start_behind_a_proxy();
@@ -225,8 +225,8 @@ fn after_a_slow_handshake_a_long_ttl_goes_by_the_clock_of_a_new_connection() {
 
 /// If the clock of the server is ahead, what we can express may be more than it can.
 #[test]
-fn what_the_server_cannot_express_by_its_clock_is_refused() {
-    if !can("what the server cannot express by its clock is refused", Need::Meta) {
+fn a_ttl_that_the_servers_clock_cannot_express_is_refused() {
+    if !can("a ttl that the servers clock cannot express is refused", Need::Meta) {
         return;
     }
     let (_server, proxy, store, mut raw) = start_behind_a_proxy();

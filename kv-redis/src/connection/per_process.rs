@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_threads_of_a_child_have_the_same() {
+    fn all_threads_of_a_child_share_its_value() {
         let inherited = inherited();
         assert_eq!(*inherited.get(), 0);
         let made = AtomicU32::new(0);

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_however_it_comes_in_pieces() {
+    fn a_page_is_found_in_whatever_pieces_it_comes() {
         for first in 0..WHOLE.len() {
             for second in first..WHOLE.len() {
                 let mut finder = Finder::default();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_not_taken_for_one() {
+    fn a_reply_that_is_not_a_page_is_not_accepted() {
         for other in [
             "-LOADING a moment\r\n",
             "*3\r\n$1\r\n0\r\n*0\r\n",

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_has_of_the_password_is_hidden_and_its_own_words_are_not() {
+    fn a_password_in_a_servers_message_is_hidden_and_its_own_words_are_not() {
         let hidden =
             |code: &str, text: &str, password: &str| Refusal::new(code, text).hiding(Some(password)).to_string();
         let own = "WRONGPASS invalid username-password pair or user is disabled";

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_of_another_shape_is_seen() {
+    fn a_reply_of_another_shape_is_noticed() {
         let value = Reply::BulkString(b"v".to_vec());
         assert!(has_shape(&value, Shape::Value) && !has_shape(&value, Shape::Integer));
         assert!(has_shape(&Reply::Array(vec![value.clone(), Reply::Nil]), Shape::Values(2)));

@@ -348,7 +348,7 @@ mod tests {
 
     #[cfg(feature = "cluster")]
     #[test]
-    fn asking_comes_before_all_the_rest() {
+    fn asking_comes_before_the_command() {
         let long = vec![7; BORROWED_FROM];
         let request = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
         let asking = request.after_asking();

@@ -37,7 +37,7 @@ fn the_database_is_chosen() {
 }
 
 #[test]
-fn a_path_that_leads_nowhere_is_said() {
+fn a_path_without_a_socket_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent.sock");
     let url = |path: &str| RedisStore::builder().url(format!("redis+unix://{path}"));

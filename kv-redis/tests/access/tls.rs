@@ -34,7 +34,7 @@ fn a_server_is_trusted_by_its_authority_alone() {
 
 /// The authorities of the operating system are read once for a process: so each case is one of its own.
 #[test]
-fn without_an_authority_those_of_the_system_count() {
+fn without_an_authority_the_systems_authorities_are_trusted() {
     const URL: &str = "KV_REDIS_TEST_URL";
     const EXPECT: &str = "KV_REDIS_TEST_EXPECT";
     if !crate::support::has_tls() {
@@ -78,7 +78,7 @@ fn without_an_authority_those_of_the_system_count() {
     ];
     for (path, expected) in cases {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "tls::without_an_authority_those_of_the_system_count", "--nocapture"]);
+        command.args(["--exact", "tls::without_an_authority_the_systems_authorities_are_trusted", "--nocapture"]);
         command.env("SSL_CERT_FILE", path).env_remove("SSL_CERT_DIR");
         let output = command.env(URL, redis.tls_url()).env(EXPECT, expected).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -90,7 +90,7 @@ fn without_an_authority_those_of_the_system_count() {
 }
 
 #[test]
-fn a_server_that_wants_a_certificate_lets_in_who_has_one() {
+fn a_server_that_wants_a_certificate_accepts_clients_with_one() {
     if !crate::support::has_tls() {
         return;
     }
@@ -139,7 +139,7 @@ fn nothing_goes_in_clear_to_one_of_several_servers() {
 }
 
 #[test]
-fn who_takes_one_kind_of_port_for_the_other_is_refused_in_time() {
+fn connecting_to_the_wrong_kind_of_port_is_explained_in_time() {
     if !crate::support::has_tls() {
         return;
     }

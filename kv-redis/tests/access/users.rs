@@ -40,7 +40,7 @@ fn is_not_allowed(name: &str, result: Result<(), Error>) {
 }
 
 #[test]
-fn what_a_user_may_not_do_is_said_and_the_rest_works() {
+fn a_forbidden_command_is_named_and_the_rest_works() {
     if !crate::support::can_test("ACL", (6, 0, 0)) {
         return;
     }
@@ -149,7 +149,7 @@ fn a_batch_that_is_allowed_in_part_is_refused() {
 }
 
 #[test]
-fn who_may_not_ask_for_info_works_all_the_same() {
+fn a_user_who_may_not_call_info_can_use_the_store() {
     if !crate::support::can_test("ACL", (6, 0, 0)) {
         return;
     }
@@ -271,7 +271,7 @@ fn passwords_and_users_may_have_any_characters() {
 }
 
 #[test]
-fn a_password_that_comes_up_later_is_asked_of_new_connections() {
+fn a_password_that_is_set_later_is_asked_of_new_connections() {
     let redis = Redis::start(&[]);
     let store = RedisStore::builder().url(redis.url()).pool_size(1).connect().unwrap();
     works(&store);

@@ -87,7 +87,7 @@ fn a_server_outside_a_cluster_is_named_so() {
 }
 
 #[test]
-fn a_plain_store_on_a_node_of_a_cluster_is_told_what_to_do() {
+fn a_plain_store_on_a_node_of_a_cluster_says_what_to_do() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -117,7 +117,7 @@ fn a_plain_store_on_a_node_of_a_cluster_is_told_what_to_do() {
 }
 
 #[test]
-fn a_cluster_that_does_not_cover_all_slots_is_down_for_the_time_being() {
+fn a_cluster_without_all_slots_is_temporarily_unavailable() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -147,7 +147,7 @@ fn a_cluster_that_does_not_cover_all_slots_is_down_for_the_time_being() {
 }
 
 #[test]
-fn a_slot_that_was_nobody_s_is_used_as_soon_as_it_is_somebody_s() {
+fn a_slot_without_an_owner_is_used_as_soon_as_it_has_one() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -179,7 +179,7 @@ fn a_slot_that_was_nobody_s_is_used_as_soon_as_it_is_somebody_s() {
 }
 
 #[test]
-fn a_node_that_does_not_know_of_all_others_misleads_nobody() {
+fn a_node_that_does_not_know_all_others_does_not_mislead_the_store() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }

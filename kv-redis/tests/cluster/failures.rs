@@ -173,7 +173,7 @@ fn with_all_nodes_down_there_is_an_error_within_the_limits() {
 
 /// What the other primaries have is not lost with one that is dead or silent, and that one is waited for once.
 #[test]
-fn get_each_gives_what_the_other_primaries_have_and_an_error_for_each_key_of_one_that_fails() {
+fn get_each_returns_the_other_primaries_entries_and_an_error_for_each_key_of_the_failed_one() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }

@@ -135,7 +135,7 @@ fn copy_and_rename_within_a_slot_that_is_being_moved_work() {
 }
 
 #[test]
-fn a_slot_that_has_moved_is_found_by_whatever_comes_first_and_learnt() {
+fn any_first_operation_finds_a_moved_slot_and_remembers_it() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -178,7 +178,7 @@ fn a_slot_that_has_moved_is_found_by_whatever_comes_first_and_learnt() {
 }
 
 #[test]
-fn a_batch_that_meets_a_moved_slot_is_sent_away_once_and_then_no_more() {
+fn a_batch_that_meets_a_moved_slot_is_redirected_only_once() {
     const KEYS: u64 = 2000;
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;

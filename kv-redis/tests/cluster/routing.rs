@@ -129,7 +129,7 @@ fn copy_and_rename_across_slots_keep_value_and_ttl() {
 }
 
 #[test]
-fn a_listing_is_of_every_primary_and_exact() {
+fn a_listing_reads_every_primary_and_is_exact() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -164,7 +164,7 @@ fn a_listing_is_of_every_primary_and_exact() {
 }
 
 #[test]
-fn an_object_of_another_type_is_nothing_to_a_batch() {
+fn an_object_of_another_type_does_not_fail_a_batch() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }

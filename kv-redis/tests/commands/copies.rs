@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_entry_is_copied_by_whatever_the_server_has() {
+fn an_entry_is_copied_whatever_commands_the_server_has() {
     let redis = Redis::start(&[]);
     let large = vec![0xC3; 1 << 20];
     on_each(&redis, |name, store| {
@@ -99,7 +99,7 @@ fn nodes_of_a_cluster_may_differ_in_what_they_have() {
 }
 
 #[test]
-fn many_threads_that_share_connections_find_out_together() {
+fn many_threads_that_share_connections_meet_a_refused_command_together() {
     let redis = without_copy();
     for shared in [1, 2] {
         let store = patient().url(redis.url()).shared_connections(shared).build().unwrap();

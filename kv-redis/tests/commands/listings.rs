@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_listing_is_of_strings_alone_by_whatever_the_server_has() {
+fn a_listing_yields_only_strings_whatever_commands_the_server_has() {
     const KEYS: usize = 3000;
     let redis = Redis::start(&[]);
     let keys: BTreeSet<_> = (0..KEYS).map(|number| format!("k{number}")).collect();
@@ -36,7 +36,7 @@ fn a_listing_is_of_strings_alone_by_whatever_the_server_has() {
 
 /// The last page may have no names, whose types would be asked for.
 #[test]
-fn a_listing_of_nothing_comes_to_its_end_by_whatever_the_server_has() {
+fn an_empty_listing_ends_whatever_commands_the_server_has() {
     let redis = Redis::start(&[]);
     on_each(&redis, |name, store| assert_eq!(listed(store), BTreeSet::new(), "{name}"));
 }
@@ -77,7 +77,7 @@ fn pages_of_keydb_are_of_a_transaction_and_those_of_a_server_that_does_not_tell_
 
 /// `EXISTS` and `MGET` of two keys are asked for once for each listing, where nobody tells.
 #[test]
-fn whether_a_server_is_a_node_of_a_cluster_is_asked_for_where_nobody_tells() {
+fn a_listing_asks_whether_a_server_is_a_node_of_a_cluster_if_it_does_not_say() {
     let redis = Redis::start(&[]);
     for (url, questions) in [(redis.url(), 0), (seen_as(&redis, mode_hidden()), 1)] {
         let store = patient().url(url).page_size(10).connect().unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_the_server_refuses_is_refused_once() {
+fn a_refused_command_is_sent_only_once() {
     let redis = without_copy();
     let proxy = support::proxy(redis.port());
     let store = patient().url(format!("redis://127.0.0.1:{}", proxy.port())).pool_size(4).connect().unwrap();
@@ -35,7 +35,7 @@ fn what_the_server_refuses_is_refused_once() {
 
 /// A server may refuse a command for the moment only.
 #[test]
-fn what_the_server_refused_is_asked_for_again_after_a_time() {
+fn a_refused_command_is_tried_again_after_a_time() {
     if !can_test("COPY", (6, 2, 0)) {
         return;
     }

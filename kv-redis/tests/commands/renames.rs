@@ -17,7 +17,7 @@ const MEANWHILE: [Meanwhile; 8] = [
 ];
 
 #[test]
-fn what_is_written_to_a_key_while_it_is_renamed_across_slots_stays() {
+fn a_write_to_the_source_during_a_rename_across_slots_stays() {
     if !can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -74,7 +74,7 @@ fn allow(cluster: &RedisCluster, right: &str) {
 }
 
 #[test]
-fn a_user_who_may_not_read_is_told_so_by_a_rename_across_slots_and_renames_once_that_is_allowed() {
+fn a_rename_across_slots_says_that_the_user_may_not_read_and_works_once_that_is_allowed() {
     if !can_test("ACL", (6, 0, 0)) {
         return;
     }

@@ -63,7 +63,7 @@ fn signed(params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Identity 
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told() {
+fn an_error_says_what_is_wrong_with_a_certificate() {
     if !crate::support::has_tls() {
         return;
     }
@@ -220,7 +220,7 @@ fn the_commands_in_the_errors_make_certificates_that_are_accepted() {
 
 /// What the two have no version or no cipher in common is not taken for a matter of certificates alone.
 #[test]
-fn versions_and_ciphers_that_are_not_common_are_told() {
+fn a_missing_common_tls_version_or_cipher_is_explained() {
     if !crate::support::has_tls() {
         return;
     }
@@ -240,7 +240,7 @@ fn versions_and_ciphers_that_are_not_common_are_told() {
 }
 
 #[test]
-fn a_client_certificate_that_is_missing_or_refused_is_told() {
+fn a_missing_or_refused_client_certificate_is_explained() {
     if !crate::support::has_tls() {
         return;
     }

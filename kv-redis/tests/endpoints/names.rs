@@ -64,7 +64,7 @@ fn the_server_that_a_name_stands_for_is_down() {
 
 /// Once a new connection shows that a name means another server, connections to the old server are not used again.
 #[test]
-fn a_name_that_is_given_to_another_server_takes_all_connections_with_it() {
+fn all_connections_follow_a_name_to_another_server() {
     if let Some(told) = task() {
         let [port, hosts, pid_of_old] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let store = connected(patient().url(format!("redis://cache.example:{port}")));

@@ -117,7 +117,7 @@ fn a_read_is_tried_once_more_and_only_once() {
 
 /// A chunk that fails does not hide what came before it, and nothing is told to be absent.
 #[test]
-fn get_each_of_one_server_has_what_came_before_it_failed() {
+fn get_each_of_one_server_returns_what_came_before_it_failed() {
     let (redis, proxy) = start(&[]);
     let keys: Vec<_> = (0..5000).map(|number| format!("many/{number}")).collect();
     let direct = builder(redis.port()).connect().unwrap();

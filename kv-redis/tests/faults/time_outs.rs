@@ -99,7 +99,7 @@ fn a_server_whose_backlog_is_full_is_a_time_out() {
 }
 
 #[test]
-fn a_unix_socket_whose_backlog_is_full_is_an_error_in_time() {
+fn a_unix_socket_with_a_full_backlog_is_an_error_within_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("full.sock");
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_nobody_s() {
+fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_not_taken_for_another() {
     let (redis, proxy, store) = one_connection();
     redis.command(&["SET", "other", "the other's"]);
     for (name, _, operation) in operations() {
@@ -30,7 +30,7 @@ fn after_a_time_out_the_connection_is_closed_and_the_late_reply_is_nobody_s() {
 }
 
 #[test]
-fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
+fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_not_taken_for_another() {
     let (redis, proxy, store) = one_connection();
     redis.command(&["SET", "k", "value"]);
     redis.command(&["SET", "other", "the other's"]);
@@ -47,7 +47,7 @@ fn after_half_a_reply_the_connection_is_closed_and_the_rest_is_nobody_s() {
 }
 
 #[test]
-fn a_reply_with_a_byte_that_makes_no_sense_is_an_error_or_right_and_closes_the_connection() {
+fn a_reply_with_a_wrong_byte_is_an_error_or_right_and_closes_the_connection() {
     let (redis, proxy) = start(&[]);
     redis.command(&["SET", "k", "value"]);
     let store = builder(proxy.port()).response_timeout(Duration::from_millis(40)).pool_size(1).build().unwrap();
@@ -141,7 +141,7 @@ fn no_invalid_reply_makes_an_operation_panic_or_succeed() {
 }
 
 #[test]
-fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
+fn unsolicited_bytes_after_a_reply_are_not_taken_for_another() {
     let (redis, proxy) = start(&[]);
     let store = patient(builder(proxy.port())).pool_size(1).connect().unwrap();
     redis.command(&["SET", "other", "the other's"]);
@@ -160,7 +160,7 @@ fn what_comes_with_a_reply_and_was_not_asked_for_is_nobody_s_reply() {
 }
 
 #[test]
-fn what_an_idle_connection_brings_is_nobody_s_reply() {
+fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
     let (redis, proxy, store) = one_connection();
     redis.command(&["SET", "other", "the other's"]);
     let before = proxy.accepted();
@@ -174,7 +174,7 @@ fn what_an_idle_connection_brings_is_nobody_s_reply() {
 
 /// Nothing that a server does, but nothing that N2 excepts.
 #[test]
-fn what_a_connection_brings_within_a_second_is_nobody_s_reply() {
+fn unsolicited_bytes_within_a_second_are_not_taken_for_a_reply() {
     let (redis, proxy) = start(&[]);
     let store = patient(builder(proxy.port())).pool_size(1).connect().unwrap();
     redis.command(&["SET", "other", "the other's"]);

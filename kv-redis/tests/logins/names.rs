@@ -5,7 +5,7 @@ use crate::support::{RedisCluster, Sentinels};
 use super::*;
 
 #[test]
-fn an_error_behind_sentinels_names_the_primary_and_who_named_it() {
+fn an_error_behind_sentinels_names_the_primary_and_the_sentinel_that_named_it() {
     let sentinels = Sentinels::start();
     let builder = patient().sentinels("mymaster", sentinels.urls());
     let store = builder.connect().unwrap();

@@ -81,7 +81,7 @@ fn the_password_of_the_default_user_may_change_too() {
 }
 
 #[test]
-fn one_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() {
+fn a_provider_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() {
     let redis = Redis::start(&[]);
     let builder = on(redis.url()).credentials_provider(|| Err::<Credentials, _>("the vault is sealed"));
     let error =
@@ -128,7 +128,7 @@ fn one_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() {
 
 /// A caller that has to find out whether a server answers and has no time left learns nothing: the next caller tries.
 #[test]
-fn a_slow_one_says_nothing_of_a_server_of_which_it_is_not_known_whether_it_answers() {
+fn a_slow_provider_says_nothing_about_a_server_that_may_not_answer() {
     let redis = Redis::start(&[]);
     let is_slow = Arc::new(AtomicBool::new(false));
     let slow = Arc::clone(&is_slow);
@@ -173,7 +173,7 @@ fn panics() -> Result<Credentials, Error> {
 
 /// What it takes is no part of the time that is shared between the nodes, or the sentinels, that are asked.
 #[test]
-fn a_slow_one_is_asked_once_for_all_the_servers_that_may_not_answer() {
+fn a_slow_provider_is_asked_once_for_all_servers_that_may_not_answer() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -203,7 +203,7 @@ fn a_slow_one_is_asked_once_for_all_the_servers_that_may_not_answer() {
 }
 
 #[test]
-fn one_beside_a_user_or_a_password_is_refused() {
+fn a_provider_beside_a_user_or_a_password_is_refused() {
     let provide = || Ok::<_, Error>(Credentials::new("app", "hush"));
     let with = |url: &str| RedisStore::builder().url(url).credentials_provider(provide);
     says(&with("redis://app@h"), "`credentials_provider` is set, and the URL has a user or a password");

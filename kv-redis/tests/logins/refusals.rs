@@ -66,7 +66,7 @@ fn closing(words: &'static str) -> String {
 }
 
 #[test]
-fn what_a_server_says_before_it_closes_is_told() {
+fn an_error_contains_what_the_server_said_before_it_closed() {
     for (words, told, transient) in [
         ("-DENIED Redis is running in protected mode because...\r\n", "protected mode", false),
         ("-LOADING Redis is loading the dataset in memory\r\n", "still loading", true),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_the_url_says_and_what_the_builder_says_are_looked_at_together() {
+fn settings_of_the_url_and_of_the_builder_are_checked_together() {
     if !crate::support::can_test("ACL", (6, 0, 0)) {
         return;
     }
@@ -29,7 +29,7 @@ fn what_the_url_says_and_what_the_builder_says_are_looked_at_together() {
 }
 
 #[test]
-fn so_are_those_of_several_servers() {
+fn invalid_settings_of_several_servers_are_refused() {
     let cluster = |urls: [&str; 2]| RedisStore::builder().cluster(urls);
     cluster(["redis://app@h1", "redis://h2"]).username("app").password("hush").build().unwrap();
     cluster(["redis://app@h1", "redis://app@h2"]).password("hush").build().unwrap();

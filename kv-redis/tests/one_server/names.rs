@@ -135,7 +135,7 @@ fn plant_foreign_names(redis: &Redis) {
 }
 
 #[test]
-fn a_listing_skips_what_is_not_the_store_s() {
+fn a_listing_skips_keys_that_are_not_the_stores() {
     let redis = Redis::start(&[]);
     plant_foreign_names(&redis);
     for (_, command) in objects() {

@@ -8,7 +8,7 @@ use super::*;
 
 /// The checks of P5 that open a store again, on a server that writes each command to its file before it answers.
 #[test]
-fn what_a_redis_with_an_append_only_file_has_is_there_after_a_restart() {
+fn a_redis_with_an_append_only_file_keeps_its_data_over_a_restart() {
     let suite = Suite::new("persistent", || {
         let redis = Arc::new(Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"]));
         let builder = RedisStore::builder().url(redis.url());

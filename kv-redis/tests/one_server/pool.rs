@@ -20,7 +20,7 @@ fn is_of(key: &str, value: &[u8]) {
 }
 
 #[test]
-fn nobody_gets_what_belongs_to_another_one_of_64_threads_on_a_pool_of_4() {
+fn no_thread_of_64_on_a_pool_of_4_gets_another_ones_reply() {
     let redis = Redis::start(&[]);
     let store = builder(redis.url_of_database(DATABASE)).pool_size(4).pool_timeout(MINUTE).connect().unwrap();
     let most = everybody_gets_their_own(&redis, DATABASE, &store);

@@ -208,7 +208,7 @@ fn a_wrong_password_is_an_error_that_says_so_and_does_not_show_it() {
 }
 
 #[test]
-fn what_a_server_repeats_of_a_command_that_it_does_not_know_is_not_shown() {
+fn the_arguments_in_an_unknown_command_error_are_not_shown() {
     let renamed = ["SET", "GET", "MGET", "DEL", "COPY"];
     let renamed = renamed.into_iter().filter(|name| *name != "COPY" || support::is_since((6, 2, 0)));
     let args: Vec<_> = renamed.flat_map(|command| ["--rename-command", command, ""]).collect();
@@ -281,7 +281,7 @@ fn an_error_names_key_and_store_and_shows_no_value() {
 }
 
 #[test]
-fn a_key_of_the_errors_is_the_caller_s() {
+fn the_key_in_an_error_is_the_callers_key() {
     let redis = Redis::start(&[]);
     let store = builder(redis.url()).namespace("ns").connect().unwrap();
     redis.command(&["HSET", "ns:the-key", "field", "v"]);

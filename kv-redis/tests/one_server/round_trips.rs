@@ -65,7 +65,7 @@ fn a_thousand_operations_are_a_thousand_commands_and_nothing_else() {
 }
 
 #[test]
-fn what_is_absent_costs_no_more_than_what_is_there() {
+fn an_absent_key_costs_no_more_than_a_present_one() {
     let (redis, keys) = (Redis::start(&[]), names(100));
     let store = open(&redis);
     for (name, operation, commands) in OPERATIONS {

@@ -21,7 +21,7 @@ fn all<T: Send>(act: impl Fn(&str) -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn nobody_gets_what_belongs_to_another_one_of_64_threads() {
+fn no_thread_of_64_gets_another_ones_reply() {
     let redis = Redis::start(&[]);
     for shared in [1, 2] {
         let database = DATABASE + u16::try_from(shared).unwrap();
@@ -33,7 +33,7 @@ fn nobody_gets_what_belongs_to_another_one_of_64_threads() {
 }
 
 #[test]
-fn what_is_asked_while_the_server_is_busy_is_sent_in_one_go() {
+fn requests_that_come_while_the_server_is_busy_are_sent_together() {
     let redis = Redis::start(&[]);
     let store = builder(redis.url()).shared_connections(1).connect().unwrap();
     if !support::can_test("count of what it has read", (6, 0, 0)) {
@@ -175,7 +175,7 @@ fn a_server_that_was_restarted_is_used_at_once() {
 }
 
 #[test]
-fn what_one_caller_does_wrong_is_its_own_error() {
+fn an_error_in_one_callers_request_reaches_only_that_caller() {
     let redis = Redis::start(&[]);
     let store = builder(redis.url()).shared_connections(1).connect().unwrap();
     redis.command(&["HSET", "hash", "field", "value"]);

@@ -108,7 +108,7 @@ fn a_ttl_is_what_was_asked_for_by_every_way_to_set_one() {
 }
 
 #[test]
-fn what_is_less_than_a_millisecond_is_not_zero() {
+fn a_ttl_of_less_than_a_millisecond_is_not_zero() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let put = |ttl: Duration| calls_of(&redis, || store.put_with_ttl("k", "v", ttl).unwrap());
@@ -126,7 +126,7 @@ fn what_is_less_than_a_millisecond_is_not_zero() {
 
 /// A server reads its clock more than once for a command, and its clock is one of whole milliseconds.
 #[test]
-fn a_millisecond_is_not_over_at_once() {
+fn an_entry_with_a_ttl_of_a_millisecond_is_not_absent_at_once() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let ends_early = |set: &dyn Fn(), round: u32| {
@@ -147,7 +147,7 @@ fn a_millisecond_is_not_over_at_once() {
 }
 
 #[test]
-fn an_entry_is_gone_when_its_ttl_and_the_resolution_have_passed() {
+fn an_entry_has_expired_when_its_ttl_and_the_resolution_have_passed() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let resolution = store.capabilities().ttl_resolution();

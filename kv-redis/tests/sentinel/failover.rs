@@ -141,12 +141,12 @@ fn a_listing_across_a_failover_is_complete_or_ends_with_an_error() {
 }
 
 #[test]
-fn many_threads_across_a_failover_meet_nothing_but_what_may_pass() {
+fn many_threads_meet_only_transient_errors_during_a_failover() {
     many_threads_across_a_failover(0);
 }
 
 #[test]
-fn many_threads_that_share_connections_across_a_failover_meet_nothing_but_what_may_pass() {
+fn many_threads_that_share_connections_meet_only_transient_errors_during_a_failover() {
     many_threads_across_a_failover(2);
 }
 

@@ -50,7 +50,7 @@ fn a_sentinel_that_accepts_and_never_answers_does_not_use_up_the_limit() {
 }
 
 #[test]
-fn a_name_that_the_sentinels_do_not_know_is_said() {
+fn a_name_that_the_sentinels_do_not_know_is_in_the_error() {
     let sentinels = Sentinels::start();
     let error = RedisStore::builder().sentinels("nobody", sentinels.urls()).connect().unwrap_err();
     let text = chain(&error);
@@ -128,7 +128,7 @@ fn sentinels_have_a_password_and_the_primary_another_one() {
 
 /// A time-out is told with every error that follows from it: which server it is, and who named it.
 #[test]
-fn that_a_primary_is_silent_is_told_with_its_address_and_who_named_it() {
+fn an_error_of_a_silent_primary_has_its_address_and_the_sentinel_that_named_it() {
     const LIMIT: Duration = Duration::from_millis(900);
     let sentinels = Sentinels::start();
     for shared in [0, 1] {

@@ -145,7 +145,7 @@ fn a_resolver_that_hangs_holds_a_few_threads_and_is_used_when_it_is_back() {
 
 /// A name that nobody answers for gets a second lookup, and a fourth, but no fifth.
 #[test]
-fn a_lookup_that_is_slow_is_not_waited_for_alone() {
+fn a_second_lookup_begins_while_the_first_is_slow() {
     static LOOKUPS: LookupLimit = LookupLimit::new(100);
     static BEGUN: AtomicU32 = AtomicU32::new(0);
     static GATE: Mutex<()> = Mutex::new(());

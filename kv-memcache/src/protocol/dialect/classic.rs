@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_has_the_words_of_its_command() {
+    fn a_reply_is_accepted_only_in_the_words_of_its_command() {
         let (put, create) = (Command::put(b"v", Expiry::Never), Command::Create(b"v", Expiry::Never));
         let touch = Command::touch(Expiry::Never);
         let lines = ["STORED", "NOT_STORED", "DELETED", "NOT_FOUND", "TOUCHED", "END", "EXISTS", "", "stored", "OK"];

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_value_is_what_the_crate_makes_of_the_whole() {
+    fn a_line_without_its_value_equals_what_the_crate_encodes() {
         let whole = MetaCommand::new(MetaOp::Set, "k").flag("ME").flag("O7").flag("T3").value("value");
         let whole = String::from_utf8(whole.encode().unwrap()).unwrap();
         assert_eq!(format!("{}value\r\n", line(NEW, &Command::Create(b"value", TTL))), whole);

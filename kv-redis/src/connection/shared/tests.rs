@@ -165,7 +165,7 @@ impl Shared<Fake> {
 }
 
 #[test]
-fn what_is_asked_while_a_leader_waits_is_sent_in_one_go_and_each_gets_its_own_reply() {
+fn requests_that_come_while_a_leader_waits_are_sent_together_and_each_gets_its_own_reply() {
     let shared = shared(PATIENCE, |commands| Ok(keys(commands)));
     thread::scope(|scope| {
         let callers = shared.gather(scope, 64, |shared, number| match number % 2 {
@@ -182,7 +182,7 @@ fn what_is_asked_while_a_leader_waits_is_sent_in_one_go_and_each_gets_its_own_re
 }
 
 #[test]
-fn who_joined_and_is_out_of_time_leaves_and_its_reply_is_nobody_s() {
+fn a_caller_that_joined_and_is_out_of_time_leaves_and_its_reply_is_dropped() {
     let shared = shared(Duration::from_millis(50), |commands| Ok(keys(commands)));
     thread::scope(|scope| {
         let mut callers = shared.gather(scope, 3, |shared, number| set(shared, &number.to_string(), b"v"));
@@ -198,7 +198,7 @@ fn who_joined_and_is_out_of_time_leaves_and_its_reply_is_nobody_s() {
 }
 
 #[test]
-fn a_time_out_is_everybody_s_and_nothing_is_sent_again() {
+fn a_time_out_reaches_every_caller_and_nothing_is_sent_again() {
     let time_out = || Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true };
     let shared = shared(PATIENCE, move |_| Err(time_out()));
     thread::scope(|scope| {
@@ -248,7 +248,7 @@ fn reads_alone_are_not_sent_a_third_time() {
 }
 
 #[test]
-fn what_was_not_sent_is_known_not_to_have_happened() {
+fn a_write_that_was_not_sent_has_a_known_outcome() {
     let refused = || Fault::NotConnected(io::ErrorKind::ConnectionRefused.into());
     let shared = shared(PATIENCE, move |_| Err(refused()));
     thread::scope(|scope| {
@@ -262,7 +262,7 @@ fn what_was_not_sent_is_known_not_to_have_happened() {
 }
 
 #[test]
-fn a_refusal_of_all_that_was_sent_is_not_taken_for_one_s_own() {
+fn a_refusal_of_a_whole_batch_is_not_taken_for_one_of_a_single_request() {
     let shared =
         shared(PATIENCE, |_| Err(Fault::Refused(crate::protocol::refusal::Refusal::new("WRONGTYPE", "another one's"))));
     thread::scope(|scope| {
@@ -311,7 +311,7 @@ fn panics(shared: &Shared<Fake>) {
 }
 
 #[test]
-fn what_would_keep_others_waiting_has_a_connection_to_itself() {
+fn a_request_that_would_delay_others_has_a_connection_to_itself() {
     let shared = shared(PATIENCE, |commands| Ok(vec![Reply::Okay; commands.len()]));
     let ask = |request: Request<'_>| drop(shared.exchange(&request).unwrap());
     drop(set(&shared, "k", &vec![7; SHORT]).unwrap());
@@ -323,7 +323,7 @@ fn what_would_keep_others_waiting_has_a_connection_to_itself() {
 }
 
 #[test]
-fn who_waits_too_long_for_a_turn_has_sent_nothing_and_neither_have_those_who_joined() {
+fn a_leader_that_waits_too_long_for_a_permit_sends_nothing_and_its_batch_fails() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = Mutex::new(released);
     let shared = shared(Duration::from_millis(100), move |commands| {
@@ -346,7 +346,7 @@ fn who_waits_too_long_for_a_turn_has_sent_nothing_and_neither_have_those_who_joi
 }
 
 #[test]
-fn who_finds_a_batch_full_has_a_connection_to_itself() {
+fn a_caller_that_finds_a_batch_full_has_a_connection_to_itself() {
     let shared = shared(PATIENCE, |commands| Ok(keys(commands)));
     let value = vec![7; SHORT - 100];
     let fits = FULL / SHORT;

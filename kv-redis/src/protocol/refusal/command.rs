@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_met_is_no_refusal() {
+    fn an_error_about_an_entry_is_not_a_refusal() {
         for line in [
             "WRONGTYPE Operation against a key holding the wrong kind of value",
             "OOM command not allowed when used memory > 'maxmemory'.",

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_server_that_does_not_know_a_command_is_said_not_to() {
+    fn only_an_unknown_command_is_explained_as_one() {
         for line in [
             "OOM command 'set' not allowed when used memory > 'maxmemory'.",
             "BUSY the command 'get' has to wait",
