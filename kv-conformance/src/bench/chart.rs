@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::rows::{Comparison, Comparisons};
 
-/// The lengths are those of a screen, in pixels.
+/// All lengths are in pixels.
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 430.0;
 const RIGHT: f64 = 150.0;
@@ -16,7 +16,7 @@ const TOP: f64 = 62.0;
 const LEAST: f64 = 0.01;
 const MOST: f64 = 4.0;
 
-/// Readable on a light and on a dark ground.
+/// Colours that are readable on a light and on a dark background.
 const STYLE: &str = "
     text { font: 13px system-ui, sans-serif; fill: #1f2328; }
     .title { font-weight: 600; }
@@ -107,7 +107,7 @@ fn draw(svg: &mut String, y: f64, row: &Comparison) {
     text(svg, WIDTH - RIGHT + 12.0, middle + 4.0, "", "start", &figures);
 }
 
-/// Where a ratio is, from left to right.
+/// The horizontal position of a ratio.
 fn place(ratio: f64) -> f64 {
     let part = (ratio.clamp(LEAST, MOST) / LEAST).ln() / (MOST / LEAST).ln();
     LEFT + part * (WIDTH - LEFT - RIGHT)

@@ -61,12 +61,12 @@ pub struct Bench {
     of: Comparisons,
     section: String,
     is_announced: bool,
-    /// What the name of a row has to have in it to be run.
+    /// Only rows whose name contains this are run.
     only: Vec<String>,
 }
 
 impl Bench {
-    /// Of this store, with the rows that the arguments of the process name: all, if they name none.
+    /// A bench of this store. It runs the rows that the arguments of the process name, or all if they name none.
     pub fn from_args(store: impl Into<String>) -> Self {
         // cargo adds `--bench`.
         let only = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -74,13 +74,13 @@ impl Bench {
         Self { of, section: String::new(), is_announced: false, only }
     }
 
-    /// The rows after this are about something else.
+    /// Begins a section: the rows after this are about something else.
     pub fn section(&mut self, title: impl Into<String>) {
         self.section = title.into();
         self.is_announced = false;
     }
 
-    /// Whether the arguments ask for a row of this name: what costs time to be prepared for it need not be if not.
+    /// Whether the arguments ask for a row of this name. If not, you can skip an expensive preparation for it.
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
@@ -129,7 +129,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A row of what was counted, not measured in rounds.
+    /// Adds a row with counted numbers, which are not measured in rounds.
     pub fn counted(&mut self, row: Row, unit: Unit, ours: f64, peer: f64) {
         if self.wants(&row.name) {
             self.add(Comparison::of_counts(row, &self.section, unit, ours, peer));
@@ -145,7 +145,7 @@ impl Bench {
         self.of.rows.push(comparison);
     }
 
-    /// What has been measured.
+    /// The rows measured so far.
     pub fn comparisons(&self) -> &Comparisons {
         &self.of
     }
@@ -153,7 +153,7 @@ impl Bench {
     /// Writes all rows as `<store>.json` into the folder that `KV_BENCH_REPORT` names, if it names one and all rows were run.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub fn finish(self) -> Result<(), BoxError> {
         let Some(folder) = env::var_os("KV_BENCH_REPORT").map(PathBuf::from) else { return Ok(()) };
         if !self.only.is_empty() {

@@ -1,4 +1,4 @@
-//! Two calls that are measured alternately, in rounds.
+//! Measures two calls alternately, in rounds.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ use crate::error::BoxError;
 /// The most calls in a round.
 const MOST: u32 = 1 << 24;
 
-/// Makes of a call one that calls it as often as takes this long, and tells how long it took on the average.
+/// Makes a function that repeats the call for this long, and returns how long it took on average.
 pub(super) fn calibrated<T, E: Into<BoxError>>(
     mut call: impl FnMut() -> Result<T, E>,
     at_least: Duration,
@@ -21,14 +21,14 @@ pub(super) fn calibrated<T, E: Into<BoxError>>(
         if took >= at_least || calls >= MOST {
             break;
         }
-        // Towards the aim, but not by much at a time: the first calls are slow.
+        // Approaches the number of calls in small steps, because the first calls are slow.
         let missing = at_least.as_nanos() / took.as_nanos().max(1) + 1;
         calls *= u32::try_from(missing).unwrap_or(u32::MAX).clamp(2, 10);
     }
     Ok(move || Ok(several(calls, &mut call)? / calls))
 }
 
-/// How long several calls take.
+/// Measures how long several calls take.
 fn several<T, E: Into<BoxError>>(calls: u32, call: &mut impl FnMut() -> Result<T, E>) -> Result<Duration, BoxError> {
     let begin = Instant::now();
     for _ in 0..calls {
@@ -37,7 +37,7 @@ fn several<T, E: Into<BoxError>>(calls: u32, call: &mut impl FnMut() -> Result<T
     Ok(begin.elapsed())
 }
 
-/// The times of both, of each of several rounds after one to warm up. Which goes first alternates.
+/// The times of both calls in each round, after one round to warm up. Which call goes first alternates.
 pub(super) fn take<E, F>(
     mut ours: impl FnMut() -> Result<Duration, E>,
     mut peer: impl FnMut() -> Result<Duration, F>,
@@ -65,10 +65,10 @@ where
     Ok(times)
 }
 
-/// How long several threads take, each of which does the same with something of its own, from when all are ready to when the last is done.
+/// Runs `act` in several threads, each with its own item. Returns the time from when all are ready until the last has ended.
 ///
 /// # Errors
-/// The first of theirs, or that one panicked.
+/// The first error of a thread, or that a thread panicked.
 pub fn together<T: Send, E: Into<BoxError>>(
     of: &mut [T],
     act: impl Fn(&mut T) -> Result<(), E> + Sync,
@@ -124,7 +124,7 @@ mod tests {
                 Ok::<_, BoxError>(())
             }
         };
-        // So long that a busy machine does not take it for a call that is fast.
+        // So long that it does not look like a fast call on a busy machine.
         let round = Duration::from_millis(50);
         assert!(calibrated(call(0, Duration::ZERO), round)?()? < round / 2);
         assert!(calibrated(call(1, round), round)?()? >= round);
@@ -143,7 +143,7 @@ mod tests {
         let mut numbers = [1, 2, 3];
         let all = Barrier::new(numbers.len());
         let took = together(&mut numbers, |number| {
-            // Nobody comes past this alone.
+            // No thread passes this barrier alone.
             all.wait();
             *number *= 2;
             Ok::<_, BoxError>(())

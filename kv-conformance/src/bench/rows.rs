@@ -1,4 +1,4 @@
-//! The rows of a bench: what is compared, and what came of it.
+//! The rows of a bench: what is compared, and the results.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,19 +31,19 @@ impl Row {
         self
     }
 
-    /// What the median of the ratios is to reach: it is shown beside it, and a row that misses it is marked.
+    /// The goal for the median of the ratios. It is shown beside the median, and a row that misses it is marked.
     pub fn at_most(mut self, ratio: f64) -> Self {
         self.at_most = Some(ratio);
         self
     }
 
-    /// How many operations each call does. Times are shown for one of them.
+    /// The number of operations in each call. Times are shown for one operation.
     pub fn operations(mut self, operations: u32) -> Self {
         self.operations = operations.max(1);
         self
     }
 
-    /// How many rounds are measured, at least one, after one to warm up.
+    /// The number of measured rounds, at least one. A round to warm up comes first.
     pub fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds.max(1);
         self
@@ -59,7 +59,7 @@ pub enum Unit {
     Nanoseconds,
     /// Bytes.
     Bytes,
-    /// How many.
+    /// A plain number.
     Count,
 }
 
@@ -69,11 +69,11 @@ pub enum Unit {
 pub struct Comparison {
     /// The title above it.
     pub section: String,
-    /// What was done.
+    /// What was measured.
     pub name: String,
     /// What ours was compared with.
     pub beside: String,
-    /// What the figures are.
+    /// The unit of the figures.
     pub unit: Unit,
     /// Ours: the median.
     pub ours: f64,
@@ -81,11 +81,11 @@ pub struct Comparison {
     pub peer: f64,
     /// The median of the ratios of ours to the peer's, each of one round. Below 1, ours is faster, or smaller.
     pub ratio: f64,
-    /// A tenth of the ratios are at most this.
+    /// The 10th percentile of the ratios.
     pub low: f64,
-    /// A tenth of the ratios are at least this.
+    /// The 90th percentile of the ratios.
     pub high: f64,
-    /// What the ratio is to reach.
+    /// The goal for the ratio.
     pub at_most: Option<f64>,
     /// How many rounds were measured.
     pub rounds: usize,
@@ -120,7 +120,7 @@ impl Comparison {
         Self { section, name, beside, unit, ours, peer, ratio, low: ratio, high: ratio, at_most, rounds: 1 }
     }
 
-    /// Whether the median is above what it was to reach. Where nothing was, it is not.
+    /// Whether the median is above its goal. Without a goal it is not.
     pub fn is_missed(&self) -> bool {
         self.at_most.is_some_and(|at_most| self.ratio > at_most)
     }
@@ -157,10 +157,10 @@ impl Comparisons {
         Ok(serde_json::to_string_pretty(self)?)
     }
 
-    /// From what [`to_json`](Self::to_json) has made.
+    /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
-    /// It is something else.
+    /// The text is something else.
     pub fn from_json(json: &str) -> Result<Self, BoxError> {
         Ok(serde_json::from_str(json)?)
     }
@@ -178,7 +178,7 @@ pub(super) fn heading(section: &str) -> String {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at_most = self.at_most.map(|at_most| format!("{at_most:>9.2}")).unwrap_or_default();
-        // What is far below 1 has its digits behind the zeros.
+        // A ratio far below 1 needs more digits after the point.
         let ratio = |ratio: f64| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") };
         write!(
             f,
@@ -195,7 +195,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// The number below which so many percent of the others are.
+/// The number below which this many percent of the numbers are.
 fn quantile(numbers: &[f64], percent: usize) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     fn rounds() -> Vec<[Duration; 2]> {
-        // One of them in a moment in which the machine did something else.
+        // One of them was measured while the machine did something else.
         [[300, 200], [310, 200], [3_000, 2_000], [290, 200], [9_000, 200]]
             .map(|pair| pair.map(Duration::from_nanos))
             .into()

@@ -1,4 +1,4 @@
-//! Draws a chart of what benches have measured.
+//! Draws a chart of the rows of benches.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Writes what several reports say into a file, or compares it with what is there: the feature matrix, or the table of servers.
+//! Writes the feature matrix or the table of servers, made from reports, into a file, or compares it with the file.
 
 use std::env;
 use std::fs;

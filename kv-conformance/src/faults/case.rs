@@ -1,4 +1,4 @@
-//! The keys and values on which an operation is tried.
+//! The keys and values that an operation uses in a check.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use kv_core::{Bytes, Error, KeyValueStore, KeyValueStoreExt};
 use super::values::value;
 use crate::running::Context;
 
-/// The size of a large value: several pieces, so that there is a middle of its request.
+/// The size of a large value. Its request has several pieces, so that it has a middle.
 const LARGE: usize = 200_000;
 
-/// The keys and values of one case, which no other case has.
+/// The keys and values of one case. No other case uses them.
 pub(crate) struct Case {
     pub(super) prefix: String,
     large: usize,
 }
 
-/// What is at each of the keys of a case.
+/// The value at each key of a case.
 pub(crate) type State = BTreeMap<String, Option<Bytes>>;
 
 /// The names of the keys of a case.
@@ -43,23 +43,23 @@ impl Case {
         value(&self.key(name), 1, self.large).into()
     }
 
-    /// What is there in the beginning: two of the entries.
+    /// The entries at the beginning: two keys have values.
     pub(crate) fn before(&self) -> State {
         let old = |name: &&str| ["k", "other"].contains(name).then(|| self.old(name));
         NAMES.iter().map(|name| (self.key(name), old(name))).collect()
     }
 
-    /// Puts there what is there in the beginning.
+    /// Writes the entries of the beginning.
     pub(crate) fn prepare(&self, store: &dyn KeyValueStore) -> Result<(), Error> {
         store.put_many(["k", "other"].map(|name| (self.key(name), self.old(name))))
     }
 
-    /// Puts a large value there, which no operation changes.
+    /// Writes a large value, which no operation changes.
     pub(crate) fn prepare_large(&self, store: &dyn KeyValueStore) -> Result<(), Error> {
         store.put(self.key("large"), self.large("large"))
     }
 
-    /// What is there now.
+    /// The values that the keys have now.
     pub(crate) fn now(&self, store: &dyn KeyValueStore) -> Result<State, Error> {
         let keys = NAMES.iter().map(|name| self.key(name)).collect::<Vec<_>>();
         let values = store.get_many(&keys)?;

@@ -1,4 +1,4 @@
-//! One of several clients that use a store at the same time while networks and servers fail. Each knows what its own keys can hold.
+//! Clients that use a store at the same time while the network and the server fail. Each client knows what its own keys can hold.
 
 use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 
@@ -11,7 +11,7 @@ use crate::running::{Context, NotPassed, Outcome, show_error};
 /// How many keys each client has.
 const KEYS: usize = 5;
 
-/// The length of the filling of a long value.
+/// The length of the filler in a long value.
 const LONG: usize = 20_000;
 
 /// What a client can do.
@@ -32,7 +32,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// All that the store can do. What applications do often stands there several times.
+    /// All operations that the store supports. Operations that applications use often are listed several times.
     pub(crate) fn all(context: &Context<'_>) -> Vec<Self> {
         let mut all = vec![Self::Get, Self::Get, Self::Get, Self::GetAnothers, Self::GetMany, Self::Put, Self::Put];
         all.extend([Self::PutLong, Self::PutMany, Self::Delete, Self::DeleteMany]);
@@ -92,7 +92,7 @@ impl<'a> Client<'a> {
         value(key, write, if is_long { self.long } else { usize::try_from(write % 100).unwrap_or_default() })
     }
 
-    /// A key has to hold the whole value of a write of this key, and one that it can hold.
+    /// Checks that a key holds the whole value of a possible write of this key.
     fn check_value(&self, key: &str, possible: &Possible, found: Option<&[u8]>) -> Outcome {
         let write = match found.map(|found| (found, parse(found))) {
             None => None,
@@ -121,7 +121,7 @@ impl<'a> Client<'a> {
         Err(wrong(key, &possible.shown(), &got))
     }
 
-    /// Does something to one of its keys, and checks whether the answer is possible. Returns whether it worked.
+    /// Runs an operation on one of its keys, and checks that the answer is possible. Returns whether it worked.
     pub(crate) fn perform(&mut self, action: Action, at: usize, random: u64) -> Outcome<Result<(), Error>> {
         let (store, at) = (self.proxied.store, at % KEYS);
         self.writes += 1;
@@ -223,15 +223,15 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The server may have lost everything, or gone back to anything that it had saved before.
+    /// Notes that the server may have lost everything, or returned to any state that it had saved.
     pub(crate) fn may_have_lost_everything(&mut self) {
         for (_, possible) in &mut self.keys {
             possible.is_rolled_back = true;
         }
     }
 
-    /// Reads all keys, without any fault. From then on a key holds what was read; writes in doubt from before the last reading no longer take
-    /// effect.
+    /// Reads all keys, without a fault. From now on a key holds what was read. Writes with an unknown outcome from before the previous
+    /// reading can no longer take effect.
     pub(crate) fn settle(&mut self, when: &str) -> Outcome {
         let found = self.proxied.direct.get_many(self.keys.iter().map(|(key, _)| key))?;
         for ((key, possible), found) in self.keys.iter().zip(&found) {

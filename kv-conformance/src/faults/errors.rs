@@ -1,4 +1,4 @@
-//! What the errors have to be like that a fault causes.
+//! Requirements for the errors that a fault causes.
 
 use std::error::Error as StdError;
 
@@ -6,7 +6,7 @@ use kv_core::Error;
 
 use crate::running::{Outcome, expect_eq, expect_that, kind_of, show_error};
 
-/// What every error that a fault brings has to be like (E1, E2, E3, E5). Of an operation on one key, it names the key.
+/// Checks what every error that a fault causes has to fulfil (E1, E2, E3, E5). The error of an operation on one key names the key.
 pub(crate) fn check_error(what: &str, error: &Error, store: &str, keys: &[&str]) -> Outcome {
     let kinds = "Unavailable, Timeout or Backend (E1)";
     let is_one = matches!(error, Error::Unavailable(_) | Error::Timeout(_) | Error::Backend(_));
@@ -32,7 +32,7 @@ pub(crate) fn check_error(what: &str, error: &Error, store: &str, keys: &[&str])
     expect_eq(format_args!("whether the error of {what} shows the value (E3): {told}"), told.contains("x7qx7q"), false)
 }
 
-/// As [`check_error`], and trying again may help (E5).
+/// Like [`check_error`], and trying again may help (E5).
 pub(crate) fn check_transient(what: &str, error: &Error, store: &str, keys: &[&str]) -> Outcome {
     check_error(what, error, store, keys)?;
     let what = format!("is_transient() of the error of {what} (E5): {}: {error}", kind_of(error));

@@ -1,4 +1,4 @@
-//! The exchange of an operation with the server: where it can be disturbed, and what may come of that.
+//! The exchange of an operation with the server: where a fault can hit it, and which outcomes are possible then.
 
 use kv_core::Error;
 
@@ -54,12 +54,12 @@ pub(crate) struct Exchange {
     pub(crate) is_one: bool,
 }
 
-/// What may come of an operation.
+/// Which outcomes of an operation are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedResult {
     Works,
     WorksOrFails,
-    /// With an error of the right kind. If given, whether the outcome of a write is unknown.
+    /// It fails with an error of this kind. If given: whether the outcome of a write is unknown.
     Fails {
         unknown: Option<bool>,
     },
@@ -70,7 +70,7 @@ pub(crate) enum ExpectedResult {
 pub(crate) enum Kind {
     Timeout,
     Unavailable,
-    /// Any, if trying again may help.
+    /// Any kind, if trying again may help.
     Transient,
     Any,
 }

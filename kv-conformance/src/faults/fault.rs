@@ -1,4 +1,4 @@
-//! What networks do, at random.
+//! Faults of the network, at random.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::property;
 use crate::proxy::{Behaviour, Cut, Direction};
 use crate::running::{NotPassed, Outcome};
 
-/// What is done to the network, until something else is.
+/// A fault of the network. It lasts until the next one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     None,
@@ -53,7 +53,7 @@ impl Fault {
     }
 }
 
-/// Any of them.
+/// Any of these faults.
 pub(crate) fn faults() -> impl Strategy<Value = Fault> {
     let cut = || select(&[Cut::Close, Cut::Reset][..]);
     let offset = || 0..400_usize;

@@ -1,4 +1,4 @@
-//! What the checks of faults share: stores behind a proxy, what is done to them, and what may come of that.
+//! What the checks of faults share: stores behind a proxy, operations, faults, and the outcomes that are possible then.
 
 mod case;
 mod client;

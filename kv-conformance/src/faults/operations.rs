@@ -1,4 +1,4 @@
-//! The operations that the checks of faults try: what each does to a store, what it has to answer, and what has to be there then.
+//! The operations that the checks of faults try: what each does, what it has to answer, and which entries there have to be then.
 
 use std::time::Duration;
 
@@ -24,18 +24,18 @@ pub(crate) struct Operation {
     pub(crate) name: &'static str,
     pub(crate) needs: Option<Capability>,
     pub(crate) writes: bool,
-    /// The keys of which an error has to name one: none of a batch or a listing.
+    /// An error has to name one of these keys. Empty for a batch or a listing.
     pub(crate) keys: &'static [&'static str],
     pub(crate) run: fn(&dyn KeyValueStore, &Case) -> Result<Answer, Error>,
     pub(crate) answer: fn(&Case) -> Answer,
     /// What a write changes.
     change: fn(&Case, &mut State),
-    /// To which key it gives a TTL; all others live for ever.
+    /// The key that it gives a TTL; the other entries never expire.
     pub(crate) gives: Option<&'static str>,
 }
 
 impl Operation {
-    /// What is there when it has been done.
+    /// The entries after the operation.
     pub(crate) fn after(&self, case: &Case) -> State {
         let mut state = case.before();
         (self.change)(case, &mut state);
@@ -55,7 +55,7 @@ impl Operation {
         self.needs == Some(Capability::Listing)
     }
 
-    /// All that the store can do.
+    /// All operations that the store supports.
     pub(crate) fn all(context: &Context<'_>) -> Vec<&'static Self> {
         ALL.iter().filter(|operation| operation.needs.is_none_or(|needs| context.has(needs))).collect()
     }
@@ -63,7 +63,7 @@ impl Operation {
 
 fn nothing(_: &Case, _: &mut State) {}
 
-/// A TTL that does not end within the check.
+/// A TTL that is longer than the check.
 fn an_hour(store: &dyn KeyValueStore) -> Ttl {
     Ttl::After(Duration::from_secs(3600).min(store.capabilities().longest_ttl()))
 }
@@ -246,7 +246,7 @@ const ALL: &[Operation] = &[
         writes: true,
         keys: &["new"],
         run: |store, case| {
-            // For ever, where there are no TTLs.
+            // For ever, if the store has no TTLs.
             let has = store.capabilities().supports(Capability::Ttls);
             let ttl = if has { an_hour(store) } else { Ttl::Forever };
             Ok(Answer::Bool(store.create_with_ttl(case.key("new"), case.new_value("new"), ttl)?))

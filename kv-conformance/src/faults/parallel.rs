@@ -15,15 +15,15 @@ pub(crate) fn in_parallel<T: Sync>(items: &[T], run: impl Fn(&T) -> Outcome + Sy
     let failures = outcomes
         .into_iter()
         .filter_map(|outcome| panics::joined(outcome).map_err(NotPassed::from).and_then(|found| found).err());
-    // What one thread has found for certain must not be hidden by a time-out in another.
+    // A certain failure in one thread must not be hidden by a time-out in another.
     failures.min_by_key(|failure| !matches!(failure, NotPassed::Failed(_))).map_or(Ok(()), Err)
 }
 
 /// How many fixtures a check uses at the same time.
 const FIXTURES: usize = 5;
 
-/// Runs this for each item. Several fixtures of [`Suite::with_faults`](crate::Suite::with_faults) share the items: each runs its share one after the
-/// other. Returns the first failure.
+/// Runs this for each item. Several fixtures of [`Suite::with_faults`](crate::Suite::with_faults) share the items; each runs its items one
+/// after the other. Returns the first failure.
 pub(crate) fn in_own_fixtures<T: Sync>(
     context: &Context<'_>,
     items: &[T],

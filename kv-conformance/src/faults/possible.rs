@@ -2,19 +2,19 @@
 
 use kv_core::Error;
 
-/// The number of a write, or that there is no entry.
+/// The number of the write that a key holds, or `None` if there is no entry.
 pub(super) type Written = Option<u64>;
 
 /// What a key can hold.
 #[derive(Debug, Default)]
 pub(super) struct Possible {
-    /// What the last acknowledged write left.
+    /// The state after the last acknowledged write.
     pub(super) sure: Written,
-    /// What writes of unknown outcome may have left, and in which epoch: they may still take effect.
+    /// The states that writes with an unknown outcome may leave, and the epoch of each write. They may still take effect.
     pub(super) doubtful: Vec<(Written, usize)>,
-    /// Later writes that have failed with a known outcome.
+    /// Later writes that failed with a known outcome.
     pub(super) refused: Vec<Written>,
-    /// Whether the server may have gone back to any older state, or lost everything.
+    /// Whether the server may have returned to an older state, or lost everything.
     pub(super) is_rolled_back: bool,
 }
 

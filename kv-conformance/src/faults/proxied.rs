@@ -1,4 +1,4 @@
-//! A store behind a proxy: what is done to it there, and what may come of that.
+//! A store behind a proxy, and how to use it under faults.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,7 +67,7 @@ impl<'a> ProxiedStore<'a> {
         self.heal()
     }
 
-    /// Does something, which has to end within the limit (N1).
+    /// Runs an operation, which has to end within the limit (N1).
     pub(crate) fn within<T>(
         &self,
         what: impl Display,
@@ -78,19 +78,19 @@ impl<'a> ProxiedStore<'a> {
         Ok(result)
     }
 
-    /// Does something under a fault, and tells how long it took. If it has not ended long after its limit, the fault is ended, so that
-    /// a store that waits without limit is rejected and does not block the check.
+    /// Runs an operation under a fault, and measures how long it took. If the operation has not ended long after its limit, this ends the
+    /// fault, so that a store that waits without limit is rejected and does not block the check.
     pub(crate) fn timed<T>(&self, run: impl FnOnce() -> T) -> (T, Duration) {
         self.timed_for(self.limit, run)
     }
 
-    /// As [`timed`](Self::timed), of something that may take longer than an operation.
+    /// Like [`timed`](Self::timed), for something that may take longer than an operation.
     pub(crate) fn timed_for<T>(&self, limit: Duration, run: impl FnOnce() -> T) -> (T, Duration) {
         thread::scope(|scope| {
             let (done, is_done) = mpsc::channel::<()>();
             scope.spawn(move || {
                 if is_done.recv_timeout(limit + MARGIN + MARGIN / 4) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    // What cannot be ended so is waited for.
+                    // If that does not end it, this waits for it.
                     let _ = self.heal_without_what_was_held();
                 }
             });
@@ -100,12 +100,12 @@ impl<'a> ProxiedStore<'a> {
         })
     }
 
-    /// An operation that took this long has to have ended within the limit (N1).
+    /// Checks that an operation that took this long kept the limit (N1).
     pub(crate) fn expect_in_time<T>(&self, what: impl Display, result: &Result<T, Error>, took: Duration) -> Outcome {
         let error = result.as_ref().err().map(|error| format!(", {}", show_error(error))).unwrap_or_default();
         let want = format!("at most its limit, {:?}, and {MARGIN:?} because machines are busy (N1)", self.limit);
         let what = format_args!("how long it took: {what}{error}");
-        // Or the machine was busy: then the next attempt works.
+        // The machine may have been busy. Then the next attempt works.
         expect_that(what, took <= self.limit + MARGIN, &want, took).map_err(|failed| failed.timed_out_if(true))
     }
 
@@ -140,7 +140,7 @@ impl<'a> ProxiedStore<'a> {
             let (result, took) = timed(|| self.store.put(&key, &new));
             match result {
                 Ok(()) => break,
-                // One more connection that was cut: a younger one than a second need not be looked at before (N4).
+                // The pool had another cut connection. If it was idle for less than a second, it need not be checked before use (N4).
                 Err(error) if error.outcome_unknown() && tries < CONNECTIONS => tries += 1,
                 Err(error) => {
                     let what = format!("put of {key:?}, with nothing in its way any more (N6), {after}");

@@ -1,4 +1,4 @@
-//! One operation of a store behind a proxy, what happens to its exchange, and what may come of that.
+//! One operation of a store behind a proxy, a fault of its exchange, and the outcomes that are possible then.
 
 use std::thread;
 
@@ -14,7 +14,7 @@ use super::timing::{NOTICED, WAITING, expect_undisturbed, judge_undisturbed};
 use crate::proxy::Direction;
 use crate::running::{Context, NotPassed, Outcome, expect_eq, expect_that, show, show_error};
 
-/// How often bytes of an earlier operation may still come through the proxy.
+/// How often bytes of an earlier operation may disturb the measurement.
 const SETTLING: usize = 4;
 
 /// One operation, and a store behind a proxy.
@@ -52,7 +52,7 @@ impl Scenario<'_> {
         let seen = || (proxy.bytes(Direction::Requests), proxy.bytes(Direction::Replies), proxy.exchanges());
         let mut before = seen();
         case.now(self.proxied.direct)?;
-        // What belongs to an operation before may still have been under way.
+        // Bytes of an earlier operation may still have been on their way.
         for _ in 0..SETTLING {
             if seen() != before {
                 thread::sleep(NOTICED);
@@ -77,8 +77,8 @@ impl Scenario<'_> {
         Ok(exchange)
     }
 
-    /// Does it, in the way that `fault` has made, and looks at what came of it, and at what is there. Where the exchange was shorter than
-    /// the one that was measured, so that the fault has not come, it has to work.
+    /// Runs the operation under the fault, and checks its result and the entries. If the exchange was shorter than the measured one, so
+    /// that the fault did not happen, the operation has to work.
     pub(crate) fn judge(&self, case: &Case, fault: &str, kind: Kind, want: ExpectedResult) -> Outcome {
         let Self { proxied, operation, .. } = self;
         let name = format!("{} ({fault})", operation.name);
@@ -108,7 +108,7 @@ impl Scenario<'_> {
                 let check = if matches!(kind, Kind::Any) { check_error } else { check_transient };
                 check(&name, error, proxied.store.name(), &keys)?;
                 let what = format!("the kind of the error (E1): {name}");
-                // Where nothing is silent, a machine that does much else may be too slow to connect.
+                // Although nothing is silent, a busy machine may be too slow to connect.
                 let waited = matches!(error, Error::Timeout(_)) && took >= WAITING;
                 expect_that(what, kind.is_of(error), kind.name(), &shown)
                     .map_err(|failed| failed.timed_out_if(waited))?;
@@ -126,7 +126,8 @@ impl Scenario<'_> {
         self.judge_state(case, &name, None)
     }
 
-    /// Looks at what is there: what the operation changes if it worked; nothing if it failed for certain; else either.
+    /// Checks the entries. If the operation worked, its changes are there; if it certainly failed, they are not; otherwise both are
+    /// possible.
     fn judge_state(&self, case: &Case, name: &str, error: Option<&Error>) -> Outcome {
         let (before, after) = (case.before(), self.operation.after(case));
         let now = case.now(self.proxied.direct)?;
@@ -148,7 +149,7 @@ impl Scenario<'_> {
         }
     }
 
-    /// Value and TTL are written together: where the new value is there its TTL is, too, and else none (P2).
+    /// Value and TTL are written together: with the new value its TTL is there, too, and otherwise no TTL (P2).
     fn judge_ttl(&self, case: &Case, name: &str, error: Option<&Error>, now: &State) -> Outcome {
         let Some(given) = self.operation.gives.map(|name| case.key(name)) else { return Ok(()) };
         let there = now.get(&given).and_then(Option::as_ref);

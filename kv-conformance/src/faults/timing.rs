@@ -13,10 +13,10 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 /// How long it takes at most until the other side of a local connection notices that it was closed.
 pub(crate) const NOTICED: Duration = Duration::from_millis(50);
 
-/// How long a connection is idle when it has to be checked before it is used (N4): a little more than a second.
+/// The idle time after which a connection has to be checked before it is used (N4): a little more than a second.
 pub(crate) const IDLE: Duration = Duration::from_millis(1200);
 
-/// Runs an operation without a fault: it has to give this.
+/// Runs an operation without a fault. It has to return this.
 #[track_caller]
 pub(crate) fn expect_undisturbed<T, W>(what: impl Display, run: impl FnOnce() -> Result<T, Error>, want: W) -> Outcome
 where
@@ -27,13 +27,13 @@ where
     judge_undisturbed(what, result, took, want)
 }
 
-/// Does something, and tells how long it took.
+/// Runs something, and measures how long it took.
 pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let begin = Instant::now();
     (run(), begin.elapsed())
 }
 
-/// From this time on, an operation has waited for something.
+/// An operation that took at least this long has waited for something.
 pub(crate) const WAITING: Duration = Duration::from_millis(100);
 
 /// The result of an operation without a fault has to be this. If it failed because it had to wait too long, the machine may have been slow.

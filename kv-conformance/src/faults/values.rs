@@ -1,14 +1,14 @@
-//! Values that say which key and which write they belong to.
+//! Values that contain their key and the number of their write.
 
-/// A value that says which key and which write it belongs to, and where it ends, and that can be recognised in a message.
+/// A value that contains its key, the number of its write, and a mark at its end, and that can be recognised in a message.
 pub(crate) fn value(key: &str, write: u64, length: usize) -> String {
     format!("{key}|{write}|{}|end", SECRET.chars().cycle().take(length).collect::<String>())
 }
 
-/// What values are filled with: it must not come up in errors.
+/// The filler of values. It must not appear in errors.
 const SECRET: &str = "x7q";
 
-/// Which write of which key a value is, if it is whole.
+/// The key and the number of the write of a value, if it is whole.
 pub(crate) fn parse(value: &[u8]) -> Option<(&str, u64)> {
     let text = str::from_utf8(value).ok()?;
     let mut parts = text.split('|');

@@ -18,7 +18,7 @@ pub struct Operation {
     /// When it returned, on the same clock. `None` if its outcome is unknown: then it may take effect at any time after its
     /// call, or never.
     pub ended: Option<Duration>,
-    /// What was done.
+    /// What was measured.
     pub action: Action,
 }
 
