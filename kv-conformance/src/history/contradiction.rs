@@ -1,4 +1,4 @@
-//! The least part of a history that no order explains, to be read by a person.
+//! The smallest part of a history that no order explains, for people to read.
 
 use std::error::Error;
 use std::fmt;
@@ -10,12 +10,11 @@ use super::operation::{Action, Held, Operation, letters, show};
 use super::search::Search;
 use super::{History, Weakness};
 
-/// The proof that a history has no order: a part of it that has none by itself, and the operation in it whose answer cannot be.
+/// The proof that a history has no order: a part of it that has no order by itself, and the operation in it whose answer is impossible.
 ///
-/// It is cut at the earliest moment at which no order was left: what had not returned there has no answer. What
-/// lies before the last writes is left out if nothing was under way in between, and what the key could hold then stands in
-/// its place. What changed nothing is left out if there is no order without it either. What remains is a proof without the
-/// rest.
+/// It ends at the earliest moment at which no order was left; operations that had not returned by then have no answer. It leaves out what
+/// was before the last writes, if there was a moment without running operations in between: instead it says what the key could hold at that
+/// moment. It leaves out operations that changed nothing, if there is no order without them either. What remains is a proof by itself.
 ///
 /// [`Display`](fmt::Display) shows a line per operation, in the order of the calls.
 #[derive(Clone)]
@@ -24,18 +23,18 @@ pub struct Contradiction {
     at: usize,
     could_hold: Vec<Held>,
     weaknesses: Vec<Weakness>,
-    /// Whether it is a read of a store whose reads may tell of an older time.
+    /// Whether it is a read of a store whose reads may return older values.
     stale: bool,
 }
 
 impl Contradiction {
-    /// Of the operation at which the search found that no order is left.
+    /// The proof for the operation at which the search found that no order is left.
     pub(super) fn new(history: &History, at: usize, weaknesses: &[Weakness]) -> Self {
         let mut least = until(history, at);
         least = since_last_writes(least, weaknesses);
         least = without_idle(least, weaknesses);
         least = since_last_writes(least, weaknesses);
-        // The last that returned is the one that no order explains; that it is found again is what shrinking has to keep.
+        // The operation that returned last is the one that no order explains. A smaller history must still end with it.
         let at = Search::of(&least, weaknesses).fails_at.unwrap_or_default();
         Self {
             could_hold: could_hold(&least, at, weaknesses),
@@ -46,7 +45,7 @@ impl Contradiction {
         }
     }
 
-    /// Of a read that tells of no time that was.
+    /// The proof for a read whose answer was never possible.
     pub(super) fn of_read(read: History, could_hold: Vec<Held>, weaknesses: &[Weakness]) -> Self {
         Self { history: read, at: 0, could_hold, weaknesses: weaknesses.to_vec(), stale: true }
     }
@@ -61,7 +60,7 @@ impl Contradiction {
         self.history.operations.get(self.at)
     }
 
-    /// All that the key could hold at that operation, in some order that explains every other answer up to there.
+    /// All that the key could hold at that operation, in orders that explain every earlier answer.
     pub fn could_hold(&self) -> &[Held] {
         &self.could_hold
     }
@@ -75,7 +74,7 @@ impl Contradiction {
         }
     }
 
-    /// The answers that would have had an order.
+    /// The answers that an order would have explained.
     fn expected(&self) -> String {
         match self.operation().map(|operation| &operation.action) {
             Some(Action::Create(_, answer) | Action::Delete(answer) | Action::Contains(answer)) => {
@@ -86,13 +85,13 @@ impl Contradiction {
     }
 }
 
-/// The history until an operation returned: what had not returned by then has no answer yet. What turns out later to have
-/// changed nothing is left out: as a write without an answer it could explain what it did not.
+/// The history until an operation returned. Operations that had not returned by then have no answer. A write that turns out later to have
+/// changed nothing is left out, because without its answer it could explain what it did not cause.
 fn until(history: &History, at: usize) -> History {
     let end = history.operations.get(at).and_then(|operation| operation.ended).unwrap_or(Duration::MAX);
     let begun = history.operations.iter().enumerate().take_while(|(_, operation)| operation.began <= end);
     let cut = begun.filter_map(|(n, operation)| {
-        // Of those that returned at the same time the search took the first one first.
+        // If several returned at the same time, the search took the first one first.
         let ended = operation.ended.filter(|ended| (*ended, n) <= (end, at));
         let never_mattered = ended != operation.ended && operation.action.changed_nothing();
         (!never_mattered).then(|| Operation { ended, ..operation.clone() })
@@ -100,8 +99,8 @@ fn until(history: &History, at: usize) -> History {
     History { operations: cut.collect(), ..history.clone() }
 }
 
-/// The history since the last moment at which nothing was under way and after which there still is a write other than
-/// the operation that fails: without any, nobody would see why it does.
+/// The history since the last moment without running operations that still has a write after it, besides the failing operation. Without a
+/// write, nobody would see why the operation fails.
 fn since_last_writes(history: History, weaknesses: &[Weakness]) -> History {
     let Search { fails_at: Some(at), quiet } = Search::of(&history, weaknesses) else { return history };
     let writes = |begun: usize| {
@@ -113,8 +112,8 @@ fn since_last_writes(history: History, weaknesses: &[Weakness]) -> History {
     History { at_first: last.held, operations, ..history }
 }
 
-/// The history without what changed nothing, as far as there is no order without it either. Many are tried to be left out at once, then
-/// fewer, as of thousands few are needed.
+/// The history without operations that changed nothing, as long as there is no order without them either. This first tries to leave out
+/// many at once, then fewer, because of thousands only few are needed.
 fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
     let is_idle = |operation: &Operation| operation.action.changed_nothing() && operation.ended.is_some();
     let mut many = history.operations.len();
@@ -140,9 +139,9 @@ fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
     history
 }
 
-/// What a question in place of this operation could have been told.
+/// What a read at the place of this operation could have returned.
 fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held> {
-    // What was overwritten for certain need not be asked for.
+    // Values that were certainly overwritten need not be tried.
     let before = history.operations.get(at).map(|operation| operation.began).unwrap_or_default();
     let puts = history.operations.iter().filter(|operation| matches!(operation.action, Action::Put(_)));
     let last = puts.filter(|put| put.ended.is_some_and(|ended| ended < before)).map(|put| put.began).max();
@@ -154,7 +153,7 @@ fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held
     let mut could = history.at_first.iter().cloned().chain([None]).chain(written.map(Some)).collect::<Vec<_>>();
     could.sort_unstable();
     could.dedup();
-    // Of one that is answered with yes or no, what would have been answered otherwise.
+    // The states for which an operation with a yes-or-no answer would have given the other answer.
     let is_other = |held: Option<&Bytes>| match history.operations.get(at).map(|operation| &operation.action) {
         Some(Action::Create(_, created)) => held.is_some() == *created,
         Some(Action::Delete(was) | Action::Contains(was)) => held.is_some() != *was,
@@ -170,7 +169,7 @@ fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held
     could
 }
 
-/// One of several, in words.
+/// One of several values, in words.
 fn either(held: &[Held]) -> String {
     const SHOWN: usize = 6;
     let mut shown = held.iter().take(SHOWN).map(|held| show(held.as_ref())).collect::<Vec<_>>();
@@ -184,7 +183,7 @@ fn either(held: &[Held]) -> String {
     }
 }
 
-/// The title, the operations, and what was expected in place of the one that is marked.
+/// The title, the operations, and what was expected instead of the marked answer.
 impl fmt::Display for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -214,7 +213,7 @@ impl fmt::Display for Contradiction {
     }
 }
 
-/// As it is displayed: so does `?` in a test show it.
+/// The same as `Display`, because `?` in a test shows this.
 impl fmt::Debug for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -223,11 +222,11 @@ impl fmt::Debug for Contradiction {
 
 impl Error for Contradiction {}
 
-/// A table of operations: the columns as wide as what is in them.
+/// A table of operations, with columns as wide as their content.
 struct Table {
-    /// When the first one began: times are shown from there.
+    /// When the first operation began. Times are shown relative to it.
     start: Duration,
-    /// The digits after the point of a microsecond: none, unless moments would look the same that are not.
+    /// The number of digits after the point of a microsecond: none, unless different moments would look the same.
     digits: usize,
     time: usize,
     thread: usize,
@@ -260,7 +259,7 @@ impl Table {
         table
     }
 
-    /// A moment, in microseconds from the first operation on.
+    /// A moment, in microseconds since the first operation.
     fn time(&self, at: Duration) -> String {
         let nanoseconds = at.saturating_sub(self.start).as_nanos();
         let whole = nanoseconds / 1000;
@@ -272,7 +271,7 @@ impl Table {
         format!("  {:>times$}  thread", "µs")
     }
 
-    /// What comes before what was done, where there is no thread.
+    /// The text before an operation that has no thread.
     fn margin(&self, text: &str) -> String {
         let width = 2 * self.time + 3 + 2 + self.thread + 2;
         format!("  {text:<width$}")

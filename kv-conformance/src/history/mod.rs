@@ -59,7 +59,7 @@ pub use weakness::Weakness;
 
 use search::Search;
 
-/// What was done to one key, in the order of the calls.
+/// The operations on one key, in the order of the calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     key: KeyBuf,
@@ -81,7 +81,7 @@ impl History {
         recorder::by_key(recordings).into_iter().map(|(key, operations)| Self::new(key, operations)).collect()
     }
 
-    /// The same after the key held one of these, it is not known which.
+    /// The same history of a key that held one of these before, it is not known which.
     #[must_use]
     pub fn starting_with(mut self, at_first: impl IntoIterator<Item = Held>) -> Self {
         self.at_first = at_first.into_iter().collect();
@@ -98,18 +98,18 @@ impl History {
         &self.at_first
     }
 
-    /// What was done, in the order of the calls.
+    /// The operations, in the order of the calls.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
 
     /// Looks for an order of the operations that explains all answers, in a store that has these weaknesses.
     ///
-    /// The search is exact. What it takes grows with the length of the history, and exponentially with the number of writes that
-    /// are under way at the same time: for about ten threads on a key it is short.
+    /// The search is exact. Its time grows with the length of the history, and exponentially with the number of writes that run at the same
+    /// time. For about ten threads on a key it is short.
     ///
     /// # Errors
-    /// That there is none, with the least part of the history that proves it.
+    /// There is no such order. The error has the smallest part of the history that proves it.
     pub fn check(&self, weaknesses: &[Weakness]) -> Result<(), Box<Contradiction>> {
         if !weaknesses.contains(&Weakness::StaleReads) {
             return self.check_order(weaknesses);

@@ -8,7 +8,7 @@ use kv_core::Bytes;
 /// What a key holds: a value, or nothing.
 pub type Held = Option<Bytes>;
 
-/// What a thread did to a key, when, and what the store said.
+/// What a thread did to a key, when, and the store's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// The thread, counted from zero. It is shown as a letter.
@@ -22,8 +22,7 @@ pub struct Operation {
     pub action: Action,
 }
 
-/// What was done, and what the store said. Of an operation that has not returned, what it says of the answer counts for
-/// nothing.
+/// An operation and its answer. If the operation has not returned, the answer is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -33,14 +32,14 @@ pub enum Action {
     Create(Bytes, bool),
     /// `delete`; whether there was an entry.
     Delete(bool),
-    /// `get`; what it gave.
+    /// `get`; what it returned.
     Get(Held),
-    /// `contains`; what it said.
+    /// `contains`; what it returned.
     Contains(bool),
 }
 
 impl Action {
-    /// Whether it is a question, which changes nothing whatever the answer.
+    /// Whether it is a read, which changes nothing whatever the answer is.
     pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Get(_) | Self::Contains(_))
     }
@@ -58,7 +57,7 @@ impl Action {
         }
     }
 
-    /// The answer, as it is shown.
+    /// The answer, as a text.
     pub(super) fn answer(&self) -> String {
         match self {
             Self::Put(_) => "ok".to_owned(),
@@ -68,7 +67,7 @@ impl Action {
     }
 }
 
-/// What was done, without the answer.
+/// The operation, without the answer.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,7 +80,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// What a key holds, in few words.
+/// What a key holds, in a few words.
 pub(super) fn show(held: Option<&Bytes>) -> String {
     const SHOWN: usize = 24;
     let Some(value) = held else { return "nothing".to_owned() };
@@ -92,7 +91,7 @@ pub(super) fn show(held: Option<&Bytes>) -> String {
     format!("{:?}… ({} bytes)", text.chars().take(SHOWN).collect::<String>(), value.len())
 }
 
-/// How a thread is called: A to Z, then AA and so on.
+/// The name of a thread: A to Z, then AA and so on.
 pub(super) fn letters(thread: usize) -> String {
     let letter = |n: usize| char::from(b'A' + u8::try_from(n % 26).unwrap_or_default());
     if thread < 26 { letter(thread).to_string() } else { format!("{}{}", letters(thread / 26 - 1), letter(thread)) }

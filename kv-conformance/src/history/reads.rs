@@ -1,10 +1,10 @@
-//! Reads that may tell of an older time: each is looked at by itself.
+//! Reads that may return older values: each is checked by itself.
 
 use super::operation::{Action, Held, Operation};
 use super::{Contradiction, History, Weakness};
 
 impl History {
-    /// A read that no write explains, if reads may tell of an older time.
+    /// A read that no write explains, if reads may return older values.
     pub(super) fn impossible_read(&self, weaknesses: &[Weakness]) -> Option<Contradiction> {
         self.operations.iter().find_map(|read| {
             let told = self.told_by(read, weaknesses)?;
@@ -20,7 +20,7 @@ impl History {
         })
     }
 
-    /// All that the key may have held from the beginning until this read returned. `None` of what is no read, or did not return.
+    /// All that the key may have held from the beginning until this read returned. `None` if this is not a read, or has not returned.
     fn told_by(&self, read: &Operation, weaknesses: &[Weakness]) -> Option<Vec<Held>> {
         let end = read.ended.filter(|_| read.action.is_read())?;
         let mut told = self.at_first.clone();

@@ -1,4 +1,4 @@
-//! Writing down what threads do to a store.
+//! Records what threads do to a store.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use kv_core::{Bytes, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Result};
 
 use super::operation::{Action, Held, Operation, letters};
 
-/// One clock for several threads, each of which writes down what it does.
+/// Gives several threads one clock, so that each can record what it does.
 #[derive(Debug)]
 pub struct Recorder {
     start: Instant,
@@ -22,21 +22,21 @@ impl Recorder {
         Self { start: Instant::now(), threads: AtomicUsize::new(0) }
     }
 
-    /// The recording of one more thread, which uses this store, or this handle on it.
+    /// A recording for one more thread, which uses this store or this handle.
     pub fn thread<'s>(&self, store: &'s dyn KeyValueStore) -> Recording<'s> {
         let thread = self.threads.fetch_add(1, Ordering::Relaxed);
         Recording { store, start: self.start, thread, values: 0, operations: Vec::new() }
     }
 }
 
-/// What one thread does to a store, and what it says.
+/// What one thread does to a store, and the store's answers.
 ///
-/// Each method does what that of [`KeyValueStoreExt`] does, and gives the same result. An operation that failed is written
-/// down as follows: if the error says that the [outcome is unknown](kv_core::Error::outcome_unknown), as one that may take effect
-/// at any time or never, and so is every entry of a batch that failed, of which a part may have been done (clause B5); else
-/// as nothing, since it changed nothing. So a recording can be made in the middle of faults too.
+/// Each method does the same as that of [`KeyValueStoreExt`], and returns the same result. If an operation fails and the error says that
+/// the [outcome is unknown](kv_core::Error::outcome_unknown), it is recorded as one that may take effect at any time or never. So is every
+/// entry of a failed batch, because a part of the batch may have been done (clause B5). An operation that fails with a known outcome
+/// changed nothing, and is not recorded. So you can record during faults, too.
 ///
-/// Operations of a batch count each for itself, and as long as the batch: a batch is not atomic.
+/// Each entry of a batch is an operation of its own that takes as long as the batch, because a batch is not atomic.
 #[derive(Debug)]
 pub struct Recording<'s> {
     store: &'s dyn KeyValueStore,
@@ -47,7 +47,7 @@ pub struct Recording<'s> {
 }
 
 impl Recording<'_> {
-    /// A value that no other thread of the same recorder has: the letter of this one, and a number.
+    /// A value that no other thread of the same recorder uses: the letter of this thread, and a number.
     pub fn fresh_value(&mut self) -> Bytes {
         self.values += 1;
         format!("{}{}", letters(self.thread), self.values).into()
@@ -148,15 +148,14 @@ impl Recording<'_> {
         Ok(values)
     }
 
-    /// Does something, and tells when it began and ended: nothing else is done in between.
+    /// Runs something, and returns when it began and ended. Nothing else happens in between.
     fn time<T>(&self, action: impl FnOnce(&dyn KeyValueStore) -> T) -> (T, Duration, Duration) {
         let began = self.start.elapsed();
         let result = action(self.store);
         (result, began, self.start.elapsed())
     }
 
-    /// Writes down a write of one entry. `action` says what it was if the answer is this one; of one whose outcome is unknown the
-    /// answer counts for nothing.
+    /// Records a write of one entry. `action` makes the action from the answer; the answer is ignored if the outcome is unknown.
     fn wrote<T: Copy + Default>(
         &mut self,
         key: Key<'_>,

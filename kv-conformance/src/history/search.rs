@@ -22,16 +22,16 @@ use kv_core::Bytes;
 use super::operation::{Action, Held, Operation};
 use super::{History, Weakness};
 
-/// What the search has found.
+/// The result of the search.
 #[derive(Debug)]
 pub(super) struct Search {
     /// The operation whose answer no order explains, if there is one. Up to there an order exists.
     pub(super) fails_at: Option<usize>,
-    /// The moments before that at which nothing was under way.
+    /// The moments before it at which no operation was running.
     pub(super) quiet: Vec<Quiet>,
 }
 
-/// A moment at which no operation was under way.
+/// A moment at which no operation was running.
 #[derive(Debug)]
 pub(super) struct Quiet {
     /// How many operations began before it.
@@ -46,15 +46,15 @@ type State = usize;
 /// The state of a key that holds nothing.
 const NOTHING: State = 0;
 
-/// What an operation does if it is done now.
+/// What an operation does if it takes effect now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Put(State),
     Create(State),
     Delete,
-    /// Is possible only in this state, and changes nothing.
+    /// It is possible only in this state, and changes nothing.
     Holds(State),
-    /// Is possible only if there is an entry, and changes nothing.
+    /// It is possible only if there is an entry, and changes nothing.
     HoldsSomething,
 }
 
@@ -75,23 +75,23 @@ impl Step {
     }
 }
 
-/// What may have happened up to a moment. Operations are given by their place in the history, in order.
+/// What may have happened up to a moment. Operations are numbered by their place in the history.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Configuration {
     state: State,
-    /// What is done of the operations that are under way.
+    /// The running operations that have taken effect.
     done: Vec<usize>,
-    /// What is done of those whose outcome is unknown.
+    /// The operations with an unknown outcome that have taken effect.
     late: Vec<usize>,
 }
 
-/// Configurations, without those that can do no more than another one: an operation that may as well never take effect
-/// is better not yet done.
+/// Configurations, without those that another one makes superfluous. If an operation may never take effect, it is better that it has not
+/// taken effect yet.
 #[derive(Default)]
 struct Configurations(BTreeMap<(State, Vec<usize>), Vec<Vec<usize>>>);
 
 impl Configurations {
-    /// Adds one; whether it was not there, nor a better one.
+    /// Adds a configuration. Returns whether neither it nor a better one was there.
     fn add(&mut self, configuration: &Configuration) -> bool {
         let Configuration { state, done, late } = configuration;
         let known = self.0.entry((*state, done.clone())).or_default();
@@ -112,13 +112,13 @@ impl Configurations {
     }
 }
 
-/// The operations under way, and how they go on.
+/// The running operations, and their future.
 struct OpenOperations {
     steps: Vec<Option<Step>>,
     may_evict: bool,
-    /// Those that return.
+    /// Operations that return.
     open: BTreeSet<usize>,
-    /// Those whose outcome is unknown.
+    /// Operations whose outcome is unknown.
     late: BTreeSet<usize>,
 }
 
@@ -127,7 +127,7 @@ impl OpenOperations {
         self.steps.get(at).copied().flatten()
     }
 
-    /// Does what changes nothing and is possible now: later it could be no more than possible.
+    /// Lets operations take effect that change nothing and are possible now. Waiting would not help them.
     fn look(&self, configuration: &mut Configuration) {
         for &at in &self.open {
             let possible = |step: Step| step.changes_nothing() && step.from(configuration.state).is_some();
@@ -157,16 +157,16 @@ impl OpenOperations {
         open.chain(late).chain(evicted)
     }
 
-    /// Whether an operation whose outcome is unknown is not done yet, nor is an earlier one that does the same. Of those it is no
-    /// matter which is done, and to try each would take for ever where there are many.
+    /// Whether an operation with an unknown outcome has not taken effect, nor an earlier one that does the same. It does not matter which
+    /// of them takes effect, and trying each would take for ever if there are many.
     fn is_first(&self, from: &Configuration, at: usize) -> bool {
         let mut left = self.late.iter().filter(|other| !from.late.contains(other));
         left.find(|other| self.step(**other) == self.step(at)) == Some(&at)
     }
 
-    /// What may have happened when an operation returns, which is to be done by then.
+    /// What may have happened when an operation returns, which must have taken effect by then.
     fn returned(&mut self, at: usize, before: Vec<Configuration>) -> Vec<Configuration> {
-        // Those with the fewest unknown outcomes first, so that the others are seen to be no better.
+        // Configurations with the fewest effects of unknown outcomes come first, so that the others turn out to be no better.
         let mut queue = before.into_iter().map(|from| (from.late.len(), from)).collect::<BTreeSet<_>>();
         let (mut seen, mut after) = (Configurations::default(), Configurations::default());
         while let Some((_, mut from)) = queue.pop_first() {
@@ -195,7 +195,7 @@ fn insert(sorted: &mut Vec<usize>, at: usize) {
 /// The values of a history, each with its number.
 struct Numbers<'h> {
     values: Vec<&'h Bytes>,
-    /// Those that a read has given.
+    /// The values that a read returned.
     read: BTreeSet<&'h Bytes>,
 }
 
@@ -219,21 +219,22 @@ impl<'h> Numbers<'h> {
     }
 
     fn state(&self, held: Option<&Bytes>) -> State {
-        // Every value of the history is among them.
+        // Every value of the history has a number.
         held.map_or(NOTHING, |value| self.values.binary_search(&value).map_or(NOTHING, |at| at + 1))
     }
 
-    /// What an unanswered write of this value leaves. Of those that nobody has read it is no matter which: they are one.
+    /// The state that an unanswered write of this value leaves. Values that nobody has read count as one, because it does not matter which
+    /// it is.
     fn unanswered(&self, value: &Bytes) -> State {
         if self.read.contains(value) { self.state(Some(value)) } else { self.values.len() + 1 }
     }
 
-    /// What a state is, where nothing is unanswered.
+    /// What a state means if every write was answered.
     fn held(&self, state: State) -> Held {
         state.checked_sub(1).and_then(|at| self.values.get(at)).map(|&value| value.clone())
     }
 
-    /// What an operation does. A question that was not answered does nothing.
+    /// What an operation does. A read without an answer does nothing.
     fn step(&self, operation: &Operation) -> Option<Step> {
         let returned = operation.ended.is_some();
         Some(match &operation.action {
@@ -251,7 +252,7 @@ impl<'h> Numbers<'h> {
 }
 
 impl Search {
-    /// Searches up to the first place where no order is left.
+    /// Searches up to the first operation at which no order is left.
     pub(super) fn of(history: &History, weaknesses: &[Weakness]) -> Self {
         let numbers = Numbers::of(history);
         let mut under_way = OpenOperations {
@@ -292,15 +293,15 @@ impl Search {
     }
 }
 
-/// What happened to an operation. Of a call and a return at the same time the call comes first: then nothing is taken to be
-/// over before something else began that was not.
+/// A call or a return of an operation. At the same time, calls come before returns. Otherwise an operation could count as over before
+/// another one began, although it was not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Call(usize),
     Return(usize),
 }
 
-/// The calls and the returns in the order of time.
+/// The calls and returns in the order of time.
 fn events(operations: &[Operation]) -> Vec<(Duration, Event)> {
     let calls = operations.iter().enumerate().map(|(at, operation)| (operation.began, Event::Call(at)));
     let returns =

@@ -1,4 +1,4 @@
-//! Folders of this test process, which go when it has ended.
+//! Folders of this test process, which are removed when it has ended.
 
 use std::env;
 use std::fs::DirBuilder;
@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 use super::watchdog::watchdog;
 
-/// The longest name of a temporary folder in which there is room for the names of unix sockets: they have 103 bytes.
+/// The longest name of a temporary folder that leaves room for the names of unix sockets, which have at most 103 bytes.
 const LONGEST_TEMPORARY_FOLDER: usize = 60;
 
-/// Then the watchdog removes a folder, perhaps while servers are being killed in it.
+/// The script by which the watchdog removes a folder, perhaps while servers in it are still being killed.
 const REMOVE_THE_FOLDER: &str = r#"rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }"#;
 
-/// The folder of this test process, once there is one.
+/// The folder of this test process, as soon as it exists.
 static PROCESS_FOLDER: Mutex<Option<ProcessFolder>> = Mutex::new(None);
 
 /// A new folder of this test process. Its name is short enough for the name of a unix socket in it.
@@ -27,11 +27,11 @@ pub(crate) fn folder() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("").tempdir_in(ProcessFolder::of_this_process()?)
 }
 
-/// The folder in which this test process has those of its servers. It goes when the process has ended, so that nothing
-/// remains even where nothing is dropped.
+/// The folder for the folders of this test process's servers. A watchdog removes it when the process has ended, so that nothing remains
+/// even if nothing is dropped.
 struct ProcessFolder {
     folder: PathBuf,
-    /// It ends when the process has; nothing waits for it.
+    /// It ends after this process; nothing waits for it.
     _watchdog: Child,
 }
 

@@ -1,19 +1,19 @@
-//! Ports that no other test process takes.
+//! Ports that no other test process uses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use crate::error::BoxError;
 
-/// The ports from which free ones are taken. The system takes those of outgoing connections from 32768 upwards (macOS:
-/// from 49152), so that none of these takes the port of a server that is down, or connects to itself there.
+/// Free ports are taken from this range. The system takes ports for outgoing connections from 32768 upwards (macOS: from 49152). So no
+/// outgoing connection takes the port of a server that is down, or connects to itself there.
 const PORTS: std::ops::Range<u16> = 10_240..32_768;
 
 /// A TCP port of 127.0.0.1 on which nothing listened.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
-    /// The UDP port of that number: where it is taken, other test processes look for another port too.
+    /// The UDP port of the same number. While it is taken, other test processes choose another port.
     _claim: UdpSocket,
 }
 

@@ -1,12 +1,12 @@
-//! A watchdog: a process that does something when the test process has ended, however it has ended.
+//! A watchdog: a process that does something after the test process has ended in whatever way.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// What a watchdog runs, a shell whose input ends with the test process, which holds the other end. It is not to be
-/// interrupted from the keyboard, nor by the hang-up that a group with a paused process gets.
+/// The script of a watchdog. Its shell's input ends with the test process, which holds the other end. The shell ignores interrupts from the
+/// keyboard, and the hang-up that a group with a paused process gets.
 const WATCHDOG: &str = "trap '' HUP INT QUIT TERM; read -r _; ";
 
 /// Starts a watchdog in a process group of its own.

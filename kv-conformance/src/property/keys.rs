@@ -24,13 +24,13 @@ pub(crate) fn any_prefix() -> impl Strategy<Value = String> {
     ])
 }
 
-/// What is decoded, resolved or escaped somewhere on the way, and what it would become.
+/// Texts that something on the way might decode, resolve or escape, and the results.
 fn parts(count: Range<usize>) -> impl Strategy<Value = String> {
     const PARTS: &[&str] = &["a", "b", "/", "%2F", "%2f", "%61", "%25", "%", "&amp;", "&", "../", "./", "+", "\\"];
     vec(proptest::sample::select(PARTS), count).prop_map(|parts| parts.concat())
 }
 
-/// Characters that mean something in patterns, paths and names, and a few that do not.
+/// Characters with a meaning in patterns, paths and names, and a few without.
 fn few_characters() -> impl Strategy<Value = u8> {
     proptest::sample::select(b"ab*?[]^-\\/:".as_slice())
 }

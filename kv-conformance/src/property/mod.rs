@@ -1,4 +1,4 @@
-//! Properties: something that has to hold for whatever proptest comes up with.
+//! Properties, which have to hold for every input that proptest makes.
 
 pub(crate) mod keys;
 pub(crate) mod values;
@@ -15,12 +15,12 @@ use crate::running::{NotPassed, Outcome, Seed, panics, show};
 /// How many cases a property is tried with unless `KV_CONFORMANCE_CASES` says otherwise.
 const CASES: u32 = 64;
 
-/// How many inputs to try.
+/// How many inputs are tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cases {
     /// The number of inputs to try.
     pub(crate) cases: u32,
-    /// The number of simpler inputs to try when one has failed. If that takes long, [fewer](SHRINKING) will do.
+    /// The number of simpler inputs to try after one has failed. If that takes long, [fewer](SHRINKING) are tried.
     pub(crate) shrinking: u32,
 }
 
@@ -36,7 +36,7 @@ where
     check_with(seed, Cases { cases: cases()?, shrinking: 500 }, inputs, |input| show(input), holds)
 }
 
-/// As [`check`], with another number of cases and another way to show an input.
+/// Like [`check`], with another number of cases and another way to show an input.
 pub(crate) fn check_with<S>(
     seed: &Seed,
     cases: Cases,
@@ -51,15 +51,15 @@ where
     let mut runner = runner(seed.used(), cases.cases);
     let tried = Cell::new(0);
     let first_failed = Cell::new(None::<Instant>);
-    // proptest keeps the simplest input that failed, which need not fail again if there is chance in the store: what it said
-    // when it did fail is kept here. The last input that fails is the simplest.
+    // proptest keeps the simplest input that failed. It need not fail again if chance plays a part, so its failure is kept here. The last
+    // input that fails is the simplest.
     let failed = RefCell::new(None);
     let result = runner.run(inputs, |input| {
-        // That the machine was too slow does not depend on the input: there is nothing to be made simpler.
+        // A machine that is too slow does not depend on the input, so nothing can be made simpler.
         if matches!(*failed.borrow(), Some((NotPassed::TooSlow | NotPassed::TimedOut(_) | NotPassed::Ignored(_), _))) {
             return Err(TestCaseError::fail("was too slow"));
         }
-        // proptest would tell on the standard error that it gives up.
+        // proptest would print to stderr that it gives up.
         if let Some(since) = first_failed.get() {
             let (longest, least) = SHRINKING;
             let tried = tried.replace(tried.get() + 1);
@@ -67,7 +67,7 @@ where
                 return Ok(());
             }
         }
-        // Here rather than by proptest, which knows no place of it.
+        // It is read here, because proptest has no place for it.
         match panics::catch(|| holds(&input)).unwrap_or_else(|panic| Err(panic.into())) {
             Ok(()) => Ok(()),
             // A simpler input for which the machine was too slow must not hide the one that failed.
@@ -89,15 +89,15 @@ where
     }
 }
 
-/// What makes inputs, from a seed.
+/// Makes inputs from a seed.
 pub(crate) fn runner(seed: u64, cases: u32) -> TestRunner {
-    // The highest number would stand for four times the cases.
+    // The highest number would mean four times as many cases.
     let max_shrink_iters = u32::MAX - 1;
     let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, rng(seed))
 }
 
-/// The number of cases: `KV_CONFORMANCE_CASES`, or 64. None at all would prove nothing.
+/// The number of cases: `KV_CONFORMANCE_CASES`, or 64. Zero would prove nothing.
 pub(crate) fn cases() -> Outcome<u32> {
     match std::env::var("KV_CONFORMANCE_CASES") {
         Err(_) => Ok(CASES),
@@ -109,8 +109,7 @@ pub(crate) fn cases() -> Outcome<u32> {
     }
 }
 
-/// Random inputs of one seed, one after the other, for what cannot be made simpler: with threads, the same input need not fail
-/// again.
+/// Random inputs from one seed, for checks whose inputs cannot be made simpler: with threads, the same input need not fail again.
 pub(crate) struct Inputs(TestRunner);
 
 impl Inputs {

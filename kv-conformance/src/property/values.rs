@@ -1,4 +1,4 @@
-//! Values made to be recognised.
+//! Values that can be recognised.
 
 use std::sync::LazyLock;
 

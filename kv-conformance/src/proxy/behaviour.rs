@@ -1,9 +1,9 @@
-//! What a proxy can do.
+//! The behaviours of a proxy.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The way that bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the store to the server.
@@ -15,9 +15,9 @@ pub enum Direction {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// As when the other side closes it.
+    /// The other side closes it.
     Close,
-    /// As when the other side has crashed: TCP's RST. On a Unix socket, which has no RST, the same as [`Close`](Self::Close).
+    /// The other side has crashed: TCP's RST. On a Unix socket, which has no RST, the same as [`Close`](Self::Close).
     Reset,
 }
 
@@ -35,10 +35,10 @@ pub enum Behaviour {
     Pass,
     /// Passes each piece, of up to 64 KiB, after this time.
     Delay(Duration),
-    /// Accepts connections, and passes nothing. What comes meanwhile is passed on when another behaviour is set, whatever that behaviour
-    /// does to later bytes.
+    /// Accepts connections, and passes nothing. Bytes that come meanwhile are passed on when another behaviour is set, whatever that
+    /// behaviour does to later bytes.
     Hold,
-    /// The same for replies alone.
+    /// The same, for replies only.
     HoldReplies,
     /// Passes replies byte for byte, with a pause after each.
     Split(Duration),
@@ -49,7 +49,7 @@ pub enum Behaviour {
         cut: Cut,
         /// Which bytes count.
         of: Direction,
-        /// How many are passed on before.
+        /// How many bytes are passed on before.
         bytes: usize,
     },
     /// Cuts a connection in place of passing the reply to a request that has this text near its beginning, a number of times.
@@ -67,7 +67,7 @@ pub enum Behaviour {
     Truncate {
         /// Which bytes count.
         of: Direction,
-        /// How many are passed on before.
+        /// How many bytes are passed on before.
         bytes: usize,
     },
     /// Passes this many bytes of replies, counted over all connections, and after some time adds others. Then it passes.
@@ -81,8 +81,7 @@ pub enum Behaviour {
     },
     /// Changes the next piece of replies. Then it passes.
     Edit(Edit),
-    /// Flips the highest bit of the first 8 bytes of the next reply, which say what follows, so that the reply makes no sense. Then it
-    /// passes.
+    /// Flips the highest bit of each of the first 8 bytes of the next reply, so that the reply becomes invalid. Then it passes.
     Garble,
     /// Passes the next piece of replies and, after this time, these bytes. Then it passes.
     InjectLater(Vec<u8>, Duration),

@@ -10,7 +10,7 @@ use socket2::Socket;
 
 use super::behaviour::{Cut, Direction};
 
-/// How long a write waits for the reader, before it looks whether the connection was cut.
+/// How long a write waits for the reader before it checks whether the connection was cut.
 const BLOCKED: Duration = Duration::from_millis(100);
 
 /// A connection to the proxy and the one to the server that belongs to it.
@@ -19,18 +19,18 @@ pub(super) struct Connection {
     pub(super) client: Socket,
     pub(super) server: Socket,
     pub(super) is_cut: AtomicBool,
-    /// Whether a request came, and no reply since.
+    /// Whether a request has come, and no reply since.
     pub(super) is_asked: AtomicBool,
-    /// Whether a reply is due that is not to be passed.
+    /// Whether the next reply must not be passed.
     pub(super) is_doomed: AtomicBool,
-    /// The number of the order under which it was truncated, and what of.
+    /// The number of the behaviour that truncated it, and the direction.
     truncated: Mutex<Option<(usize, Direction)>>,
 }
 
 impl Connection {
     pub(super) fn new(client: Socket, server: Socket) -> Self {
         for socket in [&client, &server] {
-            // Errors: a unix socket has no such thing, or it is closed already.
+            // Errors do not matter: a unix socket has no such option, or it is already closed.
             let _ = socket.set_tcp_nodelay(true);
             let _ = socket.set_write_timeout(Some(BLOCKED));
         }
@@ -61,16 +61,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes both connections, as soon as the two threads are through that use them: they wake up.
+    /// Closes both connections. This wakes the two threads that use them.
     pub(super) fn cut(&self, cut: Cut) {
         if self.is_cut.swap(true, SeqCst) {
             return;
         }
         for socket in [&self.client, &self.server] {
-            // Errors: it is closed already.
+            // Errors do not matter: it is already closed.
             let _ = match cut {
                 Cut::Close => socket.shutdown(Shutdown::Both),
-                // Closing it is what resets it then.
+                // With this option, closing it resets it.
                 Cut::Reset => socket.set_linger(Some(Duration::ZERO)).and_then(|()| socket.shutdown(Shutdown::Read)),
             };
         }

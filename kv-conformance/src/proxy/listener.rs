@@ -13,7 +13,7 @@ use super::passing::Shared;
 /// How long to wait when a connection cannot be accepted, or the address is in use.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// How long an address may be in use that was free.
+/// How long an address that was free may be in use.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// How many connections may wait to be accepted.
@@ -32,7 +32,8 @@ impl Listener {
         let begin = Instant::now();
         let listener = loop {
             match Self::listen(address) {
-                // A child that is being started has the sockets of its parent for a moment: that which has looked for a free port, too.
+                // A child process has copies of its parent's sockets for a moment after its start, also of the socket that looked for a
+                // free port.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < BUSY => {
                     thread::sleep(RETRY);
                 }
@@ -49,10 +50,10 @@ impl Listener {
     fn listen(address: &SockAddr) -> io::Result<Socket> {
         let listener = Socket::new(address.domain(), Type::STREAM, None)?;
         match address.as_pathname() {
-            // That of a listener before this one.
+            // The socket file of an earlier listener.
             Some(path) if path.exists() => std::fs::remove_file(path)?,
             Some(_) => {}
-            // Connections of a listener before this one may linger.
+            // Connections of an earlier listener may linger.
             #[cfg(unix)]
             None => listener.set_reuse_address(true)?,
             #[cfg(not(unix))]
@@ -71,7 +72,7 @@ impl Listener {
             }
             match accepted {
                 Ok((client, _)) => Shared::serve(shared, client),
-                // There are too many connections, or this one was closed already.
+                // There are too many connections, or this one is already closed.
                 Err(_) => thread::sleep(RETRY),
             }
         }
@@ -81,7 +82,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.is_over.store(true, SeqCst);
-        // It waits for a connection: here is one.
+        // The thread waits for a connection, so this makes one.
         let _wake =
             Socket::new(self.address.domain(), Type::STREAM, None).and_then(|socket| socket.connect(&self.address));
         if let Some(thread) = self.thread.take() {

@@ -1,4 +1,4 @@
-//! A proxy between a store and its server that does what networks do, when a test asks for it.
+//! A proxy between a store and its server that causes faults of a network when a test asks for them.
 //!
 //! It runs in the test's own process, in front of a TCP port or a Unix socket, and knows nothing of the protocol. Give the store the
 //! proxy's address in place of the server's. The proxy passes on everything, until a test makes it hold back, cut, garble or refuse:
@@ -116,7 +116,7 @@ impl Proxy {
         self.address.as_pathname().map(Path::to_owned)
     }
 
-    /// What it does from now on.
+    /// Sets its behaviour from now on.
     pub fn set(&self, behaviour: Behaviour) {
         self.shared.set(behaviour);
     }
@@ -168,13 +168,14 @@ impl Proxy {
         self.shared.exchanges()
     }
 
-    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`] or [`Behaviour::Truncate`] has still to happen: fewer bytes, or fewer such
-    /// answers, have come than it says.
+    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`] or [`Behaviour::Truncate`] has not happened yet, because fewer bytes or
+    /// answers have come than it says.
     pub fn is_waiting(&self) -> bool {
         self.shared.is_waiting()
     }
 
-    /// How often it has passed on what [`Behaviour::Add`] or [`Behaviour::InjectLater`] says, or could not since the connection was closed.
+    /// How often it has passed on the bytes of [`Behaviour::Add`] or [`Behaviour::InjectLater`], or could not because the connection was
+    /// closed.
     pub fn injected(&self) -> usize {
         self.shared.injected()
     }

@@ -1,4 +1,4 @@
-//! What the threads of a proxy share, and how they pass on what comes on its connections.
+//! What the threads of a proxy share, and how they pass on the bytes of its connections.
 
 use std::io::{self, Read};
 use std::mem;
@@ -13,13 +13,13 @@ use socket2::{SockAddr, Socket, Type};
 use super::behaviour::{Behaviour, Cut, Direction, Edit};
 use super::connection::Connection;
 
-/// How much is read at once. A small reply comes in one piece.
+/// How many bytes are read at once. A small reply comes in one piece.
 const PIECE: usize = 64 * 1024;
 
 /// How many bytes at the beginning of a reply are garbled.
 const GARBLED: usize = 8;
 
-/// Where in a piece of requests the name of a command is looked for.
+/// How far into a piece of requests the name of a command is searched.
 const BEGINNING: usize = 256;
 
 /// What the threads of a proxy share.
@@ -44,7 +44,7 @@ struct State {
     connections: Vec<Arc<Connection>>,
 }
 
-/// What is to be done with a piece.
+/// What to do with a piece.
 enum Step {
     /// Pass this many bytes of it, then wait.
     Pass(usize, Duration),
@@ -53,9 +53,9 @@ enum Step {
     /// Pass this many bytes of it, then cut.
     PassAndCut(usize, Cut),
     Edit(Edit),
-    /// Pass this many bytes of it, wait, pass these other bytes, and then the rest.
+    /// Pass this many bytes of it, wait, pass the added bytes, and then the rest.
     PassAndAdd(usize, Duration, Vec<u8>),
-    /// Nothing: the connection is cut.
+    /// Nothing, because the connection is cut.
     Stop,
 }
 
@@ -72,13 +72,13 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Cuts all connections, and waits so long at most until they are closed; whether they are.
+    /// Cuts all connections, and waits up to this long until they are closed. Returns whether they are.
     pub(super) fn cut_all(&self, cut: Cut, patience: Duration) -> bool {
         let connections = self.lock().connections.clone();
         for connection in &connections {
             connection.cut(cut);
         }
-        // A thread that looked before the cut is waiting by now.
+        // A thread that checked before the cut is waiting by now.
         drop(self.lock());
         self.changed.notify_all();
         let open = |state: &mut State| {
@@ -128,12 +128,12 @@ impl Shared {
         Ok(server)
     }
 
-    /// Passes what comes on a new connection, in two threads of its own.
+    /// Passes the bytes of a new connection, in two threads of its own.
     pub(super) fn serve(shared: &Arc<Self>, client: Socket) {
         shared.lock().accepted += 1;
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            // A server that accepts slowly holds up no other connection.
+            // A server that accepts slowly does not delay other connections.
             let Ok(server) = shared.connect() else {
                 let _ = client.set_linger(Some(Duration::ZERO));
                 return;
@@ -144,7 +144,7 @@ impl Shared {
                 scope.spawn(|| shared.pump(&connection, Direction::Requests));
                 shared.pump(&connection, Direction::Replies);
             });
-            // The last of the two threads closes the sockets, under the lock, and then notifies those that wait for that.
+            // The last of the two threads closes the sockets, under the lock, and then notifies the threads that wait for it.
             let mut state = shared.lock();
             state.connections.retain(|other| !Arc::ptr_eq(other, &connection));
             drop(connection);
@@ -153,7 +153,7 @@ impl Shared {
         });
     }
 
-    /// Passes what comes in one direction, until it ends.
+    /// Passes bytes in one direction, until the connection ends.
     fn pump(&self, connection: &Connection, direction: Direction) {
         let (mut from, mut to) = match direction {
             Direction::Requests => (&connection.client, &connection.server),
@@ -191,7 +191,7 @@ impl Shared {
         }
     }
 
-    /// Counts a piece; whether it is the first of a request, or of a reply.
+    /// Counts a piece. Returns whether it is the first of a request or of a reply.
     fn count(&self, connection: &Connection, direction: Direction, bytes: usize) -> bool {
         let mut state = self.lock();
         match direction {
@@ -257,7 +257,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What is to be done with a piece, as soon as something is to be done.
+    /// What to do with a piece. This waits until there is something to do.
     fn step(&self, connection: &Connection, direction: Direction, is_first: bool, piece: &[u8]) -> Step {
         let replies = direction == Direction::Replies;
         let mut was_held = false;

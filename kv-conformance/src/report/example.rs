@@ -13,7 +13,7 @@ fn result(name: &str, clauses: &[&str], verdict: Verdict) -> CheckResult {
     CheckResult { name: name.into(), clauses, verdict, failure: None, took: Duration::from_micros(12_345) }
 }
 
-/// A store that can do everything. Its server is in its process.
+/// The report of a store that supports everything, in its process.
 pub(super) fn memory() -> Report {
     let store = StoreInfo {
         name: "memory".into(),
@@ -42,7 +42,7 @@ pub(super) fn memory() -> Report {
     }
 }
 
-/// A store without listings.
+/// The report of a store without listings.
 pub(super) fn cannot_list() -> Report {
     let store = StoreInfo {
         name: "a store".into(),
@@ -64,7 +64,7 @@ pub(super) fn cannot_list() -> Report {
     }
 }
 
-/// A store that evicts.
+/// The report of a store that evicts.
 pub(super) fn evicting() -> Report {
     let [absent, foreign, limits] = three(memory());
     let history = result("p1_histories_are_linearizable", &["P1"], Verdict::Passed);
@@ -72,14 +72,14 @@ pub(super) fn evicting() -> Report {
     Report { suite: "evicting".into(), weaknesses, results: vec![absent, foreign, limits, history], ..memory() }
 }
 
-/// A store that does not keep G1.
+/// The report of a store that breaks G1.
 pub(super) fn broken() -> Report {
     let [mut absent, foreign, limits] = three(memory());
     absent.verdict = Verdict::Failed("expected: None | got: Some\n```".into());
     Report { suite: "broken".into(), results: vec![absent, foreign, limits], ..memory() }
 }
 
-/// A run with a filter.
+/// The report of a run with a filter.
 pub(super) fn partial() -> Report {
     let [absent, foreign, limits] = three(memory());
     Report { left_out: vec![foreign.name, limits.name], results: vec![absent], ..memory() }

@@ -6,7 +6,7 @@ use super::coverage::table;
 use super::{Matrix, Report, StoreInfo, Verdict};
 
 impl Report {
-    /// The report as Markdown, for people: the clauses as in a [matrix](super::Matrix), unless it is partial; what was checked; the
+    /// The report as Markdown, for people: the clauses as in a [matrix](super::Matrix), unless the report is partial; what was checked; the
     /// failures, in the order of the clauses that they break; every check.
     pub fn to_markdown(&self) -> String {
         let [passed, failed, ignored] = self.counts();
@@ -62,7 +62,7 @@ impl Report {
         lines.join("\n") + "\n"
     }
 
-    /// What was checked, by what.
+    /// The store that was checked, and the versions that checked it.
     fn facts(&self) -> Vec<(String, String)> {
         let mut facts = Vec::new();
         let mut add = |what: &str, value: String| facts.push((what.to_owned(), value));
@@ -102,17 +102,17 @@ impl StoreInfo {
     }
 }
 
-/// Where a clause stands in the contract.
+/// The position of a clause in the contract.
 fn place(clause: &str) -> Option<usize> {
     kv_core::contract::TEXT.find(&format!("- **{clause}** "))
 }
 
-/// A text in one line that ends no cell of a table and begins no tag.
+/// A text on one line, escaped so that it ends no cell of a table and begins no tag.
 pub(super) fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "\\<")
 }
 
-/// A text of several lines as it is: indented, since there is no fence that could not be in it.
+/// A text of several lines, unchanged. It is indented, because it could contain any fence.
 fn block(text: &str) -> String {
     text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -10,7 +10,7 @@ use super::markdown::cell;
 use crate::error::BoxError;
 use column::Column;
 
-/// The title of the section that is not of the contract.
+/// The title of the section that is not in the contract.
 const CAPABILITIES: &str = "Capabilities";
 
 /// The lines between which the matrix stands in a file.
@@ -19,8 +19,8 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 
 /// The feature matrix: what several stores can do and which clauses of the contract they keep, as their reports say.
 ///
-/// A column for each report. A row for each capability, for the resolution of TTLs, and for each clause; what is next to each
-/// other and the same in every column shares a row. A cell says:
+/// Each report has a column. Each capability, the resolution of TTLs, and each clause have a row; neighbours that are the same in every
+/// column share a row. A cell says:
 ///
 /// | | |
 /// |---|---|
@@ -29,20 +29,20 @@ const END: &str = "<!-- end of kv-conformance matrix -->";
 /// | · | not checked, or not decided, for the reason in the note |
 /// | ✗ | broken, as the checks in the note have found |
 ///
-/// A failure breaks the clauses that it [says](crate::FailureDetails::broken), not all that its check would have seen. If one of the
-/// plain checks has failed that [others rely on](crate::FailureDetails::relies_on), as that what was written is read, the clauses of these are
-/// not decided. A clause of which everything was opted out of shows no failure.
+/// A failure breaks the clauses that it [names](crate::FailureDetails::broken), not all that its check would have seen. Some checks [rely
+/// on](crate::FailureDetails::relies_on) plain ones, such as that a written value is read. If such a plain check has failed, the clauses of
+/// the checks that rely on it are not decided. A clause that was opted out of completely shows no failure.
 ///
-/// A check is about the first of its clauses. If those that are about a clause were not run because of an opt-out, it is opted out
-/// of, even if a check of another clause sees something of it.
+/// A check is about the first of its clauses. If the checks that are about a clause were not run because of an opt-out, the clause is opted
+/// out of, even if a check of another clause sees something of it.
 ///
-/// Nothing in it changes from run to run, so that it can be compared with what stands in a file.
+/// Nothing in it changes from run to run, so that it can be compared with a file.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     columns: Vec<Column>,
 }
 
-/// What is next to each other in a section and has the same cells.
+/// Neighbours in a section that have the same cells.
 struct Row {
     section: String,
     of: Vec<String>,
@@ -53,7 +53,7 @@ impl Matrix {
     /// The matrix of these reports, each with the title of its column.
     ///
     /// # Errors
-    /// A report is [partial](Report::is_partial), or no check got a store: neither says what the store can do.
+    /// A report is [partial](Report::is_partial), or no check got a store. Such a report does not say what the store supports.
     pub fn new<T: Into<String>>(reports: impl IntoIterator<Item = (T, Report)>) -> Result<Self, BoxError> {
         let columns = reports.into_iter().map(|(title, report)| Column::new(title.into(), report));
         Ok(Self { columns: columns.collect::<Result<_, _>>()? })
@@ -78,7 +78,7 @@ impl Matrix {
         lines.join("\n") + "\n"
     }
 
-    /// A text, such as that of a README, with the matrix between these two lines, in place of what is there:
+    /// Returns a text, such as a README, in which the matrix replaces what is between these two lines:
     ///
     /// ```text
     /// <!-- kv-conformance matrix -->
@@ -94,7 +94,7 @@ impl Matrix {
         Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.to_markdown()))
     }
 
-    /// What the clauses are for one report, a row of a table for each: section, clause, cell and note.
+    /// The clauses of one report as rows of a table: section, clause, cell and note.
     pub(super) fn clauses_of(report: &Report) -> Vec<String> {
         let Ok(matrix) = Self::new([("", report.clone())]) else { return Vec::new() };
         let (mut lines, mut last) = (Vec::new(), String::new());
@@ -149,7 +149,7 @@ mod tests {
         Matrix::new(reports).unwrap()
     }
 
-    /// The row that begins so.
+    /// The row with this beginning.
     fn row(markdown: &str, begin: &str) -> String {
         let row = markdown.lines().find(|line| line.starts_with(begin));
         row.unwrap_or_else(|| panic!("{begin} is not in {markdown}")).to_owned()
@@ -209,7 +209,7 @@ mod tests {
         report.results[0].clauses.push("L5".into());
         let markdown = Matrix::new([("store", report.clone())]).unwrap().to_markdown();
         assert_eq!(row(&markdown, "|  | L5 "), "|  | L5 | –¹ |");
-        // Nor does its failure count.
+        // Its failure does not count either.
         report.results[0] = failed(report.results[0].clone(), &["L5"]);
         let markdown = Matrix::new([("store", report)]).unwrap().to_markdown();
         assert!(row(&markdown, "|  | L5 ").starts_with("|  | L5 | –"), "{markdown}");
@@ -221,7 +221,7 @@ mod tests {
         CheckResult { verdict: Verdict::Failed("in some way".into()), failure, ..result }
     }
 
-    /// The matrix of a report whose failures, of checks with these clauses, break these.
+    /// The matrix of a report with failures of checks: the clauses of each check, and the clauses that its failure breaks.
     fn with_failures(failures: &[(&[&str], &[&str])]) -> String {
         let mut report = example::memory();
         for (number, (clauses, broken)) in failures.iter().enumerate() {
@@ -236,11 +236,11 @@ mod tests {
     fn a_failure_breaks_what_it_says_and_leaves_the_rest_undecided() {
         let markdown = with_failures(&[(&["K1", "P1", "V1"], &["K1"])]);
         assert!(row(&markdown, "| 1 Keys | K1 ").contains('✗'), "{markdown}");
-        // Another check has seen that P1 is kept, and none has of V1.
+        // Another check has seen that P1 is kept; no check has seen that of V1.
         assert!(row(&markdown, "| 3 Read, write, delete | G1, P1 ").ends_with("| ✓ |"), "{markdown}");
         assert!(row(&markdown, "| 2 Values | V1 ").contains('·'), "{markdown}");
         assert!(markdown.contains(". not decided: `fails_0` failed\n"), "{markdown}");
-        // The clause may be one that the check is not about, or missing.
+        // A failure may break a clause that its check is not about, or no clause.
         let markdown = with_failures(&[(&["K1"], &["E4"]), (&["K2"], &[])]);
         assert!(row(&markdown, "|  | E4 ").contains('✗'), "{markdown}");
         assert!(

@@ -1,4 +1,4 @@
-//! What a run of the suite has found, and how it is written down.
+//! What a run of the suite found, and how it is written to files.
 
 mod cell;
 mod coverage;
@@ -26,8 +26,8 @@ pub(crate) use writing::folder;
 
 /// What [`Suite::run`](crate::Suite::run) has found.
 ///
-/// No password is in it: of an URL that has one, what stands before the `@` is left out. The only values in it are those
-/// that a check has put into its own fresh store and says that it got or did not get.
+/// It contains no password: of a URL that has one, the text before the `@` is left out. The only values in it are those that a check wrote
+/// into its own fresh store, in the message of a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -37,7 +37,7 @@ pub struct Report {
     pub package: Option<Package>,
     /// What the store runs on, from [`Suite::server`](crate::Suite::server).
     pub server: Option<String>,
-    /// What the store says of itself; `None` if no check got one.
+    /// What the store says about itself; `None` if no check got a store.
     pub store: Option<StoreInfo>,
     /// The version of `kv-core`, whose contract was checked.
     pub contract: String,
@@ -68,7 +68,7 @@ pub struct Package {
     pub version: String,
 }
 
-/// What a store says of itself: its name and its [`Capabilities`](kv_core::Capabilities).
+/// What a store says about itself: its name and its [`Capabilities`](kv_core::Capabilities).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StoreInfo {
@@ -99,7 +99,7 @@ impl StoreInfo {
 }
 
 impl Package {
-    /// The crate whose tests these are, which cargo tells by the environment.
+    /// The crate whose tests these are. Cargo names it in the environment.
     pub(crate) fn under_test() -> Option<Self> {
         let variable = |name| std::env::var(name).ok();
         Some(Self { name: variable("CARGO_PKG_NAME")?, version: variable("CARGO_PKG_VERSION")? })
@@ -117,7 +117,7 @@ impl Report {
         self.results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_)))
     }
 
-    /// Whether a filter has left out checks: such a report says nothing of the store as a whole.
+    /// Whether a filter left out checks. Such a report does not describe the store as a whole.
     pub fn is_partial(&self) -> bool {
         !self.left_out.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What one check has found.
+//! The result of one check.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ pub struct CheckResult {
     pub name: String,
     /// The clauses of the contract that it checks. The first is the one that it is about.
     pub clauses: Vec<String>,
-    /// What it found.
+    /// The verdict.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// What is known of a failure beside its message.
+    /// Details of a failure, besides its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureDetails>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// What is known of a failure.
+/// Details of a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FailureDetails {
-    /// The clauses of the contract that it breaks: if there are several, one of them at least. They need not be among those that
-    /// the check is about: a store that panics breaks E4. If the list is empty, something else than the store failed.
+    /// The clauses of the contract that it breaks; if there are several, at least one of them is broken. They need not be those that the
+    /// check is about: a store that panics breaks E4. If the list is empty, something other than the store failed.
     pub broken: Vec<String>,
-    /// The checks of what this one relies on, where it has not seen itself which clause is broken: it names the one that it is about, or
-    /// several. If one of them has failed too, that may be all.
+    /// The checks that this one relies on, if it did not see itself which clause is broken, and so names the clause that it is about, or
+    /// several. If one of these checks failed, too, that may be the whole cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relies_on: Vec<String>,
     /// What was expected, if the message says so.
     pub expected: Option<String>,
-    /// What came in its place.
+    /// What came instead.
     pub got: Option<String>,
     /// The command that runs this check again.
     pub again: String,
@@ -47,12 +47,12 @@ pub struct FailureDetails {
 }
 
 impl CheckResult {
-    /// Whether the check is about this clause, and does not merely see it too.
+    /// Whether the check is about this clause, and does not only see it by the way.
     pub(crate) fn is_about(&self, clause: &str) -> bool {
         self.clauses.first().is_some_and(|first| first == clause)
     }
 
-    /// The result as it may be written down.
+    /// The result in the form that is written to files.
     pub(crate) fn without_passwords(mut self) -> Self {
         if let Verdict::Failed(text) | Verdict::Ignored(text) = &mut self.verdict {
             *text = without_passwords(text);
@@ -67,13 +67,12 @@ impl CheckResult {
         matches!(self.verdict, Verdict::Failed(_))
     }
 
-    /// The checks of what this one relies on, if that may be what has failed.
+    /// The checks that this one relies on, if one of them may be the cause.
     pub(crate) fn relies_on(&self) -> &[String] {
         self.failure.as_ref().map_or(&[], |failure| &failure.relies_on)
     }
 
-    /// The clauses of which a failure breaks one at least. A report of an earlier version says of a failure only what the check is
-    /// about.
+    /// The clauses of which a failure breaks at least one. In the report of an earlier version these are the clauses of the check.
     pub(crate) fn broken(&self) -> &[String] {
         match &self.failure {
             Some(failure) => &failure.broken,
@@ -83,7 +82,7 @@ impl CheckResult {
     }
 }
 
-/// What a check has found.
+/// The verdict of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "message", rename_all = "lowercase")]
 #[non_exhaustive]
@@ -96,7 +95,7 @@ pub enum Verdict {
     Ignored(String),
 }
 
-/// Why a check was not run that needs what was opted out of.
+/// Why a check that needs an opted-out capability was not run.
 pub(crate) fn opted_out(capability: &str, reason: &str) -> String {
     format!("opted out of {capability}: {reason}")
 }

@@ -1,4 +1,4 @@
-//! On which servers a backend was tried, and what came of it.
+//! The servers on which a backend was tested, and the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,15 +19,15 @@ const WHOLE: &str = "the whole contract";
 /// | redis 7.0.15 | cluster, tcp | the whole contract |
 /// | memcached 1.4.39 | classic | without copy and rename, listing |
 ///
-/// A result is one of three: the whole contract; what was opted out of; the clauses that are broken. It does not count checks, so that a row
-/// stays true when the suite grows. A server that is not to be had where the suite runs today keeps its row.
+/// A result is one of three: the whole contract; what was opted out of; the clauses that are broken. It does not count checks, so that a
+/// row stays true when the suite grows. A server that is not available to a later run keeps its row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerTable {
     /// The result of each suite on each server.
     results: BTreeMap<(Server, String), String>,
 }
 
-/// What a server calls itself, such as `redis 7.0.15`, in an order that knows numbers.
+/// The name of a server, such as `redis 7.0.15`, ordered by the numbers in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Server {
     order: Vec<(String, u64)>,
@@ -52,8 +52,8 @@ impl ServerTable {
         Ok(table)
     }
 
-    /// The table in a text, such as that of a README, with the results of this one in place of those of the same suites on the same
-    /// servers. All other rows stay.
+    /// Returns a text, such as a README, with the results of this table in its table. They replace those of the same suites on the same
+    /// servers; all other rows stay.
     ///
     /// # Errors
     /// The text has no such table, or a row of it does not have three cells.
@@ -64,8 +64,8 @@ impl ServerTable {
         Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", merged.to_markdown()))
     }
 
-    /// The results of this table that contradict the one in a text, or that break a clause, a sentence for each. A server that is not in the text does not
-    /// contradict it.
+    /// A sentence for each result of this table that contradicts the table in a text, or that breaks a clause. A server that is not in the
+    /// text does not contradict it.
     ///
     /// # Errors
     /// The text has no such table, or a row of it does not have three cells.
@@ -133,7 +133,7 @@ impl Server {
     }
 }
 
-/// What is before the table, the table, and what is after it.
+/// The text before the table, the table, and the text after it.
 fn split(text: &str) -> Result<(&str, &str, &str), BoxError> {
     let missing = |line| format!("there is no line {line}");
     let (before, rest) = text.split_once(&format!("{BEGIN}\n")).ok_or_else(|| missing(BEGIN))?;

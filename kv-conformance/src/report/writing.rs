@@ -16,7 +16,7 @@ impl Report {
     /// The report as JSON, as [`from_json`](Self::from_json) reads it.
     ///
     /// # Errors
-    /// None that is known: everything in a report has a form in JSON.
+    /// No error is known: everything in a report can be written as JSON.
     pub fn to_json(&self) -> Result<String, BoxError> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
@@ -29,8 +29,9 @@ impl Report {
         Ok(serde_json::from_str(json)?)
     }
 
-    /// Writes the report into a folder, which is made if there is none: `<package>.<suite>.json` and `<package>.<suite>.md`,
-    /// over those that are there. In a name, what is neither letter nor digit nor one of `-._` stands as `%` and its bytes.
+    /// Writes the report into a folder, as `<package>.<suite>.json` and `<package>.<suite>.md`. This makes the folder if it does not exist,
+    /// and replaces existing files. In a name, a character that is neither a letter nor a digit nor one of `-._` is written as `%` and its
+    /// bytes.
     ///
     /// # Errors
     /// The folder or the files cannot be written; the message says which.

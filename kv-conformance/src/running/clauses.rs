@@ -1,6 +1,6 @@
 //! The clauses of the contract that a message names.
 
-/// The clauses in the text before a bracket closes, if there is nothing else.
+/// The clauses in a bracket, if it contains nothing else.
 pub(super) fn clauses_alone(text: &str) -> Vec<String> {
     let named = text.split_once(')').map_or("", |(named, _)| named);
     if named.split(", ").all(is_clause) { clauses_in(named) } else { Vec::new() }

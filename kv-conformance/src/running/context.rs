@@ -23,7 +23,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For the first attempt at a check, or a later one, which is more patient.
+    /// The context for an attempt at a check. Later attempts are more patient.
     pub(crate) fn new(scope: &'a Scope, fixture: &'a Fixture, patience: u32, seed: Seed) -> Self {
         Self { scope, fixture, patience, seed, time: Time::new(fixture.advance.as_ref()) }
     }
@@ -49,7 +49,7 @@ impl<'a> Context<'a> {
         handle.ok_or_else(|| NotPassed::Ignored("the fixture has no second handle on the same data".into()))
     }
 
-    /// Puts data that is not the store's beside it.
+    /// Puts data beside the store that is not the store's.
     pub(crate) fn plant_foreign_data(&self) -> Outcome {
         match &self.fixture.plant {
             Some(plant) => panics::in_fixture("`foreign_data` ran", plant).map_err(|error| {
@@ -66,19 +66,19 @@ impl<'a> Context<'a> {
         self.store().capabilities()
     }
 
-    /// Whether the suite has to check this: it was not opted out of. If it is lacking all the same, a check of O1 says so, and no
-    /// other.
+    /// Whether the suite has to check this, because it was not opted out of. If the store lacks it all the same, only a check of O1 says
+    /// so.
     pub(crate) fn has(&self, capability: Capability) -> bool {
         !self.scope.is_opted_out(capability) && !self.scope.is_lacking(capability)
     }
 
-    /// This size, or the largest that the store takes.
+    /// This size, or the largest that the store accepts.
     pub(crate) fn size(&self, size: usize) -> usize {
         let limit = self.capabilities().largest_value().unwrap_or(u64::MAX);
         usize::try_from(limit).map_or(size, |limit| limit.min(size))
     }
 
-    /// A TTL that passes within the check, and before which something can be done.
+    /// A TTL that ends within the check, and is long enough to do something before.
     pub(crate) fn short(&self) -> Duration {
         if self.time.is_advanced_by_hand() {
             Duration::from_secs(10)
@@ -87,31 +87,30 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Something short, on a machine that is quick; longer when a check has to be repeated.
+    /// A short time for a fast machine. It is longer when a check has to be repeated.
     pub(crate) fn patiently(&self, short: Duration) -> Duration {
         short * 4_u32.pow(self.patience)
     }
 
-    /// A TTL that does not pass within the check.
+    /// A TTL that is longer than the check.
     pub(crate) fn long(&self) -> Duration {
         Duration::from_secs(3600).min(self.capabilities().longest_ttl())
     }
 
-    /// Does something that gives an entry this TTL; when the entry expires.
+    /// Runs something that gives an entry this TTL. Returns when the entry expires.
     pub(crate) fn expiring<T>(&self, ttl: Duration, run: impl FnOnce() -> Result<T, Error>) -> Outcome<(T, Expiry)> {
         let (result, before, after) = self.time.span(run);
         Ok((result?, Expiry::of(ttl, before, after, self.capabilities().ttl_resolution())))
     }
 
-    /// Puts a value with a TTL; when it expires.
+    /// Puts a value with a TTL. Returns when it expires.
     pub(crate) fn put_for(&self, key: &str, value: &'static str, ttl: Duration) -> Outcome<Expiry> {
         let (never, end) = self.expiring(ttl, || self.store().put_with_ttl(key, value, Ttl::After(ttl)))?;
         let () = never;
         Ok(end)
     }
 
-    /// Checks something that holds as long as an entry lives. If it does not hold and the entry may have expired by
-    /// then, that tells nothing.
+    /// Checks something that holds as long as an entry lives. If it does not hold, but the entry may have expired, the check says nothing.
     pub(crate) fn while_live(&self, end: Expiry, check: impl FnOnce() -> Outcome) -> Outcome {
         let (outcome, before, after) = self.time.span(check);
         match (outcome, end.liveness(before, after)) {

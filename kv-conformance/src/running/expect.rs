@@ -1,4 +1,4 @@
-//! What an operation has to answer, and the failure if it does not.
+//! Compares an operation's answer with the expected one, and makes the failure.
 
 use std::fmt::{Debug, Display};
 
@@ -40,7 +40,7 @@ pub(crate) fn expect_that(what: impl Display, holds: bool, want: &str, got: impl
     if holds { Ok(()) } else { Err(mismatch(what, want, &show(&got))) }
 }
 
-/// The result of an operation has to be an error of this kind, which is handed back.
+/// The result of an operation has to be an error of this kind. Returns the error.
 #[track_caller]
 pub(crate) fn expect_error<T: Debug>(
     what: impl Display,
@@ -62,5 +62,5 @@ pub(crate) fn mismatch(what: impl Display, want: &str, got: &str) -> NotPassed {
     NotPassed::failed(format_args!("{what}{EXPECTED}{want}{GOT}{got}"))
 }
 
-/// How long a key may be in what is said to have been done.
+/// How much of a key a message shows.
 const QUOTED: usize = 60;

@@ -9,7 +9,7 @@ fn clause_of(listing: &str) -> &'static str {
 }
 
 impl Endless {
-    /// The failure of the check, which says more than what the check has made of the listing.
+    /// The failure of the check. It says more than what the check itself found about the listing.
     pub(crate) fn into_failure(self) -> NotPassed {
         let Self { listing, yielded, written } = self;
         let failed = NotPassed::found(format!(
@@ -21,12 +21,12 @@ impl Endless {
 }
 
 impl Hang {
-    /// Whether it is a listing that does not come on.
+    /// Whether it is a listing that hangs.
     pub(crate) fn is_of_listing(&self) -> bool {
         self.is_operation && ["keys(", "prefixes("].iter().any(|listing| self.what.contains(listing))
     }
 
-    /// The failure of a check. `setting` is what makes the limit longer.
+    /// The failure of a check. `setting` says how to make the limit longer.
     pub(crate) fn into_failure(self, has_faults: bool, setting: &str) -> NotPassed {
         let Self { what, time, is_operation, before, listing, others } = &self;
         let (is_of_listing, while_open) = (self.is_of_listing(), listing.as_ref().filter(|_| !self.is_of_listing()));

@@ -1,4 +1,4 @@
-//! What a check is run by: the stores that it gets, time, and what notices when it fails, panics or hangs.
+//! What runs a check: its stores, its time, and what notices when it fails, panics or hangs.
 
 mod budget;
 mod clauses;

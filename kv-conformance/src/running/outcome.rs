@@ -1,4 +1,4 @@
-//! What a check has found, in words for the author of a backend.
+//! The outcome of a check, in words for the author of a backend.
 
 use std::fmt::{self, Display};
 use std::mem;
@@ -23,10 +23,9 @@ pub(crate) enum NotPassed {
     Failed(Box<Finding>),
     /// The fixture lacks something that the check needs.
     Ignored(String),
-    /// In real time, the machine was too slow for the TTLs of the check to tell anything: to be repeated with
-    /// longer ones.
+    /// The machine was too slow for the TTLs of a check in real time. The check has to be repeated with longer ones.
     TooSlow,
-    /// An operation timed out that nothing was in the way of: if it does so again it is a failure.
+    /// An operation timed out without a fault. If that happens again, it is a failure.
     TimedOut(Box<Finding>),
 }
 
@@ -36,7 +35,7 @@ impl NotPassed {
     pub(crate) fn failed(message: impl Display) -> Self {
         let at = Location::caller();
         let place = if is_of_the_standard_library(at.file()) {
-            // Handed over as a function, it was called from there: the place says nothing.
+            // If it was passed as a function, the caller's place says nothing.
             String::new()
         } else {
             format!("\n(checked in {}:{})", at.file(), at.line())
@@ -44,7 +43,7 @@ impl NotPassed {
         Self::found(message.to_string()).map_text(|text| format!("{text}{place}"))
     }
 
-    /// A failure that says where it is from itself.
+    /// A failure whose message says where it is from.
     pub(crate) fn found(message: String) -> Self {
         Self::Failed(Box::new(Finding::new(message)))
     }
@@ -55,7 +54,7 @@ impl NotPassed {
         Self::failed(message).with_broken(Broken::Nothing)
     }
 
-    /// If an operation timed out that nothing was in the way of, the machine may have been slow.
+    /// If an operation timed out without a fault, the machine may have been slow.
     pub(crate) fn timed_out_if(self, timed_out: bool) -> Self {
         match self {
             Self::Failed(finding) if timed_out => Self::TimedOut(finding),
@@ -63,7 +62,7 @@ impl NotPassed {
         }
     }
 
-    /// If it was this error that came in place of a success, which says more than the check.
+    /// Adds the error that came instead of a success, because it says more than the check.
     pub(crate) fn because_of(self, error: &Error) -> Self {
         match error {
             Error::Unsupported { operation, .. } => self.with_broken(Broken::Unsupported(*operation)),
@@ -71,12 +70,12 @@ impl NotPassed {
         }
     }
 
-    /// These clauses, or one of them at least, are what a failure breaks.
+    /// Sets the clauses of which a failure breaks at least one.
     pub(crate) fn breaking(self, clauses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.with_broken(Broken::Clauses(clauses.into_iter().map(Into::into).collect()))
     }
 
-    /// Tells a failure in other words.
+    /// Changes the words of a failure.
     pub(crate) fn map_text(mut self, text: impl FnOnce(String) -> String) -> Self {
         if let Self::Failed(finding) | Self::TimedOut(finding) = &mut self {
             finding.text = text(mem::take(&mut finding.text));
@@ -92,7 +91,7 @@ impl NotPassed {
     }
 }
 
-/// What a check has found: of a failure.
+/// What a check found about a failure.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) text: String,
@@ -103,27 +102,27 @@ pub(crate) struct Finding {
     pub(crate) panicked_at: Option<String>,
 }
 
-/// What a failure breaks.
+/// The clauses that a failure breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// The clause that the check is named after.
     Check,
-    /// One of these at least.
+    /// At least one of these.
     Clauses(Vec<String>),
     /// The store said that it does not support this.
     Unsupported(Capability),
-    /// It is not the store's.
+    /// The failure is not the store's.
     Nothing,
 }
 
-/// What begins a line of a message.
+/// Texts with which a line of a message begins.
 pub(super) const EXPECTED: &str = "\nexpected: ";
 pub(super) const GOT: &str = "\ngot:      ";
 const CLAUSES: &str = "\nclauses:  ";
 
 impl Finding {
-    /// Of a message that says what was done, and then perhaps what was expected and what came. The clauses that it breaks are those
-    /// that it names: in a line of their own, or in brackets, `(E1)` or `(N2, N6)`, before what came, which is the store's.
+    /// Makes a finding of a message that says what was done, and perhaps what was expected and what came. It breaks the clauses that it
+    /// names on a line of their own or in brackets, `(E1)` or `(N2, N6)`, but not in what came, which is the store's text.
     fn new(text: String) -> Self {
         let (ours, got) = text.split_once(GOT).map_or((&*text, None), |(ours, got)| (ours, Some(got)));
         let expected = ours.split_once(EXPECTED).map(|(_, expected)| expected.to_owned());
@@ -206,7 +205,7 @@ mod tests {
         assert_eq!(broken("get\nexpected: None\ngot:      Some"), Broken::Check);
         assert_eq!(broken("get (N2, N6), then\nexpected: an error (N5)\ngot:      Ok"), clauses(&["N2", "N6", "N5"]));
         assert_eq!(broken("get(\"K1\") of (some E1) and (Z9)\nexpected: a\ngot:      b"), Broken::Check);
-        // What came is the store's.
+        // What came is the store's text.
         assert_eq!(broken("get\nexpected: a\ngot:      b (K1)"), Broken::Check);
         let of_model = "Get(\"a\")\nexpected: a\ngot:      b\nclauses:  S3, or P1 or V1";
         assert_eq!(broken(of_model), clauses(&["S3", "P1", "V1"]));

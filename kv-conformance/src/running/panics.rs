@@ -18,7 +18,7 @@ thread_local! {
     static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// A panic that was caught.
+/// A caught panic.
 #[derive(Debug)]
 pub(crate) struct Panic {
     pub(crate) message: String,
@@ -50,7 +50,7 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     })
 }
 
-/// What a thread that ran [`catch`] came to.
+/// The result of a thread that ran [`catch`].
 pub(crate) fn joined<T>(result: thread::Result<Result<T, Panic>>) -> Result<T, Panic> {
     result.unwrap_or_else(|payload| {
         Err(Panic { message: message(&*payload).into(), place: None, fixture: None, operation: None })
@@ -83,17 +83,17 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
     LAST.try_with(|last| last.replace(Some(panic))).is_ok()
 }
 
-/// Where it panicked. For a place in the standard library, the place of its caller, if that is known.
+/// The place of a panic. If it is in the standard library, this is the place of the caller, if known.
 fn place(file: &str, place: String) -> String {
     if !is_of_the_standard_library(file) {
         return place;
     }
     let trace = Backtrace::force_capture().to_string();
     let frames = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
-    // The frames of the hook come first, which std's panicking calls, and then those of the panic.
+    // The frames of the hook come first, which std calls when it panics, and then those of the panic.
     let mut callers = frames.skip_while(|frame| !frame.contains("library/std/src/panicking.rs"));
     let caller = callers.find(|frame| !is_of_the_standard_library(frame));
-    // Without debug information the caller is missing, and its own caller says nothing.
+    // Without debug information the caller is missing, and the next caller says nothing.
     let caller = caller.filter(|frame| frame.contains(".rs:") && !frame.contains("src/running/panics.rs"));
     caller.map_or_else(|| place.clone(), |caller| format!("{caller}, in a call of the standard library"))
 }

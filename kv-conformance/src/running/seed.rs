@@ -20,13 +20,13 @@ impl Seed {
         Self { number: self.number.wrapping_add(part as u64), is_used: Arc::clone(&self.is_used) }
     }
 
-    /// The number, to make random input of.
+    /// The number from which random input is made.
     pub(crate) fn used(&self) -> u64 {
         self.is_used.store(true, Ordering::Relaxed);
         self.number
     }
 
-    /// Whether random input was made of it, or of one of its parts.
+    /// Whether random input was made from it, or from one of its parts.
     pub(crate) fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }

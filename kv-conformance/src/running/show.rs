@@ -18,7 +18,7 @@ pub(crate) fn shorten(text: &str, longest: usize) -> String {
         let Some((inner, after)) = end.and_then(|end| Some((quoted.get(..end)?, quoted.get(end + 1..)?))) else {
             break;
         };
-        // An escape stands for one character, and is neither counted nor cut as more.
+        // An escape sequence counts as one character, and is not cut.
         let mut characters = Vec::new();
         let mut at = inner.chars();
         while let Some(c) = at.next() {
@@ -78,7 +78,7 @@ pub(crate) fn kind_of(error: &Error) -> &'static str {
     }
 }
 
-/// The `Debug` of something, cut where it gets long.
+/// The `Debug` of something, cut if it is long.
 pub(crate) fn show(value: &dyn Debug) -> String {
     const SHOWN: usize = 300;
     let shown = format!("{value:?}");

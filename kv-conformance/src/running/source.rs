@@ -1,4 +1,4 @@
-//! Source files that say nothing to the author of a backend.
+//! Source files that mean nothing to the author of a backend.
 
 /// Whether a source file is one of the standard library's: as it is distributed, or as it was compiled.
 pub(crate) fn is_of_the_standard_library(file: &str) -> bool {

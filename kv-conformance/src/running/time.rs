@@ -1,4 +1,4 @@
-//! Time as a store sees it: advanced by hand where the fixture can, real otherwise.
+//! Time as a store sees it: advanced by hand if the fixture can do that, otherwise real.
 
 use std::cell::Cell;
 use std::thread;
@@ -36,12 +36,12 @@ pub(crate) struct Expiry {
     pub(crate) latest: Duration,
 }
 
-/// What is known of an entry that may have expired.
+/// What is known about an entry that may have expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liveness {
     Live,
     Expired,
-    /// The entry may have expired while the operation was under way.
+    /// The entry may have expired during the operation.
     Unknown,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Time<'a> {
         self.wait(time.saturating_sub(self.now()));
     }
 
-    /// Does something. Returns the time before and the time after it.
+    /// Runs something. Returns the time before it and the time after it.
     pub(crate) fn span<T>(&self, run: impl FnOnce() -> T) -> (T, Duration, Duration) {
         let before = self.now();
         let result = run();
@@ -98,7 +98,7 @@ impl Expiry {
         Self { earliest: before.saturating_add(ttl), latest: after.saturating_add(ttl).saturating_add(resolution) }
     }
 
-    /// What is known of the entry for an operation between `before` and `after`.
+    /// What is known about the entry for an operation between `before` and `after`.
     pub(crate) fn liveness(self, before: Duration, after: Duration) -> Liveness {
         if after < self.earliest {
             Liveness::Live

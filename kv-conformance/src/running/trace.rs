@@ -1,6 +1,6 @@
-//! What a check did with a store last, for the message of its failure: the sequence that shows it.
+//! The last operations of a check, for the message of its failure.
 //!
-//! Each thread notes what it does itself, so that no thread waits for another and races stay as they are.
+//! Each thread notes its own operations, so that no thread waits for another, and races remain possible.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ thread_local! {
     static LAST: RefCell<VecDeque<Done>> = const { RefCell::new(VecDeque::new()) };
     /// How many operations there were.
     static COUNT: Cell<usize> = const { Cell::new(0) };
-    /// Where this thread runs, if that matters: words that follow an operation.
+    /// Where this thread runs, if that matters: words after an operation.
     static LOCATION: Cell<&'static str> = const { Cell::new("") };
 }
 
@@ -27,12 +27,12 @@ thread_local! {
 struct Done {
     keys: Vec<String>,
     text: String,
-    /// What the operation gave, if it has returned.
+    /// The result of the operation, if it has returned.
     came: Option<String>,
     number: usize,
     /// Whether this is not an operation, but time that passed.
     is_wait: bool,
-    /// How often in a row: a check that waits for something to happen would push out what led to it.
+    /// How often in a row. Otherwise a check that repeats an operation until something happens would push out the operations before.
     times: usize,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn unfinished() -> Option<String> {
     LAST.with_borrow(|last| last.back().filter(|last| last.came.is_none()).map(|last| last.text.clone()))
 }
 
-/// The last operation of this thread, if it has failed with this error.
+/// The last operation of this thread, if it failed with this error.
 pub(crate) fn failed_with(error: &Error) -> Option<String> {
     let came = failed(error);
     LAST.with_borrow(|last| last.back().filter(|last| last.came.as_ref() == Some(&came)).map(|last| last.text.clone()))
@@ -81,15 +81,15 @@ pub(super) fn failed(error: &Error) -> String {
     format!("Err({})", kind_of(error))
 }
 
-/// Notes that this thread begins an operation on these keys, or on all of them. The number of the operation.
+/// Notes that this thread begins an operation on these keys, or on all keys. Returns the number of the operation.
 pub(super) fn begin(keys: Vec<String>, text: String) -> usize {
     let number = COUNT.replace(COUNT.get() + 1);
     add(Done { keys, text, came: None, number, is_wait: false, times: 1 });
     number
 }
 
-/// Notes what the operation with this number gave. It need not be the last one: a reader that the store reads from may have used the
-/// store meanwhile.
+/// Notes the result of the operation with this number. It need not be the last operation: a reader that the store reads from may have used
+/// the store meanwhile.
 pub(super) fn end(number: usize, came: String) {
     LAST.with_borrow_mut(|last| {
         if let Some(done) = last.iter_mut().rev().find(|done| done.number == number) {
@@ -110,18 +110,18 @@ pub(super) fn merge_repeated() {
     });
 }
 
-/// Where this thread runs from now on.
+/// Sets where this thread runs from now on.
 #[cfg(feature = "tokio")]
 pub(crate) fn set_location(location: &'static str) {
     LOCATION.set(location);
 }
 
-/// What is done, and where.
+/// The operation, and where it runs.
 pub(crate) fn located(what: &str) -> String {
     format!("{what}{}", LOCATION.get())
 }
 
-/// Notes something that is not an operation of a store, and does it.
+/// Notes something that is not an operation of a store, and runs it.
 #[cfg(feature = "tokio")]
 pub(crate) fn doing<T>(text: String, run: impl FnOnce() -> T) -> T {
     let number = begin(Vec::new(), text);
@@ -130,7 +130,7 @@ pub(crate) fn doing<T>(text: String, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The last operations of this thread on the keys of the last one, or on what was copied there, a line each.
+/// The last operations of this thread on the keys of the last one, or on keys that were copied there, a line for each.
 pub(crate) fn sequence() -> String {
     let done = LAST.with_borrow_mut(mem::take);
     let last = done.iter().rev().find(|done| !done.is_wait);

@@ -14,18 +14,18 @@ use super::trace::{self, failed, located};
 use super::watchdog::Watchdog;
 use crate::fixture::Fixture;
 
-/// How many characters of anything are shown.
+/// The most characters that are shown of anything.
 const CUT: usize = 40;
 
 /// A store whose operations are noted.
 struct Traced {
     inner: Box<dyn KeyValueStore>,
-    /// What stands before its operations.
+    /// The text before each operation.
     name: &'static str,
     watchdog: Arc<Watchdog>,
 }
 
-/// Notes and watches what is done with the stores of a fixture from now on.
+/// Notes and watches the operations on the stores of a fixture from now on.
 pub(super) fn follow(mut fixture: Fixture, watchdog: &Arc<Watchdog>) -> Fixture {
     let follow = |inner, name| Box::new(Traced { inner, name, watchdog: Arc::clone(watchdog) });
     fixture.store = follow(fixture.store, "");
@@ -34,7 +34,7 @@ pub(super) fn follow(mut fixture: Fixture, watchdog: &Arc<Watchdog>) -> Fixture 
     fixture
 }
 
-/// A key or a prefix, shortened where it is long.
+/// A key or a prefix, shortened if it is long.
 fn quoted(key: &str) -> String {
     shorten(&format!("{key:?}"), CUT)
 }
@@ -63,7 +63,7 @@ fn value(value: &[u8]) -> String {
 }
 
 impl Traced {
-    /// Notes an operation, does it, and notes what it gave. In this order, so that an operation that panics is noted.
+    /// Notes an operation, runs it, and notes its result. In this order, so that an operation that panics is noted.
     fn note<T>(
         &self,
         of: &[Key<'_>],
@@ -100,7 +100,7 @@ fn found(got: Option<&Bytes>) -> String {
     got.map_or_else(|| "None".into(), |got| format!("Some({})", value(got)))
 }
 
-/// The beginning of what a batch gave.
+/// The beginning of the result of a batch.
 fn several<T>(got: &[T], shown: impl Fn(&T) -> String) -> String {
     let end = if got.len() > 4 { format!(", … {} in all", got.len()) } else { String::new() };
     format!("[{}{end}]", got.iter().take(4).map(shown).collect::<Vec<_>>().join(", "))
@@ -180,7 +180,7 @@ impl KeyValueStore for Traced {
             Ok(got) => found(got.as_ref()),
             Err(error) => failed(error),
         };
-        // The call as a whole always works.
+        // The whole call always works.
         let run = || Ok(self.inner.read_each(of));
         self.note(of, || format!("get_each([{}])", keys(of)), run, |got| several(got, shown)).unwrap_or_default()
     }
@@ -226,7 +226,7 @@ impl KeyValueStore for Traced {
     }
 }
 
-/// The `Debug` of the store alone: checks look into it.
+/// Only the `Debug` of the store, because checks read it.
 impl Debug for Traced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)

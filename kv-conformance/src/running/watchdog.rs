@@ -12,7 +12,7 @@ use kv_core::{Error, Failure, KeyBuf, Keys, Result};
 
 use crate::proxy::{Cut, Proxy};
 
-/// What one more key of a batch may take.
+/// The additional time for each key of a batch.
 const FOR_EACH_KEY: Duration = Duration::from_millis(1);
 
 /// How much longer than an operation a check may take.
@@ -22,7 +22,7 @@ const CHECK: u32 = 10;
 const FOREIGN: u64 = 10_000;
 
 thread_local! {
-    /// What this thread does, for the check that it belongs to.
+    /// What this thread does, for its check.
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Watchdog {
     proxies: Mutex<Vec<Arc<Proxy>>>,
     /// How many keys it has written.
     written: AtomicU64,
-    /// A listing that has yielded more keys than there can be.
+    /// A listing that has yielded more keys than can exist.
     endless: Mutex<Option<(Arc<str>, u64)>>,
     is_given_up: AtomicBool,
 }
@@ -46,9 +46,9 @@ pub(crate) struct Watchdog {
 /// What a thread does.
 #[derive(Debug, Default)]
 struct Activity {
-    /// The operations that have not returned: more than one where the store reads from a reader that uses the store.
+    /// The operations that have not returned. There can be several, if the store reads from a reader that uses the store.
     under_way: Vec<UnderWay>,
-    /// The one that returned last.
+    /// The operation that returned last.
     last: Option<Arc<str>>,
     /// The listings that this thread has begun and not dropped.
     listings: Vec<Arc<str>>,
@@ -64,17 +64,17 @@ struct UnderWay {
 /// An operation, for as long as this lives.
 pub(crate) struct Operation(Arc<Mutex<Activity>>);
 
-/// What hangs.
+/// A hanging operation or check.
 pub(crate) struct Hang {
     pub(super) what: String,
     pub(super) time: Duration,
-    /// Whether it is an operation, not the check as a whole.
+    /// Whether it is an operation, and not the check as a whole.
     pub(super) is_operation: bool,
     /// The operation of the same thread that returned last.
     pub(super) before: Option<Arc<str>>,
     /// A listing that the thread has open.
     pub(super) listing: Option<Arc<str>>,
-    /// What other threads wait for.
+    /// The operations for which other threads wait.
     pub(super) others: Vec<String>,
 }
 
@@ -108,7 +108,7 @@ impl Watchdog {
     /// Notes that this thread begins an operation on this number of keys. Ends the thread if the check was given up.
     pub(crate) fn begin(self: &Arc<Self>, what: impl Into<Arc<str>>, keys: usize) -> Operation {
         if self.is_given_up.load(Ordering::Relaxed) {
-            // Not a panic: the hook would print it.
+            // Not a panic, which the hook would print.
             resume_unwind(Box::new("the check was given up"));
         }
         let here = self.here();
@@ -116,12 +116,12 @@ impl Watchdog {
         Operation(here)
     }
 
-    /// Notes that this number of keys is going to be written.
+    /// Notes that this many keys are about to be written.
     pub(crate) fn writes(&self, keys: usize) {
         self.written.fetch_add(keys as u64, Ordering::Relaxed);
     }
 
-    /// The proxy of a fixture, through which what hangs may be ended.
+    /// Adds the proxy of a fixture. Cutting its connections may end a hanging operation.
     pub(crate) fn add_proxy(&self, proxy: &Arc<Proxy>) {
         lock(&self.proxies).push(Arc::clone(proxy));
     }
@@ -174,7 +174,7 @@ impl Watchdog {
         self.is_given_up.store(true, Ordering::Relaxed);
         for proxy in &*lock(&self.proxies) {
             proxy.refuse();
-            // If it cannot be cut, what hangs there hangs on.
+            // If it cannot be cut, the operation continues to hang.
             let _ = proxy.cut_now(Cut::Reset);
         }
     }
@@ -186,7 +186,7 @@ impl Watchdog {
         endless.map(|(listing, yielded)| Endless { listing, yielded, written })
     }
 
-    /// The keys of a listing, up to more than there can be.
+    /// The keys of a listing. It ends with an error after more keys than can exist.
     pub(crate) fn follow<'a>(self: &Arc<Self>, listing: String, keys: Keys<'a>) -> Keys<'a> {
         let (listing, begun_by) = (Arc::<str>::from(listing), self.here());
         lock(&begun_by).listings.push(Arc::clone(&listing));
@@ -207,7 +207,7 @@ struct Followed<'a> {
     watchdog: Arc<Watchdog>,
     keys: Keys<'a>,
     listing: Arc<str>,
-    /// What the next step is called.
+    /// The name of the next step.
     next: Arc<str>,
     begun_by: Arc<Mutex<Activity>>,
     yielded: u64,

@@ -1,4 +1,4 @@
-//! What to start, and how to tell that it answers.
+//! What to start, and how to find out that it answers.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ type Prepare = Box<dyn Fn(&Sandbox) -> Result<(), BoxError> + Send + Sync>;
 type Arguments = Box<dyn Fn(&Sandbox) -> Vec<OsString> + Send + Sync>;
 type Ready = Box<dyn Fn(&Sandbox, u32) -> Result<(), BoxError> + Send + Sync>;
 
-/// What to start, and how to tell that it answers: see [`Server::builder`](super::Server::builder).
+/// What to start, and how to find out that it answers: see [`Server::builder`](super::Server::builder).
 pub struct ServerBuilder {
     pub(super) program: OsString,
     debian_package: Option<String>,
@@ -51,7 +51,7 @@ impl ServerBuilder {
         }
     }
 
-    /// The Debian package that has the program, for the error message where the program is missing.
+    /// The Debian package with the program, for the error message if the program is missing.
     #[must_use]
     pub fn debian_package(mut self, package: impl Into<String>) -> Self {
         self.debian_package = Some(package.into());
@@ -65,7 +65,7 @@ impl ServerBuilder {
         self
     }
 
-    /// What is to be done in the sandbox before the program starts for the first time, such as writing its configuration.
+    /// Prepares the sandbox before the program starts for the first time, for example by writing its configuration.
     #[must_use]
     pub fn prepare(mut self, prepare: impl Fn(&Sandbox) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
         self.prepare = Box::new(prepare);
@@ -86,8 +86,8 @@ impl ServerBuilder {
     /// How to tell that the server answers; it is called until it returns `Ok`. Without it, a connection to every port
     /// is made.
     ///
-    /// It gets the id of the process, so that it can ask the one that answers for its own: that excludes another server
-    /// on the same port for certain. It must not wait without a limit.
+    /// It gets the id of the process, and can ask the server that answers for its id. That certainly excludes another server on the same
+    /// port. It must not wait without a limit.
     #[must_use]
     pub fn ready(mut self, ready: impl Fn(&Sandbox, u32) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
         self.ready = Box::new(ready);
@@ -108,7 +108,7 @@ impl ServerBuilder {
         let deadline = Instant::now() + self.limit;
         loop {
             let answer = (self.ready)(sandbox, process.id());
-            // Looked at after the answer: a process that is still there has its port, or would have ended.
+            // Checked after the answer: if the process still runs, it has its port; otherwise it would have ended.
             if let Some(status) = process.try_wait()? {
                 let problem = format!("ended before it answered ({status})");
                 return Err(NotStarted::Ended(self.did_not_start(sandbox, &problem)));
@@ -159,7 +159,7 @@ impl ServerBuilder {
 
 /// Why a program did not start.
 pub(super) enum NotStarted {
-    /// It ended: perhaps somebody else has its port.
+    /// It ended, perhaps because another program has its port.
     Ended(BoxError),
     Other(BoxError),
 }
@@ -184,7 +184,7 @@ impl From<io::Error> for NotStarted {
     }
 }
 
-/// An error that `unwrap` shows as it is, in lines.
+/// An error whose lines `unwrap` shows unchanged.
 struct Complaint(String);
 
 pub(super) fn complaint(text: String) -> BoxError {
@@ -205,7 +205,7 @@ impl fmt::Debug for Complaint {
 
 impl Error for Complaint {}
 
-/// What is in a file of text, as far as it can be read.
+/// The content of a text file, as far as it can be read.
 pub(super) fn read(file: &Path) -> String {
     fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

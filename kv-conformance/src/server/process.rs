@@ -12,13 +12,13 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use super::sandbox::Sandbox;
 use crate::isolation::watchdog;
 
-/// How long a program has to answer, and one that is stopped to end, unless the test says otherwise.
+/// The default limit for a program to answer, and for a stopped one to end.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 /// How long to wait between two looks at a process.
 pub(super) const POLL: Duration = Duration::from_millis(2);
 
-/// Then it kills its process group, which is the server's.
+/// The script by which the watchdog kills its process group, which is the server's.
 const KILL_THE_GROUP: &str = "kill -9 0";
 
 /// A running server with its watchdog, which is the first of their process group.
@@ -28,7 +28,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Runs a command, and its watchdog before: so there is no moment in which it could outlive this process.
+    /// Starts a watchdog and then the command, so that the command can at no moment outlive this process.
     pub(super) fn spawn(sandbox: &Sandbox, mut command: Command) -> io::Result<Self> {
         let mut watchdog = watchdog(KILL_THE_GROUP, sandbox.dir())?;
         match command.process_group(Pid::from_child(&watchdog).as_raw_nonzero().get()).spawn() {
@@ -44,7 +44,7 @@ impl Process {
         self.server.id()
     }
 
-    /// Whether it has ended, and how.
+    /// Its exit status, if it has ended.
     pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.server.try_wait()
     }
@@ -72,7 +72,7 @@ impl Process {
         self.kill()
     }
 
-    /// Kills the whole group, and waits for the two that are ours.
+    /// Kills the whole group, and waits for our two child processes.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         end_group(&mut self.watchdog)?;
         self.server.kill()?;
@@ -90,7 +90,7 @@ impl Drop for Process {
 
 /// Kills a watchdog with its group. Its input stays open until it has ended, so that it does nothing else.
 fn end_group(watchdog: &mut Child) -> io::Result<()> {
-    // Where it has been waited for, the group may be another's.
+    // After it was waited for, the group id may belong to another process.
     if watchdog.try_wait()?.is_none() {
         let input = watchdog.stdin.take();
         kill_process_group(Pid::from_child(watchdog), Signal::KILL)?;

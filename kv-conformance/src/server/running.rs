@@ -11,7 +11,7 @@ use super::process::Process;
 use super::sandbox::Sandbox;
 use crate::error::BoxError;
 
-/// On how many ports a program is tried that ends before it answers.
+/// On how many ports a program that ends before it answers is tried.
 const PORT_ATTEMPTS: u32 = 3;
 
 /// A server that a test started: see the [module](super).
@@ -68,12 +68,12 @@ impl Server {
         matches!(process.try_wait(), Ok(None)).then(|| process.id())
     }
 
-    /// All that it wrote until now to its standard output and its standard error, in all its lives.
+    /// Everything that it has written to its standard output and standard error, also before restarts.
     pub fn output(&self) -> String {
         read(&self.sandbox.output())
     }
 
-    /// Kills it (`SIGKILL`), and returns when it has ended. It is no error if it had ended before.
+    /// Kills it (`SIGKILL`), and returns when it has ended. If it had already ended, that is not an error.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ impl Sandbox {
         self.dir.path()
     }
 
-    /// The port, the first one where there are several.
+    /// The port; the first one if there are several.
     pub fn port(&self) -> u16 {
         self.port.number()
     }

@@ -1,4 +1,4 @@
-//! What the author of a backend says of a store: how to make fixtures, what the store opts out of, what it runs on.
+//! What the author of a backend says about a store: how to make fixtures, what the store opts out of, and its server.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ pub struct Suite {
     pub(super) name: String,
     pub(super) server: Option<String>,
     pub(super) scope: Scope,
-    /// What the check of the fixture has found, and that of the fixture with faults.
+    /// The results of the checks of the fixture and of the fixture with faults.
     pub(super) fixture: OnceLock<CheckResult>,
     pub(super) fixture_with_faults: OnceLock<CheckResult>,
     pub(super) hangs_after: Duration,

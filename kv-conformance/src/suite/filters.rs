@@ -1,4 +1,4 @@
-//! The arguments of a run: as those of libtest, which takes several filters.
+//! The arguments of a run, like those of libtest, but with several filters.
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -26,7 +26,7 @@ fn apart(mut arguments: impl Iterator<Item = String>) -> (Vec<String>, Vec<Strin
     (options, filters)
 }
 
-/// Tells the arguments which of these to run: those that one of several filters selects.
+/// Sets which of these the arguments run: those that one of several filters selects.
 pub(super) fn select(arguments: &mut Arguments, filters: Vec<String>, trials: &[Trial]) {
     match <[String; 1]>::try_from(filters) {
         Ok([filter]) => arguments.filter = Some(filter),
@@ -40,7 +40,7 @@ pub(super) fn select(arguments: &mut Arguments, filters: Vec<String>, trials: &[
             };
             let others =
                 trials.iter().filter(|trial| !is_selected(trial)).map(|trial| trial.name().to_owned()).collect();
-            // All others, by their whole names: so that they are counted as filtered out.
+            // All others are skipped by their whole names, so that they count as filtered out.
             (arguments.exact, arguments.skip) = (true, others);
         }
     }

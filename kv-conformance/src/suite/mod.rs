@@ -1,4 +1,4 @@
-//! What the author of a backend writes, and how it is run.
+//! What the author of a backend writes, and how it runs.
 
 mod builder;
 mod filters;

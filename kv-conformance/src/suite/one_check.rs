@@ -1,4 +1,4 @@
-//! One check that is run: its attempts, and its result with the clauses that it breaks.
+//! One check of a run: its attempts, and its result with the clauses that it breaks.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,10 +9,10 @@ use crate::checks::{Check, clause_text};
 use crate::report::{CheckResult, FailureDetails, Verdict};
 use crate::running::{Broken, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, panics, trace};
 
-/// How often a check in real time is repeated, with longer TTLs, before the machine is said to be too slow.
+/// How often a check in real time is repeated with longer TTLs, before its result is that the machine is too slow.
 const REPEATS: u32 = 3;
 
-/// What all checks rely on: what was written is read, what was deleted is absent, and an entry expires when it should.
+/// The checks on which all others rely: a written value is read, a deleted key is absent, and an entry expires when it should.
 const BASICS: &[&str] = &[
     "g1_an_absent_key_reads_as_none",
     "p1_what_was_written_is_read",
@@ -21,7 +21,7 @@ const BASICS: &[&str] = &[
     "t2_an_entry_expires_neither_early_nor_late",
 ];
 
-/// A check that is run.
+/// A check in a run.
 #[derive(Clone)]
 pub(super) struct Run {
     /// The name of the suite.
@@ -43,12 +43,12 @@ impl Run {
         }
     }
 
-    /// The same, with what the check does watched.
+    /// The same run, whose operations are watched.
     pub(super) fn watched_by(self, watchdog: &Arc<Watchdog>) -> Self {
         Self { scope: self.scope.watched_by(watchdog), ..self }
     }
 
-    /// Runs the check on this thread, again where the machine was too slow.
+    /// Runs the check on this thread, and again if the machine was too slow.
     pub(super) fn attempt(&self) -> Outcome {
         let Self { scope, check, seed, .. } = self;
         // It breaks no clause: the check could not tell.
@@ -100,12 +100,12 @@ impl Run {
         let relies_on = if is_sure { Vec::new() } else { BASICS.iter().map(|&name| name.into()).collect() };
         let broken = self.broken_clauses(finding.broken);
         let message = finding.text;
-        // The property of all operations names the clauses itself.
+        // The property over all operations names the clauses itself.
         let quoted = if message.contains("\nclauses: ") && broken.len() > 1 { &[][..] } else { &broken };
         let quoted = quoted.iter().map(|clause| format!("clause {}", clause_text(clause)));
         let quoted = quoted.collect::<Vec<_>>().join("\nor ");
         let quoted = if quoted.is_empty() { quoted } else { format!("\n{quoted}") };
-        // What properties found is a sequence or an input already, and the last operations are those of a simpler one.
+        // Properties already show a sequence or an input, and the last operations belong to a simpler one.
         let traced = !check.has_faults && !message.contains("\nsimplest: ");
         let sequence = if traced { trace::sequence() } else { String::new() };
         let (title, name) = (check.title(), check.name());
@@ -116,7 +116,7 @@ impl Run {
         (message, FailureDetails { broken, relies_on, expected, got, again, panicked_at })
     }
 
-    /// The clauses of which a failure breaks one at least.
+    /// The clauses of which a failure breaks at least one.
     fn broken_clauses(&self, broken: Broken) -> Vec<String> {
         match broken {
             Broken::Clauses(clauses) => clauses,

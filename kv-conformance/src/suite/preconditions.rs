@@ -1,4 +1,4 @@
-//! What has to hold before a check is run: it was not opted out of, and the fixture is what it has to be.
+//! What has to hold before a check runs: it was not opted out of, and its fixture is not broken.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use crate::checks::{Check, fixture};
 use crate::report::{self, CheckResult, Verdict};
 
 impl Suite {
-    /// What the check of the fixture has found, or that of the fixture with faults, which run before all others.
+    /// The result of the check of the fixture, or of the fixture with faults. These run before all others.
     pub(super) fn fixture_result(&self, has_faults: bool, seed: u64) -> &CheckResult {
         let (result, check) = if has_faults {
             (&self.fixture_with_faults, fixture::of_store_with_faults())
@@ -17,7 +17,7 @@ impl Suite {
         result.get_or_init(|| self.run_watched(&check, seed))
     }
 
-    /// The failures of the fixtures that are not among these results: what was ignored because of them must not pass for a success.
+    /// The failures of the fixtures that are not among these results. Checks that were ignored because of them must not count as a success.
     pub(super) fn unseen_failures_of_fixtures(&self, results: &[CheckResult]) -> Vec<CheckResult> {
         let failures = [&self.fixture, &self.fixture_with_faults].into_iter().filter_map(OnceLock::get);
         let unseen = failures.filter(|failure| {
@@ -28,7 +28,7 @@ impl Suite {
         unseen.cloned().collect()
     }
 
-    /// Why a check is not to be run, if it needs something that was opted out of or is lacking, or a fixture that holds.
+    /// Why a check must not run: it needs a capability that was opted out of or is missing, or its fixture is broken.
     pub(super) fn ignored_because(&self, check: &Check, seed: u64) -> Option<String> {
         if let Some((capability, reason)) = self.scope.opt_outs.iter().find(|(of, _)| check.needs.contains(of)) {
             return Some(report::opted_out(&capability.to_string(), reason));
@@ -43,7 +43,7 @@ impl Suite {
     }
 }
 
-/// Why checks are ignored whose fixture is not what they rely on.
+/// Why checks are ignored if their fixture is broken.
 fn does_not_hold(check: &str) -> String {
     format!("the fixture does not hold: see {check}")
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::running::Seed;
 
-/// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one. What is no number is as good a seed as any.
+/// The seed of the properties: `KV_CONFORMANCE_SEED`, or a new one. A text that is not a number is a seed, too.
 pub(super) fn seed() -> u64 {
     match std::env::var("KV_CONFORMANCE_SEED") {
         Ok(given) => given.parse().unwrap_or_else(|_| BuildHasherDefault::<DefaultHasher>::default().hash_one(given)),

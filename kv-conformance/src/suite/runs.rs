@@ -1,4 +1,4 @@
-//! Running the checks of a suite, and the report of it.
+//! Running the checks of a suite, and the report.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

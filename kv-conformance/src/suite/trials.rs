@@ -19,7 +19,7 @@ const THREADS: usize = 24;
 /// The results of a suite so far.
 type Found = Arc<Mutex<Vec<CheckResult>>>;
 
-/// The names of what the arguments left out, as soon as they are known.
+/// The names of the checks that the arguments left out, as soon as they are known.
 type LeftOut = Arc<OnceLock<BTreeSet<String>>>;
 
 /// Runs the checks of several suites as one test target, as [`Suite::main`] does for one.
@@ -58,8 +58,8 @@ pub fn main(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
 impl Suite {
     /// The checks as tests, whose results are kept in `found` too.
     ///
-    /// `left_out` are the names of those that do not run. If the check of a fixture that does not hold is among them, another one
-    /// fails with what it says: or the run would look like one that passed.
+    /// `left_out` are the names of the checks that do not run. If the check of a broken fixture is among them, another check fails with its
+    /// message. Otherwise the run would look like a success.
     fn trials(self: &Arc<Self>, seed: u64, found: &Found, left_out: &LeftOut) -> Vec<Trial> {
         let is_told = Arc::<AtomicBool>::default();
         let trial = |check: Check| {
@@ -87,7 +87,7 @@ impl Suite {
             })
         };
         let mut checks = self.checks();
-        // What takes longest begins first, and is not waited for at the end.
+        // The longest checks begin first, so that the run does not wait for them at its end.
         checks.sort_by_key(|check| !check.clauses.contains(&"B6"));
         checks.into_iter().map(trial).collect()
     }

@@ -11,10 +11,10 @@ use crate::checks::Check;
 use crate::report::CheckResult;
 use crate::running::{Hang, NotPassed, Outcome, Watchdog, effort};
 
-/// The variable that says after how many seconds an operation hangs.
+/// The variable that says after how many seconds an operation counts as hanging.
 const VARIABLE: &str = "KV_CONFORMANCE_HANGS_AFTER";
 
-/// How often a check is looked at.
+/// How often the state of a check is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Suite {
@@ -51,8 +51,7 @@ impl Suite {
         }
     }
 
-    /// What it means for a check that it hangs. What is wrong with listings is for their own checks to find, not for that of the
-    /// fixture.
+    /// The result of a check that hangs. Problems with listings are left to the checks of listings; the check of the fixture ignores them.
     fn judge(&self, check: &Check, hang: Hang) -> Outcome {
         if check.clauses.is_empty() && hang.is_of_listing() {
             return Ok(());
@@ -60,7 +59,7 @@ impl Suite {
         let limit = self.limit().as_secs() * 4;
         let setting = format!("{VARIABLE}={limit} gives each operation {limit} s, as does `Suite::hangs_after`.");
         let failed = hang.into_failure(check.has_faults, &setting);
-        // A check of E4 is about whatever hangs in it, a listing as well.
+        // A check of E4 is about anything that hangs in it, also a listing.
         Err(if check.clauses == ["E4"] { failed.breaking(["E4"]) } else { failed })
     }
 

@@ -1,4 +1,4 @@
-//! One report in a matrix: what the store can do, and what the checks have found of each clause.
+//! One report in a matrix: what the store supports, and what the checks found about each clause.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::error::BoxError;
 pub(super) struct Column {
     pub(super) title: String,
     report: Report,
-    /// Taken out of the report.
+    /// Notes are taken from the report.
     pub(super) store: StoreInfo,
 }
 
@@ -65,13 +65,13 @@ impl Column {
         Cell { text: if is_opted_out { "–" } else { "·" }.into(), note: Some(note) }
     }
 
-    /// The names of the checks that have failed, of these.
+    /// The names of those of these checks that failed.
     fn failed(&self, which: impl Fn(&CheckResult) -> bool) -> Vec<String> {
         let failed = self.report.failures().filter(|result| which(result));
         failed.map(|result| format!("`{}`", result.name)).collect()
     }
 
-    /// Why nothing is known of a clause whose checks have failed.
+    /// Why nothing is known about a clause whose checks have failed.
     fn not_decided(&self, clause: &str, failed: &[String]) -> String {
         let failures = self.report.failures().filter(|result| result.clauses.iter().any(|of| of == clause));
         let because = failures.flat_map(|failure| self.explained_by(failure)).map(|other| format!("`{}`", other.name));
@@ -81,12 +81,13 @@ impl Column {
         format!("not decided: {} failed{because}", failed.join(", "))
     }
 
-    /// The failures of checks that this one relies on, which may be all that there is to it.
+    /// The failures of checks that this one relies on. They may be its whole cause.
     fn explained_by<'a>(&'a self, failure: &'a CheckResult) -> impl Iterator<Item = &'a CheckResult> {
         self.report.failures().filter(|other| failure.relies_on().contains(&other.name))
     }
 
-    /// Whether a failure breaks a clause. One that breaks one of several is explained by one that others break for certain.
+    /// Whether a failure breaks a clause. A failure that breaks one of several clauses is explained by a clause that other failures
+    /// certainly break.
     fn is_broken_in(&self, clause: &str, failure: &CheckResult) -> bool {
         let is_explained = |failure| self.explained_by(failure).next().is_some();
         if is_explained(failure) {
@@ -104,7 +105,7 @@ impl Column {
         }
     }
 
-    /// What the store promises less, if the histories have to do with it.
+    /// The weaknesses that the store declares, if the clause is checked by histories.
     fn weaknesses_in(&self, about: &[&CheckResult], others: &[&CheckResult]) -> Option<String> {
         let is_of_history = |result: &&&CheckResult| result.name.starts_with("p1_histories_");
         about.iter().chain(others).find(is_of_history)?;
