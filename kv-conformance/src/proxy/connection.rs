@@ -61,7 +61,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes both connections. This wakes the two threads that use them.
+    /// Shuts down both sockets. This wakes the two threads that use them, and they close them.
     pub(super) fn cut(&self, cut: Cut) {
         if self.is_cut.swap(true, SeqCst) {
             return;

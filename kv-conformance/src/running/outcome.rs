@@ -62,7 +62,7 @@ impl NotPassed {
         }
     }
 
-    /// Adds the error that came instead of a success, because it says more than the check.
+    /// Notes the error that came instead of a success, if it says more than the check.
     pub(crate) fn because_of(self, error: &Error) -> Self {
         match error {
             Error::Unsupported { operation, .. } => self.with_broken(Broken::Unsupported(*operation)),
@@ -75,7 +75,7 @@ impl NotPassed {
         self.with_broken(Broken::Clauses(clauses.into_iter().map(Into::into).collect()))
     }
 
-    /// Changes the words of a failure.
+    /// Changes the text of a failure.
     pub(crate) fn map_text(mut self, text: impl FnOnce(String) -> String) -> Self {
         if let Self::Failed(finding) | Self::TimedOut(finding) = &mut self {
             finding.text = text(mem::take(&mut finding.text));

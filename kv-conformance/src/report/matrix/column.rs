@@ -11,7 +11,7 @@ use crate::error::BoxError;
 pub(super) struct Column {
     pub(super) title: String,
     report: Report,
-    /// Notes are taken from the report.
+    /// What the store says about itself, taken out of the report.
     pub(super) store: StoreInfo,
 }
 
