@@ -17,7 +17,7 @@ pub use kv_core::{
     KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
 };
 
-/// The examples of the README, compiled where all that they use is there.
+/// The examples of the README, compiled if all features that they use are on.
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

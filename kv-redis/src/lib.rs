@@ -20,13 +20,13 @@ pub use kv_core::{
     KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
 };
 
-// For pools that the application makes: they have to be of these versions.
+// The application's pools have to be of these versions.
 pub use r2d2;
 #[cfg(feature = "r2d2_redis")]
 pub use r2d2_redis;
 pub use redis;
 
-/// The examples of the README, compiled where all that they use is there.
+/// The examples of the README, compiled if all features that they use are on.
 #[cfg(all(doctest, feature = "cluster", feature = "sentinel", feature = "tls"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

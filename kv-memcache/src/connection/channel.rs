@@ -15,7 +15,7 @@ pub(super) enum Channel {
 }
 
 impl Channel {
-    /// Begins an exchange, now, which has to end by the deadline.
+    /// Begins an exchange that has to end by the deadline.
     pub(super) fn begin(&mut self, now: Instant, deadline: Instant) {
         self.socket_mut().begin(now, deadline);
     }
@@ -33,7 +33,7 @@ impl Channel {
             },
             #[cfg(feature = "tls")]
             Self::Tls(stream) => {
-                // rustls sends a record before it encrypts the next: each piece begins one.
+                // rustls sends a record before it encrypts the next one, so each piece begins a record.
                 request.records().into_iter().try_for_each(|record| stream.write_all(record))?;
                 stream.flush()
             }

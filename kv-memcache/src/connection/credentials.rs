@@ -1,4 +1,4 @@
-//! User and password for a server, fixed or provided anew for each connection.
+//! User and password: fixed, or from a provider that is called for each connection.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -28,14 +28,15 @@ impl Credentials {
         Login { user: &self.user, password: &self.password }
     }
 
-    /// Whether they can be sent: for the server the user ends at the first space, and its file has both on one line with a colon between.
+    /// Whether they can be sent. The server takes the first space for the end of the user, and its file has both on one line with a colon
+    /// in between.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Self { user, password } = self;
         let has_line_end = |text: &str| text.contains(['\r', '\n', '\0']);
         if user.is_empty() || user.contains([' ', ':']) || has_line_end(user) {
             return Err("the user has to be some characters, without a space, a colon or a line end");
         }
-        // Older servers ignore what comes after a space.
+        // Older servers ignore the rest after a space.
         if password.is_empty() || password.contains(' ') || has_line_end(password) {
             return Err("the password has to be some characters, without a space or a line end");
         }
@@ -110,7 +111,7 @@ impl Source {
     }
 }
 
-/// The credentials of a connection that is made by a deadline, and how much of the time a provider took: it cannot be interrupted.
+/// Credentials, and how long it took to get them. A provider cannot be interrupted.
 pub(crate) struct Provided {
     pub(crate) credentials: Option<Credentials>,
     /// `None` if there is no provider.
@@ -118,7 +119,7 @@ pub(crate) struct Provided {
 }
 
 impl Provided {
-    /// The cause of a fault: if a provider took more of the time than it left, a time-out says nothing of the server.
+    /// The fault to report: if the provider took more of the time than it left, a time-out says nothing about the server.
     pub(crate) fn blame(self, fault: Fault) -> Fault {
         match self.slow {
             Some(slow) if fault.is_silence() && slow.took > slow.left => Fault::NoCredentials(Arc::new(slow)),

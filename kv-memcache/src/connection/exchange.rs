@@ -21,16 +21,16 @@ const BUFFER: usize = 16 * 1024;
 
 /// A connection that can be used: connected, authenticated, checked.
 ///
-/// A caller takes it out of the pool and puts it back after an exchange that came to its end. So everything
-/// else, a panic included, closes it (N2).
+/// A caller takes it out of the pool, and puts it back after a complete exchange. So anything else that happens, a panic included, closes
+/// it (N2).
 pub(crate) struct Connection {
     pub(super) reader: BufReader<Channel>,
-    /// The line that was received last; kept for its memory.
+    /// The line that was received last. It is kept to reuse its memory.
     pub(super) line: Vec<u8>,
     last_used: Instant,
     use_until: Instant,
     pub(super) server: ServerInfo,
-    /// Whether dates are made of the server's clock even if that is slow.
+    /// Whether dates are made with the server's clock even if that is slow.
     accepts_slow_clock: bool,
 }
 
@@ -69,7 +69,7 @@ impl Connection {
         channel.write_all(bytes).and_then(|()| channel.flush()).map_err(|cause| self.last_words(cause))
     }
 
-    /// What the server told of itself.
+    /// What the server said about itself.
     pub(crate) fn server(&self) -> &ServerInfo {
         &self.server
     }
@@ -83,7 +83,7 @@ impl Connection {
         self
     }
 
-    /// Whether dates can be made of the server's clock now, or the server does not tell its time.
+    /// Whether dates can be made with the server's clock now, or the server does not tell its time.
     pub(crate) fn has_good_clock(&self, now: Instant) -> bool {
         let is_accepted = self.accepts_slow_clock || !self.has_slow_clock();
         let is_fresh = || {
@@ -98,18 +98,18 @@ impl Connection {
         self.server.clock.is_some_and(|clock| clock.is_slow())
     }
 
-    /// Notes that this connection replaces one with a slow clock: the next one would do no better.
+    /// Notes that this connection replaces one with a slow clock. The next one would not be faster.
     pub(crate) fn accept_slow_clock(&mut self) {
         self.accepts_slow_clock = true;
     }
 
-    /// Whether it leads to the server that its name stands for.
+    /// Whether it leads to the server for which its host name stands now.
     pub(crate) fn is_current(&self) -> bool {
         self.reader.get_ref().socket().is_current()
     }
 
-    /// Sends a request, now, and receives its replies: one for each command, in its shape or a server's error. After
-    /// an error the connection must not be used again, except where the fault is about [one command](Fault::index).
+    /// Sends a request and receives its replies: one for each command, in its shape or a server's error. After an error the connection must
+    /// not be used again, unless the fault is about [one command](Fault::index).
     pub(crate) fn exchange(
         &mut self,
         request: Request<'_>,
@@ -134,7 +134,7 @@ impl Connection {
         let mut replies = Vec::with_capacity(request.count());
         for command in request.commands() {
             let reply = receive::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?;
-            // A server that took a value for commands refuses each of them, and nothing else tells classic replies apart.
+            // If a server takes a value for commands, it refuses each of them. Classic replies have nothing else that tells them apart.
             let is_in_doubt =
                 matches!((dialect, &reply), (Dialect::Classic(_), Reply::Refused(refusal)) if refusal.is_of_request());
             replies.push(reply);
@@ -146,7 +146,7 @@ impl Connection {
         Ok(replies)
     }
 
-    /// Checks that nothing is left of what came: nobody asked for it, and then the replies may belong to other commands.
+    /// Checks that no received byte is left. Such bytes are unrequested, and then the replies may belong to other commands.
     pub(super) fn end_exchange(&mut self) -> Result<(), Fault> {
         if !self.reader.buffer().is_empty() || self.reader.get_mut().has_more() {
             return Err(Fault::Desynchronized);
@@ -155,14 +155,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Why a request could not be sent. A server that closes a connection before it has all of a request may have said why; that is about
-    /// one command, and says nothing about others of the request.
+    /// Why a request could not be sent. A server that closes the connection before it has received all of a request may have said why. That
+    /// is about one command, and says nothing about the others.
     fn why_not_sent(&mut self, cause: io::Error, commands: usize) -> Fault {
         let sent = self.channel_mut().has_sent();
         if !sent || commands > 1 { Fault::Broken { cause, sent } } else { self.last_words(cause) }
     }
 
-    /// What a server said before it closed a connection. One that takes no more connections says so before it has read anything.
+    /// What a server said before it closed a connection. A server that accepts no more connections says so before it reads anything.
     fn last_words(&mut self, cause: io::Error) -> Fault {
         let sent = self.channel_mut().has_sent();
         if cause.kind() == io::ErrorKind::TimedOut {

@@ -18,14 +18,15 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::ttl::Moment;
 use crate::protocol::{binary, foreign_protocols};
 
-/// The cause of a time-out of a server that took the connection.
+/// The cause of a time-out of a server that accepted the connection.
 const SAYS_NOTHING: &str = "the server took the connection and said nothing: it may be stopped, take no more connections (-c), or not be a memcached";
 
-/// How often a server has to close the connection at `stats`, and answer a question about a key, before it is taken for a proxy. A server
-/// that restarts does that by chance.
+/// How often a server has to close the connection at `stats` and then answer a question about a key, before it counts as a proxy. A server
+/// that restarts may do that by chance.
 const PROXY_ROUNDS: usize = 5;
 
-/// The same for an error that is not transient. On a network that cuts connections all the time, five rounds were seen to fail by chance.
+/// The same, if the conclusion is an error that is not transient. On a network that cut connections all the time, five rounds happened by
+/// chance.
 const PROXY_ROUNDS_OF_AN_ERROR: usize = 10;
 
 /// How a connection is made.
@@ -43,7 +44,7 @@ pub(crate) struct ConnectOptions<'a> {
 }
 
 impl ConnectOptions<'_> {
-    /// Connects, and makes sure that the server can be used. One round trip, besides those of TCP and TLS.
+    /// Connects, and checks that the server is suitable. One round trip, besides those of TCP and TLS.
     pub(crate) fn connect(&self) -> Result<Connection, Fault> {
         let mut connection = self.open()?;
         if self.closes_on_stats {
@@ -88,14 +89,14 @@ impl ConnectOptions<'_> {
         }
     }
 
-    /// Finds out what a server is that closes the connection at the first question. A server that just restarts must
-    /// not be taken for another kind: a lasting conclusion is drawn from several rounds.
+    /// Finds out what a server is that closes the connection at the first question. A server that is just restarting must not be taken for
+    /// a proxy, so a lasting conclusion needs several rounds.
     fn identify(&self, cause: io::Error, credentials: Option<&Credentials>) -> Result<Connection, Fault> {
         let mut proxy = None;
         let is_supported = self.classic && credentials.is_none();
         let rounds = if is_supported { PROXY_ROUNDS } else { PROXY_ROUNDS_OF_AN_ERROR };
         for _ in 0..rounds {
-            // The server may take one connection at a time.
+            // The server may accept only one connection at a time.
             drop(proxy.take());
             let (mut connection, mut has_answered) = (self.open()?, false);
             match connection.shake_hands(credentials, self.classic, self.deadline, &mut has_answered) {
@@ -131,7 +132,7 @@ impl ConnectOptions<'_> {
         })
     }
 
-    /// The fault of a server that answers no question: it speaks the binary protocol alone, or wants TLS, or else closed the connection.
+    /// The fault of a server that answers no question: it speaks only the binary protocol, or wants TLS, or just closed the connection.
     fn is_binary_or(&self, cause: io::Error) -> Fault {
         let speaks_binary_alone = self.open().map(|mut connection| connection.speaks_binary_alone(self.deadline));
         if let Ok(Some(true)) = speaks_binary_alone {
@@ -176,13 +177,13 @@ impl ConnectOptions<'_> {
         Fault::NotConnected(cause)
     }
 
-    /// What a fault of the handshake is for a caller.
+    /// The fault of the handshake as a caller gets it.
     fn to_fault(&self, fault: Fault, credentials: Option<&Credentials>) -> Fault {
         match fault {
             Fault::Broken { cause, .. } => self.not_connected(cause),
             Fault::Desynchronized => Fault::unsuitable("the server does not speak the protocol of memcached"),
             Fault::Refused(refusal) => Fault::ConnectionRefused(match credentials {
-                // memcached that does not accept the password answers the next command, and there asks for authentication.
+                // If memcached does not accept the password, its reply to the next command asks for authentication.
                 Some(Credentials { password, .. }) => refusal.hiding(password).to_credentials(),
                 None => refusal,
             }),
@@ -215,7 +216,7 @@ impl Connection {
             }
             let step = match received {
                 Ok(()) => handshake.take(&self.line)?,
-                // The question that it refused is why it closes the connection; it is not why it says nothing more.
+                // A refused question explains why the server closes the connection, but not why it stops answering.
                 Err(Fault::Broken { cause, .. })
                     if is_end(&cause) && (!is_first || foreign_protocols::may_be_memcached(&self.line)) =>
                 {
@@ -235,7 +236,7 @@ impl Connection {
         self.end_exchange()
     }
 
-    /// Makes sure that a proxy answers questions about keys. The servers behind it may be unreachable.
+    /// Checks that a proxy answers questions about keys. The servers behind it may be unreachable.
     fn ask_proxy(&mut self, deadline: Instant) -> Result<(), Fault> {
         self.say(handshake::PROXY_QUESTIONS, Instant::now(), deadline)?;
         for _ in 0..handshake::PROXY_REPLIES {
@@ -260,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// Whether the server speaks the binary protocol alone. `None` if it does not answer in it.
+    /// Whether the server speaks only the binary protocol. `None` if it does not answer in it.
     fn speaks_binary_alone(&mut self, deadline: Instant) -> Option<bool> {
         self.say(binary::QUESTION, Instant::now(), deadline).ok()?;
         self.tells_binary_alone().ok()

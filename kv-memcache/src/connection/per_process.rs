@@ -106,7 +106,7 @@ mod tests {
                 slot.process.store(process::id() + 1, Ordering::Relaxed);
             }
             assert_eq!(*inherited.own(|inherited| inherited + 1), 1);
-            // Where it could be stored it is.
+            // If it could be stored, it is stored.
             assert_eq!(*inherited.own(|_| 2), if stuck == 1 { 1 } else { 2 });
         }
     }

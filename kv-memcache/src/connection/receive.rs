@@ -13,7 +13,7 @@ use crate::protocol::reply::{FirstLine, Reply};
 /// The most bytes of a line, with its end.
 const LONGEST_LINE: u64 = 2048;
 
-/// The most bytes of what comes after a value.
+/// The most bytes that come after a value.
 const LONGEST_END: usize = 8;
 
 /// Receives a line, without its end.
@@ -35,7 +35,7 @@ pub(crate) fn receive_stat(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>
     Ok(())
 }
 
-/// Receives the rest of a line up to its line feed. The whole line has so many bytes at most.
+/// Receives the rest of a line up to its line feed. The whole line has at most this many bytes.
 fn receive_up_to(longest: u64, reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
     let left = longest.saturating_sub(line.len() as u64);
     reader.by_ref().take(left).read_until(b'\n', line).map_err(broken)?;
@@ -69,8 +69,8 @@ pub(crate) fn receive(
 
 /// Receives a value and what comes after it.
 fn receive_value(reader: &mut BufReader<impl Read>, length: usize, end: &[u8]) -> Result<Bytes, Fault> {
-    // A large value is received past the buffer, and then its end would take a system call of its own: it comes with
-    // the value, at the price of a small allocation for what is cut off.
+    // A large value is received without the buffer, so its end would take a system call of its own. Therefore the end is received with the
+    // value and cut off, at the price of a small allocation.
     let is_large = length >= reader.capacity();
     let mut value = vec![0; if is_large { length + end.len() } else { length }];
     reader.read_exact(&mut value).map_err(broken)?;

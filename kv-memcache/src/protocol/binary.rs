@@ -1,4 +1,4 @@
-//! The one question of the binary protocol that is asked: whether a server speaks that protocol alone.
+//! The only question that is asked in the binary protocol: whether a server speaks only that protocol.
 
 /// The length of the header of a request or a reply, in bytes.
 pub(crate) const HEADER: usize = 24;
@@ -15,7 +15,7 @@ const NOT_AUTHENTICATED: [u8; 2] = [0, 0x20];
 /// What the header of a reply says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// The server speaks the binary protocol alone: clients cannot authenticate themselves in the other.
+    /// The server speaks only the binary protocol: clients cannot authenticate themselves in the other one.
     WantsAuthentication,
     /// A setting: the lengths of its name, and of name and value.
     Setting { name: usize, both: usize },
@@ -39,7 +39,7 @@ pub(crate) fn read_header(header: [u8; HEADER]) -> Header {
     }
 }
 
-/// Whether a setting says that the server speaks the binary protocol alone; `None` for other settings.
+/// Whether a setting says that the server speaks only the binary protocol; `None` for other settings.
 pub(crate) fn speaks_only_binary(name: &[u8], value: &[u8]) -> Option<bool> {
     (name == b"binding_protocol").then(|| value == b"binary")
 }

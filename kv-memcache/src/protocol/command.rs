@@ -1,4 +1,4 @@
-//! The commands that a store sends, in no dialect yet.
+//! The commands that a store sends, independent of a dialect.
 
 use kv_core::Key;
 
@@ -17,7 +17,7 @@ impl<'a> KeyedCommand<'a> {
         Self { index, key, command }
     }
 
-    /// Roughly how many bytes it has when it is sent; never more than it has.
+    /// A lower bound for the number of bytes that are sent.
     pub(crate) fn len(&self) -> usize {
         const AROUND: usize = 24;
         AROUND + self.key.len() + self.command.value().map_or(0, <[u8]>::len)
@@ -33,11 +33,11 @@ impl<'a> KeyedCommand<'a> {
     }
 }
 
-/// What a server is asked to do with one key.
+/// A request about one key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command<'a> {
     Get,
-    /// Asks for the value, the rest of its TTL, the flags that the client set which wrote it, and the version of the entry.
+    /// Asks for the value, its remaining TTL, its client flags, and the version of the entry.
     GetAll,
     Contains,
     TtlOf,
@@ -57,7 +57,7 @@ pub(crate) enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// A write. With a TTL of zero the key is to be absent (T3).
+    /// A write. With a TTL of zero it makes the key absent (T3).
     pub(crate) fn put(value: &'a [u8], expiry: Expiry) -> Self {
         if expiry == Expiry::Now { Self::Delete } else { Self::Put { value, expiry, client_flags: 0 } }
     }

@@ -34,7 +34,7 @@ pub(crate) enum Fault {
     RoutedKey { index: usize },
     /// The connection failed. Whether anything had been sent by then.
     Broken { cause: io::Error, sent: bool },
-    /// What came is not the reply to this request.
+    /// The received bytes are not the reply to this request.
     Desynchronized,
     /// The server answered with an error.
     Refused(Refusal),
@@ -110,7 +110,7 @@ impl Fault {
         }
     }
 
-    /// The index of the one command that kept the request from being sent.
+    /// The index of the command because of which the request was not sent.
     pub(crate) fn index(&self) -> Option<usize> {
         match *self {
             Self::ItemTooLarge { index, .. } | Self::TtlTooLong { index, .. } | Self::RoutedKey { index } => {
@@ -120,8 +120,8 @@ impl Fault {
         }
     }
 
-    /// Whether the request may be sent once more (N5): the connection ended, and not for lack of time, so that it was dead before,
-    /// as far as can be told; and the request changes nothing, or nothing of it was sent.
+    /// Whether the request may be sent once more (N5): the connection ended, and not by a time-out, so it was probably dead before; and the
+    /// request changes nothing, or nothing of it was sent.
     pub(crate) fn may_be_repeated(&self, writes: bool) -> bool {
         matches!(self, Self::Broken { cause, sent } if cause.kind() != io::ErrorKind::TimedOut && !(writes && *sent))
     }
@@ -198,18 +198,18 @@ impl Fault {
     }
 }
 
-/// A time-out, as it is told.
+/// The error of a time-out.
 #[derive(Debug, Default, thiserror::Error)]
 #[error("{message}")]
 struct TimeOut {
     message: String,
-    /// If it says more than that the time was up.
+    /// The cause, if it says more than that the time was over.
     #[source]
     cause: Option<io::Error>,
 }
 
 impl Fault {
-    /// What a caller is told of a time-out.
+    /// The message of a time-out.
     fn into_time_out(self, Timeouts { connect, response, .. }: Timeouts) -> Option<TimeOut> {
         match self {
             Self::NotConnected(cause) => Some(TimeOut {

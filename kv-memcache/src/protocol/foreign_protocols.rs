@@ -1,6 +1,6 @@
-//! Other protocols, by the first bytes of what a server says.
+//! Recognises other protocols by the first bytes that a server sends.
 
-/// The beginnings of a memcached's replies in the handshake.
+/// How memcached's replies in the handshake begin.
 const OWN: [&[u8]; 9] =
     [b"STAT ", b"END", b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"VERSION ", b"STORED", b"RESET", b"MN"];
 
@@ -19,8 +19,8 @@ const OTHERS: [(&[u8], &str); 11] = [
     (b"E\0\0", "it is a PostgreSQL: check host and port"),
 ];
 
-/// The hello of a client that offers TLS 1.2: a server that wants TLS answers it by a record, if only by an alert.
-/// The line end belongs to no record; it makes a memcached without TLS answer, too.
+/// The hello of a client that offers TLS 1.2. A server that wants TLS answers with a record, at least with an alert. The line end belongs
+/// to no record; it makes a memcached without TLS answer, too.
 pub(crate) const TLS_HELLO: &[u8] =
     b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03kv-memcache asks for TLS........\0\0\x04\xc0\x2f\xc0\x2b\x01\0\r\n";
 

@@ -1,8 +1,8 @@
-//! What is sent on a new connection, and what the server tells of itself.
+//! What is sent on a new connection, and what the server says about itself.
 //!
-//! User and password, if there are any, and two questions are sent at once. They have 24 bytes or more: a server that speaks
-//! the binary protocol alone waits for so many before it closes the connection. A server that does not say which memcached it is gets
-//! one more question.
+//! User and password, if there are any, and two questions are sent together. They have at least 24 bytes, because a server that speaks only
+//! the binary protocol waits for this many before it closes the connection. A server that does not say which memcached it is gets further
+//! questions.
 
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use super::ttl::{Clock, Moment};
 /// The largest number that memcached's option `-I` takes.
 pub(crate) const LARGEST_ITEM: u64 = 1 << 30;
 
-/// The key of the `set` by which user and password are given. A server that wants them ignores it; a server that wants none
-/// takes it for a write. So it is not a key of any store, and what is written expires at once.
+/// The key of the `set` that carries user and password. A server that wants them ignores the key. A server that wants none takes it for a
+/// write; so no store can have this key, and the entry expires at once.
 const NO_KEY: &str = "\u{b7}";
 
-/// The most bytes of all replies: mcrouter's command line may have its whole configuration, which has 256 KiB at most.
+/// The most bytes of all replies. mcrouter's command line may contain its whole configuration, which has at most 256 KiB.
 pub(crate) const LONGEST: usize = 512 * 1024;
 
 /// The most bytes of a line in reply to `stats`: mcrouter's command line.
@@ -31,9 +31,9 @@ pub(crate) const MOST_STATS: usize = 1000;
 /// The most characters of a version: `1.5.22_5_g1234`.
 const LONGEST_VERSION: usize = 40;
 
-/// The questions for a proxy that closes the connection at any question but those about keys: a key that nobody has, and one that
-/// mcrouter takes for a command and answers with a value, so that it is not taken for such a proxy. No store can have written them,
-/// since a key has no `·`. They have 24 bytes or more, too.
+/// The questions for a proxy that answers only questions about keys, and closes the connection at others. The first key is one that nobody
+/// has. mcrouter takes the second one for a command and answers with a value, so it is not mistaken for such a proxy. No store can write
+/// these keys, because of the `·`. The questions have at least 24 bytes, too.
 pub(crate) const PROXY_QUESTIONS: &[u8] = b"get \xc2\xb7\r\nget __mcrouter__.\xc2\xb7\r\n";
 
 /// How many replies [`PROXY_QUESTIONS`] have.
@@ -47,7 +47,7 @@ pub(crate) const META_ANSWER: &[u8] = b"MN";
 
 const VERSION_QUESTION: &[u8] = b"version\r\n";
 
-/// What a server is, as far as it tells.
+/// What a server is, as far as it says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerInfo {
     pub(crate) dialect: Dialect,
@@ -62,7 +62,7 @@ pub(crate) struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// A proxy that tells nothing of itself.
+    /// A proxy that says nothing about itself.
     pub(crate) const PROXY: Self = Self {
         dialect: Dialect::Classic(Deletes::AtOnce),
         largest_item: None,
@@ -79,7 +79,7 @@ pub(crate) struct Login<'a> {
     pub(crate) password: &'a str,
 }
 
-/// All that is sent at first.
+/// The bytes that are sent first.
 pub(crate) fn encode(login: Option<Login<'_>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(Login { user, password }) = login {
@@ -118,7 +118,7 @@ pub(crate) struct Handshake<'a> {
     refusal: Option<Refusal>,
 }
 
-/// What is to be done after a line.
+/// What to do after a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Receive,
@@ -167,7 +167,7 @@ impl<'a> Handshake<'a> {
             }
             (Awaited::Settings(lines), None) if lines < MOST_STATS => {
                 if lines == 0 {
-                    // A server that tells its settings and not this one wants no password.
+                    // A server that tells its settings without this one wants no password.
                     self.wants_password = false;
                 }
                 self.take_stat(line)?;
@@ -218,7 +218,7 @@ impl<'a> Handshake<'a> {
     }
 
     fn take_stat(&mut self, line: &[u8]) -> Result<(), Fault> {
-        // mcrouter tells its command line, in which there may be anything.
+        // mcrouter tells its command line, which may contain anything.
         if self.version.is_some() && !self.is_memcached() && !line.starts_with(b"STAT ") {
             return Ok(());
         }
@@ -236,7 +236,7 @@ impl<'a> Handshake<'a> {
         Ok(())
     }
 
-    /// What the server is, by all of its replies. It was asked at `asked_at`, and the last reply has come now.
+    /// What the server is, by all of its replies. It was asked at `asked_at`, and the last reply came at `now`.
     pub(crate) fn finish(self, asked_at: Instant, now: Moment) -> Result<ServerInfo, Fault> {
         let Some(version) = &self.version else { return Err(Fault::Desynchronized) };
         let numbers = numbers_of(version);
@@ -265,7 +265,7 @@ impl<'a> Handshake<'a> {
         Fault::without_meta(self.version.as_deref().and_then(|version| self.shown(version)))
     }
 
-    /// A version as it may be shown. Any other text from the server is not shown, least of all a password that it repeats.
+    /// A version in the form that may be shown. Other text of the server is not shown, because it may repeat a password.
     fn shown(&self, version: &str) -> Option<String> {
         let is_one = version.len() <= LONGEST_VERSION
             && version.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ');

@@ -1,4 +1,4 @@
-//! Keys that mcrouter does not take for keys.
+//! Keys that mcrouter takes for something else.
 //!
 //! mcrouter takes `/region/cluster/` at the beginning of a key for a route and cuts it off: `/eu/web/k` and `k` may be one entry, and `/*/*/k`
 //! is sent to all servers. A key that begins with `__mcrouter__.` is a question to mcrouter itself ([`Keys-inl.h`], [`Proxy-inl.h`]). No such

@@ -10,7 +10,7 @@ impl Refusal {
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let kind = line.split(|&byte| byte == b' ').next()?;
         let kind = ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].into_iter().find(|known| known.as_bytes() == kind)?;
-        // memcached's errors are short and quote nothing. Any other is not shown: a proxy tells at length where it failed.
+        // memcached's errors are short and quote nothing. Longer ones are not shown: a proxy says at length where it failed.
         let text = str::from_utf8(line).ok().filter(|text| text.len() <= 100 && !text.contains(char::is_control));
         Some(Self(text.map_or_else(|| format!("{kind} (not one of memcached's errors)"), str::to_owned)))
     }
@@ -20,12 +20,12 @@ impl Refusal {
         Self(NOT_STORED.to_owned())
     }
 
-    /// Whether it means that the server lacks the command, and nothing else. The second is mcrouter's.
+    /// Whether it means only that the server lacks the command. The second text is mcrouter's.
     pub(crate) fn is_of_command(&self) -> bool {
         ["ERROR", "CLIENT_ERROR bad stats command"].contains(&&*self.0)
     }
 
-    /// Whether it means that the server did not understand a request, and so may not know where that ends.
+    /// Whether it means that the server did not understand a request, and so may not know where the request ends.
     pub(crate) fn is_of_request(&self) -> bool {
         !self.0.starts_with("SERVER_ERROR") && self.0 != NOT_STORED
     }
@@ -45,8 +45,8 @@ impl Refusal {
         if self.is_of_authentication() { Self("CLIENT_ERROR authentication failure".into()) } else { self.clone() }
     }
 
-    /// The same without this password, which a server may repeat (E3). memcached's own words are shown as they are, whatever the password
-    /// is: they do not come from it.
+    /// The same without this password, which a server may repeat (E3). memcached's own words are shown unchanged, even if the password is
+    /// one of them.
     pub(crate) fn hiding(self, password: &str) -> Self {
         if !self.0.contains(password) {
             return self;
@@ -58,7 +58,7 @@ impl Refusal {
         }))
     }
 
-    /// Whether a write that was answered like this may have been done nevertheless: a proxy may have sent it on.
+    /// Whether a write with this reply may have been done all the same: a proxy may have passed it on.
     pub(crate) fn is_doubtful(&self) -> bool {
         let is_certain = ["too large", "out of memory", "Too many open"].iter().any(|text| self.0.contains(text));
         self.0 == NOT_STORED || self.0.starts_with("SERVER_ERROR") && !is_certain
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_error_that_is_too_long_to_be_shown_keeps_its_kind() {
-        // mcrouter tells at length where it failed.
+        // mcrouter says at length where it failed.
         let long = format!(
             "SERVER_ERROR Failed to connect to {}: errno = 111 (Connection refused)",
             "10.0.0.1:11211".repeat(10)

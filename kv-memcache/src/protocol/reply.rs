@@ -26,14 +26,14 @@ impl Reply {
     }
 }
 
-/// What a reply tells of an entry: as much of it as was asked for.
+/// What a reply says about an entry, as far as it was asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hit {
     pub(crate) value: Bytes,
-    /// How many seconds are left of its TTL, -1 if it does not expire.
+    /// The seconds that are left of its TTL; -1 if it does not expire.
     pub(crate) seconds_left: i64,
     pub(crate) version: u64,
-    /// What another client has noted about the value.
+    /// The number that another client stored with the value.
     pub(crate) client_flags: u64,
 }
 
@@ -42,11 +42,11 @@ pub(crate) struct Hit {
 pub(crate) enum FirstLine {
     /// It is the whole reply.
     Whole(Reply),
-    /// A value of so many bytes follows, and its end.
+    /// A value of this many bytes follows, and its end.
     Value { length: usize, hit: Hit },
 }
 
-/// A number as the protocol has it: digits, and no sign.
+/// A number of the protocol: digits without a sign.
 pub(crate) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;

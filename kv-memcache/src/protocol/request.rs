@@ -28,7 +28,7 @@ const LARGEST_RECORD: usize = 1 << 14;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     commands: &'a [KeyedCommand<'a>],
-    /// The tag of the first command; the others count on.
+    /// The tag of the first command; the others have the next numbers.
     first_tag: u64,
 }
 
@@ -130,8 +130,8 @@ impl<'a> Encoded<'a> {
 
     /// The bytes, in pieces that each begin a new TLS record.
     ///
-    /// memcached before 1.6.39 forgets what OpenSSL has decrypted and it has not read, and waits for more ([96e05b7]). So that it reads
-    /// each record whole, a record ends with a command, or has a part of one command and nothing else.
+    /// memcached before 1.6.39 forgets what OpenSSL has decrypted and memcached has not read, and waits for more ([96e05b7]). So that it
+    /// reads each record whole, a record ends with a command, or contains nothing but a part of one command.
     ///
     /// [96e05b7]: https://github.com/memcached/memcached/commit/96e05b75f0e095e0a603ac64422976ef1e0c9363
     #[cfg(feature = "tls")]

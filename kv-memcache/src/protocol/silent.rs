@@ -1,4 +1,4 @@
-//! What callers are told of a server that did not answer a short time ago.
+//! What callers learn about a server that did not answer a short time ago.
 //!
 //! This file is the same in kv-redis and kv-memcache.
 
@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The server did not answer a short time ago, and nothing was sent. `F` is what went wrong then.
+/// The server did not answer a short time ago, so nothing was sent. `F` is the earlier fault.
 #[derive(Debug)]
 pub(crate) struct Silent<F> {
     /// How long ago.

@@ -1,11 +1,12 @@
 //! TTLs, as memcached takes them: its clock ticks once a second.
 //!
-//! An entry that is given `n` seconds expires with the `n`th tick from then on. Ticks are a second apart, so that is after more than
-//! `n - 1` seconds and at most `n`. But now and then the clock makes two ticks in one, since its timer is a little slow, and then it is a
-//! second less. So that no entry expires early (T2), a TTL is rounded up to whole seconds, and two more are added.
+//! An entry with `n` seconds expires at the `n`th tick from now on. Ticks are a second apart, so that is after more than `n - 1` seconds
+//! and at most `n`. But the timer is a little slow, so now and then one tick counts two seconds, and the entry has a second less. So that
+//! no entry expires early (T2), a TTL is rounded up to whole seconds, and two seconds are added.
 //!
-//! memcached takes more than 30 days for a Unix time, a signed 32-bit number, by its own clock ([protocol.txt], "Expiration
-//! times"). So it is sent one: the time that the server told when the connection was made, and how long ago that was.
+//! memcached takes a number of more than 30 days for a Unix time, a signed 32-bit number, by its own clock ([protocol.txt], "Expiration
+//! times"). So longer TTLs are sent as a Unix time. It is made from the time that the server told when the connection was made, and from
+//! how long ago that was.
 //!
 //! [protocol.txt]: https://github.com/memcached/memcached/blob/1.6.18/doc/protocol.txt
 
@@ -17,12 +18,12 @@ use kv_core::Remaining;
 /// How many seconds are added to a TTL that was rounded up.
 const ADDED: u32 = 2;
 
-/// A server that takes longer to tell its time has a slow clock: a date that is made of it is late by as much.
+/// A server that takes longer to tell its time has a slow clock: a date that is made with it is late by as much.
 const QUICK: Duration = Duration::from_millis(300);
 
-/// How late an entry may expire: by the seconds that are added; by the part of a second by which its TTL was rounded up; by another
-/// second, since the clock ticks later in its second by then (with 1.6.18 by 0.7 ms each second); by how late it ticks on a busy machine,
-/// which was several milliseconds when it was measured; and by how long the server took to tell its time.
+/// How late an entry may expire. This adds up: the added seconds; the fraction by which its TTL was rounded up; a second, because the tick
+/// moves within its second while the entry lives (with 1.6.18 by 0.7 ms each second); the delay of a tick on a busy machine, which was
+/// measured as several milliseconds; and the time that the server took to tell its time.
 pub(crate) const RESOLUTION: Duration =
     Duration::from_millis(ADDED as u64 * 1000 + 1000 + 1000 + 100).saturating_add(QUICK);
 
@@ -44,17 +45,18 @@ pub(crate) struct Moment {
     pub(crate) time: SystemTime,
 }
 
-/// When an entry is to expire.
+/// When an entry has to expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
     Never,
-    /// At once: the key is to be absent.
+    /// At once: the key has to be absent.
     Now,
-    /// After so many seconds, which the server counts.
+    /// After this many seconds, which the server counts.
     Seconds(u32),
     /// After this time: too long to be counted, so that it needs the server's clock.
     After(Duration),
-    /// After so many seconds, with the original of a copy: too long to be counted. At the latest in the last second that can be expressed.
+    /// After this many seconds, together with the original of a copy. It is too long to be counted; at the latest it is the last second
+    /// that can be expressed.
     WithOriginal(u32),
 }
 
@@ -96,7 +98,7 @@ impl Expiry {
     }
 }
 
-/// What a command has for its expiry: `exptime` in the protocol.
+/// The expiry in a command: `exptime` in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exptime {
     /// It has expired when it arrives.
@@ -129,7 +131,7 @@ pub(crate) fn remaining(seconds_left: i64) -> Remaining {
 
 /// The longest TTL that can be expressed at this time: in whole days up to the last second, and at least what can be counted.
 pub(crate) fn longest(now: SystemTime) -> Duration {
-    // A second for that which has begun.
+    // One second for the second that has begun.
     let left = longest_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_add(1));
     let days = Duration::from_secs(left.as_secs() / DAY * DAY);
     days.max(LONGEST_WITHOUT_CLOCK)
@@ -141,19 +143,19 @@ fn longest_from(now: u64) -> Duration {
     Duration::from_secs(left).max(LONGEST_WITHOUT_CLOCK)
 }
 
-/// The time of a server, as it told it once.
+/// The time that a server told at some moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     told: u64,
     asked_at: Instant,
     /// How long the server took to tell it.
     took: Duration,
-    /// When it was asked by the clock that goes on while the machine sleeps.
+    /// When it was asked, by the clock that runs while the machine sleeps.
     asked_at_time: SystemTime,
 }
 
 impl Clock {
-    /// The clock of a server that was asked for its time then, and whose answer, a Unix time, has come now.
+    /// The clock of a server that was asked for its time at `asked_at`, and whose answer, a Unix time, came at `now`.
     pub(crate) fn new(told: u64, asked_at: Instant, now: Moment) -> Self {
         let took = now.instant.saturating_duration_since(asked_at);
         Self { told, asked_at, took, asked_at_time: now.time.checked_sub(took).unwrap_or(UNIX_EPOCH) }
@@ -164,7 +166,7 @@ impl Clock {
         self.took > QUICK
     }
 
-    /// Whether it can be relied upon: clocks of two machines do not run alike for long, and `Instant` stands still while its machine sleeps.
+    /// Whether it is still reliable. Clocks of two machines drift apart, and `Instant` stands still while its machine sleeps.
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
         const LONG: Duration = Duration::from_secs(600);
         const APART: Duration = Duration::from_secs(1);
@@ -182,12 +184,12 @@ impl Clock {
         }
     }
 
-    /// The Unix time at which a copy expires whose original has so many seconds left; at the latest, the last one.
+    /// The Unix time at which a copy expires whose original has this many seconds left; at the latest the last one.
     fn end_of_original(&self, seconds: u32, now: Instant) -> u32 {
         u32::try_from(self.after(Duration::from_secs(seconds.into()), now)).unwrap_or(LAST_SECOND).min(LAST_SECOND)
     }
 
-    /// The time so long from now, rounded up.
+    /// The time after this duration from now, rounded up.
     fn after(&self, duration: Duration, now: Instant) -> u64 {
         let age = now.saturating_duration_since(self.asked_at);
         self.told.saturating_add(whole_seconds(age.saturating_add(duration)))

@@ -52,7 +52,7 @@ impl Dialer {
     }
 }
 
-/// What the server said on the connection that was made or looked at last. Another connection may lead to another server.
+/// What the server said on the connection that was made or checked last. Another connection may lead to another server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServerLimits {
     /// The largest item that it takes, in bytes.
@@ -80,8 +80,8 @@ impl ServerLimits {
     }
 }
 
-/// After so many connections in a row that a proxy closed at `stats`, new ones do not ask that any more. The count wraps, so that each
-/// 256th connection asks again: a memcached may have taken the place of the proxy.
+/// After a proxy has closed this many connections in a row at `stats`, new connections no longer ask that. The count wraps, so that each
+/// 256th connection asks again, because a memcached may have taken the place of the proxy.
 const PROXY_FROM: u8 = 2;
 
 pub(crate) struct Node {
@@ -111,12 +111,12 @@ impl Node {
         &self.name
     }
 
-    /// What the server said last of its limits.
+    /// What the server last said about its limits.
     pub(crate) fn limits(&self) -> ServerLimits {
         ServerLimits::unpack(self.limits.load(Ordering::Relaxed))
     }
 
-    /// Makes a connection, unless there is an idle one to be trusted: so the server answers, and its limits are those of today.
+    /// Makes a connection, unless there is an idle one that can be trusted. So the server answers, and its limits are current.
     pub(crate) fn warm_up(&self) -> Result<ServerLimits, Fault> {
         let mut permit = self.permits.acquire(self.wait_limits())?;
         let connection =
@@ -146,8 +146,8 @@ impl Node {
         Ok(connection.kept(&self.dialer.pool_settings))
     }
 
-    /// Sends a request and receives its replies: on an idle connection, if there is one to be trusted, or else on a new one. If
-    /// the idle one proves dead the request is sent once more on a new one, if it changes nothing or nothing of it was sent (N5).
+    /// Uses an idle connection if there is one to be trusted, and makes a new one otherwise. If an idle one proves dead, the request is
+    /// sent once more on a new one, unless it is a write of which something was sent (N5).
     pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
         let mut permit = self.permits.acquire(self.wait_limits())?;
         let (now, limit) = (Instant::now(), self.dialer.timeouts.response);
@@ -176,7 +176,7 @@ impl Node {
     }
 }
 
-/// Sends a request, now, and receives its replies within a limit; then keeps the connection, if it may be used again.
+/// Sends a request and receives its replies within a limit. Then it keeps the connection, if that may be used again.
 fn exchange_on(
     mut connection: Connection,
     permit: &mut Permit<'_, Connection>,
@@ -193,8 +193,8 @@ fn exchange_on(
     result
 }
 
-/// Whether the connection may be used again. An error of the server does not say to which command it belongs: what comes after
-/// it may belong to any.
+/// Whether the connection may be used again. An error of the server does not say to which command it belongs, so the next reply may belong
+/// to any command.
 fn is_usable_after(result: &Result<Vec<Reply>, Fault>) -> bool {
     match result {
         Ok(replies) => !replies.iter().any(|reply| matches!(reply, Reply::Refused(_))),

@@ -45,7 +45,7 @@ fn chosen(seeds: &[u64], key: &str) -> usize {
         return 0;
     }
     let score = |seed: u64| XxHash3_64::oneshot_with_seed(seed, key.as_bytes());
-    // Of equal scores the one with the larger seed wins, whatever the order.
+    // If scores are equal, the larger seed wins, whatever the order of the servers.
     let best = seeds.iter().enumerate().max_by_key(|&(_, &seed)| (score(seed), seed));
     best.map_or(0, |(index, _)| index)
 }
@@ -58,7 +58,7 @@ mod tests {
         names.iter().map(|name| seed_of(name)).collect()
     }
 
-    /// Where these keys are must never change: what was written there would not be found any more.
+    /// These keys must never move to other servers: their entries would no longer be found.
     #[test]
     fn keys_are_where_they_have_always_been() {
         let names = ["10.0.0.1:11211", "10.0.0.2:11211", "cache.example:11211", "[::1]:11212", "/run/memcached.sock"];

@@ -68,7 +68,7 @@ impl Address {
         }
         let decoded = |text: Option<&str>| text.map(url::decoded).transpose();
         let (user, password) = (decoded(parts.user)?, decoded(parts.password)?);
-        // The same server has to be the same text everywhere, as keys are placed by it.
+        // The same server has to have the same text everywhere, because keys are placed by it.
         let endpoint = Endpoint::Tcp { host: host.to_ascii_lowercase(), port: port.unwrap_or(PORT) };
         Ok(Self { endpoint, tls, user, password })
     }
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Each with the words that tell what to do.
+    /// Each with the words that say what to do.
     #[test]
     fn an_error_explains_the_url_and_does_not_show_it() {
         for (url, says) in [

@@ -16,11 +16,12 @@ use crate::servers::node::Node;
 /// The most keys of one round trip.
 const CHUNK: usize = 1024;
 
-/// A chunk with writes is full when it has so many bytes. Replies to writes are short: the server can send them all while it still receives.
+/// A chunk with writes is full with this number of bytes. Replies to writes are short, so the server can send them all while it still
+/// receives.
 const FULL_OF_WRITES: usize = 1 << 20;
 
-/// A chunk of reads is full when it has so many bytes. A server that waits until its replies are read does not read any more: so a request
-/// has less than the buffers of the sockets hold.
+/// A chunk of reads is full with this number of bytes. A server that waits until its replies are read does not read anything itself, so a
+/// request must fit into the buffers of the sockets.
 const FULL_OF_READS: usize = 32 * 1024;
 
 /// The outcome of the commands for one server.
@@ -30,24 +31,24 @@ struct Answers<'g, 'a> {
     failed: Option<Failed<'g, 'a>>,
 }
 
-/// An exchange with a server that failed, after which it was asked nothing more.
+/// A failed exchange with a server, which was asked nothing more.
 struct Failed<'g, 'a> {
     node: &'g Node,
     fault: Fault,
     /// The commands that were exchanged.
     chunk: &'g [KeyedCommand<'a>],
-    /// All commands without a reply: those of the chunk, and those that were to be sent after it.
+    /// All commands without a reply: those of the chunk, and the later ones.
     left: &'g [KeyedCommand<'a>],
 }
 
 impl Client {
-    /// Sends commands, in chunks, to all servers at once; a reply to each, in the order of the commands.
+    /// Sends commands, in chunks, to all servers at once. Returns a reply to each, in the order of the commands.
     ///
-    /// A server that fails, or is silent, does not keep the others from getting their part, nor does a command that was refused.
+    /// If a server fails or is silent, the others still get their commands; also if a command is refused.
     pub(super) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
         let mut replies = vec![Reply::Miss; commands.len()];
         let mut worst_error = None::<Error>;
-        // An error whose outcome is unknown counts more than one after which nothing has happened.
+        // An error with an unknown outcome takes precedence over one after which nothing has happened.
         let mut note = |error: Error| {
             if worst_error.as_ref().is_none_or(|worst| error.outcome_unknown() && !worst.outcome_unknown()) {
                 worst_error = Some(error);
@@ -70,8 +71,8 @@ impl Client {
         worst_error.map_or(Ok(replies), Err)
     }
 
-    /// As [`pipeline`](Self::pipeline), with an outcome of its own for each command: a server that fails does not hide what the
-    /// others have (B7).
+    /// Like [`pipeline`](Self::pipeline), with its own outcome for each command: a server that fails does not hide what the others have
+    /// (B7).
     pub(super) fn pipeline_each(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
         let mut outcomes = commands.iter().map(|_| None).collect::<Vec<_>>();
         let mut put = |index: usize, outcome| {
@@ -90,7 +91,7 @@ impl Client {
                 }
                 let Some(Failed { node, fault, left, .. }) = answers.failed else { continue };
                 for keyed in left {
-                    // mcrouter takes the other keys of the chunk, of which nothing was sent.
+                    // Nothing of the chunk was sent, and mcrouter accepts its other keys.
                     if matches!(fault, Fault::RoutedKey { .. }) && !mcrouter::is_routed(keyed.key) {
                         to_send.push(*keyed);
                     } else {
@@ -99,7 +100,7 @@ impl Client {
                 }
             }
         }
-        // This does not happen: each command is in a group, and each of a group has a reply or is left.
+        // This does not happen: each command is in a group, and each command of a group has a reply or is left over.
         let lost = |(key, command)| {
             let keyed = KeyedCommand::new(0, key, command);
             self.node(key).and_then(|node| Err(self.error(node, Fault::Desynchronized, &[keyed])))

@@ -1,4 +1,4 @@
-//! Makes a store of its settings, if they are valid.
+//! Makes a store from its settings, if they are valid.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,11 +31,11 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
 /// Longer limits are shortened to this.
 const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// There cannot be more connections than ports, and the pool provides for all of them.
+/// There cannot be more connections than ports.
 const LARGEST_POOL: u32 = u16::MAX as u32;
 
 impl MemcacheStore {
-    /// A store on the server at this URL, with everything else as it is by default. It makes sure that the server answers.
+    /// A store on the server at this URL, with the default settings. It connects, so that the server is known to answer.
     ///
     /// The URL is `memcache://host:port`, with TLS `memcache+tls://…` (feature `tls`), of a unix socket
     /// `memcache:///path/to.sock`. User and password, percent-encoded, go before the host, `memcache://user:password@host`.
@@ -61,8 +61,8 @@ impl MemcacheStore {
 }
 
 impl MemcacheStoreBuilder {
-    /// Makes the store and a first connection to each server: so all servers answer and are suitable, which is
-    /// memcached 1.6.0 or newer, or with [`classic`](Self::classic) any.
+    /// Makes the store and a first connection to each server, so that all servers are known to answer and to be suitable: memcached 1.6.0
+    /// or newer, or with [`classic`](Self::classic) any.
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if a server cannot be
@@ -179,7 +179,7 @@ impl MemcacheStoreBuilder {
         Ok((addresses, source))
     }
 
-    /// What a URL says, and what the builder was told instead. `which` names it if there are several.
+    /// What a URL says, with the settings that replace parts of it. `which` says which one of several URLs it is.
     fn address(&self, url: &str, which: &str) -> Result<(Address, Option<Credentials>)> {
         let useless = |problem: &str| invalid(format!("the URL cannot be used{which}: {problem}"));
         let mut address = Address::parse(url).map_err(|problem| useless(&problem))?;

@@ -14,7 +14,7 @@ use crate::protocol::ttl::Expiry;
 use crate::servers::node::Node;
 use crate::servers::placement::Servers;
 
-/// The servers of a store, and how they are asked.
+/// The servers of a store, and how commands get there.
 pub(super) struct Client {
     /// The name of the store.
     pub(super) label: String,
@@ -29,7 +29,7 @@ impl Client {
         Self { label, settings, servers, next_tag: AtomicU64::new(1) }
     }
 
-    /// Tags for so many commands; the first of them.
+    /// Reserves tags for this many commands. Returns the first.
     pub(super) fn tags(&self, count: usize) -> u64 {
         self.next_tag.fetch_add(count as u64, Ordering::Relaxed)
     }
@@ -42,7 +42,7 @@ impl Client {
         })
     }
 
-    /// Sends a command; its reply. An error that the server sends is an error.
+    /// Sends a command and returns its reply. An error that the server sends is an error.
     pub(super) fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
         let (node, keyed) = (self.node(key)?, KeyedCommand::new(0, key, command));
         let answer = node.exchange(Request::new(&[keyed], self.tags(1)));

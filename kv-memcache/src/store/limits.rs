@@ -1,7 +1,7 @@
 //! Which values and TTLs the servers take (V3, T4).
 //!
-//! The connection that is used decides. What is known before is what the server said last: a store that was only built has not asked, and
-//! a server may have been started again with other options. So a connection confirms that before anything is refused.
+//! The connection in use decides. Before there is one, only what the server last said is known: a store that was only built has not asked,
+//! and a server may have been restarted with other options. So a connection confirms the limit before anything is refused.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use crate::protocol::fault::Fault;
 use crate::protocol::ttl::{self, Expiry};
 
 impl Client {
-    /// Makes a connection to each server: so all answer, and their limits are known.
+    /// Makes a connection to each server, so that all are known to answer, and their limits are known.
     pub(super) fn warm_up(&self) -> Result<()> {
         for node in self.servers.all() {
             let limits = node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
@@ -58,7 +58,7 @@ impl Client {
         Ok(())
     }
 
-    /// The longest TTL that all servers are known to take now. One that does not tell its time takes what it can count.
+    /// The longest TTL that all servers are known to accept now. A server that does not tell its time accepts what it can count.
     pub(super) fn longest_ttl(&self) -> Duration {
         if self.servers.all().iter().any(|node| node.limits().lacks_clock) {
             ttl::LONGEST_WITHOUT_CLOCK
@@ -87,7 +87,7 @@ impl Client {
         if self.settings.largest_item.is_none_or(|given| size <= given) {
             told = match (node.warm_up(), told) {
                 (Ok(limits), _) => limits.largest_item,
-                // What it told last.
+                // The limit that it told last.
                 (Err(_), Some(told)) => Some(told),
                 (Err(fault), None) => return Err(self.error(node, fault, &[KeyedCommand::new(0, key, Command::Get)])),
             };

@@ -24,7 +24,7 @@ pub struct MemcacheStore {
     pub(super) client: Client,
 }
 
-/// Shows where it is and how it is configured: no password ([E3](kv_core::contract#9-errors)).
+/// Shows its servers and settings, and no password ([E3](kv_core::contract#9-errors)).
 impl fmt::Debug for MemcacheStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemcacheStore")
@@ -46,8 +46,8 @@ impl KeyValueStore for MemcacheStore {
     /// Everything but listing and, unless [the builder](crate::MemcacheStoreBuilder::contains) was told otherwise, contains; with
     /// [`classic`](crate::MemcacheStoreBuilder::classic) neither TTL reading nor copying.
     ///
-    /// The largest value and the longest TTL are the least that the servers have told so far. In a store that was
-    /// only built they may change when it connects.
+    /// The largest value and the longest TTL are the smallest that the servers have told so far. They may change when a store that was only
+    /// built connects.
     ///
     /// An entry expires at most 4.4 s late ([T2](kv_core::contract#4-ttls)), and with a TTL of up to two minutes at most 3.1 s: see [the crate](crate). With a TTL of
     /// 30 days or more it is later by the time that the server took to tell its time, less the time that the write takes. The longest TTL is what is left
@@ -111,13 +111,13 @@ impl KeyValueStore for MemcacheStore {
         Ok(replies.into_iter().map(|reply| reply.hit().map(|hit| hit.value)).collect())
     }
 
-    /// To all servers at once: a server that fails costs its own keys, and no others.
+    /// Asks all servers at once. A server that fails affects only its own keys.
     fn read_each(&self, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
         let outcomes = self.client.pipeline_each(keys.iter().map(|&key| (key, Command::Get)).collect());
         outcomes.into_iter().map(|reply| Ok(reply?.hit().map(|hit| hit.value))).collect()
     }
 
-    /// TTLs and values are all checked before anything is sent, by what the store knows of its servers.
+    /// All TTLs and values are checked before anything is sent, by what the store knows about its servers.
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let mut commands = Vec::with_capacity(entries.len());
         for Entry { key, value, ttl, .. } in &entries {
@@ -134,20 +134,19 @@ impl KeyValueStore for MemcacheStore {
         Ok(replies.iter().map(Reply::is_hit).collect())
     }
 
-    /// Reads value and TTL, then writes: two round trips, not atomic. What is written to `to` between them is
-    /// replaced.
+    /// Reads value and TTL, then writes: two round trips, not atomic. A value that is written to `to` in between is replaced.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.copy_version(from, to).map(drop)
     }
 
-    /// As [`copy_entry`](Self::copy_entry), and then a delete of what was copied: three round trips, and not atomic. What is
-    /// written to `from` meanwhile stays there.
+    /// Like [`copy_entry`](Self::copy_entry), and then a delete of what was copied: three round trips, not atomic. A value that is written
+    /// to `from` in between stays there.
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let version = self.copy_version(from, to)?;
         self.client.ask(from, Command::DeleteVersion(version)).map(drop)
     }
 
-    /// As [`write`](Self::write), with as much of it as this key allows held in memory.
+    /// Like [`write`](Self::write). It holds the value in memory, up to the limit for this key.
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
         let mut value = Vec::new();
         loop {
@@ -171,7 +170,7 @@ impl MemcacheStore {
         if self.client.settings.classic { Err(Error::unsupported(&self.client.label, capability)) } else { Ok(()) }
     }
 
-    /// Copies an entry; the version of it that was copied.
+    /// Copies an entry. Returns the version that was copied.
     fn copy_version(&self, from: Key<'_>, to: Key<'_>) -> Result<u64> {
         self.not_classic(Capability::Copy)?;
         let Some(original) = self.client.ask(from, Command::GetAll)?.hit() else {

@@ -1,4 +1,4 @@
-//! What a store does, wherever its data is.
+//! The settings of a store, without those of its servers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(super) const USUAL_ITEM: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(super) default_ttl: Option<Duration>,
-    /// In bytes, with all that belongs to an item. With `None` the servers say.
+    /// In bytes, with everything that belongs to an item. With `None` the servers determine it.
     pub(super) largest_item: Option<u64>,
     pub(super) contains: bool,
     /// Whether the classic commands are used instead of the meta commands.

@@ -86,7 +86,7 @@ impl PoolSettings {
     }
 }
 
-/// What a pool has to know of a connection that it keeps.
+/// What a pool has to know about a connection that it keeps.
 pub(crate) trait Reusable {
     fn last_used(&self) -> Instant;
     fn use_until(&self) -> Instant;

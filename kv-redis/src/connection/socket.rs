@@ -108,7 +108,7 @@ impl Socket {
         self.one_of_several
     }
 
-    /// Has the system probe the peer when nothing was sent or received for this time.
+    /// Makes the system probe the peer after this time without traffic.
     pub(crate) fn keep_alive(&self, idle: Duration) {
         system::keep_alive(&self.raw, idle);
     }

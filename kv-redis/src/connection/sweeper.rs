@@ -30,7 +30,7 @@ struct State {
     is_running: bool,
     /// The pools with idle connections.
     swept: Vec<Weak<dyn Sweep>>,
-    /// Whether a pool came or went since the thread looked.
+    /// Whether a pool was added or dropped since the thread looked.
     has_changed: bool,
 }
 

@@ -45,7 +45,7 @@ fn would_block(peeked: io::Result<usize>) -> bool {
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
-/// Has the system probe the peer of a TCP connection that was idle for this time. A system that lacks a part of this does without it.
+/// Makes the system probe the peer of a TCP connection after this idle time, as far as the system supports that.
 pub(crate) fn keep_alive(socket: &Socket, idle: Duration) {
     let keepalive = TcpKeepalive::new().with_time(idle);
     #[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux", target_vendor = "apple", windows))]

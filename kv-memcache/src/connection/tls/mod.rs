@@ -124,7 +124,7 @@ impl Connector {
         if roots.is_empty() {
             return Err("there is no certificate authority to trust, neither given nor on this system".into());
         }
-        // The provider is named, since an application may have installed no provider, or another one.
+        // The provider is given explicitly: an application may have installed none, or another one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -175,7 +175,7 @@ impl Connector {
         while connection.wants_write() {
             connection.write_tls(&mut socket)?;
         }
-        // A memcached that takes no more connections says so in clear.
+        // A memcached that accepts no more connections says so in clear text.
         let mut first = [0; 256];
         let length = socket.read(&mut first)?;
         let mut first = first.get(..length).unwrap_or_default();

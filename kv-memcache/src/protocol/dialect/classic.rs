@@ -1,7 +1,7 @@
 //! The classic commands, which every memcached and every proxy has: `get`, `set`, `add`, `touch` and `delete`, one key each.
 //!
-//! Replies carry no number. A value repeats its key; of everything else there is one reply for each command, in order. After anything
-//! that is not the reply to its command the connection is closed.
+//! Replies carry no number. A value repeats its key. Each other command has one reply, in order. After a reply that does not belong to its
+//! command the connection is closed.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{FirstLine, Hit, Reply, number};
 use crate::protocol::ttl::Exptime;
 
-/// How many bytes an item of a server before 1.6.0 has more than one of today: flags and length are text, ` 0 1048000\r\n`.
+/// How many more bytes an item has on a server before 1.6.0, which keeps flags and length as text: ` 0 1048000\r\n`.
 pub(crate) const CLASSIC_EXTRA: u64 = 12;
 
 /// An expired entry is sent with a Unix time of January 1970, since twemproxy closes the connection at a negative number.
@@ -63,7 +63,7 @@ pub(super) fn write_line(
             Deletes::AtOnce => write!(line, "delete {key}\r\n"),
             Deletes::ByExpiry => write!(line, "touch {key} {LONG_AGO}\r\n"),
         },
-        // The store refuses these operations before.
+        // The store has already refused these operations.
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => {
             return Err(Fault::unsuitable("there is no classic command for this"));
         }
@@ -81,7 +81,7 @@ pub(super) fn read_first_line(
         Command::Get | Command::Contains if line == b"END" => return Ok(FirstLine::Whole(Reply::Miss)),
         Command::Get | Command::Contains => return read_value_line(line, key),
         Command::Touch(_) => (b"TOUCHED", b"NOT_FOUND"),
-        // mcrouter, if its configuration has no server for the key, or does not wait for it.
+        // mcrouter answers this if its configuration has no server for the key, or does not wait for it.
         Command::Put { .. } if line == b"NOT_STORED" => {
             return Ok(FirstLine::Whole(Reply::Refused(Refusal::not_stored())));
         }

@@ -14,21 +14,21 @@ use crate::protocol::fault::Fault;
 use crate::protocol::reply::{FirstLine, Hit, Reply, number};
 use crate::protocol::ttl::Exptime;
 
-/// The longest flags of a command: `S1073741824 ME O18446744073709551615 T4294967295 F4294967295`.
+/// The length of the longest flags of a command: `S1073741824 ME O18446744073709551615 T4294967295 F4294967295`.
 const LONGEST_FLAGS: usize = 64;
 
 /// How the meta commands of a server differ from those of others.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
-    /// The first version that has them like this.
+    /// The first version with these commands.
     since: [u32; 3],
-    /// What goes before the length of a value.
+    /// The text before the length of a value.
     length: &'static str,
     /// Whether success may be called `OK`: always before 1.6.10, and until 1.6.17 with `-o meta_response_old`.
     says_ok: bool,
     /// Whether `md` compares versions of entries. Servers before 1.6.13 take every version for another one.
     deletes_versions: bool,
-    /// Whether a miss says to which command it belongs.
+    /// Whether a miss carries the tag of its command.
     tags_misses: bool,
 }
 
@@ -45,7 +45,7 @@ const TABLE: [Meta; 4] = [
 struct Shape {
     hit: ReturnCode,
     misses: &'static [ReturnCode],
-    /// The kinds of flags that a hit has.
+    /// The flags that a hit must have.
     flags: &'static [u8],
 }
 
@@ -74,7 +74,7 @@ impl Meta {
         if version >= newest.since { newest } else { TABLE.iter().find(|meta| version >= meta.since).unwrap_or(oldest) }
     }
 
-    /// The flags are all in one, which is the same when it is sent; the first is where the length of a value belongs.
+    /// All flags are passed as one, which gives the same bytes. The first one is at the place of the length of a value.
     pub(super) fn write_line(
         &self,
         line: &mut Vec<u8>,
@@ -120,7 +120,7 @@ impl Meta {
     }
 
     pub(super) fn read_first_line(&self, line: &mut [u8], command: &Command<'_>, tag: u64) -> Result<FirstLine, Fault> {
-        // The parser would overlook it.
+        // The parser would ignore this.
         if line.starts_with(b" ") {
             return Err(Fault::Desynchronized);
         }
@@ -129,7 +129,7 @@ impl Meta {
                 *place = *letter;
             }
         }
-        // The parser's error is not shown: it quotes what came.
+        // The parser's error is not shown, because it quotes the reply.
         let head = MetaResponse::parse_header(line).map_err(|_| Fault::Desynchronized)?;
         let shape = shape(command);
         let is_hit = head.rc() == shape.hit;
@@ -138,7 +138,7 @@ impl Meta {
         }
         let flag = |kind: u8| head.flags().find_map(|flag| flag.split_first().filter(|(first, _)| **first == kind));
         let told = flag(b'O').and_then(|(_, tag)| number(tag));
-        // A server with extstore finds out that a value is gone after it has forgotten the tag.
+        // When a server with extstore notices that a value is gone, it no longer knows the tag.
         let may_lack_tag = !is_hit && (!self.tags_misses || shape.hit == ReturnCode::Va);
         let untagged = may_lack_tag && head.flags().next().is_none();
         if told != Some(tag) && !untagged {
@@ -152,7 +152,7 @@ impl Meta {
             let (_, told) = flag(kind).ok_or(Fault::Desynchronized)?;
             match (kind, told) {
                 (b't', b"-1") => hit.seconds_left = -1,
-                // Any other negative number, or a larger one, would mean for ever.
+                // Another negative number, or a larger one, would mean for ever.
                 (b't', _) => hit.seconds_left = number::<u32>(told).ok_or(Fault::Desynchronized)?.into(),
                 (b'f', _) => hit.client_flags = number(told).ok_or(Fault::Desynchronized)?,
                 _ => hit.version = number(told).ok_or(Fault::Desynchronized)?,

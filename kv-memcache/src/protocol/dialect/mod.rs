@@ -1,4 +1,4 @@
-//! What is sent for a command and what a reply means, in each dialect of the protocol.
+//! Which bytes are sent for a command, and what a reply means, in each dialect of the protocol.
 //!
 //! | servers | dialect |
 //! |---|---|
@@ -73,7 +73,7 @@ impl Dialect {
         }
     }
 
-    /// What comes after a value.
+    /// The bytes after a value.
     pub(crate) fn end_of_value(self) -> &'static [u8] {
         match self {
             Self::Meta(_) => b"\r\n",

@@ -48,7 +48,7 @@ fn one_address_of_each_family_is_one_server_in_the_order_of_the_resolver() {
     assert_eq!(chosen(&["::ffff:10.0.0.1", "10.0.0.1"]), ["10.0.0.1"]);
 }
 
-/// What the resolver says in one test after the other.
+/// What the resolver answers, one test after the other.
 static ANSWERS: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
 
 #[test]
@@ -170,7 +170,7 @@ fn a_second_lookup_begins_while_the_first_is_slow() {
     drop(closed);
 }
 
-/// The answer that comes first counts, but not an error that an old lookup brings while a newer one is under way.
+/// The answer that comes first counts, but not an error of an old lookup while a newer one is running.
 #[test]
 fn an_old_error_does_not_count() {
     static LOOKUPS: LookupLimit = LookupLimit::new(100);

@@ -10,15 +10,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Act = Box<dyn Fn(Vec<Reply>) -> Result<Vec<Reply>, Fault> + Send + Sync>;
 
-/// A server that does what a test says with the commands that it is sent, once the test lets it.
+/// A server that answers commands as the test says, as soon as the test allows it.
 struct Fake {
     act: Act,
     is_free: (Mutex<bool>, Condvar),
     panics_while_waiting: AtomicBool,
     known_commands: KnownCommands,
-    /// How many commands each exchange had that was shared.
+    /// The number of commands in each shared exchange.
     exchanges: Mutex<Vec<usize>>,
-    /// The same of the others.
+    /// The number of commands in each other exchange.
     alone: Mutex<Vec<usize>>,
 }
 

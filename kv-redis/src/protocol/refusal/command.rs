@@ -9,7 +9,7 @@ use redis::ServerError;
 
 use super::{CODES, WANTS_PASSWORD, in_script};
 
-/// What only refusals of a command have in them, in small letters.
+/// Words that only refusals of a command contain, in lower case.
 const WORDS: [&str; 13] = [
     "unknown",
     "unsupported",
@@ -29,24 +29,25 @@ const WORDS: [&str; 13] = [
 /// Commands that have no key among their arguments.
 const WITHOUT_KEY: [&str; 3] = ["info", "role", "scan"];
 
-/// Whether an error says of one of these commands that the server does not take it. Then nothing was done.
+/// Whether an error says that the server does not accept one of these commands. Then nothing was done.
 pub(crate) fn is_of_command(error: &ServerError, commands: &[&str]) -> bool {
     let (code, text) = (error.code(), error.details().unwrap_or_default());
     match code {
-        // Not of a key (`to access`). Dragonfly says the same of both, so that is of the command only if it has no key.
+        // `to access` is about a key. Dragonfly uses the same words for commands and keys, so they refuse a command only if it has no key.
         "NOPERM" => {
             let has_no_key = |command: &&str| WITHOUT_KEY.contains(command);
             text.contains(" to run ") || !text.contains(" to access ") && commands.iter().all(has_no_key)
         }
         // How servers before redis 2.8, and some proxies, ask for a password.
         "ERR" if text.starts_with(WANTS_PASSWORD) => false,
-        // A command that is not there, or not allowed, in a script of an older server; and not what a command met.
+        // A script on an older server called a command that does not exist or is not allowed. An error about an entry has a code of its own
+        // inside.
         _ if code.starts_with("@user_script") => in_script(error).is_none(),
-        // What a command met has its own code.
+        // An error about an entry has its own code.
         _ if code != "ERR" && CODES.contains(&code) => false,
-        // Some have no code.
+        // Some refusals have no code.
         _ => {
-            // What follows are the arguments.
+            // The rest are the arguments.
             let text = text.split_once(", with args beginning with").map_or(text, |(text, _)| text);
             let text = format!("{code} {text}").to_ascii_lowercase();
             // Kvrocks is full: `write command not allowed when reached max-db-size`.
