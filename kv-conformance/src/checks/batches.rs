@@ -56,8 +56,8 @@ pub fn b1_get_many_keeps_length_and_order() -> Check {
     })
 }
 
-/// Reads and deletes 2500 keys in one call, each of them twice, there and back, with absent ones in between. A backend that takes
-/// chunks in the order in which their answers come, or knows duplicates within a chunk alone, fails here.
+/// Reads and deletes 2500 keys in one call, each twice, first forwards and then backwards, with absent keys in between. A backend fails
+/// here if it takes chunks in the order in which their answers come, or handles duplicates only within a chunk.
 pub fn b1_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order() -> Check {
     about(&["B1", "B3", "B6"]).run(|context| {
         let store = context.store();
@@ -92,8 +92,8 @@ pub fn b2_of_duplicates_in_put_many_the_last_wins() -> Check {
     })
 }
 
-/// Writes one key twice in a batch, with every pair of TTLs: for ever, long, none at all. Value and TTL have to be the last
-/// one's. A backend that sends the entries with a TTL after the others fails here.
+/// Writes one key twice in a batch, with every pair of TTLs: for ever, long, zero. Value and TTL have to be those of the last entry. A
+/// backend that sends the entries with a TTL after the others fails here.
 pub fn b2_of_duplicates_with_ttls_the_last_wins() -> Check {
     about(&["B2", "T1", "T3"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
@@ -142,7 +142,7 @@ pub fn b3_delete_many_tells_of_each_key_whether_it_was_there() -> Check {
     })
 }
 
-/// Calls the three with nothing.
+/// Calls the three batches without keys.
 pub fn b4_an_empty_batch_gives_an_empty_result() -> Check {
     about(&["B4"]).run(|context| {
         let store = context.store();
@@ -159,7 +159,7 @@ fn put_old(context: &Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// What a batch named that failed has its old or its new value, never another one; what it did not name is as it was.
+/// After a failed batch, each of its keys has its old or its new value, and no other one; all other keys are unchanged.
 #[track_caller]
 fn expect_old_or_new(context: &Context<'_>, what: &str) -> Outcome {
     let (store, (bystander, unharmed)) = (context.store(), BYSTANDER);
@@ -185,8 +185,8 @@ pub fn b5_an_invalid_key_in_the_middle_changes_nothing() -> Check {
     })
 }
 
-/// Puts a TTL that is too long into the middle of a batch. The batch has to fail. What it names has its old or its new value
-/// then, what is refused its old one; what it does not name is as it was.
+/// Puts a TTL that is too long into the middle of a batch. The batch has to fail. Then each of its keys has its old or its new value, and
+/// the refused key its old one; all other keys are unchanged.
 pub fn b5_a_refused_ttl_in_the_middle_changes_no_other_key() -> Check {
     about(&["B5", "T4"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
@@ -210,7 +210,7 @@ pub fn b5_a_value_too_large_in_the_middle_changes_no_other_key() -> Check {
         put_old(context)?;
         let what = "a put_many with a value that is too large in the middle";
         let too_large = vec![0; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
-        // Where the limit depends on the key, it is the longest key's.
+        // If the limit depends on the key, it is that of the longest key.
         let longest = "b".repeat(250);
         store.put(&longest, "old")?;
         let result = store.put_many([("a", &b"new"[..]), (&longest, &too_large), ("c", b"new")]);
@@ -220,8 +220,7 @@ pub fn b5_a_value_too_large_in_the_middle_changes_no_other_key() -> Check {
     })
 }
 
-/// Writes, reads, lists and deletes 100 000 keys, each in one call. A limit of a server, or of a socket buffer that nobody
-/// empties, is found here.
+/// Writes, reads, lists and deletes 100 000 keys, each in one call. This finds a limit of a server, or a socket buffer that nobody empties.
 pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
     about(&["B6", "B1", "B3"]).run(|context| {
         const COUNT: usize = 100_000;
@@ -272,7 +271,7 @@ pub fn b6_large_values_in_one_call_work() -> Check {
     })
 }
 
-/// What `get_each` tells of these keys, where none of them is in the way of the others.
+/// The outcomes of `get_each` for these keys.
 fn each(context: &Context<'_>, keys: &[impl kv_core::AsKey + Copy]) -> Result<Vec<Option<Bytes>>, Error> {
     context.store().get_each(keys.iter().copied()).into_iter().collect()
 }
@@ -300,7 +299,7 @@ pub fn b7_get_each_gives_each_key_its_own_outcome() -> Check {
     })
 }
 
-/// Reads 2500 keys in one call of `get_each`, each of them twice, there and back, with absent ones in between.
+/// Reads 2500 keys in one call of `get_each`, each twice, first forwards and then backwards, with absent keys in between.
 pub fn b7_thousands_of_keys_with_duplicates_far_apart_are_answered_in_order() -> Check {
     about(&["B7", "B6"]).run(|context| {
         let store = context.store();

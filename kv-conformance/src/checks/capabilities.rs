@@ -1,4 +1,4 @@
-//! Section 11: what a store says that it can do, and what it opts out of.
+//! Section 11: the capabilities of a store, and its opt-outs.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ checks![
     o2_forever_is_accepted_without_ttls,
 ];
 
-/// Compares `capabilities()` with the opt-outs: what was opted out of must not be promised, what was not has to be.
+/// Compares `capabilities()` with the opt-outs: it has to promise every capability that was not opted out of, and no other.
 pub fn o1_capabilities_are_those_that_were_not_opted_out_of() -> Check {
     about(&["O1"]).run(|context| {
     let (capabilities, scope) = (context.capabilities(), context.scope);
@@ -35,7 +35,7 @@ pub fn o1_capabilities_are_those_that_were_not_opted_out_of() -> Check {
             ),
             &show(&lacking),
         );
-        // It may well be the truth.
+        // It may be true.
         return Err(found.breaking(["O3"]));
     }
     let remedy = lines(&promised, |of| format!("\n  {of}: {}", either_way(of)));
@@ -44,7 +44,7 @@ pub fn o1_capabilities_are_those_that_were_not_opted_out_of() -> Check {
     })
 }
 
-/// What to do about an opt-out of something that is there.
+/// What to do about an opt-out of something that the store supports.
 fn either_way(of: Capability) -> String {
     format!("drop `.opt_out({of:?}, …)`, or have `capabilities()` say `.without({of:?})`")
 }
@@ -67,7 +67,7 @@ pub fn o1_a_second_handle_has_the_same_capabilities() -> Check {
     })
 }
 
-/// Where TTLs were opted out of, `Default` and `Forever` still work. (That `After` is refused is verified with the opt-out.)
+/// If TTLs were opted out of, `Default` and `Forever` still work. (The check of the opt-out verifies that `After` is refused.)
 pub fn o2_forever_is_accepted_without_ttls() -> Check {
     about(&["O2"]).run(|context| {
         if context.has(Capability::Ttls) {
@@ -94,7 +94,7 @@ pub(crate) fn opt_out_of(capability: Capability) -> Check {
     about(&["O3", "O2"]).run(run).named(name, module_path!())
 }
 
-/// The operations that were opted out of have to return `Unsupported`, with operation and store, and to change nothing.
+/// The operations that were opted out of have to return `Unsupported`, which names operation and store, and to change nothing.
 fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let store = context.store();
     let (bystander, unharmed) = BYSTANDER;
@@ -124,7 +124,7 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
 
 type Operation<'a> = Box<dyn Fn() -> Result<(), Error> + 'a>;
 
-/// Everything that a store without this lacks, on an entry and on an absent key.
+/// All operations that a store without this capability lacks, on an entry and on an absent key.
 fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(String, Operation<'a>)> {
     let store = context.store();
     let ttls = [Ttl::After(Duration::from_secs(1000)), Ttl::After(Duration::ZERO), Ttl::After(Duration::MAX)];

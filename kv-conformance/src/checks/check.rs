@@ -1,4 +1,4 @@
-//! What a check is made of.
+//! The parts of a check.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use kv_core::Capability;
 
 use crate::running::{Context, Outcome};
 
-/// A check of the suite: what it is about, what it needs, what it does. [`Suite`](crate::Suite) runs it.
+/// A check of the suite: its clauses, what it needs, and its body. [`Suite`](crate::Suite) runs it.
 #[derive(Clone, Copy)]
 pub struct Check {
     name: &'static str,
@@ -14,19 +14,19 @@ pub struct Check {
     module: &'static str,
     /// The clauses of the contract that it checks.
     pub(crate) clauses: &'static [&'static str],
-    /// What the store has to be able to do.
+    /// The capabilities that the store must have.
     pub(crate) needs: &'static [Capability],
     /// Whether its store is from a fixture of [`Suite::with_faults`](crate::Suite::with_faults).
     pub(crate) has_faults: bool,
     pub(crate) run: fn(&Context<'_>) -> Outcome,
 }
 
-/// The beginning of a check that is about the first of these clauses, and also sees the others.
+/// Begins a check that is about the first of these clauses, and also sees the others.
 pub(super) const fn about(clauses: &'static [&'static str]) -> About {
     About { clauses, needs: &[], has_faults: false }
 }
 
-/// A check without what it does.
+/// A check without its body.
 pub(super) struct About {
     clauses: &'static [&'static str],
     needs: &'static [Capability],
@@ -34,7 +34,7 @@ pub(super) struct About {
 }
 
 impl About {
-    /// What the store has to be able to do.
+    /// The capabilities that the store must have.
     pub(super) const fn needs(self, needs: &'static [Capability]) -> Self {
         Self { needs, ..self }
     }

@@ -41,7 +41,7 @@ pub fn c1_a_copy_has_the_value_and_is_independent() -> Check {
     })
 }
 
-/// Copies and renames over an entry that is there: value and TTL have to be the copied one's.
+/// Copies and renames over an existing entry: value and TTL have to be those of the source.
 pub fn c1_a_copy_replaces_what_was_there() -> Check {
     about(&["C1", "P2"]).needs(&[Capability::Copy]).run(|context| {
         let store = context.store();
@@ -66,14 +66,15 @@ pub fn c1_a_copy_replaces_what_was_there() -> Check {
     })
 }
 
-/// The copy of something that ends then: a backend may read what remains and write it again, each as exact as it can.
+/// When a copy expires: a backend may read the remaining TTL and write it again, both only as exactly as it can.
 fn end_of_copy(context: &Context<'_>, original: Expiry, took: std::time::Duration) -> Expiry {
     let resolution = context.capabilities().ttl_resolution();
     let earliest = original.earliest.saturating_sub(resolution);
     Expiry { earliest, latest: original.latest.saturating_add(resolution + took) }
 }
 
-/// Copies entries with a long TTL and reads it, and one with a short one and waits: it has to expire when the original does.
+/// Copies entries with a long TTL, and reads the TTL. Copies an entry with a short TTL, and waits: the copy has to expire when the original
+/// does.
 pub fn c1_a_copy_expires_with_the_original() -> Check {
     about(&["C1", "T2"]).needs(&[Capability::Copy, Capability::Ttls]).run(|context| ttls_follow(context, "copy"))
 }
@@ -124,7 +125,7 @@ pub fn c2_rename_moves_the_value() -> Check {
     })
 }
 
-/// Copies and renames from an absent key: `NotFound`, which names it, and the other key stays as it is, absent or not.
+/// Copies and renames from an absent key: the error is `NotFound` and names it, and the other key stays as it is, absent or not.
 pub fn c3_an_absent_source_is_not_found_and_the_target_stays() -> Check {
     about(&["C3"]).needs(&[Capability::Copy]).run(|context| {
         let store = context.store();

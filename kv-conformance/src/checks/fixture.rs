@@ -1,7 +1,7 @@
-//! What the checks stand on: a fixture that is what [`Fixture`](crate::Fixture) says. It is looked at before all checks, which tell
-//! nothing of a store whose fixture does not hold.
+//! The check of the fixture: whether it does what [`Fixture`](crate::Fixture) says. It runs before all other checks, which say nothing
+//! about a store if its fixture is broken.
 //!
-//! What can be the store's fault is left to the checks.
+//! Anything that can be the store's fault is left to the other checks.
 
 use std::thread;
 use std::time::Duration;
@@ -23,10 +23,10 @@ pub(crate) fn of_store() -> Check {
     check.named("fixture_is_fresh_and_its_parts_belong_together", module_path!())
 }
 
-/// The same of the fixture of [`Suite::with_faults`](crate::Suite::with_faults).
+/// The same for the fixture of [`Suite::with_faults`](crate::Suite::with_faults).
 pub(crate) fn of_store_with_faults() -> Check {
     let check = about(&[]).under_faults().run(|context| {
-        // What it lacks, the checks that need it say.
+        // The checks that need a missing part say so.
         if ProxiedStore::new(context.fixture()).is_err() {
             return Ok(());
         }
@@ -42,12 +42,12 @@ fn all_hold(context: &Context<'_>, parts: &[Part]) -> Outcome {
     parts.iter().try_for_each(|part| match panics::catch(|| part(context, context.store())) {
         Ok(outcome) => outcome,
         Err(panic) if panic.fixture.is_some() => Err(panic.into()),
-        // That the store panics is for the checks to find.
+        // A panic of the store is left to the other checks.
         Err(_) => Ok(()),
     })
 }
 
-/// A key of this check alone, and how its values begin.
+/// A key that only this check uses, and the beginning of its values.
 const KEY: &str = "kv-conformance/fixture";
 const MARK: &str = "put by the check of the fixture: ";
 
@@ -64,7 +64,7 @@ fn new_value() -> Bytes {
     format!("{MARK}{:016x}", fastrand::u64(..)).into()
 }
 
-/// Two fixtures do not see each other's data, nor what one before them has left.
+/// Two fixtures see neither each other's data nor that of an earlier fixture.
 fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     let first_operation_failed = |error| {
         let want = "it works: is there a server, may the store use it, is the folder there?";
@@ -92,7 +92,7 @@ fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
         return Ok(());
     }
     let Ok(keys) = other.store.keys("") else { return Ok(()) };
-    // A key that is listed and cannot be read is the store's.
+    // If a listed key cannot be read, that is the store's fault.
     let there = keys.take(3).filter_map(Result::ok).filter(|key| matches!(other.store.get(key), Ok(Some(_))));
     let there = there.map(String::from).collect::<Vec<_>>();
     if there.is_empty() {
@@ -101,7 +101,8 @@ fn stores_are_separate(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
     Err(wrong("what is in the store of a fresh fixture", "nothing: it is empty", &format!("{there:?}, perhaps more")))
 }
 
-/// What is put through one handle is seen through the other. In one direction at least: if not in the other, it is the store's.
+/// A value that is put through one handle is seen through the other, in at least one direction. If it is not seen in the other direction,
+/// that is the store's fault.
 fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     // A store that may evict, or whose reads may be stale, need not show what was just put.
     if !context.scope.weaknesses.is_empty() {
@@ -111,7 +112,7 @@ fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValu
     let sees = |one: &dyn KeyValueStore, other: &dyn KeyValueStore, key: String| {
         let value = new_value();
         let put = one.put(&key, &value).and_then(|()| one.get(&key));
-        // What does not work through one handle alone says nothing of two.
+        // If something does not work through one handle, that says nothing about two.
         !put.is_ok_and(|got| got.as_ref() == Some(&value))
             || other
                 .get(&key)
@@ -125,7 +126,7 @@ fn second_handle_is_of_the_same_store(context: &Context<'_>, store: &dyn KeyValu
     Err(wrong("get through one handle of what was put through the other", want, got))
 }
 
-/// If there is a clock to advance, it is the one by which the store's entries expire.
+/// If there is a clock to advance, the store's entries expire by it.
 fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     if !context.time.is_advanced_by_hand() || !context.has(Capability::Ttls) {
         return Ok(());
@@ -160,7 +161,7 @@ fn clock_is_that_of_the_store(context: &Context<'_>, store: &dyn KeyValueStore) 
     Err(wrong(&what, want, "the entry: for the store, no time has passed"))
 }
 
-/// What the store asks its server goes through the proxy, and what the second handle asks does not.
+/// The store's requests go through the proxy, and those of the second handle do not.
 fn proxy_is_in_between(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     let proxied = ProxiedStore::new(context.fixture())?;
     let passes = |through: &dyn KeyValueStore| {
@@ -185,12 +186,12 @@ fn proxy_is_in_between(context: &Context<'_>, store: &dyn KeyValueStore) -> Outc
     Ok(())
 }
 
-/// How often an operation is tried that nothing is in the way of, and how many of the tries may time out on a busy machine.
+/// How often an operation is tried without a fault, and how many of the tries may time out on a busy machine.
 const TRIES: usize = 40;
 const SLOW: usize = 4;
 
-/// Operations that nothing is in the way of end within the limits of the store: if these are so short that they do not, every check
-/// of faults would blame something else.
+/// Operations without a fault end within the limits of the store. If the limits are too short for that, every check of faults would blame
+/// something else.
 fn limits_are_long_enough(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     let key = format!("{KEY}/limit");
     let timed_out = |result: Result<(), Error>| matches!(result, Err(Error::Timeout(_)));

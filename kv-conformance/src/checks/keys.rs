@@ -1,4 +1,4 @@
-//! Section 1: what is a key, and that no two are the same.
+//! Section 1: which texts are keys, and that different keys are different entries.
 
 use std::io::{self, Read};
 use std::iter;
@@ -24,8 +24,8 @@ fn alphabet() -> impl Iterator<Item = char> {
     (0x21..=0x7E_u8).map(char::from)
 }
 
-/// Writes, reads and deletes a key for each of the 94 characters, which stands at its beginning, in its middle and at its
-/// end. A backend that escapes, quotes or splits keys fails here.
+/// Writes, reads and deletes keys with each of the 94 characters at the beginning, in the middle and at the end. A backend that escapes,
+/// quotes or splits keys fails here.
 pub fn k1_every_character_of_the_alphabet_makes_a_key() -> Check {
     about(&["K1", "V1", "D1"]).run(|context| {
         let store = context.store();
@@ -70,7 +70,7 @@ pub fn k1_every_operation_takes_every_key() -> Check {
     })
 }
 
-/// Does everything that a store can do with a key, which is absent before and afterwards.
+/// Runs every operation of a store with a key, which is absent before and afterwards.
 fn use_everywhere(context: &Context<'_>, key: &str) -> Outcome {
     let store = context.store();
     store.put_many([(key, "1"), ("beside", "b")])?;
@@ -175,9 +175,9 @@ fn operations_with(store: &dyn KeyValueStore, key: &str) -> Vec<(&'static str, R
     ]
 }
 
-/// Stores different values under keys that a careless backend takes for one: other case, percent escapes, dots and slashes
-/// as in paths, entities of XML, plus and minus, keys that are another one with an ending of a file or a name space. Each has to be
-/// listed as it is, and with each as a prefix what begins with just that: a listing that decodes what need not be decoded fails here.
+/// Stores different values under keys that a careless backend takes for the same one: other case, percent escapes, dots and slashes as in
+/// paths, entities of XML, plus and minus, another key with the ending of a file or a name space. Each key has to be listed unchanged, and
+/// each as a prefix has to list exactly the keys that begin with it. A listing that decodes keys fails here.
 pub fn k3_keys_that_look_alike_are_distinct() -> Check {
     about(&["K3"]).run(|context| {
     let store = context.store();
@@ -200,7 +200,7 @@ pub fn k3_keys_that_look_alike_are_distinct() -> Check {
         let want = keys.iter().map(|key| Some(Bytes::from(format!("of {key}")))).collect::<Vec<_>>();
         expect(format_args!("get_many of keys that look alike, written by {way}"), store.get_many(keys), want)?;
         if context.has(Capability::Listing) {
-            // How a key was written matters to an index, not to what a prefix means.
+            // The way of writing a key may matter to an index, but not to the meaning of a prefix.
             let prefixes = if *way == "put" { &keys[..] } else { &[] };
             for prefix in iter::once(&"").chain(prefixes) {
                 let mut want = keys.into_iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
@@ -221,8 +221,8 @@ pub fn k3_keys_that_look_alike_are_distinct() -> Check {
     })
 }
 
-/// Uses every operation with a key, in an empty store and where there are keys of the names that a backend may be tempted to give to
-/// a lock, a temporary value or a TTL of that key. Nothing may be left behind, and those have to stay as they are.
+/// Uses every operation with a key, in an empty store, and in one with keys that a backend could use as names for a lock, a temporary value
+/// or a TTL of that key. Nothing may be left behind, and the other keys have to stay unchanged.
 pub fn k3_no_operation_touches_keys_of_similar_names() -> Check {
     about(&["K3", "S2"]).run(|context| {
         let store = context.store();

@@ -1,5 +1,5 @@
-//! Every check of the suite, by sections of the contract. Each is one function: what it is about, what it needs, what it does, and why it
-//! matters.
+//! Every check of the suite, by sections of the contract. Each is one function, which says what the check is about, what it needs, what it
+//! does, and why it matters.
 //!
 //! The name of a check begins with the clause of the [contract](kv_core::contract) that it is about. What a check says
 //! when it fails is written for the author of a backend: what was done, what was expected, what came, the clauses that

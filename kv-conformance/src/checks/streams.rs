@@ -136,7 +136,7 @@ impl Read for Reluctant<'_> {
     }
 }
 
-/// Stores from readers: of nothing, of much, of one byte at a time and with interruptions, which are no errors.
+/// Stores from readers that yield nothing, much, or one byte at a time, with interruptions, which are not errors.
 pub fn s2_all_that_a_reader_gives_is_stored() -> Check {
     about(&["S2", "V1"]).run(|context| {
         let store = context.store();
@@ -152,8 +152,8 @@ pub fn s2_all_that_a_reader_gives_is_stored() -> Check {
     })
 }
 
-/// Stores from a reader that fails at its beginning and after some bytes, where nothing is and where something is. It has to be
-/// `Io` with the reader's error as its cause; nothing may be stored, and what was there has to stay with its TTL.
+/// Stores from a reader that fails at its beginning and after some bytes, to an absent and to a present key. The error has to be `Io` with
+/// the reader's error as its cause. Nothing may be stored, and an old entry has to stay with its TTL.
 pub fn s2_a_failing_reader_stores_nothing() -> Check {
     about(&["S2", "E1", "E2"]).run(|context| {
         let store = context.store();
@@ -179,7 +179,7 @@ pub fn s2_a_failing_reader_stores_nothing() -> Check {
     })
 }
 
-/// Stores from readers that fail after few and after many bytes, and lists: only what was there before may come.
+/// Stores from readers that fail after few and after many bytes, and lists: only old keys may be listed.
 pub fn s2_a_failing_reader_leaves_no_key_behind() -> Check {
     about(&["S2", "L1"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
@@ -197,7 +197,7 @@ pub fn s2_a_failing_reader_leaves_no_key_behind() -> Check {
     })
 }
 
-/// A reader that reads from the store and writes to it before it gives a byte.
+/// A reader that reads from the store and writes to it before it yields a byte.
 struct Curious<'a> {
     store: &'a dyn KeyValueStore,
     left: u8,
@@ -325,8 +325,8 @@ pub fn s4_files_go_in_and_out() -> Check {
     })
 }
 
-/// Stores a file that is not there, and a folder; writes to a folder, into one that is not there, and from an absent key. Old
-/// entries and old files have to stay whole, and no new ones to appear.
+/// Stores a missing file, and a folder. Writes to a folder, into a missing folder, and from an absent key. Old entries and files have to
+/// stay whole, and no new ones may appear.
 pub fn s4_what_cannot_be_written_or_read_leaves_everything_as_it_was() -> Check {
     about(&["S4", "E1"]).run(|context| {
         let store = context.store();

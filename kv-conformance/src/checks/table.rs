@@ -29,7 +29,7 @@ fn clause_of(line: &str) -> Option<&str> {
     line.strip_prefix("- **")?.split_once("**").map(|(clause, _)| clause)
 }
 
-/// The check as a link to what documents it. Those of the opt-outs have no function of their own.
+/// The check as a link to its documentation. Checks of opt-outs have no function of their own.
 fn link(check: &Check) -> String {
     let name = check.name();
     if name.starts_with("o3_") { format!("`{name}`") } else { format!("[`{name}`]({})", check.path()) }

@@ -93,8 +93,8 @@ pub fn v1_what_looks_like_protocol_is_a_value_like_any_other() -> Check {
     })
 }
 
-/// Stores texts that some layer would like to improve: composed and decomposed characters, ones beyond the first 65 536, a byte
-/// order mark, ends of lines, numbers, dates, JSON, base64, escapes. What was written has to come back, not what it means.
+/// Stores texts that some layer might normalise: composed and decomposed characters, ones beyond the first 65 536, a byte order mark, ends
+/// of lines, numbers, dates, JSON, base64, escapes. The same bytes have to come back.
 pub fn v1_text_comes_back_byte_for_byte() -> Check {
     about(&["V1"]).run(|context| {
     #[rustfmt::skip]
@@ -108,9 +108,8 @@ pub fn v1_text_comes_back_byte_for_byte() -> Check {
     })
 }
 
-/// Stores values of 0 bytes to 1 MiB, with the powers of two and their neighbours, and of 16 MiB, as far as the store takes
-/// them, in every way of writing, and reads them alone and in a batch. A buffer of fixed size, or a length that is cut to 16
-/// bits, is found here.
+/// Stores values of 0 bytes to 1 MiB, with the powers of two and their neighbours, and of 16 MiB, as far as the store accepts them, in
+/// every way of writing, and reads them alone and in a batch. This finds a buffer of fixed size, or a length that is cut to 16 bits.
 pub fn v1_values_of_every_size_come_back() -> Check {
     about(&["V1"]).run(|context| {
         let store = context.store();
@@ -132,7 +131,7 @@ pub fn v1_values_of_every_size_come_back() -> Check {
     })
 }
 
-/// A property: random values, in through any way of writing, come back through every way of reading.
+/// A property: random values that are written in any way come back in every way of reading.
 pub fn v1_random_values_come_back_whatever_the_way_in() -> Check {
     about(&["V1", "S2", "B2"]).run(|context| {
         let store = context.store();
@@ -191,14 +190,13 @@ fn expect_that_it_is_there(store: &dyn KeyValueStore, key: &str, value: &[u8]) -
     expect_eq("get of the largest value, compared", got.as_deref() == Some(value), true)
 }
 
-/// Offers values of one byte too many and of an endless reader, to each operation that writes. Each has to answer
-/// `ValueTooLarge` with size and limit, and what was there has to stay, with its TTL. (A memcached server deletes the
-/// old entry when it refuses a larger one.)
+/// Passes a value with one byte too many, and an endless reader, to each operation that writes. Each has to return `ValueTooLarge` with
+/// size and limit, and the old entry has to stay with its TTL. (A memcached server deletes the old entry when it refuses a larger one.)
 pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays() -> Check {
     about(&["V3", "E1", "S2", "B5"]).run(|context| {
         let store = context.store();
         let limit = largest_length(context)?;
-        // Where the limit depends on the key, it is the longest key's.
+        // If the limit depends on the key, it is that of the longest key.
         let (key, absent) = ("k".repeat(250), "a".repeat(250));
         let (bystander, unharmed) = BYSTANDER;
         let old = OldEntry::put(context, &key)?;
@@ -218,7 +216,7 @@ pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays() -> Check {
             let is_kind = |error: &Error| matches!(error, Error::ValueTooLarge { .. });
             let error = expect_error(operation, result, "ValueTooLarge", is_kind)?;
             if let Error::ValueTooLarge { size, limit: reported, key: concerned, .. } = error {
-                // Of a stream, more than one byte too many may have been read before that was seen.
+                // More than one byte too many of a stream may have been read before that was noticed.
                 let want = if operation.starts_with("put_from") { size.max(limit + 1) } else { limit + 1 };
                 expect_eq(format_args!("the size that {operation} reports"), size, want)?;
                 expect_eq(format_args!("the limit that {operation} reports"), reported, limit)?;
@@ -231,8 +229,8 @@ pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays() -> Check {
     })
 }
 
-/// Offers values that are a little larger than `capabilities()` promises, under the shortest key: where the limit depends on the key
-/// they may be taken, but then whole. (A stream that is read up to the limit and then stored would be cut.)
+/// Writes values that are a little larger than `capabilities()` promises, under the shortest key. If the limit depends on the key, they may
+/// be accepted, but only whole. (A stream that is read up to the limit and then stored would be cut.)
 pub fn v3_a_value_just_over_the_limit_is_stored_whole_or_not_at_all() -> Check {
     about(&["V3", "V1", "S2"]).run(|context| {
         let store = context.store();

@@ -1,4 +1,4 @@
-//! What a store that keeps its data has to keep when it is closed, or its server ends.
+//! What a store that keeps its data has to keep when it is closed, or when its server ends.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::listed::listed_by;
 use crate::property::values::patterned;
 use crate::running::{Context, Outcome, Time, expect, expect_eq, expect_that};
 
-/// What has to be at a key.
+/// The expected value of a key.
 type Want = (&'static str, Option<Bytes>);
 
-/// Writes, overwrites, removes, copies and renames in every way that the store has. What has to be there then.
+/// Writes, overwrites, removes, copies and renames in every way that the store supports. Returns the expected entries.
 pub(crate) fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Vec<Want>> {
     let large = Bytes::from(patterned(context.size(70_000)));
     let mut want = Vec::<Want>::new();
@@ -46,7 +46,7 @@ pub(crate) fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcom
     Ok(want)
 }
 
-/// What [`change`] has left has to be there, to be listed, and to be in the way of a create.
+/// Checks that the entries that [`change`] left are there, are listed, and make a create fail.
 pub(crate) fn expect_changed(context: &Context<'_>, store: &dyn KeyValueStore, want: &[Want], after: &str) -> Outcome {
     for (key, want) in want {
         expect(format_args!("get({key:?}) after {after}"), store.get(key), want.clone())?;
@@ -70,14 +70,14 @@ pub(crate) struct Given {
     lasting: Vec<&'static str>,
     forever: Vec<&'static str>,
     long: Duration,
-    /// The TTL of the one that is to expire meanwhile.
+    /// The TTL of the entry that expires meanwhile.
     pub(crate) short: Duration,
-    /// When all had been given.
+    /// When all TTLs had been set.
     at: Duration,
 }
 
 impl Given {
-    /// Gives TTLs and takes them away in every way.
+    /// Sets and removes TTLs in every way.
     pub(crate) fn to(context: &Context<'_>, store: &dyn KeyValueStore, time: &Time<'_>) -> Outcome<Self> {
         let (long, short) = (context.long(), context.short().min(context.long() / 2));
         let (mut lasting, mut forever) = (vec!["long", "many"], vec!["forever", "cleared"]);
@@ -107,8 +107,8 @@ impl Given {
         Ok(Self { lasting, forever, long, short, at: time.now() })
     }
 
-    /// What has expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so. The short
-    /// one has to have expired.
+    /// Expired entries have to be absent, live ones have to be there with their remaining TTL, and entries without a TTL have to stay for
+    /// ever. The short TTL must be over.
     pub(crate) fn expect(
         &self,
         context: &Context<'_>,

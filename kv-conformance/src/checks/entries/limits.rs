@@ -1,13 +1,13 @@
-//! What is too large or too long for a store.
+//! Values and TTLs that are too large for a store.
 
 use std::time::Duration;
 
 use crate::running::{Context, NotPassed, Outcome};
 
-/// Sizes up to which values are checked in full; beyond, memory and time would be all that is tested.
+/// The largest size of values that are checked. Larger ones would only test memory and time.
 const LARGEST_TRIED: u64 = 64 << 20;
 
-/// The limit of the store, if it has one that can be tried.
+/// The limit of the store, if it has one and it can be tested.
 pub(crate) fn largest_value(context: &Context<'_>) -> Outcome<u64> {
     match context.capabilities().largest_value() {
         Some(limit) if limit <= LARGEST_TRIED => Ok(limit),
@@ -16,8 +16,7 @@ pub(crate) fn largest_value(context: &Context<'_>) -> Outcome<u64> {
     }
 }
 
-/// The limit of the store, for a value that is too large and of which only the length counts: this is memory that the operating
-/// system never has to provide.
+/// The limit of the store, for a value that is too large. Only its length counts, so the operating system never has to provide the memory.
 pub(crate) fn largest_length(context: &Context<'_>) -> Outcome<u64> {
     match context.capabilities().largest_value() {
         Some(limit) if limit <= 1 << 30 => Ok(limit),

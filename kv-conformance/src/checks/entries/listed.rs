@@ -1,4 +1,4 @@
-//! What a store lists.
+//! The listings of a store.
 
 use kv_core::{Error, KeyValueStore, KeyValueStoreExt, Keys};
 
@@ -14,7 +14,7 @@ pub(crate) fn listed_by(store: &dyn KeyValueStore, prefix: &str) -> Result<Vec<S
     sorted(store.keys(prefix)?)
 }
 
-/// What a listing yields, sorted.
+/// The results of a listing, sorted.
 pub(crate) fn sorted(keys: Keys<'_>) -> Result<Vec<String>, Error> {
     let mut keys = keys.map(|key| Ok(key?.into())).collect::<Result<Vec<String>, Error>>()?;
     keys.sort_unstable();

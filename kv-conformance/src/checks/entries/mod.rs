@@ -1,4 +1,4 @@
-//! Entries that several sections write, and what has to be there then.
+//! Entries that checks of several sections write, and expect.
 
 mod kept;
 mod limits;

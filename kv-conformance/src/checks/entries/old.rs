@@ -4,7 +4,7 @@ use kv_core::{Capability, KeyValueStoreExt, Remaining};
 
 use crate::running::{Context, Expiry, Outcome, expect, expect_that};
 
-/// An entry with nothing special about it, to be found unharmed afterwards.
+/// An ordinary entry that an operation must not change.
 pub(crate) const BYSTANDER: (&str, &str) = ("bystander", "unharmed");
 
 /// An entry, with a TTL if the store has them, that a refused operation has to leave as it is.
@@ -33,7 +33,7 @@ impl<'k> OldEntry<'k> {
     }
 }
 
-/// What is left is between what has to be and what may be, for a TTL with this expiry.
+/// Checks that the remaining TTL is possible for this expiry.
 #[track_caller]
 pub(crate) fn expect_remaining(context: &Context<'_>, what: &str, key: &str, expiry: Expiry) -> Outcome {
     let resolution = context.capabilities().ttl_resolution();

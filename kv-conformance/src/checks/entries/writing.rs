@@ -4,7 +4,7 @@ use kv_core::{Capability, Error, KeyValueStore, KeyValueStoreExt};
 
 use crate::running::{Context, Outcome, expect};
 
-/// The ways in which an entry is written that a store with these capabilities has.
+/// The ways of writing an entry that a store with these capabilities has.
 pub(crate) fn ways_of_writing(context: &Context<'_>) -> Vec<&'static str> {
     let mut ways = vec!["put", "put_many", "put_from"];
     if context.has(Capability::Create) {
@@ -16,7 +16,7 @@ pub(crate) fn ways_of_writing(context: &Context<'_>) -> Vec<&'static str> {
     ways
 }
 
-/// Writes a value in one of the ways; `create` where something is deletes that first.
+/// Writes a value in one of the ways. `create` first deletes an existing entry.
 pub(crate) fn write(store: &dyn KeyValueStore, way: &str, key: &str, value: &str) -> Result<(), Error> {
     match way {
         "put" => store.put(key, value),
@@ -34,7 +34,7 @@ pub(crate) fn write(store: &dyn KeyValueStore, way: &str, key: &str, value: &str
     }
 }
 
-/// Writes a value in one of the ways there are, where nothing is.
+/// Writes a value in one of the ways, to an absent key.
 pub(crate) fn write_new(store: &dyn KeyValueStore, way: &str, key: &str, value: &[u8]) -> Outcome {
     match way {
         "put" => store.put(key, value)?,
@@ -45,7 +45,7 @@ pub(crate) fn write_new(store: &dyn KeyValueStore, way: &str, key: &str, value: 
     Ok(())
 }
 
-/// The ways of writing a value where nothing is.
+/// The ways of writing a value to an absent key.
 pub(crate) fn ways_of_writing_new(context: &Context<'_>) -> &'static [&'static str] {
     let all = &["put", "put_many", "put_from", "create"];
     if context.has(Capability::Create) { all } else { all.split_last().map_or(all, |(_create, others)| others) }

@@ -14,7 +14,7 @@ checks![
     e4_odd_input_does_not_panic,
 ];
 
-/// Errors of every kind that can be had without a fault.
+/// Errors of every kind that can be provoked without a fault.
 fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
     let store = context.store();
     let mut results = vec![
@@ -30,7 +30,8 @@ fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
         store.rename(key, "other"),
     ];
     if let Some(limit) = context.capabilities().largest_value().filter(|limit| *limit <= 1 << 30) {
-        // Where the limit depends on the key, it is the longest key's: more by the length of one is too much for any.
+        // If the limit depends on the key, it is that of the longest key. A value that is larger by the length of a key is too large for
+        // every key.
         let length = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1 + 250);
         let too_large = value.as_bytes().iter().copied().cycle().take(length).collect::<Vec<_>>();
         results.push(store.put(key, too_large));
@@ -38,7 +39,7 @@ fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
     results.into_iter().filter_map(Result::err).collect()
 }
 
-/// Gives what it has and fails.
+/// Yields its bytes and then fails.
 struct Failing<'a>(&'a [u8]);
 
 impl std::io::Read for Failing<'_> {
@@ -50,8 +51,8 @@ impl std::io::Read for Failing<'_> {
     }
 }
 
-/// Provokes errors, and looks at each: it has to name its key, or the operation that is lacking, and its store where it comes
-/// from one; its cause must not be repeated; and trying again helps none of them, since nothing was sent.
+/// Provokes errors, and checks each: it has to name its key, or the unsupported operation, and its store, if it comes from one. It must not
+/// repeat its cause. And it must say that trying again does not help, because nothing was sent.
 pub fn e1_an_error_names_its_key_and_its_store() -> Check {
     about(&["E1", "E2", "E5"]).run(|context| {
         let key = "the-key-concerned";
@@ -114,15 +115,15 @@ pub fn e3_neither_errors_nor_the_store_show_a_value() -> Check {
     })
 }
 
-/// Calls everything with the longest and the shortest, with what is absent, and with what overflows: whatever the result, it
-/// has to be one.
+/// Calls every operation with the longest and the shortest inputs, with absent keys, and with numbers that overflow. The result does not
+/// matter, but there has to be one.
 pub fn e4_odd_input_does_not_panic() -> Check {
     about(&["E4"]).run(|context| {
         let store = context.store();
         let longest = "~".repeat(250);
         for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
             for key in ["!", longest.as_str()] {
-                // Other checks look at the results. This one looks whether the operations return.
+                // Other checks check the results. This one checks that the operations return.
                 let _ = store.put_with_ttl(key, "", ttl);
                 let _ = store.put_many_with_ttl([(key, "", Ttl::After(ttl)), (key, "", Ttl::Default)]);
                 let _ = store.create_with_ttl(key, "", ttl);

@@ -1,8 +1,8 @@
 //! Section 9, E4, inside an async runtime.
 //!
-//! A program with an async server calls stores from such threads: in `main`, in handlers, in destructors. That blocks the thread, and nothing
-//! worse. A store on an async client that waits with `Runtime::block_on` panics there, and so does one that drops a runtime; one that hands
-//! its work to the runtime of its caller may wait for ever.
+//! A program with an async server calls stores from such threads: in `main`, in handlers, in destructors. That must only block the thread.
+//! A store on an async client panics there if it waits with `Runtime::block_on` or drops a runtime; if it passes its work to the runtime of
+//! its caller, it may wait for ever.
 
 #[cfg(feature = "tokio")]
 mod inside;

@@ -16,7 +16,7 @@ use crate::running::{NotPassed, Outcome, expect_that};
 
 checks![n4_an_idle_connection_is_closed_without_an_operation, n4_an_old_connection_is_closed_although_it_is_used];
 
-/// The time that the store is given.
+/// The idle timeout or the maximum lifetime of the store.
 const TIME: Duration = Duration::from_millis(500);
 
 /// How many threads read at the same time, so that there are several connections.
@@ -25,9 +25,9 @@ const THREADS: usize = 8;
 /// The connections of a store after a burst.
 struct Burst<'a> {
     proxied: &'a ProxiedStore<'a>,
-    /// How many others there were before.
+    /// The number of other connections before.
     others: usize,
-    /// How many there are, and how many there have been.
+    /// The number of open connections, and of all connections so far.
     open: usize,
     accepted: usize,
 }
@@ -45,13 +45,13 @@ impl<'a> Burst<'a> {
         Ok(Self { proxied, others, open, accepted })
     }
 
-    /// How many of these are there still, at the least.
+    /// How many of these are still open, at least.
     fn left(&self) -> usize {
         let made_since = self.proxied.proxy.accepted() - self.accepted;
         self.proxied.proxy.open().saturating_sub(made_since + self.others)
     }
 
-    /// All of them have to be closed in time, while something is done again and again.
+    /// All of them have to be closed in time, while `act` runs again and again.
     fn expect_closed(&self, what: &str, mut meanwhile: impl FnMut() -> Outcome) -> Outcome {
         let begin = Instant::now();
         while self.left() > 0 && begin.elapsed() < TIME * 2 + MARGIN {
@@ -71,8 +71,8 @@ fn made(make: Option<&Closing>, what: &str) -> Outcome<Box<dyn KeyValueStore>> {
     }
 }
 
-/// Lets a store that closes what is idle for half a second make several connections, and does nothing more: all have to be closed, without an
-/// operation that would. Afterwards everything works.
+/// Lets a store with an idle timeout of half a second make several connections, and then waits: all have to be closed, without an operation
+/// that causes it. Afterwards everything works.
 pub fn n4_an_idle_connection_is_closed_without_an_operation() -> Check {
     about(&["N4"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
@@ -84,8 +84,8 @@ pub fn n4_an_idle_connection_is_closed_without_an_operation() -> Check {
     })
 }
 
-/// Lets a store that uses no connection for longer than half a second make several, and reads again and again: all have to be closed, those too
-/// that are used, and no operation may notice.
+/// Lets a store with a maximum lifetime of half a second make several connections, and reads again and again: all have to be closed, also
+/// those in use, and no operation may fail because of it.
 pub fn n4_an_old_connection_is_closed_although_it_is_used() -> Check {
     about(&["N4"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;

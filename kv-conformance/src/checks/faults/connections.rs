@@ -1,4 +1,4 @@
-//! Section 10, and L3, L4 and B4: what becomes of a pool, of a listing and of a batch.
+//! Section 10, and L3, L4 and B4: faults and a pool, a listing, a batch.
 //!
 //! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults).
 
@@ -28,8 +28,8 @@ checks![
     l4_a_listing_is_fetched_page_by_page,
 ];
 
-/// Cuts the connections that there are, and lets new ones be made on which nothing ever comes. Every operation has to end with an error,
-/// within the limit.
+/// Cuts the open connections. New ones can be made, but nothing ever comes on them. Every operation has to end with an error, within the
+/// limit.
 pub fn n1_a_server_that_never_answers_is_an_error_within_the_limit() -> Check {
     about(&["N1", "E1", "E5"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
@@ -49,11 +49,11 @@ pub fn n1_a_server_that_never_answers_is_an_error_within_the_limit() -> Check {
     })
 }
 
-/// More bytes than all buffers between store and server take, in most systems.
+/// More bytes than all buffers between store and server hold, in most systems.
 const TOO_MANY_BYTES: usize = 8 << 20;
 
-/// Writes a value so large that all buffers are full while the server reads nothing, or, where values have to be smaller, a batch of 32.
-/// The limit is one on sending, too.
+/// Writes a value that is so large that all buffers are full while the server reads nothing, or a batch of 32 values if they have to be
+/// smaller. The limit applies to sending, too.
 pub fn n1_a_request_that_the_server_does_not_read_ends_within_the_limit() -> Check {
     about(&["N1", "E1", "E5"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
@@ -91,7 +91,7 @@ pub fn n1_waiting_for_the_pool_ends_within_the_limit() -> Check {
         let (result, took) = proxied.timed(|| proxied.store.get("k"));
         proxied.expect_in_time(&what, &result, took)?;
         match result {
-            // The server was silent until an operation had taken too long.
+            // The server was silent until an operation took too long.
             Ok(value) => Err(NotPassed::failed(format_args!(
                 "{what}\nexpected: an error within the limit, {:?} (N1), for all of them\n\
                  got:      {value:?} after {took:?}, as one had waited much longer than that, and the silence was ended",
@@ -151,14 +151,14 @@ pub fn n6_a_silent_server_is_left_alone_for_a_short_time() -> Check {
 
 /// Lets several connections of the pool be made.
 fn fill_pool(proxied: &ProxiedStore<'_>) -> Outcome {
-    // So that none of the reads is done before the others begin.
+    // Delays the replies, so that no read ends before the others begin.
     proxied.proxy.set(Behaviour::Delay(proxied.limit / 100));
     in_parallel(&[(); 8], |()| expect_undisturbed("get", || proxied.store.get("absent"), None))?;
     proxied.heal()
 }
 
-/// Fills the pool, closes and resets its connections while they are idle, and waits a second. Then all that writes has to work at once: a
-/// connection that sat idle is looked at before anything is sent on it.
+/// Fills the pool, closes and resets its connections while they are idle, and waits a second. Then every write has to work at once: an idle
+/// connection is checked before anything is sent on it.
 pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to() -> Check {
     about(&["N4", "N5"]).under_faults().run(|context| {
         let operations = Operation::all(context).into_iter().filter(|operation| operation.writes).collect::<Vec<_>>();
@@ -178,9 +178,9 @@ pub fn n4_a_connection_that_was_closed_while_idle_is_not_written_to() -> Check {
     })
 }
 
-/// Fills the pool and cuts its connections: a read has to work at once, as it is tried once more on a fresh connection, not on another one
-/// of the pool. Then cuts two connections in place of the reply to a read: it has to say that the store is unavailable, and never
-/// that there is nothing.
+/// Fills the pool and cuts its connections. A read has to work at once, because it is tried once more on a fresh connection, not on another
+/// one of the pool. Then the check cuts two connections instead of the reply to a read. The read has to say that the store is unavailable,
+/// and never that the key is absent.
 pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection() -> Check {
     about(&["N5", "E1", "E5"]).under_faults().run(|context| {
         // A part of the key, which is in the request.
@@ -200,7 +200,7 @@ pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection() -> Check {
             proxied.proxy.set(Behaviour::CutAnswer { cut: Cut::Reset, to: "/k", times: 2 });
             let what = format!("{} whose connection is cut twice in place of the reply", operation.name);
             match proxied.within(&what, || (operation.run)(proxied.store, &case))? {
-                // No connection was cut: with TLS, or where keys are encoded, the proxy cannot tell the request.
+                // No connection was cut: with TLS, or if keys are encoded, the proxy cannot recognise the request.
                 Ok(answer) if proxied.proxy.is_waiting() => {
                     expect_eq(what.as_str(), answer, (operation.answer)(&case))?;
                 }
@@ -215,7 +215,7 @@ pub fn n5_a_read_is_tried_once_more_on_a_fresh_connection() -> Check {
     })
 }
 
-/// Refuses connections and cuts those that there are: empty batches have to work all the same.
+/// Refuses connections and cuts the open ones. Empty batches still have to work.
 pub fn b4_an_empty_batch_does_no_io() -> Check {
     about(&["B4"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
@@ -264,8 +264,9 @@ pub fn l2_a_listing_that_is_dropped_early_leaves_its_connection_usable() -> Chec
     })
 }
 
-/// Cuts a listing of 20 000 keys after its first one: for one reply, which it may make up for if no key comes twice; and so that it cannot go on, by refusing new connections, and by silence. It has to
-/// end with an error, and then to be over, and must not look as if it were whole.
+/// Cuts a listing of 20 000 keys after its first key. First it cuts one reply; the listing may recover, if no key comes twice. Then it
+/// prevents the listing from going on, by refusing connections and by silence. The listing has to end with an error, and must not look
+/// complete.
 pub fn l3_a_listing_that_is_cut_ends_with_an_error() -> Check {
     about(&["L3", "N1"]).under_faults().needs(&[Capability::Listing]).run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
@@ -293,7 +294,7 @@ pub fn l3_a_listing_that_is_cut_ends_with_an_error() -> Check {
             };
             let took = begin.elapsed();
             if fault == "held for one reply" && error.is_none() && came == KEYS {
-                // It went on where it had been: a page is a read, which may be tried again.
+                // It continued where it was: a page is a read, which may be tried again.
                 continue;
             }
             let Some(error) = error else {
@@ -338,7 +339,7 @@ pub fn l4_a_listing_is_fetched_page_by_page() -> Check {
         let mut keys = proxied.store.keys(&prefix)?;
         let first = || keys.next().transpose().map(|key| key.is_some());
         expect_undisturbed("whether a listing has a first key", first, true)?;
-        // What has been asked for may still be coming.
+        // A requested page may still be arriving.
         thread::sleep(Duration::from_millis(100));
         let part = bytes() - before;
         let what = format!("the bytes that came of a listing of {KEYS} keys for its first key");

@@ -1,5 +1,4 @@
-//! Section 10, and E1 to E5 as far as they need a fault: what becomes of every operation if something happens at each point of
-//! its exchange with the server.
+//! Section 10, and E1 to E5 as far as they need a fault: every operation, with a fault at each point of its exchange with the server.
 //!
 //! These need a store behind a [proxy](crate::proxy): see [`Suite::with_faults`](crate::Suite::with_faults). What is done and where is in the message of a failure.
 
@@ -40,7 +39,7 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out() -> Check {
                 let case = scenario.case()?;
                 let fault = format!("where the server falls silent {}", point.shown());
                 scenario.proxied.proxy.set(Behaviour::Truncate { of: point.direction(), bytes: point.bytes() });
-                // Of more than one exchange, it may have been a read that was held up.
+                // If there are several exchanges, the fault may have hit a read.
                 let want = if scenario.operation.writes {
                     ExpectedResult::Fails { unknown: exchange.is_one.then_some(true) }
                 } else {
@@ -92,7 +91,7 @@ pub fn n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not() -> Che
                     let want = match (scenario.operation.writes, exchange.is_one) {
                         (true, true) => ExpectedResult::Fails { unknown: Some(true) },
                         (true, false) => ExpectedResult::WorksOrFails,
-                        // A listing cannot be begun anew once keys have come, nor a stream of more than one piece.
+                        // A listing cannot start again once keys have come, nor can a stream of more than one piece.
                         (false, is_one)
                             if scenario.operation.is_listing() || scenario.operation.name == "get_into" && !is_one =>
                         {
@@ -110,8 +109,8 @@ pub fn n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not() -> Che
     })
 }
 
-/// Flips the highest bit of the first bytes of the reply to every operation. That has to be an error, or the read is retried; it must
-/// never be an answer, and nothing of it may be left for the next operation.
+/// Flips the highest bit of each of the first bytes of the reply to every operation. The operation has to fail, or retry a read. It must
+/// never return an answer, and nothing of the reply may be left for the next operation.
 pub fn n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation() -> Check {
     about(&["N2", "E1", "E4", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
@@ -133,9 +132,9 @@ pub fn n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation() -> Check 
 /// How many bytes at the beginning of a reply are changed, one at a time.
 const CHANGED: usize = 16;
 
-/// Turns the highest bit of a single byte of the reply to every operation that answers with nothing or with yes or no, for each of the first
-/// 16 bytes, and the bit below it if that made another answer. What means nothing may be overlooked; but what is neither yes nor no must be an
-/// error, of which nobody knows whether the write has happened, and not the other answer.
+/// Flips the highest bit of a single byte of the reply to every operation that returns nothing or yes or no, for each of the first 16
+/// bytes, and the next bit if that results in another valid answer. A byte without meaning may be ignored. But a reply that is neither yes
+/// nor no must be an error with an unknown outcome, and not the other answer.
 pub fn n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer() -> Check {
     about(&["N2", "N1", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
@@ -177,7 +176,7 @@ pub fn n2_unrequested_bytes_reach_no_operation() -> Check {
                 let (case, proxied) = (scenario.case()?, scenario.proxied);
                 let (take, taken) = std::sync::mpsc::channel();
                 proxied.proxy.set(Behaviour::edit(move |piece| {
-                    // It fails if nothing waits for it any more.
+                    // This fails if no connection waits for it any more.
                     let _ = take.send(piece.clone());
                 }));
                 expect_undisturbed("get", || proxied.store.get(case.key("other")).map(|value| value.is_some()), true)?;
@@ -203,8 +202,8 @@ pub fn n2_unrequested_bytes_reach_no_operation() -> Check {
     })
 }
 
-/// Holds back the reply to every operation, or its second half, until it has timed out, and then lets it come. The next operations must
-/// not get it.
+/// Holds back the reply to every operation, or its second half, until the operation has timed out, and then passes it. The next operations
+/// must not get it.
 pub fn n2_a_late_reply_reaches_no_other_operation() -> Check {
     about(&["N2"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
@@ -222,7 +221,7 @@ pub fn n2_a_late_reply_reaches_no_other_operation() -> Check {
                 scenario.judge(&case, &fault, Kind::Timeout, want)?;
                 scenario.proxied.heal()?;
                 scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))?;
-                // By now it has come for certain.
+                // By now it has certainly come.
                 thread::sleep(NOTICED);
                 scenario.proxied.works_again(format_args!("a little after {} {fault}", scenario.operation.name))?;
             }
@@ -239,7 +238,7 @@ pub fn n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply() -> Check {
             for (behaviour, fault) in
                 [(slow, "that comes a little later"), (Behaviour::Split(Duration::ZERO), "in single bytes")]
             {
-                // Of many pieces, each of which is late, all would be too late.
+                // If there are many pieces, and each is late, the whole would be too late.
                 if scenario.operation.is_large() {
                     return Ok(());
                 }
@@ -279,8 +278,8 @@ pub fn n1_a_reply_in_slow_single_bytes_ends_within_the_limit() -> Check {
     })
 }
 
-/// Refuses connections, and cuts those that there are: every operation has to say that the store is unavailable, at once, and that
-/// nothing was sent. When they are accepted again everything has to work, without anything being restarted.
+/// Refuses connections, and cuts the open ones. Every operation has to fail at once, and say that the store is unavailable and that nothing
+/// was sent. When connections are accepted again, everything has to work without a restart.
 pub fn n6_refused_connections_are_reported_and_the_store_recovers() -> Check {
     about(&["N6", "N1", "E1", "E5"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
@@ -300,11 +299,11 @@ pub fn n6_refused_connections_are_reported_and_the_store_recovers() -> Check {
     })
 }
 
-/// How often an operation is done to count its exchanges.
+/// How often an operation runs while its exchanges are counted.
 const TIMES: usize = 10;
 
-/// Does every operation on one key several times, and counts how often something was asked of the server: once for each. A batch of 100
-/// keys takes a tenth of that at most. (Copies, listings and streams are not counted.)
+/// Runs every operation on one key several times, and counts the exchanges with the server: there has to be one for each. A batch of 100
+/// keys may take at most a tenth of its number of keys. (Copies, listings and streams are not counted.)
 ///
 /// A store that sends a PING before each operation fails here, and one whose batches are loops.
 pub fn n3_one_operation_is_one_exchange() -> Check {
@@ -327,7 +326,7 @@ pub fn n3_one_operation_is_one_exchange() -> Check {
             }
             let what = format!("how many requests {TIMES} times {} took", scenario.operation.name);
             let took = proxied.proxy.exchanges() - before;
-            // One more may be that a connection was made, or looked at since the machine was slow.
+            // There may be one more, if a connection was made, or was checked because the machine was slow.
             expect_that(what, (TIMES..=TIMES + 1).contains(&took), "one for each", took)?;
             let keys = (0..100).map(|n| format!("{}{n}", proxied.fresh_prefix())).collect::<Vec<_>>();
             let before = proxied.proxy.exchanges();

@@ -25,7 +25,7 @@ checks![
 /// How many threads use the store during outages.
 const THREADS: usize = 16;
 
-/// How long nothing is in the way before an outage, and after it.
+/// The time without a fault before and after an outage.
 const BEFORE: Duration = Duration::from_millis(700);
 const AFTER: Duration = Duration::from_secs(2);
 
@@ -33,13 +33,13 @@ const AFTER: Duration = Duration::from_secs(2);
 /// again.
 const RECOVERY: Duration = Duration::from_secs(1);
 
-/// How much longer it may take on a machine that does much else.
+/// How much longer it may take on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// How long the outages of the server go on at least, unless `KV_CONFORMANCE_SOAK` says otherwise.
+/// How long outages of the server continue at least, unless `KV_CONFORMANCE_SOAK` says otherwise.
 const SOAK: Duration = Duration::from_secs(20);
 
-/// What is not there for a while.
+/// What is unavailable for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outage {
     /// One fault at random after the other.
@@ -126,9 +126,9 @@ pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load() -> Check {
 #[derive(Default)]
 struct Load {
     is_over: AtomicBool,
-    /// Whether they are to rest for a moment.
+    /// Whether the threads have to pause.
     rests: AtomicBool,
-    /// Since when nothing has been in the way.
+    /// Since when there has been no fault.
     healthy: Mutex<Option<Instant>>,
 }
 
@@ -145,7 +145,7 @@ impl Load {
         *lock(&self.healthy) = since;
     }
 
-    /// Does something while all threads rest, each between two operations.
+    /// Runs something while all threads pause between two operations.
     fn while_all_rest(
         &self,
         clients: &[Mutex<Client<'_>>],
@@ -158,7 +158,7 @@ impl Load {
     }
 }
 
-/// Tells the threads that it is over, also if one panics.
+/// Tells the threads that the check is over, also if one panics.
 struct Over<'a>(&'a Load);
 
 impl Drop for Over<'_> {
@@ -171,7 +171,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the outages, one after the other, again and again for this long, while 16 threads use the store.
+/// Causes the outages, one after the other, again and again for this time, while 16 threads use the store.
 fn under_load(
     context: &Context<'_>,
     proxied: &ProxiedStore<'_>,
@@ -200,7 +200,7 @@ fn under_load(
     expect_that(what, worked > 100 && failed > 0, "some of both", (worked, failed))
 }
 
-/// Does one thing after the other, at random.
+/// Runs random operations, one after the other.
 fn use_store(
     proxied: &ProxiedStore<'_>,
     client: &Mutex<Client<'_>>,
@@ -217,7 +217,7 @@ fn use_store(
         let (healthy, begin) = (load.healthy(), Instant::now());
         let Some(action) = random.choice(actions.iter().copied()) else { return Ok(()) };
         let result = client.perform(action, random.usize(..), random.u64(..))?;
-        // It began long after everything was to work again, and was over before the next outage.
+        // It began long after everything had to work again, and ended before the next outage.
         if let (Err(error), Some(since)) = (result, healthy)
             && load.healthy() == healthy
             && begin > since + RECOVERY + proxied.retry_after + SLACK
@@ -236,7 +236,7 @@ fn use_store(
     Ok(())
 }
 
-/// Has one outage after the other, each with whether all data may be lost afterwards.
+/// Causes one outage after the other. Each says whether all data may be lost afterwards.
 fn have_outages(
     proxied: &ProxiedStore<'_>,
     outages: &[(Outage, bool)],

@@ -14,7 +14,7 @@ checks![b7_a_failed_read_is_never_reported_as_absent];
 /// How many keys are asked for: several chunks.
 const KEYS: usize = 3000;
 
-/// What is done to the network while they are read.
+/// The fault of the network during the read.
 struct Trouble {
     what: String,
     behaviour: Behaviour,
@@ -72,7 +72,7 @@ pub fn b7_a_failed_read_is_never_reported_as_absent() -> Check {
         expect_undisturbed(format_args!("whether get_each of {} keys is right", keys.len()), each, true)?;
         let took = proxied.proxy.exchanges() - before;
         let what = format!("how many requests get_each of {} keys took (N3)", keys.len());
-        // One more may be that a connection was made.
+        // There may be one more, if a connection was made.
         expect_that(what, took <= 2 * exchanges + 1, "about as many as get_many", took)?;
         for Trouble { what, behaviour, refuses } in troubles(bytes) {
             let what = format!("get_each of {} keys {what}", keys.len());
@@ -80,7 +80,7 @@ pub fn b7_a_failed_read_is_never_reported_as_absent() -> Check {
             if refuses {
                 proxied.proxy.refuse();
             }
-            // Of a store that reads all at once and then one by one, twice the limit.
+            // A store that first reads all keys together and then one by one may take twice the limit.
             let limit = 2 * proxied.limit;
             let (outcomes, took) = proxied.timed_for(limit, || proxied.store.get_each(&keys));
             expect_eq(format_args!("the number of outcomes of {what}"), outcomes.len(), keys.len())?;

@@ -1,4 +1,4 @@
-//! Section 9, E3: what a server repeats of a request.
+//! Section 9, E3: a server repeats parts of a request.
 //!
 //! These need a store behind a [proxy](crate::proxy), which answers in the server's place: see
 //! [`Suite::with_faults`](crate::Suite::with_faults).
@@ -14,10 +14,10 @@ use crate::running::{NotPassed, expect_that};
 
 checks![e3_a_value_that_a_server_repeats_is_not_shown];
 
-/// A value of which even a part can be recognised.
+/// A value every part of which can be recognised.
 const SECRET: &str = "Qv7#kPz2!mXw9$Lr";
 
-/// How many characters of it in a row are a part.
+/// How many consecutive characters of it count as a part.
 const PART: usize = 5;
 
 type Write = (&'static str, fn(&dyn KeyValueStore, &str) -> Result<(), Error>);
@@ -32,7 +32,7 @@ const WRITES: [Write; 6] = [
     ("put_from", |store, key| store.put_from(key, SECRET.as_bytes())),
 ];
 
-/// A TTL, where there are any.
+/// A TTL, if the store has TTLs.
 fn ttl(store: &dyn KeyValueStore) -> Ttl {
     let has = store.capabilities().supports(kv_core::Capability::Ttls);
     let longest = store.capabilities().longest_ttl();
@@ -57,7 +57,7 @@ pub fn e3_a_value_that_a_server_repeats_is_not_shown() -> Check {
                 let before = proxied.proxy.bytes(Direction::Replies);
                 proxied.proxy.set(Behaviour::replace(reply));
                 let (result, _) = proxied.timed(|| write(proxied.store, &key));
-                // A batch may wait for the replies to what it has sent besides.
+                // A batch may wait for the replies to its other commands.
                 proxied.heal_without_what_was_held()?;
                 let Err(error) = result else {
                     let is_asked = proxied.proxy.bytes(Direction::Replies) > before;

@@ -1,4 +1,4 @@
-//! Section 3, P5, of a store whose server keeps its data: what is there when that was stopped or killed, and started again.
+//! Section 3, P5, for a store whose server keeps its data: the entries after the server was stopped or killed, and started again.
 //!
 //! These need a store behind a [proxy](crate::proxy), and a [server](crate::Fixture::server) that is said to keep its data: see
 //! [`Suite::with_faults`](crate::Suite::with_faults).
@@ -62,7 +62,7 @@ fn over_restarts<T>(
         }
         while_down(&context, &kept);
         server.start()?;
-        // Until the store looks at its connections before it trusts them (N4).
+        // Until the store checks its connections before it uses them (N4).
         thread::sleep(IDLE);
         after(&context, &proxied, kept, end.shown())
     })
@@ -81,8 +81,8 @@ pub fn p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart(
     })
 }
 
-/// The same of TTLs, some of which end while the server is down: what has expired has to be absent, what has not to be there with what is
-/// left, and what was to live for ever to do so.
+/// The same for TTLs, some of which end while the server is down. Expired entries have to be absent, live ones have to be there with their
+/// remaining TTL, and entries without a TTL have to stay for ever.
 pub fn p5_a_server_that_keeps_its_data_keeps_ttls_over_a_restart() -> Check {
     about(&["P5", "N6", "T2", "T6", "C1"]).under_faults().needs(&[Capability::Ttls]).run(|context| {
         over_restarts(

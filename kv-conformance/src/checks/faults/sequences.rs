@@ -35,9 +35,9 @@ fn steps(context: &Context<'_>) -> impl Strategy<Value = Vec<Step>> + use<> {
 /// How many sequences are tried at the same time, each with a store of its own.
 const THREADS: usize = 5;
 
-/// A property: whatever sequence of operations and faults is run, every answer is one that can be, every error one that it may be, every
-/// operation ends within the limit, and when the faults are over everything works and nothing acknowledged is lost. The simplest
-/// sequence for which it is not so is shown, step by step.
+/// A property of every sequence of operations and faults: every answer is possible, every error is allowed, every operation ends within the
+/// limit, and after the faults everything works and nothing acknowledged is lost. If that does not hold, the simplest such sequence is
+/// shown, step by step.
 pub fn n2_under_random_faults_no_operation_gets_another_one_s_reply() -> Check {
     about(&["N2", "N1", "N5", "N6", "P1", "E1", "E4", "E5"]).under_faults().run(|context| {
         ProxiedStore::new(context.fixture())?;

@@ -59,8 +59,8 @@ pub fn k4_every_byte_of_a_prefix_is_literal() -> Check {
     })
 }
 
-/// Lists two of the longest keys, which differ in their last character, with prefixes of every length. A backend that adds a name
-/// space or escapes, and has a limit of its own then, fails here.
+/// Lists two of the longest keys, which differ in their last character, with prefixes of every length. A backend that adds a name space or
+/// escapes, and then exceeds a limit of its own, fails here.
 pub fn k4_a_prefix_may_be_as_long_as_a_key() -> Check {
     about(&["K4", "K1"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
@@ -99,7 +99,7 @@ pub fn k4_an_invalid_prefix_is_refused() -> Check {
     })
 }
 
-/// A property: of random keys, those and only those that begin with a random prefix are listed; `prefixes` gives their parts.
+/// A property: of random keys, exactly those that begin with a random prefix are listed; `prefixes` yields their parts.
 pub fn k4_random_prefixes_of_random_keys_match_literally() -> Check {
     about(&["K4", "L1", "K3", "L6"]).needs(&[Capability::Listing]).run(|context| {
         let inputs = (btree_set(keys::any_key(), 0..30), keys::any_prefix(), any::<bool>());
@@ -117,7 +117,7 @@ pub fn k4_random_prefixes_of_random_keys_match_literally() -> Check {
     })
 }
 
-/// What `prefixes` has to give.
+/// The expected results of `prefixes`.
 fn parts(keys: &[String], delimiter: &str, prefix: &str) -> Vec<String> {
     let part = |key: &String| {
         let end = key.get(prefix.len()..)?.find(delimiter)? + prefix.len() + delimiter.len();
@@ -240,8 +240,8 @@ pub fn l2_the_store_can_be_used_inside_the_loop() -> Check {
     })
 }
 
-/// Lists 150 keys and does in the loop, on the same thread, everything that the store can do, one thing after the other. A store whose
-/// listing holds a lock for reading hangs or fails with the first operation that writes.
+/// Lists 150 keys, and runs in the loop, on the same thread, every operation of the store, one after the other. A store whose listing holds
+/// a lock for reading hangs or fails at the first operation that writes.
 pub fn l2_every_operation_can_be_used_inside_the_loop() -> Check {
     about(&["L2"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
@@ -337,7 +337,7 @@ pub fn l5_another_store_s_keys_are_not_listed() -> Check {
     })
 }
 
-/// Lets the fixture put data beside the store's own, and lists: nothing may come of it, and nothing fail.
+/// Lets the fixture put data beside the store's own, and lists: none of it may be listed, and nothing may fail.
 pub fn l5_foreign_data_is_skipped() -> Check {
     about(&["L5"]).needs(&[Capability::Listing]).run(|context| {
         context.plant_foreign_data()?;

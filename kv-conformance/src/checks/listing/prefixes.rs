@@ -14,7 +14,7 @@ checks![
     l6_an_invalid_delimiter_is_refused,
 ];
 
-/// Lists the parts of a few keys as of files in folders, with delimiters of one and of several characters, at the end, at the
+/// Lists the parts of a few keys that look like files in folders, with delimiters of one and of several characters, at the end, at the
 /// beginning and next to each other.
 pub fn l6_parts_end_with_the_first_delimiter_after_the_prefix() -> Check {
     about(&["L6"]).needs(&[Capability::Listing]).run(|context| {

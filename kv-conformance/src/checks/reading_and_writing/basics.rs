@@ -34,7 +34,7 @@ pub fn g1_an_absent_key_reads_as_none() -> Check {
     })
 }
 
-/// Asks whether a key is there that was never written.
+/// Asks whether a key that was never written is there.
 pub fn g1_an_absent_key_is_not_contained() -> Check {
     about(&["G1", "T5"])
         .needs(&[Capability::Contains])
@@ -77,8 +77,8 @@ pub fn p1_many_entries_are_all_there() -> Check {
     })
 }
 
-/// Writes a hundred values of 40 000 bytes, or as many as the store takes, before it reads the first. A store that keeps only so many
-/// bytes, and drops what is old without being asked, fails here.
+/// Writes a hundred values of 40 000 bytes, or of the largest size, before it reads the first. A store that keeps only a limited number of
+/// bytes, and silently drops old entries, fails here.
 pub fn p1_a_hundred_large_entries_are_all_there() -> Check {
     about(&["P1", "V1"]).run(|context| {
         let store = context.store();
@@ -188,7 +188,7 @@ pub fn p2_every_way_of_writing_replaces_the_ttl() -> Check {
     })
 }
 
-/// Deletes an entry twice, and a key that never was.
+/// Deletes an entry twice, and a key that never existed.
 pub fn d1_delete_tells_whether_it_removed_an_entry() -> Check {
     about(&["D1", "G1"]).run(|context| {
         let store = context.store();

@@ -81,7 +81,7 @@ pub fn p4_a_refused_create_leaves_a_short_ttl_as_it_is() -> Check {
     })
 }
 
-/// Creates with a TTL, is refused within it, and creates again after it: a lock that lets go by itself.
+/// Creates with a TTL, is refused within it, and creates again after it, like a lock that expires.
 pub fn p4_create_takes_a_ttl() -> Check {
     about(&["P4", "T2", "T5"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
         let store = context.store();

@@ -1,4 +1,4 @@
-//! Section 3, P5: what a store that keeps its data keeps when it is closed.
+//! Section 3, P5: what a store that keeps its data keeps when it is closed and opened again.
 //!
 //! These need a fixture that can close its store and open it again: see [`Fixture::reopen`](crate::Fixture::reopen).
 
@@ -11,7 +11,7 @@ use crate::running::Time;
 checks![p5_writes_and_removals_are_kept_over_reopening, p5_ttls_are_kept_over_reopening];
 
 /// Writes, removes, copies and renames in every way, closes the store and opens it again, twice: everything has to be as it was left. The
-/// second time finds a store that keeps what it has written itself, and not what it has read when it was opened.
+/// second time finds a store that keeps only what it wrote itself, and not what it read when it was opened.
 pub fn p5_writes_and_removals_are_kept_over_reopening() -> Check {
     about(&["P5"]).run(|context| {
         let mut fixture = context.scope.open()?;
@@ -24,12 +24,12 @@ pub fn p5_writes_and_removals_are_kept_over_reopening() -> Check {
     })
 }
 
-/// Gives TTLs and takes them away in every way, closes the store, lets some of them expire meanwhile, and opens it again: what has
-/// expired has to be absent, what has not to be there with what is left, and what was to live for ever to do so.
+/// Sets and removes TTLs in every way, closes the store, lets some entries expire meanwhile, and opens it again. Expired entries have to be
+/// absent, live ones have to be there with their remaining TTL, and entries without a TTL have to stay for ever.
 pub fn p5_ttls_are_kept_over_reopening() -> Check {
     about(&["P5", "T2"]).needs(&[Capability::Ttls]).run(|context| {
         let mut fixture = context.scope.open()?;
-        // The time goes on while the store is closed.
+        // Time goes on while the store is closed.
         let advance = fixture.advance.take();
         let time = Time::new(advance.as_ref());
         let given = fixture.reopen.is_some().then(|| Given::to(context, &*fixture.store, &time)).transpose()?;

@@ -1,4 +1,4 @@
-//! Sections 3 to 7: what each operation has done, each other one sees at once.
+//! Sections 3 to 7: every operation sees at once what the others have done.
 
 use std::io::Read;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn remove(store: &dyn KeyValueStore, way: &str, key: &str) -> Result<(), Error> 
     }
 }
 
-/// Looks at a key with every operation that reads: it has this value, or is absent.
+/// Checks with every operation that reads that a key has this value, or is absent.
 fn look(context: &Context<'_>, store: &dyn KeyValueStore, key: &str, value: Option<&str>, what: &str) -> Outcome {
     let bytes = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
     expect(format_args!("get {what}"), store.get(key), bytes.clone())?;
@@ -68,8 +68,8 @@ fn look(context: &Context<'_>, store: &dyn KeyValueStore, key: &str, value: Opti
     Ok(())
 }
 
-/// Writes a key in every way, where nothing was and where something was, and removes it in every way; before and after each step it
-/// looks with every operation that reads. A cache, of what is there or of what is not, that one operation forgets to clear fails here.
+/// Writes a key in every way, when it is absent and when it is present, and removes it in every way. Before and after each step it checks
+/// the key with every operation that reads. A cache of present or absent keys that one operation forgets to clear fails here.
 pub fn p1_every_operation_sees_what_every_other_has_done() -> Check {
     about(&["P1", "G1", "D1", "P2", "B1", "C1", "C2"]).run(|context| {
         let store = context.store();
@@ -77,7 +77,7 @@ pub fn p1_every_operation_sees_what_every_other_has_done() -> Check {
     })
 }
 
-/// As [`p1_every_operation_sees_what_every_other_has_done`], with one handle that writes and removes and another that looks.
+/// Like [`p1_every_operation_sees_what_every_other_has_done`], with one handle that writes and removes, and another that reads.
 pub fn p1_a_second_handle_sees_what_every_operation_has_done() -> Check {
     about(&["P1", "G1", "D1"]).run(|context| see_everything(context, context.store(), context.second_handle()?))
 }

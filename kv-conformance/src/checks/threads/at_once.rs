@@ -12,7 +12,7 @@ use crate::running::{NotPassed, Outcome, mismatch, panics};
 /// How many threads race unless a check says otherwise.
 pub(super) const THREADS: usize = 8;
 
-/// Runs the same with a number for each thread, at the same time, and gathers what comes of it.
+/// Runs the same in several threads at the same time, each with a number, and collects the results.
 pub(super) fn at_once<T: Send>(threads: usize, run: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
     let barrier = Barrier::new(threads);
     let results = thread::scope(|scope| {
@@ -20,7 +20,7 @@ pub(super) fn at_once<T: Send>(threads: usize, run: impl Fn(usize) -> Result<T, 
             let (run, barrier) = (&run, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                // Here, where it is known which operation it was.
+                // Reported here, where the operation is known.
                 panics::catch(|| run(thread).map_err(NotPassed::from))
             })
         });
@@ -37,7 +37,7 @@ pub(super) fn keys_of(round: usize) -> Vec<String> {
     (0..KEYS).map(|key| format!("{round}/{key}")).collect()
 }
 
-/// Tells the other threads of a race that it is over, also if the one that has it panics.
+/// Tells the other threads of a race that it is over, also if its owner panics.
 pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -46,7 +46,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// No thread may have found something wrong.
+/// Fails if a thread has found something wrong.
 #[track_caller]
 pub(super) fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
     match wrong.into_iter().flatten().next() {

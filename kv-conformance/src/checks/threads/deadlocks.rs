@@ -11,7 +11,7 @@ checks![
     c2_renames_in_opposite_directions_do_not_wait_for_each_other,
 ];
 
-/// How often threads that could wait for each other do the same.
+/// How often the threads repeat their operations.
 const ROUNDS: usize = 50;
 
 /// Lets four threads write, read and delete the same keys in batches, two of them in one order and two in the other. A store that
@@ -39,7 +39,7 @@ pub fn b2_batches_in_opposite_orders_do_not_wait_for_each_other() -> Check {
     })
 }
 
-/// Lets two threads rename in opposite directions, and copy. A store that locks first the one key and then the other hangs.
+/// Lets two threads rename and copy in opposite directions. A store that locks first one key and then the other hangs.
 pub fn c2_renames_in_opposite_directions_do_not_wait_for_each_other() -> Check {
     about(&["C2"]).needs(&[Capability::Copy]).run(|context| {
         let store = context.store();

@@ -1,6 +1,6 @@
 //! Section 4, with several threads at the moment at which entries expire.
 //!
-//! Like the other [races](super::races), these find what they find by chance.
+//! Like the other [races](super::races), these find a mistake only by chance.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +19,8 @@ checks![
     t5_a_touch_at_expiry_answers_truthfully,
 ];
 
-/// Lets 7 threads read expired entries in every way while one writes over them. What it writes has to stay: a store that removes an
-/// expired entry when it comes across one has to see that it is still the same.
+/// Lets 7 threads read expired entries in every way while one thread overwrites them. The new entries have to stay: a store that removes an
+/// expired entry when it meets one must check that it is still the same.
 pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
     about(&["T5", "P1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
@@ -50,11 +50,11 @@ pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
     })
 }
 
-/// How long the entries live over whose end the threads race, where time is real.
+/// The TTL of the entries around whose expiry the threads race, in real time.
 const TTL: Duration = Duration::from_millis(150);
 
-/// Puts entries with one TTL, and lets 8 threads act on each of them around its expiry. When they are done the TTL has passed.
-/// What each thread was told of each key.
+/// Puts entries with one TTL, and lets 8 threads act on each of them around its expiry. When they are done, the TTL has passed. Returns
+/// each thread's answer for each key.
 fn around_the_end(
     context: &Context<'_>,
     keys: &[String],
@@ -66,7 +66,7 @@ fn around_the_end(
     if !by_hand {
         context.time.wait_until(end.earliest.saturating_sub(TTL / 5));
     }
-    // Where time is real, the keys are acted on one after the other over twice the time that is left.
+    // In real time, the threads act on the keys one after the other, during twice the time that is left.
     let pause = TTL / 5 * 2 / u32::try_from(keys.len()).unwrap_or(u32::MAX);
     let (barrier, acted) = (Barrier::new(THREADS + 1), AtomicUsize::new(0));
     let told = thread::scope(|scope| {
@@ -87,7 +87,7 @@ fn around_the_end(
         });
         let threads = threads.collect::<Vec<_>>();
         barrier.wait();
-        // Time that is advanced by hand ends the TTL when a part of the keys has been acted on.
+        // Time that is advanced by hand ends the TTL when the threads have acted on a part of the keys.
         let in_time = || acted.load(Ordering::Relaxed) < keys.len() * THREADS / 3;
         while by_hand && in_time() && threads.iter().any(|thread| !thread.is_finished()) {
             thread::yield_now();
@@ -103,8 +103,8 @@ fn keys() -> Vec<String> {
     (0..ROUNDS).flat_map(keys_of).collect()
 }
 
-/// Lets 8 threads create 500 keys while the entries that are there expire. Of each key at most one is told that it did; then its
-/// value is there, and otherwise none.
+/// Lets 8 threads create 500 keys while the old entries expire. For each key, at most one thread is told that it created the entry. Then
+/// its value is there; otherwise the key is absent.
 pub fn t5_of_creators_at_expiry_one_wins() -> Check {
     about(&["T5", "P4"]).needs(&[Capability::Ttls, Capability::Create]).run(|context| {
         let (store, keys) = (context.store(), keys());
@@ -126,8 +126,8 @@ pub fn t5_of_creators_at_expiry_one_wins() -> Check {
     })
 }
 
-/// Lets 8 threads touch 500 keys with `Forever` while their entries expire. A key of which one was told that it was there is there from
-/// then on; of the others nothing is left.
+/// Lets 8 threads touch 500 keys with `Forever` while their entries expire. If a thread was told that a key was there, the key stays; all
+/// other keys are absent.
 pub fn t5_a_touch_at_expiry_answers_truthfully() -> Check {
     about(&["T5", "T6"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
         let (store, keys) = (context.store(), keys());

@@ -1,6 +1,6 @@
 //! Section 3, with several threads at once whose [histories](crate::history) are recorded and searched for an order.
 //!
-//! What threads do is random, from the seed; what comes of it is chance. A store that is wrong only now and then may pass, and
+//! The operations of the threads are random, from the seed; their order is chance. A store that is wrong only now and then may pass, and
 //! fail another time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,9 +24,9 @@ checks![
     p1_creates_minus_deletes_are_what_is_left,
 ];
 
-/// Lets 2 to 8 threads do random operations, alone and in batches, on 1 to 3 keys, and reads the keys at the end. For each
-/// history of a key there has to be an order that explains every answer. Finds a write that is lost, one that is seen and
-/// then is not, one that is seen only later, and answers that do not fit together.
+/// Lets 2 to 8 threads run random operations, alone and in batches, on 1 to 3 keys, and reads the keys at the end. For each history of a
+/// key there has to be an order that explains every answer. This finds a write that is lost, that is seen and later not seen, or that is
+/// seen too late, and answers that contradict each other.
 pub fn p1_histories_of_random_operations_are_linearizable() -> Check {
     about(&["P1", "P3", "P4", "D1"]).run(|context| {
         use Kind::{Contains, Create, Delete, DeleteMany, Get, GetMany, Put, PutMany};
@@ -41,15 +41,15 @@ pub fn p1_histories_of_random_operations_are_linearizable() -> Check {
     })
 }
 
-/// As [`p1_histories_of_random_operations_are_linearizable`], with little but create and delete: of creates without a delete
-/// in between one succeeds, and of deletes without a create in between too.
+/// Like [`p1_histories_of_random_operations_are_linearizable`], with mostly create and delete. Of creates without a delete in between only
+/// one succeeds, and of deletes without a create in between, too.
 pub fn p1_histories_of_create_and_delete_are_linearizable() -> Check {
     about(&["P1", "P3", "P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         check_histories(context, &[Kind::Create, Kind::Create, Kind::Create, Kind::Delete, Kind::Delete, Kind::Get])
     })
 }
 
-/// How many threads do how many operations on how many keys, and how often that is done.
+/// The number of threads, operations and keys, and the number of repetitions.
 struct Plan {
     threads: usize,
     keys: usize,
@@ -72,7 +72,7 @@ const PLANS: &[Plan] = &[
 #[derive(Clone, Debug)]
 struct Step {
     kind: Kind,
-    /// Which of the keys. Those on many are on all.
+    /// The key. Batches use all keys.
     key: usize,
     /// How often to let other threads go first.
     yields: usize,
@@ -117,7 +117,7 @@ fn record(context: &Context<'_>, threads: &[Vec<Step>], keys: &[Key<'_>]) -> Out
     let [even, odd] = handles(context);
     let mut recordings = at_once(threads.len(), |thread| {
         let mut recording = recorder.thread(if thread % 2 == 0 { even } else { odd });
-        // A barrier wakes one thread after the other, which is longer than a store in memory needs for all it has to do.
+        // A barrier wakes one thread after the other, which takes longer than all the work of a store in memory.
         ready.fetch_add(1, Ordering::Relaxed);
         while ready.load(Ordering::Relaxed) < threads.len() {
             thread::yield_now();
@@ -138,7 +138,7 @@ fn record(context: &Context<'_>, threads: &[Vec<Step>], keys: &[Key<'_>]) -> Out
     Ok(History::of(recordings))
 }
 
-/// The handles that threads use in turn: if there is a second one, half of them have that.
+/// The handles that threads use in turn. If there is a second handle, half of the threads use it.
 fn handles<'a>(context: &Context<'a>) -> [&'a dyn KeyValueStore; 2] {
     [context.store(), context.second_handle().unwrap_or_else(|_| context.store())]
 }
@@ -166,7 +166,7 @@ fn do_step(recording: &mut Recording<'_>, step: &Step, keys: &[Key<'_>]) -> Resu
     }
 }
 
-/// What the suite declares to be weaker. Without a reason that does not count.
+/// The declared weaknesses. One without a reason does not count.
 fn weaknesses(context: &Context<'_>) -> Outcome<Vec<Weakness>> {
     let declared = &context.scope.weaknesses;
     for (weakness, reason) in declared {
@@ -176,7 +176,7 @@ fn weaknesses(context: &Context<'_>) -> Outcome<Vec<Weakness>> {
     Ok(declared.keys().copied().collect())
 }
 
-/// Where there is no order, no lock and no counter can be relied on.
+/// Without an order, neither a lock nor a counter is reliable.
 fn needs_order(context: &Context<'_>) -> Outcome {
     weaknesses(context)?;
     match &context.scope.weaknesses.iter().next() {
@@ -186,7 +186,7 @@ fn needs_order(context: &Context<'_>) -> Outcome {
 }
 
 fn explain(contradiction: &Contradiction) -> NotPassed {
-    // What this thread did says nothing of it.
+    // This thread's operations say nothing about it.
     trace::forget();
     NotPassed::failed(format_args!(
         "{contradiction}\nchance:   the seed below gives the same operations; whether they fail again is chance"
@@ -194,8 +194,8 @@ fn explain(contradiction: &Contradiction) -> NotPassed {
     .breaking(contradiction.clauses().iter().copied())
 }
 
-/// Lets 8 threads increment a counter under a lock, as often as they get it: taken with create, given back with delete. At the
-/// end the counter has to be what they have counted, and each `delete` of the lock has to return `true`.
+/// Lets 8 threads increment a counter under a lock, as often as they get it. They take the lock with `create`, and release it with
+/// `delete`. At the end the counter has to equal the number of increments, and each `delete` of the lock has to return `true`.
 pub fn p1_no_increment_under_a_lock_is_lost() -> Check {
     about(&["P1", "P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         needs_order(context)?;
@@ -253,8 +253,8 @@ struct Increments {
     not_given_back: usize,
 }
 
-/// Lets 8 threads create and delete two keys, over and over. For each key the creates that succeeded less the deletes that did
-/// have to be whether it is there at the end: one or none.
+/// Lets 8 threads create and delete two keys, over and over. For each key, the number of successful creates minus the number of successful
+/// deletes has to be one if the key is there at the end, and zero if it is not.
 pub fn p1_creates_minus_deletes_are_what_is_left() -> Check {
     about(&["P1", "P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         needs_order(context)?;
@@ -264,7 +264,7 @@ pub fn p1_creates_minus_deletes_are_what_is_left() -> Check {
                 let store = if thread % 2 == 0 { even } else { odd };
                 let (mut created, mut deleted) = (0_usize, 0_usize);
                 for n in 0..ATTEMPTS {
-                    // Not by turns of the thread, or creates and deletes would each have a handle of their own.
+                    // Not alternating by thread, or all creates would use one handle and all deletes the other.
                     if (n + thread / 2) % 2 == 0 {
                         created += usize::from(store.create(key, thread.to_string())?);
                     } else {

@@ -24,7 +24,7 @@ pub fn l1_keys_that_stay_are_listed_once_while_others_come_and_go() -> Check {
         let wrong = at_once(3, |thread| {
             let _over = Over(&done);
             if thread == 0 {
-                // Until enough keys have come and gone. (Another check finds a store whose `delete` always says `false`.)
+                // Until enough keys have been created and deleted. (Another check finds a store whose `delete` always returns `false`.)
                 let is_enough = || deleted.load(Ordering::Relaxed) >= 200 || written.load(Ordering::Relaxed) >= 2000;
                 let more = |n: &u32| *n < 10 || !is_enough() && !done.load(Ordering::Relaxed);
                 let wrong = (0..).take_while(more).find_map(|_| match store.keys("k/").and_then(sorted) {

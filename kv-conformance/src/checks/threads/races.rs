@@ -1,6 +1,6 @@
 //! Sections 3 and 4, with several threads at once.
 //!
-//! These find what they find by chance: a failure is one, but it may take several runs to see it again.
+//! These find mistakes by chance. A failure is always a mistake, but it may take several runs to see it again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -23,8 +23,8 @@ checks![
     t6_a_touch_does_not_undo_a_write,
 ];
 
-/// Lets each of 8 threads write, read and delete its own 50 keys, over and over, in every way of writing. What one does must not be
-/// seen at the keys of another, nor be undone by it.
+/// Lets each of 8 threads write, read and delete its own 50 keys, over and over, in every way of writing. No thread may see or undo
+/// anything at the keys of another one.
 pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other() -> Check {
     about(&["P1", "D1"]).run(|context| {
         let store = context.store();
@@ -80,7 +80,7 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole() -> Check {
                 let _over = Over(&done);
                 if thread < 2 {
                     let from = format!("from/{thread}");
-                    // On until enough was read meanwhile, or something wrong.
+                    // Continues until enough was read meanwhile, or something wrong was read.
                     let more =
                         |n: &usize| *n < 50 || reads.load(Ordering::Relaxed) < READS && !done.load(Ordering::Relaxed);
                     return (0..)
@@ -128,15 +128,15 @@ fn read_stream(store: &dyn KeyValueStore, key: &str) -> Result<Option<Bytes>, Er
     }
 }
 
-/// Lets 8 threads create the same keys at the same time. Of each key exactly one has to be told that it did, and its value has
-/// to be the one that is there. A create that is a get and then a put fails here.
+/// Lets 8 threads create the same keys at the same time. For each key, exactly one thread has to be told that it created the entry, and its
+/// value has to be there. A create that is a get and then a put fails here.
 pub fn p4_of_many_creators_one_wins() -> Check {
     about(&["P4"])
         .needs(&[Capability::Create])
         .run(|context| (0..ROUNDS).try_for_each(|round| race_to_create(context.store(), &keys_of(round))))
 }
 
-/// As [`p4_of_many_creators_one_wins`], where entries have expired: removing one and storing the new one has to be one step.
+/// Like [`p4_of_many_creators_one_wins`], over expired entries: removing the old entry and storing the new one has to be one step.
 pub fn p4_of_many_creators_over_an_expired_entry_one_wins() -> Check {
     about(&["P4", "T5"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
         let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
@@ -166,9 +166,9 @@ fn race_to_create(store: &dyn KeyValueStore, keys: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Lets 4 threads create the same keys, while 4 others delete them. At each key, creates and deletes that were told that they did it
-/// take turns: as many of one as of the other, or one create more, and then its entry is there. A delete that comes in two steps,
-/// and takes away what was created in between, fails here.
+/// Lets 4 threads create the same keys, while 4 others delete them. At each key, successful creates and deletes take turns: there are as
+/// many of one as of the other, or one create more, and then its entry is there. A delete in two steps, which removes an entry that was
+/// created in between, fails here.
 pub fn p4_creates_and_deletes_of_one_key_take_turns() -> Check {
     about(&["P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         let store = context.store();
@@ -196,7 +196,8 @@ pub fn p4_creates_and_deletes_of_one_key_take_turns() -> Check {
     })
 }
 
-/// Lets 8 threads delete the same entries at the same time, alone and in batches. Of each exactly one has to be told that it did.
+/// Lets 8 threads delete the same entries at the same time, alone and in batches. For each entry, exactly one thread has to be told that it
+/// deleted it.
 pub fn d1_of_many_deleters_one_removes_the_entry() -> Check {
     about(&["D1", "B3"]).run(|context| {
         let store = context.store();
@@ -219,8 +220,8 @@ pub fn d1_of_many_deleters_one_removes_the_entry() -> Check {
     })
 }
 
-/// Lets a thread write a key, wait until another has touched it twice, and read it back. Each write has to stay: a touch that
-/// reads the entry and writes it again undoes what came in between.
+/// Lets a thread write a key, wait until another thread has touched it twice, and read it back. Each write has to stay: a touch that reads
+/// the entry and writes it again undoes a write in between.
 pub fn t6_a_touch_does_not_undo_a_write() -> Check {
     about(&["T6", "P1"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();

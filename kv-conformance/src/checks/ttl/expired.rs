@@ -50,7 +50,7 @@ pub fn t5_an_expired_entry_is_absent_for_every_operation() -> Check {
     })
 }
 
-/// Writes these keys with a TTL and waits until it has passed.
+/// Writes these keys with a TTL, and waits until they have expired.
 fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
     let ttl = Duration::from_millis(5);
     let mut last = None;
@@ -63,8 +63,8 @@ fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// Lets 2000 entries expire at once, more than a store that removes a few dead ones with each write gets rid of soon, and asks for
-/// them in every way, each way for keys of its own.
+/// Lets 2000 entries expire at once, and asks for them in every way, each way with its own keys. A store that removes a few expired entries
+/// with each write still has most of them.
 pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
     about(&["T5", "D1", "B3", "P4", "T6", "C3", "L1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
@@ -151,7 +151,7 @@ pub fn t5_an_expired_entry_cannot_be_touched_back_to_life() -> Check {
     })
 }
 
-/// Copies and renames an expired entry: it is not found, and the other one stays.
+/// Copies and renames an expired entry: it is not found, and the target stays.
 pub fn t5_an_expired_entry_is_not_copied() -> Check {
     about(&["T5", "C3"]).needs(&[Capability::Ttls, Capability::Copy]).run(|context| {
         let store = context.store();
@@ -175,8 +175,8 @@ fn operations(store: &dyn KeyValueStore, from: &str, to: &str) -> [(&'static str
     ]
 }
 
-/// Writes over expired entries in every way, without a TTL: what is there then is a new entry, for every operation, and has
-/// nothing of the old one, its expiry least of all.
+/// Writes over expired entries in every way, without a TTL. For every operation this is a new entry, which has nothing of the old one,
+/// above all not its expiry.
 pub fn t5_a_write_over_an_expired_entry_stays() -> Check {
     about(&["T5", "P2", "B2", "C1", "D1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();

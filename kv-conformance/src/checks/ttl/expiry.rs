@@ -36,7 +36,7 @@ pub fn t1_without_a_configured_default_entries_stay() -> Check {
     })
 }
 
-/// Configures a store with a default TTL: every way of writing has to use it, and `Forever` and `After` to overrule it.
+/// Configures a store with a default TTL. Every way of writing has to use it, and `Forever` and `After` have to override it.
 pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check {
     about(&["T1"]).needs(&[Capability::Ttls]).run(|context| {
         let ttl = context.short();
@@ -91,7 +91,7 @@ pub fn t2_an_entry_expires_neither_early_nor_late() -> Check {
         let ttl = context.short();
         let end = context.put_for("k", "v", ttl)?;
         let mut seen = watch(context, "k", ttl, end)?;
-        // A reader that came late has not seen whether the entry expired early. Shorter TTLs make up for it.
+        // A reader that came late has not seen whether the entry expired early. Shorter TTLs compensate for that.
         for round in 0..ROUNDS {
             if seen {
                 break;
@@ -114,13 +114,13 @@ const SHORT: Duration = Duration::from_millis(10);
 /// How long before it expires an entry is read without a pause.
 const CLOSE: Duration = Duration::from_millis(25);
 
-/// How long before it expires an entry has to be seen for it to be said that it was not early.
+/// How shortly before its expiry an entry has to be seen to show that it did not expire early.
 const NEAR: Duration = Duration::from_millis(1);
 
-/// How often that is tried.
+/// How often the check tries that.
 const ROUNDS: usize = 10;
 
-/// Reads an entry at many moments until it expires and just after. Whether it was seen shortly before it expired.
+/// Reads an entry at many moments until it expires, and just after. Returns whether it was seen shortly before it expired.
 fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
     let step = (end.latest.saturating_sub(context.time.now()) / 20).max(Duration::from_nanos(1));
     let mut moments = (0..20).map(|n| end.latest.saturating_sub(step * (20 - n))).collect::<Vec<_>>();
@@ -139,8 +139,8 @@ fn watch(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcom
     Ok(seen)
 }
 
-/// Reads an entry without a pause until its TTL may have passed, from shortly before on; where the time is advanced by hand,
-/// at the last nanosecond. Whether it was seen shortly before it expired.
+/// Reads an entry without a pause from shortly before its expiry until its TTL may have passed; if time is advanced by hand, at the last
+/// nanosecond. Returns whether it was seen shortly before it expired.
 fn read_to_the_end(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<bool> {
     if context.time.is_advanced_by_hand() {
         context.time.wait_until(end.earliest.saturating_sub(Duration::from_nanos(1)));
@@ -156,7 +156,7 @@ fn read_to_the_end(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry)
     Ok(seen)
 }
 
-/// Reads an entry once, which must not have expired early and has to have expired in time. Whether it had, and when the read was over.
+/// Reads an entry once, and checks that it is neither early nor late. Returns whether it had expired, and when the read was over.
 fn look(context: &Context<'_>, key: &str, ttl: Duration, end: Expiry) -> Outcome<(Liveness, Duration)> {
     let (got, before, after) = context.time.span(|| context.store().get(key));
     let got = got?;
@@ -185,20 +185,20 @@ pub fn t2_ttls_from_a_nanosecond_to_a_second_are_kept() -> Check {
             [1, 1_000, 999_999, 1_000_000, 1_000_001, 1_500_000, 2_000_000, 10_000_000, 100_000_000, 500_000_000];
         let seconds = [999_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 1_001_000_000, 1_500_000_000];
         let ttls = nanoseconds.into_iter().chain(seconds).map(Duration::from_nanos).collect::<Vec<_>>();
-        // All at the same time. A machine that was too slow for that gets one TTL after the other.
+        // All TTLs at the same time. If the machine was too slow for that, one after the other.
         let is_repeated = context.patiently(NEAR) > NEAR;
         let (mut given, mut seen) = (BTreeSet::new(), BTreeSet::new());
         for ttls in ttls.chunks(if is_repeated { 1 } else { ttls.len() }) {
             watch_together(context, ttls, &mut given, &mut seen)?;
         }
-        // A reader that came late each time has not seen whether what is written in this way expires early. A machine that is too slow
-        // to be there for each of them will be so again: then some have to do.
+        // If the reader came late each time, it has not seen whether entries that are written in this way expire early. A machine that is
+        // too slow for some of the ways will be too slow again, so some of them have to be enough.
         if seen == given || is_repeated && !seen.is_empty() { Ok(()) } else { Err(NotPassed::TooSlow) }
     })
 }
 
-/// Writes entries with these TTLs in each way, reads each until it expires, and looks at it just after. Adds the ways that the store
-/// has to `given`, and to `seen` those with an entry that was seen shortly before it expired.
+/// Writes entries with these TTLs in each way, and reads each until it expires and just after. Adds the ways that the store has to `given`,
+/// and the ways with an entry that was seen shortly before it expired to `seen`.
 fn watch_together(
     context: &Context<'_>,
     ttls: &[Duration],
@@ -209,7 +209,8 @@ fn watch_together(
     for &ttl in ttls {
         for way in WAYS {
             watch_short(context, way, ttl)?;
-            // Ends that are apart can each be waited for: of a store in memory all but the first of a group would be missed.
+            // The expiries are spread, so that the check can wait for each. In a store in memory, it would otherwise miss all but the first
+            // of a group.
             if ttl >= SHORT && !context.time.is_advanced_by_hand() {
                 context.time.wait(NEAR * 2);
             }
@@ -240,9 +241,9 @@ fn watch_together(
 /// The ways to give a TTL.
 const WAYS: [&str; 5] = ["put", "put_many", "put_from", "create", "touch"];
 
-/// Writes an entry of a few milliseconds in one of the ways, again and again, reads it without a pause from then on, and looks
-/// whether it expires in time, where that does not take long. A TTL that has passed before the write has returned cannot be seen to be early,
-/// however often it is tried: that is left to the longer ones.
+/// Writes an entry with a TTL of a few milliseconds in one of the ways, again and again, reads it without a pause from then on, and checks
+/// that it expires in time, if that does not take long. If the TTL is over before the write returns, no number of tries can show that the
+/// entry is early; that is left to longer TTLs.
 fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
     if ttl >= SHORT {
         return Ok(());
@@ -250,7 +251,7 @@ fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
     let goes_soon = ttl.saturating_add(context.capabilities().ttl_resolution()) < SHORT;
     let mut seen = 0;
     for round in 0..ROUNDS {
-        // Five rounds are enough if the ends were seen. If not, more may help.
+        // Five rounds are enough if the expiries were seen. If not, more may help.
         if round >= ROUNDS / 2 && (seen > 0 || ttl < NEAR) {
             break;
         }
@@ -265,7 +266,7 @@ fn watch_short(context: &Context<'_>, way: &str, ttl: Duration) -> Outcome {
     Ok(())
 }
 
-/// Writes an entry with a TTL in one of the ways there are; when it ends. `None` if the store lacks the way.
+/// Writes an entry with a TTL in one of the ways. Returns its expiry, or `None` if the store lacks this way.
 fn write_with_ttl(context: &Context<'_>, way: &str, key: &str, ttl: Duration) -> Outcome<Option<Expiry>> {
     let store = context.store();
     let ((), end) = match way {
@@ -335,8 +336,8 @@ pub fn t2_reading_does_not_extend_a_ttl() -> Check {
     })
 }
 
-/// Writes with a zero TTL in every way, where nothing is and where something is. The key has to be absent. (To redis
-/// `PX 0` is an error, to memcached `0` is for ever.)
+/// Writes with a zero TTL in every way, to an absent and to a present key. Then the key has to be absent. (`PX 0` is an error for redis,
+/// and `0` means for ever to memcached.)
 pub fn t3_a_zero_ttl_leaves_the_key_absent() -> Check {
     about(&["T3"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();

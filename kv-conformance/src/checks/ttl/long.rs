@@ -17,7 +17,7 @@ checks![
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// TTLs at which some store or protocol changes its mind.
+/// TTLs at which some store or protocol behaves differently.
 fn long_ttls(longest: Duration) -> Vec<Duration> {
     let second = Duration::from_secs(1);
     let mut ttls = vec![
@@ -83,7 +83,7 @@ pub fn t4_long_ttls_are_kept_or_refused() -> Check {
     })
 }
 
-/// The entry is there, and what is left of its TTL is all of it, less the time that this check takes.
+/// Checks that the entry is there, and that nearly all of its TTL is left.
 fn expect_kept(context: &Context<'_>, ttl: Duration, what: &str) -> Outcome {
     let store = context.store();
     expect(format_args!("get after {what}"), store.get("k"), Some("v".into()))?;
@@ -109,8 +109,8 @@ fn expect_invalid_ttl(what: &str, result: Result<(), Error>, ttl: Duration) -> O
     Ok(())
 }
 
-/// Writes with a TTL that is too long, where nothing is and where something is. It has to be `InvalidTtl`, what is
-/// there has to stay with its TTL, and what is not has to stay absent.
+/// Writes with a TTL that is too long, to an absent and to a present key. The error has to be `InvalidTtl`. An old entry has to stay with
+/// its TTL, and an absent key has to stay absent.
 pub fn t4_a_refused_ttl_changes_nothing() -> Check {
     about(&["T4"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
@@ -131,7 +131,7 @@ pub fn t4_a_refused_ttl_changes_nothing() -> Check {
     })
 }
 
-/// Creates with a TTL that is too long, where nothing is and where something is: nothing may be stored.
+/// Creates with a TTL that is too long, for an absent and for a present key: nothing may be stored.
 pub fn t4_a_create_with_a_refused_ttl_stores_nothing() -> Check {
     about(&["T4"]).needs(&[Capability::Ttls, Capability::Create]).run(|context| {
         let store = context.store();

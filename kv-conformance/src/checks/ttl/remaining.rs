@@ -43,7 +43,7 @@ pub fn t6_ttl_tells_what_remains() -> Check {
     })
 }
 
-/// Gives entries TTLs by touching them, and takes them away again. The value has to stay what it is, all of it.
+/// Sets TTLs by touching entries, and removes them again. The value has to stay unchanged.
 pub fn t6_touch_sets_a_ttl_and_leaves_the_value() -> Check {
     about(&["T6", "V1"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();
@@ -63,7 +63,7 @@ pub fn t6_touch_sets_a_ttl_and_leaves_the_value() -> Check {
     })
 }
 
-/// Touches an entry that is for ever, and one with a long TTL, with a short one: they have to expire, neither early nor late.
+/// Touches an entry without a TTL, and one with a long TTL, with a short TTL: they have to expire, neither early nor late.
 pub fn t6_touch_shortens_a_ttl() -> Check {
     about(&["T6", "T2"]).needs(&[Capability::Touch]).run(|context| {
         let store = context.store();

@@ -23,11 +23,11 @@ enum Location {
     Worker,
     /// On a thread of a runtime where blocking is allowed.
     SpawnBlocking,
-    /// Where a runtime with one thread was entered, and nobody drives it.
+    /// Inside an entered runtime with one thread that nobody drives.
     Entered,
 }
 
-/// All locations, in words that follow an operation there, and one that follows later.
+/// All locations, in words that follow an operation, and the words for an operation after the runtime has ended.
 const LOCATIONS: [(Location, &str, &str); 5] = [
     (
         Location::OneThread,
@@ -57,7 +57,7 @@ const LOCATIONS: [(Location, &str, &str); 5] = [
 ];
 
 impl Location {
-    /// Does something there.
+    /// Runs something in this location.
     fn run<T: Send + 'static>(self, run: impl FnOnce() -> Outcome<T> + Send + 'static) -> Outcome<T> {
         let builder = match self {
             Self::OneThread | Self::Entered => Builder::new_current_thread().enable_all().build(),
@@ -82,12 +82,12 @@ fn beside(what: &str, error: &dyn std::error::Error) -> NotPassed {
     NotPassed::failed_beside_the_store(format_args!("{what}: {error}"))
 }
 
-/// What a location leaves to be dropped outside: a store that has panicked may do so again when it is dropped, and two panics at once end the
-/// process.
+/// What has to be dropped outside of a location: a store that has panicked may panic again when it is dropped, and two panics at once end
+/// the process.
 #[derive(Default)]
 struct Left {
     fixture: Option<Fixture>,
-    /// The stores of a fixture that are dropped one after the other, and what else there is of it.
+    /// The stores of a fixture, which are dropped one after the other, and the rest of the fixture.
     stores: Vec<Box<dyn KeyValueStore>>,
     rest: Option<Box<dyn Any + Send>>,
 }
@@ -118,7 +118,7 @@ fn stay(scope: &Scope, seed: &Seed, number: usize, inside: &str, left: &mut Left
         use_handles(scope, fixture, seed, &format!("{number}/"))?;
     }
     drop_stores(scope, left);
-    // And with one that is made here.
+    // With a store that is made here.
     left.fixture = Some(make(inside, "making the store", || scope.open())?);
     if let Some(fixture) = &left.fixture {
         use_handles(scope, fixture, seed, "made/")?;
@@ -130,7 +130,7 @@ fn stay(scope: &Scope, seed: &Seed, number: usize, inside: &str, left: &mut Left
     Ok(())
 }
 
-/// Makes a store by what the fixture has for that: a panic is taken for the store's.
+/// Makes a store with the fixture's function. A panic counts as the store's.
 fn make(inside: &str, what: &str, make: impl FnOnce() -> Outcome<Fixture>) -> Outcome<Fixture> {
     panics::catch(make).unwrap_or_else(|panic| {
         let panic = Panic { fixture: None, operation: Some(format!("{what}{inside}")), ..panic };
@@ -139,7 +139,7 @@ fn make(inside: &str, what: &str, make: impl FnOnce() -> Outcome<Fixture>) -> Ou
     })
 }
 
-/// Drops the stores, and nothing else: what the fixture has besides is its own affair.
+/// Drops only the stores. The rest of the fixture does not matter here.
 fn drop_stores(scope: &Scope, left: &mut Left) {
     if let Some(fixture) = left.fixture.take() {
         let (stores, rest) = fixture.apart();
@@ -150,7 +150,7 @@ fn drop_stores(scope: &Scope, left: &mut Left) {
     }
 }
 
-/// Does everything with each handle of a fixture.
+/// Runs every operation with each handle of a fixture.
 fn use_handles(scope: &Scope, fixture: &Fixture, seed: &Seed, prefix: &str) -> Outcome {
     let context = Context::new(scope, fixture, 0, seed.clone());
     use_store(&context, &*fixture.store, &format!("{prefix}one/"))?;
@@ -160,7 +160,7 @@ fn use_handles(scope: &Scope, fixture: &Fixture, seed: &Seed, prefix: &str) -> O
     }
 }
 
-/// Does everything that a store can do. To each method of [`KeyValueStore`] one of [`KeyValueStoreExt`] leads.
+/// Runs every operation of a store. Each method of [`KeyValueStore`] is called by one of [`KeyValueStoreExt`].
 fn use_store(context: &Context<'_>, store: &dyn KeyValueStore, prefix: &str) -> Outcome {
     let key = |name: &str| format!("{prefix}{name}");
     let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
@@ -225,7 +225,7 @@ fn list(context: &Context<'_>, store: &dyn KeyValueStore, prefix: &str) -> Outco
     let listed = context.scope.doing("the next keys of a listing", || sorted(keys))?;
     let is_there = listed.contains(&format!("{prefix}a")) && listed.contains(&format!("{prefix}large"));
     expect_that("the keys of a listing", is_there, "those that were put", listed)?;
-    // One that is dropped early, while the store is used.
+    // A listing that is dropped early, while the store is used.
     let mut keys = store.keys(prefix)?;
     let first = context.scope.doing("the next key of a listing", || keys.next().transpose())?;
     expect_that("the first key of a listing", first.is_some(), "a key", &first)?;
