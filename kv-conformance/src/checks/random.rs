@@ -5,14 +5,16 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use fastrand::Rng;
 use kv_core::Capability;
+use proptest::strategy::Strategy;
 
 use crate::checks::check::{Check, about, checks};
 use crate::fixture::Fixture;
-use crate::model::{Abilities, Coverage, Dimension, Handles, Model, Sequences, Step};
+use crate::model::{Abilities, Coverage, Dimension, Handles, Model, Sequences, Step, sweeps};
 use crate::property::{self, Cases};
 use crate::report::CoverageRow;
-use crate::running::{Budget, Context, Finding, NotPassed, Outcome, Time, TimeSoFar, panics};
+use crate::running::{Budget, Context, Finding, NotPassed, Outcome, Seed, Time, TimeSoFar, panics};
 
 checks![
     p1_random_operations_do_what_a_plain_map_does,
@@ -62,51 +64,71 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Tries sequences, each with a fresh store, until the time is up.
+    /// Goes through the pools, and then tries random sequences, each with a fresh store, until the time is up.
     fn run(&self, open: impl Fn() -> Outcome<Fixture>) -> Outcome {
-        let context = self.context;
-        let abilities = Abilities::of(context, &*open()?.store)?;
+        let abilities = Abilities::of(self.context, &*open()?.store)?;
         let folder = tempfile::tempdir().map_err(NotPassed::failed_beside_the_store)?;
         let (planned, done) = (RefCell::new(Coverage::default()), RefCell::new(Coverage::default()));
-        let budget = Budget::new(self.time, usize::try_from(property::cases()?).unwrap_or_default());
-        let mut part = 0;
-        let mut outcome = Ok(());
-        while outcome.is_ok() && budget.allows_another() {
-            let sequences = Sequences::new(abilities.clone(), &planned, STEPS);
-            // The steps up to the one that failed last, and what was said of it.
-            let failed = RefCell::new(None::<(Vec<String>, Box<Finding>)>);
-            let shown = |steps: &Vec<Step>| {
-                // What would have come after the step that failed was not done.
-                let failed = failed.borrow();
-                let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
-                let lines = steps.iter().take(done).enumerate();
-                lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect()
-            };
-            let cases = Cases { cases: 1, shrinking: SHRINKING };
-            let seed = context.seed.of_part(part);
-            outcome = property::check_with(&seed, cases, &sequences, shown, |steps| {
-                // Not run again: a sequence that starts with one that failed.
-                if let Some((done, finding)) = &*failed.borrow()
-                    && starts_with(steps, done)
-                {
-                    return Err(NotPassed::Failed(finding.clone()));
-                }
-                let model = Model::new(context, self.default_ttl, folder.path().join("value"));
-                let result = play(context, model, open()?, steps, &done);
-                result.map_err(|(at, outcome)| {
-                    let outcome = outcome.map_text(|text| format!("step {}: {text}", at.min(steps.len())));
-                    if let NotPassed::Failed(finding) = &outcome {
-                        let done = steps.iter().take(at).map(Step::to_string).collect();
-                        *failed.borrow_mut() = Some((done, finding.clone()));
-                    }
-                    outcome
-                })
-            });
-            part += 1;
-        }
-        context.scope.covers(rows(&done.into_inner()));
+        let outcome = self.sequences(&abilities, &planned, |steps| {
+            let model = Model::new(self.context, self.default_ttl, folder.path().join("value"));
+            play(self.context, model, open().map_err(|outcome| (0, outcome))?, steps, &done)
+        });
+        self.context.scope.covers(rows(&done.into_inner()));
         outcome
     }
+
+    fn sequences(
+        &self,
+        abilities: &Abilities,
+        planned: &RefCell<Coverage>,
+        play: impl Fn(&[Step]) -> Result<(), (usize, NotPassed)>,
+    ) -> Outcome {
+        let seed = &self.context.seed;
+        let budget = Budget::new(self.time, usize::try_from(property::cases()?).unwrap_or_default());
+        for sweep in sweeps(abilities, &mut Rng::with_seed(seed.used())) {
+            check(seed, &sweep, &play)?;
+        }
+        for part in 0.. {
+            if !budget.allows_another() {
+                break;
+            }
+            check(&seed.of_part(part), &Sequences::new(abilities.clone(), planned, STEPS), &play)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tries one sequence, and if it fails looks for the simplest one that does.
+fn check<S: Strategy<Value = Vec<Step>>>(
+    seed: &Seed,
+    sequences: &S,
+    play: impl Fn(&[Step]) -> Result<(), (usize, NotPassed)>,
+) -> Outcome {
+    // The steps up to the one that failed last, and what was said of it.
+    let failed = RefCell::new(None::<(Vec<String>, Box<Finding>)>);
+    let shown = |steps: &Vec<Step>| {
+        // What would have come after the step that failed was not done.
+        let failed = failed.borrow();
+        let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
+        let lines = steps.iter().take(done).enumerate();
+        lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect()
+    };
+    property::check_with(seed, Cases { cases: 1, shrinking: SHRINKING }, sequences, shown, |steps| {
+        // Not run again: a sequence that starts with one that failed.
+        if let Some((done, finding)) = &*failed.borrow()
+            && starts_with(steps, done)
+        {
+            return Err(NotPassed::Failed(finding.clone()));
+        }
+        play(steps).map_err(|(at, outcome)| {
+            let outcome = outcome.map_text(|text| format!("step {}: {text}", at.min(steps.len())));
+            if let NotPassed::Failed(finding) = &outcome {
+                let done = steps.iter().take(at).map(Step::to_string).collect();
+                *failed.borrow_mut() = Some((done, finding.clone()));
+            }
+            outcome
+        })
+    })
 }
 
 fn starts_with(steps: &[Step], shown: &[String]) -> bool {

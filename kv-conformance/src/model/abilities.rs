@@ -19,6 +19,8 @@ pub(crate) struct Abilities {
     pub(super) waiting: Waiting,
     /// How many keys a batch has at most.
     pub(super) most: usize,
+    /// How many operations one part of the pools may take.
+    pub(super) operations: usize,
 }
 
 /// What waiting costs.
@@ -45,6 +47,9 @@ const LATE: Duration = Duration::from_millis(100);
 const MOST: usize = 1500;
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// How long going through the keys, the values or the TTLs may take.
+const SWEEP: Duration = Duration::from_secs(2);
+
 /// How many keys the batch has whose time is taken.
 const TRIED: u32 = 8;
 
@@ -56,11 +61,17 @@ impl Abilities {
         store.put_many(keys.iter().map(|key| (key, "v")))?;
         store.get_many(&keys)?;
         let each = begin.elapsed() / TRIED;
+        let begin = Instant::now();
+        store.put("0", "v")?;
+        store.get("0")?;
+        let alone = begin.elapsed() / 2;
+        let operations = SWEEP.as_nanos().checked_div(alone.as_nanos()).and_then(|most| most.try_into().ok());
         let most = LONGEST.as_nanos().checked_div(each.as_nanos()).and_then(|most| most.try_into().ok());
         let capabilities = context.capabilities();
         let has = |capability: &&Capability| context.has(**capability);
         Ok(Self {
             most: most.unwrap_or(MOST).min(MOST),
+            operations: operations.unwrap_or(usize::MAX),
             capabilities: Capability::ALL.iter().filter(has).copied().collect(),
             largest: capabilities
                 .largest_value()
@@ -77,6 +88,11 @@ impl Abilities {
                 Waiting::Long
             },
         })
+    }
+
+    /// Whether an operation costs next to nothing.
+    pub(super) fn is_in_process(&self) -> bool {
+        self.waiting == Waiting::ByHand
     }
 
     pub(super) fn has(&self, capability: Capability) -> bool {

@@ -11,9 +11,11 @@ mod pools;
 mod sequence;
 mod state;
 mod step;
+mod sweeps;
 
 pub(crate) use abilities::Abilities;
 pub(crate) use coverage::{Coverage, Dimension};
 pub(crate) use play::{Handles, Model};
 pub(crate) use sequence::Sequences;
 pub(crate) use step::Step;
+pub(crate) use sweeps::sweeps;

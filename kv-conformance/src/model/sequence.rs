@@ -359,7 +359,7 @@ impl Strategy for Sequences<'_> {
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
         let mut random = Rng::with_seed(any::<u64>().new_tree(runner)?.current());
-        Ok(Shrinking { least: self.make(&mut random), tried: None, next: Next::Without(1) })
+        Ok(Shrinking::new(self.make(&mut random)))
     }
 }
 
@@ -389,6 +389,10 @@ enum Next {
 }
 
 impl Shrinking {
+    pub(super) fn new(steps: Vec<Step>) -> Self {
+        Self { least: steps, tried: None, next: Next::Without(1) }
+    }
+
     /// Turns to the next simpler sequence, if there is one.
     fn advance(&mut self) -> bool {
         loop {

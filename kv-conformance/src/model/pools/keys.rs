@@ -226,6 +226,53 @@ pub(crate) fn keys(class: &str, random: &mut Rng) -> Vec<KeyBuf> {
     keys
 }
 
+/// Every key of the pool that is not made at random.
+pub(crate) fn all() -> Vec<(&'static str, KeyBuf)> {
+    let own = |class: &'static str, texts: &[&str]| {
+        texts.iter().map(move |text| (class, (*text).to_owned())).collect::<Vec<_>>()
+    };
+    let mut all = [
+        own("reserved names", RESERVED),
+        own("a store's bookkeeping", OWN),
+        own("escapes and paths", ESCAPES),
+        own("patterns", PATTERNS),
+        own("numbers", NUMBERS),
+        own("prefixes of each other", PREFIXES),
+    ]
+    .concat();
+    all.extend((0x21..=0x7E_u8).map(|byte| ("one character", char::from(byte).to_string())));
+    all.extend(
+        COLLISIONS.iter().flat_map(|(_, pairs)| pairs.iter().flatten().map(|&key| ("same hash", key.to_owned()))),
+    );
+    for key in ["a".to_owned(), "k".repeat(LONGEST)] {
+        for beside in BESIDE {
+            all.push(("a store's bookkeeping", cut(&format!("{key}{beside}"), LONGEST)));
+            all.push(("a store's bookkeeping", format!("{}{beside}", cut(&key, LONGEST - beside.len()))));
+        }
+        all.extend(BEFORE.iter().map(|before| ("a store's bookkeeping", cut(&format!("{before}{key}"), LONGEST))));
+    }
+    all.extend((LONGEST - 8..=LONGEST).map(|length| ("the longest", "k".repeat(length))));
+    all.extend(["AbC", "abc", "ABC", "aBC"].map(|text| ("differ in case", text.to_owned())));
+    let mut all =
+        all.into_iter().filter_map(|(class, text)| Some((class, KeyBuf::new(text).ok()?))).collect::<Vec<_>>();
+    all.sort_by(|one, other| one.1.cmp(&other.1));
+    all.dedup_by(|one, other| one.1 == other.1);
+    all
+}
+
+/// Keys of this length each of which differs from the first in one byte.
+pub(crate) fn that_differ_at_each_place(length: usize) -> Vec<KeyBuf> {
+    let first = "k".repeat(length);
+    let other = (0..length).map(|at| [cut(&first, at).as_str(), "~", first.get(at + 1..).unwrap_or_default()].concat());
+    let texts = std::iter::once(first.clone()).chain(other);
+    texts.filter_map(|text| KeyBuf::new(text).ok()).collect()
+}
+
+/// A key that has nothing to do with the others.
+pub(crate) fn beside(number: usize) -> KeyBuf {
+    KeyBuf::new(format!("beside/{number:05}")).unwrap_or_else(|_| kv_core::key!("beside").into())
+}
+
 /// A key, and what a store may keep beside it under a name that is made of the key.
 fn bookkeeping(random: &mut Rng) -> Vec<String> {
     let key = if random.bool() { "a".to_owned() } else { filled(random, LONGEST) };

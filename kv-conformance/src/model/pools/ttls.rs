@@ -49,6 +49,22 @@ impl Expires {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Many TTLs of every class.
+pub(crate) fn all(random: &mut Rng) -> Vec<(&'static str, Expires)> {
+    const TRIED: usize = 40;
+    let mut all = Vec::<(&'static str, Expires)>::new();
+    for class in CLASSES {
+        for _ in 0..TRIED {
+            let expires = expires(class, random);
+            if all.iter().all(|(_, other)| *other != expires) {
+                all.push((class, expires));
+            }
+        }
+    }
+    random.shuffle(&mut all);
+    all
+}
+
 /// A TTL of a class.
 pub(crate) fn expires(class: &str, random: &mut Rng) -> Expires {
     let about = |ttl: Duration, random: &mut Rng| {
@@ -90,7 +106,7 @@ pub(crate) fn expires(class: &str, random: &mut Rng) -> Expires {
         }
         _ => {
             return Expires::BeyondLongest(
-                random.choice([1, 1_000_000, 1_000_000_000, u64::MAX]).map_or(DAY, Duration::from_nanos),
+                random.choice([1, 1_000_000, 500_000_000, 1_000_000_000, u64::MAX]).map_or(DAY, Duration::from_nanos),
             );
         }
     })

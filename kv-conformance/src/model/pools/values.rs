@@ -196,6 +196,15 @@ const MARKERS: &[&str] = &[
     "\x04",
 ];
 
+/// Lengths that something may be limited to.
+const ABOUT_256: &[usize] = &[127, 128, 129, 254, 255, 256, 257, 258, 511, 512, 513];
+const ABOUT_A_PAGE: &[usize] = &[1023, 1024, 1025, 4095, 4096, 4097, 8191, 8192, 8193, 16_383, 16_384, 16_385];
+const ABOUT_65_536: &[usize] = &[32_767, 32_768, 65_534, 65_535, 65_536, 65_537, 70_000, 131_072, 200_000];
+const ABOUT_1_MIB: &[usize] = &[(1 << 20) - 1, 1 << 20, (1 << 20) + 1];
+
+/// What values are filled up with.
+const PADS: &[u8] = &[0, b' ', b'\n', b'\r', b'\t', b'=', b'0', 0xFF, 0x80];
+
 /// A value of a class.
 pub(crate) fn value(class: &str, random: &mut Rng) -> Content {
     let bytes = match class {
@@ -207,20 +216,53 @@ pub(crate) fn value(class: &str, random: &mut Rng) -> Content {
         "text" => with_ends(random, TEXTS.iter().map(|text| text.as_bytes())),
         "a marker" => with_ends(random, MARKERS.iter().map(|text| text.as_bytes())),
         "padding" => padded(random),
-        "about 2⁸ bytes" => filled(random, &[127, 128, 129, 254, 255, 256, 257, 258, 511, 512, 513]),
-        "about a page" => {
-            filled(random, &[1023, 1024, 1025, 4095, 4096, 4097, 8191, 8192, 8193, 16_383, 16_384, 16_385])
-        }
-        "about 2¹⁶ bytes" => {
-            filled(random, &[32_767, 32_768, 65_534, 65_535, 65_536, 65_537, 70_000, 131_072, 200_000])
-        }
-        "about 1 MiB" => filled(random, &[(1 << 20) - 1, 1 << 20, (1 << 20) + 1]),
+        "about 2⁸ bytes" => filled(random, ABOUT_256),
+        "about a page" => filled(random, ABOUT_A_PAGE),
+        "about 2¹⁶ bytes" => filled(random, ABOUT_65_536),
+        "about 1 MiB" => filled(random, ABOUT_1_MIB),
         "at the limit" => {
             return Content::AtLimit(random.choice([-1, 0, 0, 0, 1, 1, 7, 1000]).unwrap_or(0));
         }
         _ => (0..random.usize(1..20)).map(|_| random.u8(..)).collect(),
     };
     Content::Bytes(bytes)
+}
+
+/// Every value of the pool that is not made at random, and every length.
+pub(crate) fn all() -> Vec<(&'static str, Content)> {
+    let texts = |class: &'static str, texts: &[&'static str]| {
+        texts.iter().map(move |text| (class, Bytes::from_static(text.as_bytes()))).collect::<Vec<_>>()
+    };
+    let mut all = [
+        texts("empty", &[""]),
+        texts("a protocol's text", PROTOCOL),
+        texts("a number", NUMBERS),
+        texts("text", TEXTS),
+        texts("a marker", MARKERS),
+    ]
+    .concat();
+    all.extend(MAGIC.iter().map(|magic| ("a file's first bytes", Bytes::from_static(magic))));
+    for byte in 0..=u8::MAX {
+        all.push(("one byte", vec![byte].into()));
+        all.push(("padding", vec![b'a', byte].into()));
+        all.push(("padding", vec![byte, b'a'].into()));
+    }
+    all.extend(PADS.iter().flat_map(|&pad| [4, 16].map(|length| ("padding", vec![pad; length].into()))));
+    for (class, lengths) in [
+        ("about 2⁸ bytes", ABOUT_256),
+        ("about a page", ABOUT_A_PAGE),
+        ("about 2¹⁶ bytes", ABOUT_65_536),
+        ("about 1 MiB", ABOUT_1_MIB),
+    ] {
+        for (at, &length) in lengths.iter().enumerate() {
+            all.push((class, part_of_pattern(at, length)));
+            if length <= 1 << 16 {
+                all.push((class, vec![0; length].into()));
+            }
+        }
+    }
+    let at_limit = [-1, 0, 1, 1000].map(|more| ("at the limit", Content::AtLimit(more)));
+    all.into_iter().map(|(class, bytes)| (class, Content::Bytes(bytes))).chain(at_limit).collect()
 }
 
 /// One of these, alone or with something before or behind it.
@@ -241,8 +283,10 @@ fn text(random: &mut Rng, of: &[&'static str]) -> Bytes {
 
 /// The same byte over and over, before or behind something else.
 fn padded(random: &mut Rng) -> Bytes {
-    let pads = [0, b' ', b'\n', b'\r', b'\t', b'=', b'0', 0xFF, 0x80, random.u8(..)];
-    let pad = vec![random.choice(pads).unwrap_or_default(); random.usize(1..20)];
+    let pad = vec![
+        if random.usize(..5) == 0 { random.u8(..) } else { random.choice(PADS).copied().unwrap_or_default() };
+        random.usize(1..20)
+    ];
     let core = (0..random.usize(0..5)).map(|_| random.u8(..)).collect::<Vec<_>>();
     if random.bool() { [core, pad].concat() } else { [pad, core].concat() }.into()
 }
