@@ -1,4 +1,4 @@
-//! The conformance suite on `MemcacheStore`, over every way to a server that there is.
+//! The conformance suite on `MemcacheStore`, with every kind of connection to a server.
 //!
 //! Each check has a server of its own, as there is nothing on a memcached server that keeps stores apart.
 
@@ -19,7 +19,7 @@ fn settings(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// A suite whose stores are on so many servers of this kind. `open` is given a builder that knows where they are.
+/// A suite whose stores are on this many servers of this kind. `open` gets a builder with their URLs.
 fn suite<S: KeyValueStore + 'static>(
     name: &str,
     kind: Kind,
@@ -55,10 +55,10 @@ fn suite<S: KeyValueStore + 'static>(
 /// The suites whose stores get behind a proxy, too: one for each kind of connection.
 const FAULTY: &[&str] = &["tcp", "unix_socket", "tls", "classic"];
 
-/// Each of the three limits where there are faults.
+/// Each of the three limits in the checks of faults.
 const FAULT_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a silent server is left alone. One that is back when it was just tried in vain is known to be so after one more limit.
+/// How long a silent server is left alone. If it is back just after a failed try, the store notices that one limit later.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// A store behind a proxy in front of a server of this kind, which keeps nothing when it ends.
@@ -91,7 +91,7 @@ fn behind_a_proxy(kind: Kind, classic: bool) -> Result<Fixture, BoxError> {
         .server(server.into_server(), Durability::Volatile))
 }
 
-/// As stores are by default: without contains.
+/// Stores with default settings: without contains.
 fn without_contains(suite: Suite) -> Suite {
     suite.opt_out(
         Capability::Contains,
@@ -99,7 +99,7 @@ fn without_contains(suite: Suite) -> Suite {
     )
 }
 
-/// As stores are that use the classic commands.
+/// Stores that use the classic commands.
 fn without_ttl_reading(suite: Suite) -> Suite {
     let reason = "the classic commands do not tell what is left of a TTL";
     suite.opt_out(Capability::TtlReading, reason).opt_out(Capability::Copy, reason)
@@ -128,7 +128,7 @@ fn main() -> ExitCode {
     let classic = |builder: MemcacheStoreBuilder| Ok(builder.classic(true).connect()?);
     let classic_built = |builder: MemcacheStoreBuilder| {
         let store = builder.classic(true).contains(true).build()?;
-        // It learns how large an item may be.
+        // The store learns the largest item.
         store.get("the_first_connection")?;
         Ok(store)
     };

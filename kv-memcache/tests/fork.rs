@@ -1,4 +1,4 @@
-//! A process that forks after it has made and used a store: the child makes its own, and even the parent's does no harm there.
+//! A process that forks after it has made and used a store. The child makes a store of its own, and may even use the parent's.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
@@ -14,14 +14,14 @@ use std::time::Duration;
 use kv_memcache::{KeyValueStoreExt, MemcacheStore, MemcacheStoreBuilder};
 use support::{Memcached, PATIENCE};
 
-/// How long a child may take for what takes a few milliseconds.
+/// The limit for a child, which needs a few milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn patient(builder: MemcacheStoreBuilder) -> MemcacheStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// Writes and reads what says whose it is. A reply that is another's is seen.
+/// Writes and reads values that name their process, so that a reply to another process is noticed.
 fn work(store: &MemcacheStore, whose: &str, rounds: usize) {
     for round in 0..rounds {
         let (key, value) = (format!("{whose}-{}", round % 5), format!("{whose} {round}"));
@@ -30,7 +30,7 @@ fn work(store: &MemcacheStore, whose: &str, rounds: usize) {
     }
 }
 
-/// Says so when it is dropped, a panic included.
+/// Sets a flag when it is dropped, also by a panic.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -46,7 +46,7 @@ fn fork_with(open: impl Fn() -> MemcacheStore) {
     // The child makes its own.
     forking::fork(|| work(&open(), "child", 100)).works_within(LIMIT);
     work(&store, "parent", 10);
-    // Or it does not, and uses it at the same time. The connection has been used just before.
+    // The child uses the parent's store at the same time as the parent. The connection was used just before.
     for number in 0..50 {
         work(&store, "parent", 1);
         let child = forking::fork(|| work(&store, &format!("child-{number}"), 50));
@@ -61,7 +61,7 @@ fn fork_with(open: impl Fn() -> MemcacheStore) {
         grandchild();
     })
     .works_within(2 * LIMIT);
-    // Other threads hold whatever they hold, and wait for whatever they wait for, and are not in the child.
+    // Other threads of the parent hold locks and wait at any point, and do not exist in the child.
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let _over = Over(&is_over);

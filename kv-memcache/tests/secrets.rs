@@ -1,4 +1,4 @@
-//! That no password is in anything that is printed, logged or panicked with, where all that can fail does.
+//! No password is printed, logged or in a panic, when everything fails that can fail.
 
 #![cfg(unix)]
 #![cfg(feature = "tls")]
@@ -48,7 +48,7 @@ fn a_secret_is_found_in_whatever_form() {
     secrets::the_secret_is_found_in_whatever_form();
 }
 
-/// Not a test, but the process of the first one.
+/// Not a test, but the child process of the first test.
 #[test]
 #[ignore = "it is run by another test"]
 fn all_that_can_fail() {
@@ -67,7 +67,7 @@ fn on(url: impl Into<String>) -> MemcacheStoreBuilder {
     MemcacheStore::builder().url(url)
 }
 
-/// That a store is not to be had, and if it is made all the same that each kind of operation fails.
+/// Checks that a store cannot connect, and that if it is only built, each kind of operation fails.
 #[track_caller]
 fn is_refused(way: &str, builder: &MemcacheStoreBuilder, says: &str) {
     fails(way, builder, builder.clone().connect(), says);
@@ -99,7 +99,7 @@ fn wrong_passwords() {
     is_refused("a password that nobody asked for", &on(url), "the server wants none");
 }
 
-/// URLs that are invalid, or that do not mean what their author meant.
+/// URLs that are invalid, or that mean something else than their author meant.
 fn bad_urls() {
     let mut urls = vec![
         format!("http://u:{SECRET}@host"),
@@ -151,7 +151,7 @@ fn bad_urls() {
     }
     for (number, url) in urls.iter().enumerate() {
         let builder = on(url).connect_timeout(Duration::from_millis(20));
-        // Some of the careless ones are URLs, by chance: of a host that is not there.
+        // Some of the careless texts happen to be valid URLs, of a host that does not exist.
         let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL cannot be used" };
         fails(&format!("URL {number}"), &builder, builder.clone().connect(), says);
     }
@@ -196,7 +196,7 @@ fn several_servers() {
     fails("a batch", &store, store.get_many((0..20).map(|number| format!("k{number}"))), "");
 }
 
-/// What answers is not a memcached, or is one that repeats what it was sent.
+/// The peer is not a memcached, or it repeats what it was sent.
 fn foreign_servers() {
     let to = |port: u16| on(format!("memcache://u:{SECRET}@127.0.0.1:{port}"));
     let says = "does not speak the protocol of memcached";
@@ -216,11 +216,11 @@ fn foreign_servers() {
     is_refused("one whose version it is", &to(repeating), "lacks the meta commands");
 }
 
-/// A store that worked, until it did not.
+/// A store that worked before it fails.
 fn after_it_worked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("passwords");
-    // The one of the support, which looks whether the server answers, and one with the secret.
+    // The user of the test support, which checks that the server answers, and one with the secret.
     std::fs::write(&file, format!("{USER}:{PASSWORD}\nother:{SECRET}\n")).unwrap();
     // The last of two such arguments counts.
     let server = Memcached::start_as(Kind::WithPassword, &[&format!("-Y{}", file.display())]);

@@ -96,7 +96,7 @@ mod coarse {
     }
 }
 
-/// Other systems have no coarse clock, or none that is known never to be ahead.
+/// Other systems have no coarse clock that is known never to be ahead.
 #[cfg(not(target_os = "linux"))]
 mod exact {
     use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! The conformance suite on `RedisStore`, over every way to a server that there is.
+//! The conformance suite on `RedisStore`, with every kind of connection to a server.
 
 #![cfg(unix)]
 
@@ -14,7 +14,7 @@ use kv_redis::{KeyValueStore, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_red
 mod support;
 use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients, version};
 
-/// What most servers are told to take: the suite tries values of the largest size, and of 16 MiB.
+/// The largest value of most servers here: the suite tries values of the largest size, and of 16 MiB.
 const LARGEST: (&str, u64) = ("32mb", 32 << 20);
 
 fn settings(builder: RedisStoreBuilder) -> RedisStoreBuilder {
@@ -29,8 +29,7 @@ fn number() -> u16 {
     number
 }
 
-/// A suite in which each fixture has a database, or a namespace, of its own: `open` is given its number, and what is to be
-/// configured besides.
+/// A suite in which each fixture has its own database or namespace. `open` gets its number, and further settings.
 fn suite<S: KeyValueStore + 'static>(
     name: &str,
     open: impl Fn(u16, RedisStoreBuilder) -> Result<S, BoxError> + Clone + Send + Sync + 'static,
@@ -45,7 +44,7 @@ fn suite<S: KeyValueStore + 'static>(
         .with_default_ttl(move |ttl| fixture(&with_ttl, RedisStore::builder().default_ttl(ttl)))
 }
 
-/// One server, TCP, and beside the store's keys what is not the store's.
+/// One server over TCP, with foreign data beside the store's keys.
 fn tcp(redis: Arc<Redis>) -> Suite {
     let builder = |redis: &Redis, number| settings(RedisStore::builder().url(redis.url_of_database(number)));
     let second = Arc::clone(&redis);
@@ -60,7 +59,7 @@ fn tcp(redis: Arc<Redis>) -> Suite {
         .with_faults(|| behind_a_proxy(Over::Tcp))
 }
 
-/// A store behind a proxy in front of a server that keeps what it has acknowledged, over a crash too.
+/// A store behind a proxy in front of a server that keeps acknowledged writes, also over a crash.
 fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
     const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"];
     let redis = match over {
@@ -95,7 +94,7 @@ fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
         .server(redis.into_server(), Durability::OverKill))
 }
 
-/// What redis says of a command that it does not know: since 7, and since 5.
+/// Redis's error for an unknown command: since 7, and since 5.
 fn repeated(key: &str, value: &str) -> Vec<Vec<u8>> {
     let since_7 = format!("-ERR unknown command 'SET', with args beginning with: '{key}' '{value}' \r\n");
     let since_5 = format!("-ERR unknown command `SET`, with args beginning with: `{key}`, `{value}`, \r\n");
@@ -112,10 +111,10 @@ enum Over {
     Shared,
 }
 
-/// Each of the three limits where there are faults.
+/// Each of the three limits in the checks of faults.
 const FAULT_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a silent server is left alone. One that is back when it was just tried in vain is known to be so after one more limit.
+/// How long a silent server is left alone. If it is back just after a failed try, the store notices that one limit later.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Objects of other types under valid names, and strings under names that are no keys.
@@ -136,7 +135,7 @@ fn plant_other_types(url: &str) -> Result<(), BoxError> {
     Ok(pipeline.exec(&mut connection)?)
 }
 
-/// One database for all: stores are told apart by their namespaces. Beside them are keys of others that begin alike.
+/// One database for all: stores differ in their namespaces. Beside them are foreign keys with similar beginnings.
 fn namespaces(redis: Arc<Redis>) -> Suite {
     let url = redis.url_of_database(number());
     let second = url.clone();
@@ -163,7 +162,7 @@ fn namespaces(redis: Arc<Redis>) -> Suite {
     })
 }
 
-/// What a server is told to take, if it can be told: older ones take 512 MB.
+/// The largest value that a server is configured to accept. Older ones cannot be configured, and accept 512 MB.
 fn largest() -> &'static [&'static str] {
     if support::is_since((4, 0, 0)) { &["--proto-max-bulk-len", LARGEST.0] } else { &[] }
 }
@@ -228,7 +227,7 @@ fn main() -> ExitCode {
         suites.push(over_tls());
     }
     if support::can_test("cluster", (3, 0, 0)) {
-        // No node takes another for down that is slow because the machine is busy.
+        // No node counts another one as down that is only slow because the machine is busy.
         let patient = ["--cluster-node-timeout", "600000"];
         let cluster = Arc::new(RedisCluster::start_with(3, 0, &[&patient[..], largest()].concat()));
         suites.push(suite("cluster", move |number, builder| {

@@ -1,5 +1,5 @@
-//! What operations cost, where all has its size: allocations and system calls. `DESIGN.md` has the numbers. How many
-//! commands and round trips there are is in `one_server/round_trips.rs`.
+//! What operations cost once pool and buffers have their size: allocations and system calls. `DESIGN.md` has the numbers.
+//! `one_server/round_trips.rs` checks the number of commands and round trips.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]

@@ -1,4 +1,4 @@
-//! A process that forks after it has made and used a store: the child makes its own, and even the parent's does no harm there.
+//! A process that forks after it has made and used a store. The child makes a store of its own, and may even use the parent's.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
@@ -16,14 +16,14 @@ use support::{PATIENCE, Redis};
 #[cfg(feature = "cluster")]
 use support::{RedisCluster, can_test};
 
-/// How long a child may take for what takes a few milliseconds.
+/// The limit for a child, which needs a few milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn patient(builder: RedisStoreBuilder) -> RedisStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// Writes and reads what says whose it is. A reply that is another's is seen.
+/// Writes and reads values that name their process, so that a reply to another process is noticed.
 fn work(store: &RedisStore, whose: &str, rounds: usize) {
     for round in 0..rounds {
         let (key, value) = (format!("{whose}-{}", round % 5), format!("{whose} {round}"));
@@ -32,12 +32,12 @@ fn work(store: &RedisStore, whose: &str, rounds: usize) {
     }
 }
 
-/// Lists everything, for which the layout of a cluster is looked at anew.
+/// Lists everything, which asks a cluster for its layout again.
 fn list(store: &RedisStore) {
     assert!(store.keys("").unwrap().map(Result::unwrap).count() >= 5);
 }
 
-/// Says so when it is dropped, a panic included.
+/// Sets a flag when it is dropped, also by a panic.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -53,7 +53,7 @@ fn fork_with(open: impl Fn() -> RedisStore) {
     // The child makes its own.
     forking::fork(|| work(&open(), "child", 100)).works_within(LIMIT);
     work(&store, "parent", 10);
-    // Or it does not, and uses it at the same time. The connection has been used just before.
+    // The child uses the parent's store at the same time as the parent. The connection was used just before.
     for number in 0..50 {
         work(&store, "parent", 1);
         let child = forking::fork(|| work(&store, &format!("child-{number}"), 50));
@@ -68,7 +68,7 @@ fn fork_with(open: impl Fn() -> RedisStore) {
         grandchild();
     })
     .works_within(2 * LIMIT);
-    // Other threads hold whatever they hold, and wait for whatever they wait for, and are not in the child.
+    // Other threads of the parent hold locks and wait at any point, and do not exist in the child.
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let _over = Over(&is_over);
@@ -133,7 +133,7 @@ fn so_it_is_with_tls() {
     forking::run("so_it_is_with_tls", &format!("{} {}", server.tls_url(), server.certificates().ca));
 }
 
-/// What is known of the layout is behind locks that a thread of the parent may hold.
+/// The known layout is behind locks that a thread of the parent may hold.
 #[cfg(feature = "cluster")]
 #[test]
 fn so_it_is_with_a_cluster() {

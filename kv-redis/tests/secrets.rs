@@ -1,4 +1,4 @@
-//! That no password is in anything that is printed, logged or panicked with, where all that can fail does.
+//! No password is printed, logged or in a panic, when everything fails that can fail.
 
 #![cfg(unix)]
 #![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]
@@ -52,7 +52,7 @@ fn a_secret_is_found_in_whatever_form() {
     secrets::the_secret_is_found_in_whatever_form();
 }
 
-/// Not a test, but the process of the first one.
+/// Not a test, but the child process of the first test.
 #[test]
 #[ignore = "it is run by another test"]
 fn all_that_can_fail() {
@@ -72,15 +72,15 @@ fn all_that_can_fail() {
     });
 }
 
-/// Of a store that remembers a silent server.
+/// The errors of a store that remembers a silent server.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 fn on(url: impl Into<String>) -> RedisStoreBuilder {
-    // Each error is to be seen, and not the memory of the first one, but where that is meant.
+    // Each operation shows its own error, and not that a silent server is remembered, except in the test of that.
     RedisStore::builder().url(url).retry_after(Duration::ZERO)
 }
 
-/// That a store is not to be had, and if it is made all the same that each kind of operation fails.
+/// Checks that a store cannot connect, and that if it is only built, each kind of operation fails.
 #[track_caller]
 fn is_refused(way: &str, builder: &RedisStoreBuilder, says: &str) {
     fails(way, builder, builder.clone().connect(), says);
@@ -127,7 +127,7 @@ fn wrong_passwords(redis: &Redis) {
     fails("not allowed", &reader, reader.put("k", "v"), "the user is not allowed to use the command");
 }
 
-/// URLs that are invalid, or that do not mean what their author meant.
+/// URLs that are invalid, or that mean something else than their author meant.
 fn bad_urls() {
     let mut urls = vec![
         format!("http://u:{SECRET}@host"),
@@ -192,7 +192,7 @@ fn bad_urls() {
     }
     for (number, url) in urls.iter().enumerate() {
         let builder = on(url).connect_timeout(Duration::from_millis(20));
-        // Some of the careless ones are URLs, by chance: of a host that is not there.
+        // Some of the careless texts happen to be valid URLs, of a host that does not exist.
         let says = if builder.clone().build().is_ok() { "connecting" } else { "the URL cannot be used" };
         fails(&format!("URL {number}"), &builder, builder.clone().connect(), says);
     }
@@ -216,7 +216,7 @@ fn tls(redis: &Redis) {
     let trusting = Tls::new().certificate_authority(redis.certificates().ca.clone());
     is_refused("a server that is not trusted", &on(&with_tls).tls(strange), "the server's certificate");
     is_refused("a wrong password over TLS", &on(&with_tls).tls(trusting.clone()), "does not accept user and password");
-    // Redis waits for the end of what it takes for a line.
+    // Redis takes the bytes for a line, and waits for its end.
     let plain = on(format!("rediss://:{SECRET}@localhost:{}", redis.port())).tls(trusting.clone());
     let hurried = plain.connect_timeout(Duration::from_millis(50));
     is_refused("a server without TLS", &hurried, "connecting took longer than");
@@ -247,7 +247,7 @@ fn several_servers(redis: &Redis) {
     is_refused("what is no sentinel", &sentinels, "");
 }
 
-/// Its own errors are logged by the pool.
+/// The pool logs its own errors.
 fn a_pool_of_the_application(redis: &Redis) {
     let client = redis::Client::open(format!("redis://:{SECRET}@{}", redis.address())).unwrap();
     let pool = r2d2::Pool::builder().connection_timeout(Duration::from_millis(50)).build_unchecked(client);
@@ -256,7 +256,7 @@ fn a_pool_of_the_application(redis: &Redis) {
     operations_fail("a pool of the application", &store, "the application's pool gave no connection");
 }
 
-/// The peer is not a redis, or is one that repeats what it was sent.
+/// The peer is not a redis, or it repeats what it was sent.
 fn strangers() {
     let http = impostor(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
     let says = "does not speak the protocol of redis";
@@ -275,7 +275,7 @@ fn strangers() {
     }
 }
 
-/// A store that worked, until it did not.
+/// A store that worked before it fails.
 fn after_it_worked() {
     let redis = Redis::start(&["--requirepass", SECRET]);
     let limit = Duration::from_millis(200);

@@ -78,7 +78,7 @@ mod tls {
 
     use super::support::{Identity, Redis, TlsClients};
 
-    /// Says PING through TLS to a name, with a CA and, perhaps, a certificate of one's own.
+    /// Sends a PING through TLS to a name, with a CA and perhaps a client certificate.
     fn ping(redis: &Redis, name: &'static str, ca: &str, client: Option<&Identity>) -> io::Result<()> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();

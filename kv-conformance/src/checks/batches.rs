@@ -245,8 +245,8 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
     })
 }
 
-/// Writes, reads and deletes 32 values of a megabyte, or of the largest size if that is less, each in one call. They fit one by one, and
-/// a backend that makes chunks by the number of keys alone sends and receives more than a server or a limit of time may take.
+/// Writes, reads and deletes 32 values of a megabyte, or of the largest size if that is less, each in one call. Each value is small enough
+/// by itself. But a backend that makes chunks only by the number of keys exceeds what a server accepts, or the time limit.
 pub fn b6_large_values_in_one_call_work() -> Check {
     about(&["B6", "B1", "V1"]).run(|context| {
         const COUNT: usize = 32;

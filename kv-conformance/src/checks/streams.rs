@@ -198,12 +198,12 @@ pub fn s2_a_failing_reader_leaves_no_key_behind() -> Check {
 }
 
 /// A reader that reads from the store and writes to it before it yields a byte.
-struct Curious<'a> {
+struct StoreUsingReader<'a> {
     store: &'a dyn KeyValueStore,
     left: u8,
 }
 
-impl Read for Curious<'_> {
+impl Read for StoreUsingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some((place, left)) = buffer.first_mut().zip(self.left.checked_sub(1)) else { return Ok(0) };
         self.left = left;
@@ -227,7 +227,7 @@ pub fn s2_a_reader_may_use_the_store() -> Check {
             expect(format_args!("get after {what}"), store.get(to), Some(value.clone().into()))?;
         }
         store.put("k", "old")?;
-        let curious = Curious { store, left: 3 };
+        let curious = StoreUsingReader { store, left: 3 };
         expect("put_from of a reader that uses the store", store.put_from("k", curious), ())?;
         expect("get after that", store.get("k"), Some("210".into()))?;
         expect("get of what the reader wrote, which is what was there before", store.get("seen"), Some("old".into()))

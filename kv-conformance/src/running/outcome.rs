@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(broken("get\nexpected: None\ngot:      Some"), Broken::Check);
         assert_eq!(broken("get (N2, N6), then\nexpected: an error (N5)\ngot:      Ok"), clauses(&["N2", "N6", "N5"]));
         assert_eq!(broken("get(\"K1\") of (some E1) and (Z9)\nexpected: a\ngot:      b"), Broken::Check);
-        // What came is the store's text.
+        // The text after `got:` is the store's, so it names no clause.
         assert_eq!(broken("get\nexpected: a\ngot:      b (K1)"), Broken::Check);
         let of_model = "Get(\"a\")\nexpected: a\ngot:      b\nclauses:  S3, or P1 or V1";
         assert_eq!(broken(of_model), clauses(&["S3", "P1", "V1"]));

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::dialect::{CLASSIC_EXTRA, Deletes, Dialect, Meta};
+use super::dialect::{CLASSIC_EXTRA, Deletion, Dialect, Meta};
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::reply::number;
@@ -64,7 +64,7 @@ pub(crate) struct ServerInfo {
 impl ServerInfo {
     /// A proxy that says nothing about itself.
     pub(crate) const PROXY: Self = Self {
-        dialect: Dialect::Classic(Deletes::AtOnce),
+        dialect: Dialect::Classic(Deletion::AtOnce),
         largest_item: None,
         clock: None,
         closes_on_stats: true,

@@ -12,7 +12,7 @@ use super::mcrouter;
 use super::ttl::{Clock, Expiry};
 
 /// Shorter values are copied into the request.
-const BORROWED_FROM: usize = 16 * 1024;
+const BORROWED_LENGTH: usize = 16 * 1024;
 
 /// The first capacity of a request, in bytes: for a key and a value of 100 bytes each and what is around.
 const ROOM: usize = 256;
@@ -102,7 +102,7 @@ pub(crate) struct Encoded<'a> {
 
 impl<'a> Encoded<'a> {
     fn add_value(&mut self, value: &'a [u8]) {
-        if value.len() < BORROWED_FROM {
+        if value.len() < BORROWED_LENGTH {
             self.bytes.extend_from_slice(value);
         } else {
             self.long.push((self.bytes.len(), value));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_not_copied() {
-        let long = vec![7; BORROWED_FROM];
+        let long = vec![7; BORROWED_LENGTH];
         let commands = [
             KeyedCommand::new(0, key!("a"), Command::put(b"short", Expiry::Never)),
             KeyedCommand::new(1, key!("k"), Command::put(&long, Expiry::Never)),
@@ -190,10 +190,10 @@ mod tests {
         ];
         let encoded = encoded(&commands, None, Instant::now());
         assert!(encoded.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
-        let start = format!("ms a 5 O0 T0\r\nshort\r\nms k {BORROWED_FROM} O1 T0\r\n");
+        let start = format!("ms a 5 O0 T0\r\nshort\r\nms k {BORROWED_LENGTH} O1 T0\r\n");
         assert_eq!(bytes(&encoded), [start.as_bytes(), &long, b"\r\nmg z v O2\r\n"].concat());
         let request = Request::new(&commands, 0);
-        let size = item_size(1, BORROWED_FROM as u64, 0);
+        let size = item_size(1, BORROWED_LENGTH as u64, 0);
         assert_eq!((request.larger_than(size - 1), request.larger_than(size)), (Some(1), None));
         assert!(request.writes());
     }
@@ -211,7 +211,7 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn a_record_ends_with_a_command_or_is_a_part_of_one() {
-        let (short, middle, long) = (vec![1; 100], vec![2; BORROWED_FROM - 1], vec![3; BORROWED_FROM]);
+        let (short, middle, long) = (vec![1; 100], vec![2; BORROWED_LENGTH - 1], vec![3; BORROWED_LENGTH]);
         let mut values: Vec<&[u8]> = vec![&short; 300];
         values.extend([&middle, &short, &long, &long, &short, &middle, &middle, &long].map(Vec::as_slice));
         let put = |value| KeyedCommand::new(0, key!("k"), Command::put(value, Expiry::Never));

@@ -32,7 +32,7 @@ impl Client {
         Ok(())
     }
 
-    /// The expiry of an entry with this TTL (T1, T4). Whether its server takes it is known when its connection is.
+    /// The expiry of an entry with this TTL (T1, T4). Whether the server accepts it is known only when a connection is.
     pub(super) fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Expiry> {
         let expiry = Expiry::new(ttl.or_default(self.settings.default_ttl));
         if let Expiry::After(ttl) = expiry {

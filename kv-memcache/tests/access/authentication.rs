@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// That the server is the one of the tests, without the credentials.
+/// Checks that the process is the memcached of the tests, without credentials.
 fn bare(server: &Memcached) -> String {
     format!("memcache://127.0.0.1:{}", server.port())
 }
@@ -13,7 +13,7 @@ fn a_client_with_user_and_password_is_accepted() {
     works(&MemcacheStore::connect(server.url()).unwrap());
     connected(patient().url(server.url()));
     connected(patient().url(bare(&server)).credentials(USER, PASSWORD));
-    // What the builder says counts.
+    // The setting of the builder counts.
     let wrong = format!("memcache://hush:p-hush@127.0.0.1:{}", server.port());
     connected(patient().url(&wrong).credentials(USER, PASSWORD));
     connected(patient().credentials(USER, PASSWORD).url(&wrong));
@@ -32,7 +32,7 @@ fn a_client_with_user_and_password_is_accepted() {
             });
         }
     });
-    // Nothing of it becomes an entry.
+    // No part of it becomes an entry.
     assert_eq!(server.connection().ask(b"get auth\r\n").unwrap(), "END");
     assert_eq!(store.get("auth").unwrap(), None);
 }
@@ -55,7 +55,7 @@ fn a_missing_or_wrong_password_is_explained() {
         let text = refused_for_good(wrong);
         assert!(text.contains("does not accept user and password"), "{text}");
     }
-    // Of a store that was built, each operation says it.
+    // If the store was only built, each operation says it.
     let store = builder().credentials(USER, "p-hush").build().unwrap();
     shows_no_secret(&format!("{store:?} {store:#?}"));
     for error in [
@@ -70,8 +70,8 @@ fn a_missing_or_wrong_password_is_explained() {
     assert_eq!(server.connection().ask(b"get k\r\n").unwrap(), "END");
 }
 
-/// To a server without `-Y` what says who we are is a write like any other: it must not leave the password where everybody
-/// can read it, nor replace an entry of the application.
+/// A server without `-Y` takes the authentication for an ordinary write. It must neither leave the password where everybody can read it,
+/// nor replace an entry of the application.
 #[test]
 fn a_password_that_nobody_asked_for_is_not_left_on_the_server() {
     let server = Memcached::start(&[]);
@@ -82,7 +82,7 @@ fn a_password_that_nobody_asked_for_is_not_left_on_the_server() {
     let stored = raw.ask(b"mg auth v\r\n").unwrap();
     let value = if stored.starts_with("VA") { raw.line().unwrap() } else { stored };
     assert_eq!(value, "mine", "the entry at key auth");
-    // Nor at any other key: of those that are there, this is all.
+    // Nor at any other key: these are all entries.
     raw.send(b"lru_crawler metadump all\r\n").unwrap();
     let mut keys = Vec::new();
     while let line = raw.line().unwrap()
@@ -114,7 +114,7 @@ fn user_and_password_go_over_tls() {
     assert!(text.contains("wants user and password"), "{text}");
     let text = refused_for_good(builder().credentials(USER, "p-hush"));
     assert!(text.contains("does not accept user and password"), "{text}");
-    // They are not given to a server that is not trusted.
+    // A server that is not trusted does not get them.
     let strange = Tls::new().certificate_authority(server.certificates().stranger_ca.clone());
     let text = refused_for_good(builder().tls(strange).credentials(USER, PASSWORD));
     assert!(text.contains("certificate"), "{text}");

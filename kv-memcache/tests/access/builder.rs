@@ -66,7 +66,7 @@ fn several_servers_must_not_differ_in_tls_user_or_password() {
             unfit(MemcacheStore::builder().servers(urls), differ);
         }
     }
-    // The builder's are for all.
+    // The credentials of the builder are for all servers.
     let one = ["memcache://u:hush@127.0.0.1:1", "memcache://127.0.0.1:2"];
     MemcacheStore::builder().servers(one).credentials("u", "hush").build().unwrap();
     let mixed = ["memcache://127.0.0.1:1", "memcache+tls://127.0.0.1:2"];
@@ -124,7 +124,7 @@ fn credentials_that_cannot_be_sent_are_refused() {
         ("u", "hush\r\nflush_all"),
         ("u", "hush\n"),
         ("u", "hush\0"),
-        // The server takes what is before a space for all of it.
+        // The server ignores the rest after a space.
         ("u", "two hush"),
         ("u", " hush"),
         ("u", "hush "),

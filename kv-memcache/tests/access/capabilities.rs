@@ -1,4 +1,4 @@
-//! What a store says it can do, and what it cannot.
+//! The capabilities of a store, and unsupported operations.
 
 use super::*;
 
@@ -31,9 +31,9 @@ fn the_largest_value_is_what_the_server_takes() {
         let server = Memcached::start(&["-I", option]);
         let builder = || patient().url(server.url());
         assert_eq!(of(builder().connect().unwrap()), Some(bytes - LESS), "{option}");
-        // Without asking it is what memcached takes by default.
+        // Before a connection, it is memcached's default.
         assert_eq!(of(builder().build().unwrap()), Some((1 << 20) - LESS), "{option}");
-        // What is given counts, unless the server takes less.
+        // A given limit counts, unless that of the server is smaller.
         for given in [1024, 100_000, bytes, 100 << 20] {
             let given_to = || builder().largest_item(given);
             assert_eq!(of(given_to().build().unwrap()), Some(given - LESS), "{option}, {given}");
@@ -91,7 +91,7 @@ fn an_unsupported_operation_sends_nothing() {
         assert!(sent <= 14, "{sent}");
         assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
     }
-    // What is no prefix or key is said first.
+    // An invalid prefix or key is reported first.
     let store = patient().url(server.url()).connect().unwrap();
     assert!(matches!(store.keys("with space").unwrap_err(), Error::InvalidKey(_)));
     assert!(matches!(store.contains("").unwrap_err(), Error::InvalidKey(_)));

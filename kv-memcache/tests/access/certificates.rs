@@ -16,7 +16,7 @@ fn signed(params: &CertificateParams, issuer: &rcgen::Issuer<'_, KeyPair>) -> Id
     Identity { certificate: params.signed_by(&key, issuer).unwrap().pem(), key: key.serialize_pem() }
 }
 
-/// A server shows a certificate of an authority; the error has these words.
+/// Checks the words of the error if a server shows a certificate of this authority.
 #[track_caller]
 fn is_refused(ca: &str, shown: &Identity, words: &[&str]) {
     let server = Memcached::start_showing(shown);
@@ -35,7 +35,7 @@ fn an_error_says_what_is_wrong_with_a_certificate() {
     is_refused(&ca, &signed(&params("one.example"), &issuer), &["other names than localhost", "one.example"]);
     is_refused(&certificates::authority("another").0, &signed(&params("localhost"), &issuer), &["not trusted here"]);
 
-    // What `openssl req -x509` makes, as its own authority; and the same that says CA:FALSE.
+    // A certificate as `openssl req -x509` makes it, which is its own authority; and the same with CA:FALSE.
     let key = KeyPair::generate().unwrap();
     let mut itself = params("localhost");
     itself.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -64,7 +64,7 @@ fn a_missing_client_certificate_is_not_mistaken_for_a_refused_one() {
     assert!(text.contains("does not accept the client certificate"), "{text}");
 }
 
-/// Through a tunnel, or by an address: the certificate has another name than the host in the URL.
+/// Through a tunnel, or by an address, so that the certificate has another name than the host in the URL.
 #[test]
 fn the_name_in_the_certificate_is_told_by_a_setting() {
     let (ca, issuer) = certificates::authority("a CA");

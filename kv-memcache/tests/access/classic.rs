@@ -1,4 +1,4 @@
-//! Servers without the meta commands: old ones, proxies, and those that speak the binary protocol alone.
+//! Servers without the meta commands: old ones, proxies, and those that speak only the binary protocol.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::*;
 
 pub(super) const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The longest TTL where the server does not tell its time.
+/// The longest TTL if the server does not tell its time.
 pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60 - 2);
 
-/// That a server is refused, and the setting named which it needs, within half a second.
+/// Checks that a server is refused within half a second, and that the error names the setting that it needs.
 #[track_caller]
 pub(super) fn needs_the_setting(url: &str) -> String {
     let builder = MemcacheStore::builder().url(url);
@@ -25,7 +25,7 @@ pub(super) fn needs_the_setting(url: &str) -> String {
     text
 }
 
-/// What works with the classic commands, and what does not.
+/// Checks what works with the classic commands, and what does not.
 #[track_caller]
 pub(super) fn is_classic(store: &MemcacheStore) {
     works(store);
@@ -62,7 +62,7 @@ fn any_memcached_takes_the_classic_commands() {
     assert!(store.capabilities().longest_ttl() > MONTH);
     store.put_with_ttl("long", "v", 2 * MONTH).unwrap();
     is_classic(&patient().url(server.url()).classic(true).build().unwrap());
-    // Of the largest size, to the byte.
+    // A value of the largest size, to the byte.
     for key in ["k".to_owned(), "K".repeat(250)] {
         let (mut limit, old) = (usize::try_from(store.capabilities().largest_value().unwrap()).unwrap(), "old");
         limit += 250 - key.len();
@@ -73,7 +73,7 @@ fn any_memcached_takes_the_classic_commands() {
         assert!(matches!(&error, Error::ValueTooLarge { .. }), "{}", chain(&error));
         assert_eq!(store.get(&key).unwrap().as_deref(), Some(old.as_bytes()));
     }
-    // The server itself takes no more, or 12 bytes more where the version is one of those.
+    // The server itself accepts not a byte more, or 12 bytes more for certain versions.
     let over = usize::try_from(store.capabilities().largest_value().unwrap()).unwrap() + 13;
     let write = [format!("set {} 0 0 {over}\r\n", "K".repeat(250)).as_bytes(), &vec![b'v'; over], b"\r\n"].concat();
     assert_eq!(server.connection().ask(&write).unwrap(), "SERVER_ERROR object too large for cache");
@@ -93,7 +93,7 @@ fn user_and_password_are_given_to_a_server_with_the_classic_commands_too() {
     let bare = MemcacheStore::builder().url(format!("memcache://127.0.0.1:{}", server.port())).classic(true);
     assert!(refused_for_good(bare.clone()).contains("wants user and password"));
     assert!(refused_for_good(bare.credentials(USER, "p-hush")).contains("does not accept user and password"));
-    // One that wants none is told from one that does.
+    // A server that wants no password is distinguished from one that does.
     let open = Memcached::start(&[]);
     let builder = MemcacheStore::builder().url(open.url()).credentials(USER, PASSWORD);
     assert!(refused_for_good(builder.classic(true)).contains("the server wants none"));
@@ -101,7 +101,7 @@ fn user_and_password_are_given_to_a_server_with_the_classic_commands_too() {
 
 type Act = fn(&MemcacheStore) -> kv_memcache::Result<()>;
 
-/// A reply to another command is found out even without numbers.
+/// A reply to another command is noticed even without numbers.
 #[test]
 fn a_reply_to_another_command_closes_the_connection() {
     let server = Memcached::start(&[]);
@@ -145,7 +145,7 @@ fn twemproxy_takes_the_classic_commands_alone() {
     let builder = patient().url(proxy.url()).classic(true);
     for store in [connected(builder.clone()), builder.clone().build().unwrap()] {
         is_classic(&store);
-        // It tells neither its time nor how large an item may be.
+        // The proxy tells neither its time nor the largest item.
         assert_eq!(store.capabilities().longest_ttl(), LONGEST);
         assert_eq!(store.capabilities().largest_value(), Some((1 << 20) - 12 - 309));
         store.put_with_ttl("k", "v", LONGEST).unwrap();
@@ -173,8 +173,8 @@ fn twemproxy_takes_the_classic_commands_alone() {
     assert!(text.contains("user and password"), "{text}");
 }
 
-/// A server that closes this many connections at `stats`, and answers every other question. A server that restarts
-/// does that for a moment, twemproxy always.
+/// A server that closes this many connections at `stats`, and answers every other question. A restarting server does that for a moment,
+/// twemproxy always.
 fn closing(handshakes: usize, memcached: u16) -> u16 {
     let left = Arc::new(AtomicUsize::new(handshakes));
     impostor(move |mut client| {
@@ -200,7 +200,7 @@ fn a_server_is_a_proxy_when_it_has_closed_the_connection_at_six_handshakes() {
     }
 }
 
-/// It may have been sent on before that server went: nobody knows whether the write was done.
+/// The proxy may have passed the write on before that server died, so nobody knows whether it was done.
 #[test]
 fn a_dead_server_behind_twemproxy_is_a_transient_error_with_an_unknown_outcome() {
     let Some(proxy) = twemproxy(2) else { return };
@@ -219,7 +219,7 @@ fn a_dead_server_behind_twemproxy_is_a_transient_error_with_an_unknown_outcome()
         }
     }
     assert!(failed > 0 && done > 0, "{failed} and {done}");
-    // A new store can be made all the same, whichever server has the key that it asks for.
+    // A new store can still be made, whichever server has the key that it asks for.
     connected_to_some(&patient().url(proxy.url()).classic(true).connect().unwrap());
 }
 
@@ -241,7 +241,7 @@ impl Drop for Process {
     }
 }
 
-/// A memcached that nobody can talk to in the protocol that the tests speak.
+/// A memcached that does not speak the protocol of the tests.
 fn binary(arguments: &[&str]) -> Option<(Process, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(support::program());

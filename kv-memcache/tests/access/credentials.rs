@@ -1,4 +1,4 @@
-//! Where user and password come from, and what a server says to them.
+//! Where user and password come from, and how a server reacts to them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ fn settings_of_the_url_and_of_the_builder_are_checked_together() {
     two.credentials("u", "hush").build().unwrap();
 }
 
-/// A password is hidden where a server repeats it. Where it is just a part of the server's own words, it is not.
+/// A password that a server repeats is hidden. If it is just a part of the server's own words, it is shown.
 #[test]
 fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
     let server = Memcached::start_as(Kind::WithPassword, &[]);
@@ -42,7 +42,7 @@ fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
     }
 }
 
-/// It says so to every client, before it has read anything.
+/// This server says so to every client before it reads anything.
 #[test]
 fn too_many_connections_are_not_mistaken_for_required_tls() {
     if !can("too many connections are not mistaken for required tls", Need::SaysNoMore) {
@@ -51,7 +51,7 @@ fn too_many_connections_are_not_mistaken_for_required_tls() {
     for kind in [Kind::WithPassword, Kind::TlsWithPassword] {
         let server = Memcached::start_as(kind, &["-c", "40"]);
         let (mut held, mut refused_in_a_row) = (Vec::new(), 0);
-        // Connections that asked whether it is there, when it started, may still count, and leave room only later.
+        // Connections from the start of the server may still count, and make room only later.
         while refused_in_a_row < 10 {
             let mut connection = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
             connection.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -98,7 +98,7 @@ fn each_new_connection_has_the_password_of_its_time() {
     let store = connected(builder.clone().pool_size(1));
     assert_eq!(calls.load(Ordering::SeqCst), 1, "once for a connection");
     set("second-hush");
-    // It reads the file when it is told to.
+    // memcached reads the file again after a signal.
     let pid = server.server().pid().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
     // It looks once a second.
@@ -123,7 +123,7 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
         "{text}"
     );
     let panics = || -> Result<Credentials, Error> { panic!("as the test wants it") };
-    // Not in `refused`, as to report a panic takes its time.
+    // Not in `refused`, because reporting a panic takes time.
     let error = on().credentials_provider(panics).connect().unwrap_err();
     let text = chain(&error);
     assert!(error.is_transient() && text.contains(says) && text.contains("it panicked"), "{text}");
@@ -137,7 +137,7 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
         matches!(error, Error::Unavailable(_)) && text.contains(too_little) && text.contains(": it took "),
         "{text}"
     );
-    // It leaves some, and that is not enough: that says nothing of the server, and the next operation tries again.
+    // The provider leaves too little time. That says nothing about the server, so the next operation tries again.
     let leaves_some = || {
         thread::sleep(Duration::from_millis(400));
         Ok::<_, Error>(Credentials::new("u", "hush"))
@@ -149,7 +149,7 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
         let text = chain(&store.put("k", "v").unwrap_err());
         assert!(text.contains(too_little) && text.contains("of `connect_timeout`"), "{text}");
     }
-    // Where the server had its time it is the server that is silent.
+    // If the server had enough time, the server is silent.
     let quick = || Ok::<_, Error>(Credentials::new("u", "hush"));
     let error = limited.credentials_provider(quick).connect().unwrap_err();
     let text = chain(&error);
@@ -164,7 +164,7 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
     assert!(text.contains("`credentials_provider` is set, and the URL has a user or a password"), "{text}");
 }
 
-/// Whoever asks a server that did not answer, and gets no credentials, has learned nothing of it: the next operation asks.
+/// A caller that probes a silent server and gets no credentials learns nothing about the server, so the next operation probes it.
 #[test]
 fn a_provider_that_fails_or_is_slow_says_nothing_of_a_server_that_was_silent() {
     if !can("user and password", Need::Password) {
@@ -191,15 +191,15 @@ fn a_provider_that_fails_or_is_slow_says_nothing_of_a_server_that_was_silent() {
         wait_until(|| store.put("k", "v").map_err(|error| chain(&error)));
         server.pause();
         assert!(matches!(store.get("k").unwrap_err(), Error::Timeout(_)));
-        // This one is to ask whether the server answers.
+        // This operation has to ask whether the server answers.
         works.store(false, Ordering::SeqCst);
         let error = store.get("k").unwrap_err();
         assert!(chain(&error).contains("`credentials_provider`"), "{}", chain(&error));
         works.store(true, Ordering::SeqCst);
-        // So does the next one: it is not told that the server is silent.
+        // So does the next one. It does not get an error that the server is silent.
         let error = store.get("k").unwrap_err();
         assert!(matches!(error, Error::Timeout(_)), "{}", chain(&error));
-        // Now it is, and was not thought to answer in between.
+        // Now the server is silent, and it did not count as answering in between.
         let error = store.get("k").unwrap_err();
         assert!(matches!(error, Error::Unavailable(_)), "{}", chain(&error));
         assert!(chain(&error).contains("so nothing was sent; it is asked again in"), "{}", chain(&error));

@@ -10,7 +10,7 @@ fn refused_by(act: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static
     let url = format!("memcache://127.0.0.1:{}", impostor(act));
     let (error, text) = refused(MemcacheStore::builder().url(&url));
     assert!(text.starts_with(&url), "{text}");
-    // Of a store that was built, the operation says the same, within the same limits.
+    // If the store was only built, the operation says the same, within the same limits.
     let store = MemcacheStore::builder().url(&url).build().unwrap();
     let (later, took) = support::timed(|| store.put("k", "v-hush").unwrap_err());
     assert!(took < WITHIN, "{took:?}: {}", chain(&later));
@@ -19,7 +19,7 @@ fn refused_by(act: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static
     (error, text)
 }
 
-/// Waits for a request, says this, and closes the connection, or leaves it open.
+/// A server that waits for a request, says this, and closes the connection or leaves it open.
 fn saying(reply: &'static [u8], and_closes: bool) -> impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static {
     move |mut stream| {
         let _request = stream.read(&mut [0; 1000])?;
@@ -54,7 +54,7 @@ fn an_error_names_the_other_protocol_that_a_server_speaks() {
     }
 }
 
-/// A server that answers in its own protocol is named, with what to do.
+/// The error names the protocol of the server, and says what to do.
 #[test]
 fn who_else_answers_is_named() {
     for (reply, expected) in [
@@ -64,7 +64,7 @@ fn who_else_answers_is_named() {
         (b"220 mail.example ESMTP\r\n", "it is a mail or FTP server"),
         (b"* OK IMAP4rev1 ready\r\n", "it is a mail server"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "it is an SSH server"),
-        // These have no line, and close the connection.
+        // These send no line, and close the connection.
         (b"AMQP\0\0\x09\x01", "it is an AMQP broker"),
         (b"\x15\x03\x01\0\x02\x02\x46", "wants TLS: `memcache+tls://` in the URL"),
         (b"E\0\0\0\x21SFATAL\0C0A000\0Munsupported\0\0", "it is a PostgreSQL"),
@@ -76,7 +76,7 @@ fn who_else_answers_is_named() {
     }
 }
 
-/// These are real.
+/// These servers are real.
 #[test]
 fn servers_of_other_protocols_are_told_at_once() {
     let Some(redis) = redis() else { return };
@@ -162,7 +162,7 @@ fn a_server_that_says_nothing_or_half_a_reply_is_waited_for_within_the_limit() {
     }
 }
 
-/// Its command line may have several lines, which begin in no way of memcached's.
+/// Its command line may have several lines, which do not begin like memcached's.
 #[test]
 fn a_mcrouter_that_goes_down_while_it_tells_its_command_line_is_unavailable() {
     for reply in [
@@ -181,7 +181,7 @@ fn a_server_that_closes_the_connection_is_unavailable() {
             drop(stream);
             Ok(())
         },
-        // After half of it.
+        // After half of its reply.
         |mut stream| {
             let _request = stream.read(&mut [0; 1000])?;
             stream.write_all(b"STAT pid 1\r\nSTAT vers")
@@ -194,7 +194,7 @@ fn a_server_that_closes_the_connection_is_unavailable() {
     }
 }
 
-/// Byte by byte, a whole line, or one without an end: the limit is for all of it.
+/// The limit holds for a reply that comes byte by byte, in whole lines, or in a line without an end.
 #[test]
 fn an_endless_reply_is_cut_off() {
     fn for_ever(reply: &'static [u8], pause: Duration) -> impl Fn(TcpStream) -> io::Result<()> + Clone + Send {
@@ -206,7 +206,7 @@ fn an_endless_reply_is_cut_off() {
         }
     }
     let (error, text) = refused_by(for_ever(b"S", Duration::from_millis(50)));
-    // It is no beginning of anything, or it takes too long.
+    // The bytes are not the beginning of a reply, or they take too long.
     assert!(matches!(&error, Error::Timeout(_)), "{text}");
     let (error, text) = refused_by(for_ever(b"STAT a b\r\n", Duration::from_millis(5)));
     assert!(matches!(&error, Error::Timeout(_)), "{text}");
@@ -214,7 +214,7 @@ fn an_endless_reply_is_cut_off() {
     assert!(matches!(&error, Error::Backend(_)) && text.contains("protocol"), "{text}");
 }
 
-/// The limit for connecting is one for connecting: what comes does not prolong it as a large value may (N1).
+/// Received bytes do not extend the limit for connecting, as those of a large value extend that of a response (N1).
 #[test]
 fn a_fast_endless_reply_is_cut_off() {
     let port = impostor(|mut stream| {
@@ -224,10 +224,10 @@ fn a_fast_endless_reply_is_cut_off() {
         }
     });
     let (sender, receiver) = mpsc::channel();
-    // If it is not cut off, this test has to end all the same.
+    // Even if the reply is not cut off, this test has to end.
     thread::spawn(move || {
         let result = MemcacheStore::connect(format!("memcache://127.0.0.1:{port}"));
-        // Nobody may be left who wants to know.
+        // The receiver may be gone.
         let _ = sender.send(result);
     });
     let Ok(result) = receiver.recv_timeout(PATIENCE) else { panic!("after {PATIENCE:?} it is still listened to") };

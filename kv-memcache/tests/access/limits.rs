@@ -1,11 +1,11 @@
-//! What a store knows of how large an item may be, and of the time of its servers: what its connections learn.
+//! What a store knows about the largest item and the time of its servers, which its connections learn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 use super::*;
 
-/// What an item has besides its value, with a key of 250 bytes.
+/// The bytes of an item besides its value, with a key of 250 bytes.
 const LESS: u64 = 59 + 250;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,7 +50,7 @@ fn a_store_that_did_not_ask_takes_what_its_connections_learn() {
         assert_eq!(largest(&store), (8 << 20) - LESS);
         write(&store, &large).unwrap();
     }
-    // What was given counts.
+    // A given limit counts.
     let store = patient().url(server.url()).largest_item(1 << 20).build().unwrap();
     is_too_large(store.put("k", &large));
     assert_eq!(largest(&store), (1 << 20) - LESS);
@@ -92,7 +92,7 @@ fn a_server_that_comes_back_with_another_limit_is_asked_again() {
         let server = Memcached::start(&["-I", option, "-m", "256"]);
         to.store(server.port(), SeqCst);
         for store in &stores {
-            // Nothing else was done before: what it knows is of the server that is gone.
+            // Nothing was sent since, so the store still has the limits of the old server.
             let result = store.put("k", &value);
             if ["1m", "512k"].contains(&option) {
                 is_too_large(result);
@@ -103,7 +103,7 @@ fn a_server_that_comes_back_with_another_limit_is_asked_again() {
             assert_eq!(largest(store), bytes - LESS, "{option}");
         }
         server.kill();
-        // What is known stays, while there is nobody to ask.
+        // The known limits stay while no server answers.
         wait_until(|| match stores[0].get("k") {
             Ok(_) => Err("it is still there".to_owned()),
             Err(_) => Ok(()),
@@ -149,7 +149,7 @@ fn a_server_that_does_not_tell_its_settings_takes_a_mebibyte() {
             let value = vec![1; usize::try_from(largest(&store)).unwrap()];
             store.put("K".repeat(250), &value).unwrap();
             is_too_large(store.put("K".repeat(250), [&value[..], b"v"].concat()));
-            // What is there and larger is read.
+            // A larger existing entry is read.
             assert!(patient().url(server.url()).connect().unwrap().put("large", vec![1; 3_000_000]).is_ok());
             assert_eq!(store.get("large").unwrap().map(|value| value.len()), Some(3_000_000));
             // A date needs the server's time.
@@ -179,7 +179,7 @@ fn a_server_that_does_not_tell_its_settings_takes_a_mebibyte() {
     }
 }
 
-/// A store that was not asked yet does not know that there is no time to be had; the first operation finds out.
+/// A store without a connection does not know that its server tells no time. The first operation finds out.
 #[test]
 fn a_long_ttl_is_refused_by_the_first_operation_too() {
     let server = Memcached::start(&[]);
@@ -192,7 +192,7 @@ fn a_long_ttl_is_refused_by_the_first_operation_too() {
     assert_eq!(store.get("k").unwrap(), None);
 }
 
-/// To write what would be refused each time is not what anybody wants to find out later.
+/// `connect` refuses settings with which each write would fail.
 #[test]
 fn a_default_ttl_that_a_server_without_a_clock_cannot_express_is_refused_by_connect() {
     let server = Memcached::start(&[]);
@@ -211,7 +211,7 @@ fn a_default_ttl_that_a_server_without_a_clock_cannot_express_is_refused_by_conn
             }
             connected(builder(longest));
         }
-        // A store that did not ask finds out by its first write.
+        // A store without a connection finds out by its first write.
         let store = patient().url(&without).default_ttl(40 * DAY).classic(is_old()).build().unwrap();
         for result in [
             store.put("k", "v"),
@@ -234,14 +234,14 @@ fn seconds_left(server: &Memcached, key: &str) -> u64 {
     line.strip_prefix("HD t").or_else(|| line.strip_prefix("OK t")).unwrap_or_else(|| panic!("{line}")).parse().unwrap()
 }
 
-/// More than 30 days is a date, made of the time that the server told: some time before, and after a while.
+/// A TTL of more than 30 days is sent as a date, made from the time that the server told, just now or a while ago.
 #[test]
 fn a_long_ttl_is_not_later_than_the_resolution_says() {
     if !can("a long ttl is not later than the resolution says", Need::Meta) {
         return;
     }
     let server = Memcached::start(&[]);
-    // It takes its time with the first of its connections.
+    // The first connection is slow.
     let is_first = Arc::new(AtomicU16::new(1));
     let port = server.port();
     let slow = impostor(move |client| {
@@ -252,7 +252,7 @@ fn a_long_ttl_is_not_later_than_the_resolution_says() {
     });
     let store = connected(patient().url(format!("memcache://127.0.0.1:{slow}")));
     let resolution = store.capabilities().ttl_resolution();
-    // In all parts of a second.
+    // At different moments within a second.
     for moment in 0..12 {
         for (part, given) in [40 * DAY, 40 * DAY + Duration::from_millis(1), 40 * DAY + Duration::from_millis(999)]
             .into_iter()
@@ -262,7 +262,7 @@ fn a_long_ttl_is_not_later_than_the_resolution_says() {
             store.put_with_ttl(&key, "v", given).unwrap();
             let returned = Instant::now();
             let left = Duration::from_secs(seconds_left(&server, &key));
-            // Counted from the call it is not less, and from the return not more.
+            // It is not less than counted from the call, and not more than counted from the return.
             assert!(left + begin.elapsed() >= given, "{key}: {left:?} of {given:?}");
             assert!(left <= given + resolution, "{key}: {left:?} of {given:?} {:?} later", returned.elapsed());
         }

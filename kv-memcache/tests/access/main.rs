@@ -1,5 +1,4 @@
-//! Who gets to a server, and how: URLs, unix sockets, TLS, user and password. Which servers will do. And that no secret gets
-//! out.
+//! How a store gets to a server: URLs, unix sockets, TLS, user and password. Which servers are suitable. And that no secret is shown.
 
 #![cfg(unix)]
 #![cfg(feature = "tls")]
@@ -40,17 +39,17 @@ use kv_memcache::{Capability, Error, KeyValueStore, KeyValueStoreExt, MemcacheSt
 use kv_conformance::proxy::{Behaviour, Proxy};
 use support::{Kind, Memcached, Need, PASSWORD, PATIENCE, Twemproxy, USER, can, skip, wait_until};
 
-/// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
+/// The default limit for connecting, one second, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(1000 + 1500);
 
-/// In every password and every value here that is to be kept secret.
+/// A part of every password and every secret value here.
 const HUSH: &str = "hush";
 
 fn patient() -> MemcacheStoreBuilder {
     MemcacheStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// That a text shows no user, no password, and nothing of a private key, in whatever form.
+/// Checks that a text shows no user, no password and no part of a private key, in any form.
 #[track_caller]
 fn shows_no_secret(shown: &str) {
     let secrets = [HUSH, "%68ush", "104, 117, 115, 104", "PRIVATE KEY", USER, PASSWORD, "kv-secret"];
@@ -59,8 +58,8 @@ fn shows_no_secret(shown: &str) {
     }
 }
 
-/// An error with all its causes, none of which shows a secret, neither by `Display` nor by `Debug` (E3), and none of which
-/// is repeated (E2).
+/// The text of an error with all its causes. Checks that none of them shows a secret, by `Display` or by `Debug` (E3), and that none is
+/// repeated (E2).
 #[track_caller]
 fn chain(error: &Error) -> String {
     let mut texts = vec![error.to_string()];
@@ -91,7 +90,7 @@ fn refused(builder: MemcacheStoreBuilder) -> (Error, String) {
     (error, text)
 }
 
-/// The same, where no other try will do any better.
+/// The same, for an error that is not transient.
 #[track_caller]
 fn refused_for_good(builder: MemcacheStoreBuilder) -> String {
     let (error, text) = refused(builder);
@@ -127,7 +126,7 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(encoded).collect::<Vec<_>>().concat()
 }
 
-/// Passes what comes to a listener on to a port of 127.0.0.1, for as long as the test process lives.
+/// Forwards connections of a listener to a port of 127.0.0.1, as long as the test process lives.
 fn forward(listener: TcpListener, to: u16) -> u16 {
     let port = listener.local_addr().unwrap().port();
     impostor_on(listener, move |client| tunnel(&client, &TcpStream::connect(("127.0.0.1", to))?));
@@ -145,7 +144,7 @@ fn tunnel(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// Somebody who does this with each connection. Its port.
+/// A server that does this with each connection. Returns its port.
 fn impostor(act: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -157,7 +156,7 @@ fn impostor_on(listener: TcpListener, act: impl Fn(TcpStream) -> io::Result<()> 
     thread::spawn(move || {
         for stream in listener.incoming() {
             let act = act.clone();
-            // That it fails is the peer's doing.
+            // If this fails, the peer is the reason.
             thread::spawn(move || stream.and_then(act));
         }
     });
@@ -171,8 +170,7 @@ fn instead_of(old: &'static str, new: &'static str) -> Behaviour {
     }))
 }
 
-/// Every way in which a store can be configured and fail, and nothing of what it shows has a secret in it: `chain` looks at
-/// all that it gets.
+/// Configures stores in every way, and makes them fail. Nothing that they show contains a secret: `chain` checks everything.
 #[test]
 fn no_secret_is_shown() {
     let server = Memcached::start_as(Kind::WithPassword, &["-m8", "-M"]);

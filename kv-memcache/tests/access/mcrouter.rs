@@ -1,6 +1,6 @@
-//! mcrouter, which takes some keys for routes, and what is known of the server of a connection.
+//! mcrouter, which takes some keys for routes, and what is known about the server of a connection.
 //!
-//! It cannot be built here. What stands for it answers as its source says, and passes everything else to a real memcached.
+//! It cannot be built here. A substitute answers as mcrouter's source says, and passes everything else to a real memcached.
 
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn speak_as_twemproxy(mut client: &TcpStream, memcached: u16) -> io::Result<()> 
     if [b"get", b"set", b"add", b"del", b"tou"].contains(&&begin) { pass_on(&begin, client, memcached) } else { Ok(()) }
 }
 
-/// Passes on what has come from a client, then all that comes.
+/// Passes on the bytes that have come from a client, then all that follow.
 fn pass_on(begin: &[u8], client: &TcpStream, memcached: u16) -> io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", memcached))?;
     server.write_all(begin)?;
@@ -50,7 +50,7 @@ fn mcrouter(memcached: u16) -> u16 {
     impostor(move |client| speak_as_mcrouter(&client, memcached))
 }
 
-/// What answers at an address.
+/// The kind of server that answers at an address.
 #[derive(Clone, Copy)]
 enum Server {
     Memcached,
@@ -120,7 +120,7 @@ fn keys_that_mcrouter_takes_for_something_else_are_refused() {
     }
     assert_eq!(server.stat("cmd_set"), 3 * (2 * 2 + 1));
     assert_eq!(server.stat("cmd_get") - before, 3 * (2 * 2 + 1));
-    // To a memcached they are keys.
+    // For a memcached they are ordinary keys.
     let store = connected(patient().url(server.url()).classic(true));
     for key in ["/users/42/name", "/*/*/k", "__mcrouter__.config_md5"] {
         store.put_many([(key, "v"), ("name", "w")]).unwrap();
@@ -129,8 +129,8 @@ fn keys_that_mcrouter_takes_for_something_else_are_refused() {
     }
 }
 
-/// K3. A name may lead to another server for each connection (a load balancer, a server that is being replaced): the server of the last
-/// connection that was made says nothing of the one that is used.
+/// K3. A name may lead to another server for each connection (a load balancer, a server that is being replaced). So the server of the
+/// newest connection says nothing about that of the connection in use.
 #[test]
 fn a_key_is_judged_by_the_server_of_its_connection() {
     const ROUTE: &str = "/eu/web/k";
@@ -190,7 +190,7 @@ fn a_silent_server_is_not_asked_what_it_is_for_each_of_many_keys() {
     assert!(took < 2 * limit + Duration::from_millis(1500), "{took:?}");
 }
 
-/// K3. A proxy that has closed two connections in a row at `stats` is asked about keys alone, which mcrouter would answer, too.
+/// K3. A proxy that has closed two connections in a row at `stats` is asked only about keys, which mcrouter would answer, too.
 #[test]
 fn a_mcrouter_in_place_of_a_known_proxy_is_noticed() {
     let server = Memcached::start(&[]);
@@ -210,7 +210,7 @@ fn a_mcrouter_in_place_of_a_known_proxy_is_noticed() {
     store.put("k", "v").unwrap();
 }
 
-/// K1. What the shorter handshake asks for is no key of a store.
+/// K1. The keys in the shorter handshake cannot be keys of a store.
 #[test]
 fn an_entry_cannot_make_a_proxy_look_like_mcrouter() {
     let server = Memcached::start(&[]);
@@ -252,7 +252,7 @@ fn a_memcached_in_place_of_a_proxy_is_noticed_by_the_256th_connection() {
     assert!(store.capabilities().longest_ttl() > 2 * MONTH);
 }
 
-/// T4: what the store has learned of a server that was replaced must not be said of the one that is there now.
+/// T4: the limits of a replaced server must not be applied to the new one.
 #[test]
 fn long_ttls_work_once_a_server_with_a_clock_replaces_one_without() {
     let server = Memcached::start(&[]);
@@ -272,7 +272,7 @@ fn long_ttls_work_once_a_server_with_a_clock_replaces_one_without() {
         let error = act(&store).unwrap_err();
         assert!(matches!(&error, Error::InvalidTtl { longest, .. } if *longest == LONGEST), "{}", chain(&error));
         assert_eq!(store.get_many(["k", "first"]).unwrap(), [None, None], "nothing is written");
-        // E5: while it is unreachable nobody knows which one is there.
+        // E5: while the server is unreachable, nobody knows which one it is.
         proxy.refuse();
         proxy.cut_now(Cut::Close).unwrap();
         let error = act(&store).unwrap_err();

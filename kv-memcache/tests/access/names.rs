@@ -79,7 +79,7 @@ fn all_connections_follow_a_name_to_another_server() {
                 assert!(store.get("old").unwrap().is_some());
                 is_done.store(true, Relaxed);
             });
-            // The other one has the connection that there is, so that this makes one.
+            // The other thread uses the only connection, so this one makes a new one.
             thread::sleep(Duration::from_secs(2));
             assert_eq!(store.get("old").unwrap(), None);
             assert!(!is_done.load(Relaxed));
@@ -113,8 +113,8 @@ fn a_name_with_one_address_of_each_family_is_reached_by_either() {
     }
 }
 
-/// The callers wait no longer than they have to, however many there are and however long it takes, for a few threads. When the
-/// resolver is back, so is the store.
+/// However many callers there are and however long the resolver hangs, they wait no longer than their limits, and only a few threads run.
+/// When the resolver is back, the store works.
 #[test]
 fn a_resolver_that_does_not_answer_holds_a_few_threads() {
     const RESOLVER: &str = "127.0.0.77";

@@ -50,7 +50,7 @@ fn a_server_that_comes_later_is_used_then() {
     }
 }
 
-/// That of a thread is used again, however many there may be.
+/// One thread uses its connection again, however large the pool is.
 #[test]
 fn one_thread_makes_one_connection() {
     let server = Memcached::start(&[]);
@@ -62,13 +62,13 @@ fn one_thread_makes_one_connection() {
     assert_eq!(server.stat("total_connections"), before + 2, "that of the store, and of this question");
 }
 
-/// It says so and closes the connection, which is not to be taken for something else.
+/// The server says so and closes the connection. That must not be mistaken for something else.
 #[test]
 fn a_server_that_takes_no_more_connections_says_so() {
     if !can("a server that takes no more connections says so", Need::SaysNoMore) {
         return;
     }
-    // It keeps a dozen or so for itself.
+    // memcached keeps about a dozen connections for itself.
     let server = Memcached::start(&["-c40"]);
     let builder = || MemcacheStore::builder().url(server.url());
     let store = builder().pool_size(50).build().unwrap();
@@ -99,7 +99,7 @@ fn a_server_that_takes_no_more_connections_says_so() {
     works(&store);
 }
 
-/// It says so in clear, to those who want TLS, too. This is not a wrong port.
+/// The server says so in clear text, also to clients that want TLS. The error must not say that the port is wrong.
 #[test]
 fn a_server_with_tls_that_takes_no_more_connections_is_a_transient_error() {
     if !can("a server with TLS that takes no more connections is worth another try", Need::SaysNoMore) {
@@ -108,7 +108,7 @@ fn a_server_with_tls_that_takes_no_more_connections_is_a_transient_error() {
     let server = Memcached::start_as(Kind::Tls { with_certificate: false }, &["-c40"]);
     let tls = Tls::new().certificate_authority(server.certificates().ca.clone());
     let mut taken = Vec::new();
-    // Connections that asked whether it is there, when it started, may still count, and leave room only later.
+    // Connections from the start of the server may still count, and make room only later.
     let error = wait_until(|| {
         for _ in 0..40 {
             let mut connection = server.connection();

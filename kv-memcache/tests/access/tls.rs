@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and who to be.
+//! TLS: trusted authorities and client certificates.
 
 use super::*;
 
@@ -26,12 +26,12 @@ fn a_server_is_trusted_by_its_authority_alone() {
 
     let text = refused_for_good(MemcacheStore::builder().url(server.url()).tls(strange()));
     assert!(text.contains("UnknownIssuer") && text.contains("`Tls::certificate_authority`"), "{text}");
-    // Whatever this machine trusts, it is not the tests' authority.
+    // The machine does not trust the tests' authority.
     for builder in [MemcacheStore::builder(), MemcacheStore::builder().tls(Tls::new())] {
         let text = refused_for_good(builder.url(server.url()));
         assert!(text.contains("certificate"), "{text}");
     }
-    // Of a store that was built, each operation says it.
+    // If the store was only built, each operation says it.
     let store = MemcacheStore::builder().url(server.url()).tls(strange()).build().unwrap();
     let error = store.put("k", "v-hush").unwrap_err();
     let text = chain(&error);
@@ -44,7 +44,7 @@ fn a_server_is_trusted_by_its_authority_alone() {
 fn a_certificate_for_another_name_is_not_accepted() {
     let server = start(false);
     let listener = TcpListener::bind("127.0.0.2:0");
-    // A machine may have but one address of its own.
+    // A machine may have only one address of its own.
     if let Ok(listener) = listener {
         let port = forward(listener, server.tls_port());
         let builder = MemcacheStore::builder().url(format!("memcache+tls://127.0.0.2:{port}"));
@@ -53,7 +53,7 @@ fn a_certificate_for_another_name_is_not_accepted() {
     }
 }
 
-/// No certificate can be for it: no other try will do any better.
+/// No certificate can exist for it, so the error is not transient.
 #[test]
 fn a_host_that_is_not_a_name_is_a_permanent_error() {
     let server = start(false);
@@ -69,7 +69,7 @@ fn a_server_that_wants_a_certificate_accepts_clients_with_one() {
     connected(patient().url(server.url()).tls(with(&server, &all.client)));
     for (name, tls) in [("none", trusting(&server)), ("a stranger's", with(&server, &all.stranger))] {
         shows_no_secret(&format!("{tls:?} {tls:#?}"));
-        // What the server says comes after the handshake, together with the end of the connection: it must not get lost.
+        // The server's message comes after the handshake, together with the close of the connection. It must not get lost.
         for _ in 0..20 {
             let (error, text) = refused(MemcacheStore::builder().url(server.url()).tls(tls.clone()));
             assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{name}: {text}");
@@ -79,13 +79,12 @@ fn a_server_that_wants_a_certificate_accepts_clients_with_one() {
         let error = store.put("k", "v-hush").unwrap_err();
         assert!(!error.outcome_unknown() && !error.is_transient(), "{name}: {}", chain(&error));
     }
-    // One that nobody asks for does no harm.
+    // A client certificate that the server does not ask for does no harm.
     let open = start(false);
     connected(patient().url(open.url()).tls(with(&open, &all.stranger)));
 }
 
-/// A memcached that asks for certificates does not take back a session that it handed out: each connection has to be one
-/// from scratch.
+/// A memcached that asks for certificates does not resume a session. Each connection has to make a full handshake.
 #[test]
 fn many_connections_at_once_all_show_their_certificate() {
     const CONNECTIONS: u64 = 24;
@@ -124,7 +123,7 @@ fn connecting_to_the_wrong_kind_of_port_is_explained_in_time() {
         assert!(error.source().is_some() || text.contains("protocol of memcached"), "{text}");
         let builder = MemcacheStore::builder().url(format!("memcache+tls://localhost:{}", server.port()));
         let (error, text) = refused(builder.tls(trusting(&server)));
-        // It may wait for the end of what it takes for a line, and say nothing.
+        // The server may take the bytes for a line, wait for its end, and say nothing.
         let says_so = matches!(&error, Error::Backend(_)) && text.contains("does not speak TLS");
         assert!(says_so || matches!(&error, Error::Unavailable(_) | Error::Timeout(_)), "{text}");
     }
@@ -146,7 +145,7 @@ fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_show
     let server = start(true);
     let all = server.certificates();
     let (certificate, key) = (all.client.certificate.as_str(), all.client.key.as_str());
-    // An invalid key, with a part of a real one.
+    // An invalid key that contains a part of a real one.
     let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
     let broken = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", &body[..40]);
     let not_base64 = format!("-----BEGIN PRIVATE KEY-----\nhush!{body}\n-----END PRIVATE KEY-----\n");
@@ -168,7 +167,7 @@ fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_show
         ("key", identity(certificate, certificate)),
         ("key", identity(certificate, &broken)),
         ("key", identity(certificate, &not_base64)),
-        // That of another one.
+        // The key of another certificate.
         ("key", identity(certificate, &all.stranger.key)),
         ("key", identity(certificate, &all.server.key)),
     ];
@@ -193,7 +192,7 @@ fn a_server_that_does_not_answer_is_not_waited_for() {
     let builder = || MemcacheStore::builder().url(server.url()).tls(trusting(&server));
     let store = connected(builder());
     server.pause();
-    // One in use, and a new one.
+    // A connection in use, and a new one.
     for _ in 0..2 {
         let (error, took) = support::timed(|| store.put("k", vec![0; 1_000_000]).unwrap_err());
         let text = chain(&error);

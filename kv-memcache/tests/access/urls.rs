@@ -24,7 +24,7 @@ fn the_port_is_that_of_memcached_unless_it_is_named() {
     assert_eq!(store.name(), "memcache://127.0.0.1:11211");
     let store = MemcacheStore::builder().url("memcache+tls://cache.example").build().unwrap();
     assert_eq!(store.name(), "memcache+tls://cache.example:11211");
-    // An address of this machine where nobody will be, unless somebody has that port of all addresses.
+    // An address of this machine on which nobody listens, unless a server listens on that port of all addresses.
     if let Ok(listener) = TcpListener::bind("127.211.11.21:11211") {
         let server = Memcached::start(&[]);
         forward(listener, server.port());
@@ -52,7 +52,7 @@ fn the_path_of_a_unix_socket_may_have_any_characters() {
         let store = connected(patient().url(url));
         assert_eq!(store.name(), format!("memcache://{}", path.display()));
     }
-    // As it is written.
+    // The path as it is written.
     let spaced = format!("memcache://{}", folder.path().join("with space").display());
     connected(patient().url(spaced));
 }
@@ -65,7 +65,7 @@ fn a_path_without_a_socket_is_named_in_the_error() {
     let (error, text) = refused(url(path.to_str().unwrap()));
     assert!(matches!(&error, Error::Unavailable(_)) && error.is_transient(), "{text}");
     assert!(text.contains("absent.sock") && text.contains("No such file"), "{text}");
-    // Not a socket.
+    // This file is not a socket.
     fs::write(&path, "").unwrap();
     let (error, text) = refused(url(path.to_str().unwrap()));
     assert!(matches!(&error, Error::Unavailable(_)) && text.contains("refused"), "{text}");

@@ -1,4 +1,4 @@
-//! Versions of memcached that are not at hand: through a proxy that changes what the server says.
+//! Versions of memcached that are not installed. A proxy changes what the server says.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn start() -> (Memcached, Proxy, MemcacheStoreBuilder) {
     (server, proxy, builder)
 }
 
-/// Lets the server say in the next handshake that it is another version.
+/// Changes the version that the server tells in the next handshake.
 fn says(proxy: &Proxy, says: &str) {
     let version = support::version();
     let own = format!("STAT version {}\r\n", version.split(' ').next_back().unwrap());
@@ -69,7 +69,7 @@ fn a_miss_without_a_tag_is_accepted_from_an_older_server() {
         for (code, act) in misses {
             proxy.set(without_tag(code));
             assert!(!act(&store).unwrap_or_else(|error| panic!("{version} {code}: {}", chain(&error))));
-            // In step.
+            // The replies are in order.
             assert_eq!(store.get("present").unwrap().as_deref(), Some(&b"v"[..]));
         }
         proxy.set(without_tag("EN"));
@@ -78,7 +78,7 @@ fn a_miss_without_a_tag_is_accepted_from_an_older_server() {
         assert_eq!(values, [None, Some(&b"v"[..]), None, Some(b"v")]);
         works(&store);
         assert_eq!(proxy.accepted(), 1, "no connection was given up");
-        // A hit has to say to which command it belongs, always.
+        // A hit must always carry its tag.
         proxy.set(without_tag("VA 1"));
         let error = store.get("present").unwrap_err();
         assert!(matches!(&error, Error::Backend(_)), "{}", chain(&error));
@@ -86,7 +86,7 @@ fn a_miss_without_a_tag_is_accepted_from_an_older_server() {
     }
 }
 
-/// But for a miss of a read, which a server with extstore may find out too late to know the number.
+/// Except for the miss of a read, which a server with extstore may notice when it no longer knows the tag.
 #[test]
 fn a_miss_must_have_a_tag_from_a_server_that_sends_one() {
     if !can("a miss must have a tag from a server that sends one", Need::Tags) {

@@ -104,9 +104,9 @@ fn a_refusal_before_the_close_is_reported_and_the_outcome_of_other_writes_is_unk
 }
 
 /// A reader or writer that panics after this many bytes.
-struct Panics(usize);
+struct PanicsAfter(usize);
 
-impl Read for Panics {
+impl Read for PanicsAfter {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         assert!(self.0 > 0, "this panic is part of the test");
         let length = self.0.min(buffer.len());
@@ -115,7 +115,7 @@ impl Read for Panics {
     }
 }
 
-impl Write for Panics {
+impl Write for PanicsAfter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         assert!(self.0 > 0, "this panic is part of the test");
         self.0 = self.0.saturating_sub(bytes.len());
@@ -131,10 +131,10 @@ impl Write for Panics {
 fn a_panic_of_the_caller_leaves_the_store_working() {
     let (server, _proxy, store) = one_connection();
     let panics: [fn(&MemcacheStore); 6] = [
-        |store| store.put_from("k", Panics(0)).unwrap(),
-        |store| store.put_from("k", Panics(100_000)).unwrap(),
-        |store| assert_eq!(store.get_into("k", Panics(0)).unwrap(), 1),
-        |store| assert_eq!(store.get_into("k", Panics(1)).unwrap(), 1),
+        |store| store.put_from("k", PanicsAfter(0)).unwrap(),
+        |store| store.put_from("k", PanicsAfter(100_000)).unwrap(),
+        |store| assert_eq!(store.get_into("k", PanicsAfter(0)).unwrap(), 1),
+        |store| assert_eq!(store.get_into("k", PanicsAfter(1)).unwrap(), 1),
         |store| store.put_many((0..10).map(|number| (assert_ne!(number, 5), "v")).map(|_| ("k", "v"))).unwrap(),
         |store| drop(store.get_many((0..10).map(|number| format!("k/{}", 1 / (5 - number)))).unwrap()),
     ];

@@ -13,7 +13,7 @@ fn has(store: &MemcacheStore, key: &str, value: &[u8]) {
     );
 }
 
-/// Writes and reads this in every way that there is.
+/// Writes and reads this in every way.
 fn come_back(store: &MemcacheStore, entries: &[(String, Vec<u8>)]) {
     for (name, write) in WRITES {
         let keys = entries.iter().map(|(key, _)| key);
@@ -21,7 +21,7 @@ fn come_back(store: &MemcacheStore, entries: &[(String, Vec<u8>)]) {
         for (key, value) in entries {
             write(store, key, value, Ttl::Default).unwrap_or_else(|error| panic!("{name}: {}", chain(&error)));
         }
-        // None is another one's.
+        // No value belongs to another key.
         let together = store.get_many(keys).unwrap();
         for ((key, value), together) in entries.iter().zip(together) {
             has(store, key, value);

@@ -20,7 +20,7 @@ fn a_copy_expires_when_its_original_does() {
     let (_server, store, mut raw) = start(&[]);
     for (number, ttl) in TTLS.into_iter().enumerate() {
         let [from, to, renamed] = ["from", "to", "renamed"].map(|name| format!("{name}{number}"));
-        // What is there has another one.
+        // The target has another TTL.
         store.put_with_ttl(&to, "old", 7 * DAY).unwrap();
         store.put_with_ttl(&renamed, "old", Ttl::Forever).unwrap();
         store.put_with_ttl(&from, "v", ttl).unwrap();
@@ -28,7 +28,7 @@ fn a_copy_expires_when_its_original_does() {
         store.copy(&from, &to).unwrap();
         let (original, copy) = (seconds_left(&mut raw, &from).unwrap(), seconds_left(&mut raw, &to).unwrap());
         assert_eq!(value_of(&mut raw, &to).as_deref(), Some("v"));
-        // The clock may tick in between, and what is sent as a time is rounded up.
+        // The clock may tick in between, and a date is rounded up.
         let is_same = |copy: i64, original: i64| {
             if ttl == Ttl::Forever { copy == -1 } else { (original - 1..=original + 1).contains(&copy) }
         };
@@ -48,7 +48,7 @@ fn a_copy_expires_when_its_original_does() {
     }
 }
 
-/// Of the shortest there is, half a second is left when it is copied: the copy must be there, and go.
+/// When the entry with the shortest TTL is copied, half a second is left. The copy must be there, and then expire.
 #[test]
 fn a_copy_of_an_entry_that_is_about_to_expire_expires_too() {
     if !can("a copy of an entry that is about to expire expires too", Need::Meta) {
@@ -59,7 +59,7 @@ fn a_copy_of_an_entry_that_is_about_to_expire_expires_too() {
     store.put_with_ttl("from", "v", Duration::from_millis(1)).unwrap();
     let deadline = Instant::now() + store.capabilities().ttl_resolution() + SLACK;
     let mut copies = 0;
-    // Until it is gone.
+    // Until it has expired.
     while let Ok(()) = store.copy("from", "to") {
         copies += 1;
         assert!(Instant::now() < deadline, "it is still there");
@@ -94,7 +94,7 @@ fn a_copy_to_the_same_key_changes_nothing_and_one_from_an_absent_key_is_an_error
     assert_eq!(value_of(&mut raw, "k").as_deref(), Some("v"));
 }
 
-/// Does something while the reply with this number is on its way, counted from the next one.
+/// Runs something while the reply with this number, counted from the next one, is on its way.
 fn meanwhile(proxy: &Arc<Proxy>, replies: usize, act: impl FnOnce() + Send + 'static) {
     let next = Arc::clone(proxy);
     proxy.set(Behaviour::Edit(Box::new(move |_| {
@@ -113,7 +113,7 @@ fn a_write_to_the_source_during_a_rename_stays() {
     }
     let writes: [(&str, &[u8], &str, Option<&str>); 5] = [
         ("a new value", b"set from 0 0 3\r\nnew\r\n", "STORED", Some("new")),
-        // The number of its version alone has changed.
+        // Only its version has changed.
         ("the same value", b"set from 0 0 3\r\nold\r\n", "STORED", Some("old")),
         ("a longer value", b"append from 0 0 3\r\n+++\r\n", "STORED", Some("old+++")),
         ("a delete", b"delete from\r\n", "DELETED", None),
@@ -132,7 +132,7 @@ fn a_write_to_the_source_during_a_rename_stays() {
             assert_eq!(value_of(&mut raw, "to").as_deref(), Some("old"), "{what} after {replies} replies");
             assert!(seconds_left(&mut raw, "to").is_some_and(|left| (900..=1003).contains(&left)), "{what}");
             assert_eq!(proxy.accepted(), 1, "{what}");
-            // In step.
+            // The replies are in order.
             store.put("k", "v").unwrap();
             assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
         }

@@ -36,10 +36,10 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What a busy machine may add to a moment.
+/// How much longer something short may take on a busy machine.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// What an item has besides key and value.
+/// The bytes of an item besides key and value.
 const OVERHEAD: usize = 59;
 
 fn patient(server: &Memcached) -> MemcacheStoreBuilder {
@@ -62,7 +62,7 @@ fn start(options: &[&str]) -> (Memcached, MemcacheStore, Connection) {
     (server, store, raw)
 }
 
-/// A store whose way to its server leads through a proxy, on one connection.
+/// A store with one connection, through a proxy.
 fn start_behind_a_proxy() -> (Memcached, Arc<Proxy>, MemcacheStore, Connection) {
     let server = Memcached::start(&[]);
     let proxy = Arc::new(support::proxy(server.port()));
@@ -78,7 +78,7 @@ fn seconds_left(raw: &mut Connection, key: &str) -> Option<i64> {
     match raw.ask(format!("mg {key} t\r\n").as_bytes()).unwrap() {
         absent if absent == "EN" => None,
         line => {
-            // Before 1.6.10 it is called so.
+            // The name before 1.6.10.
             let left = line.strip_prefix("HD t").or_else(|| line.strip_prefix("OK t"));
             Some(left.unwrap_or_else(|| panic!("{line}")).parse().unwrap())
         }
@@ -97,7 +97,7 @@ fn value_of(raw: &mut Connection, key: &str) -> Option<String> {
     }
 }
 
-/// Bytes that are not to be compressed, with their position in them.
+/// Bytes that cannot be compressed, and that contain their position.
 fn some_bytes(length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 4);
     for word in (0_u32..).take_while(|word| *word as usize * 4 < length) {

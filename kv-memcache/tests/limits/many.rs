@@ -24,7 +24,7 @@ fn a_hundred_thousand_keys_go_in_one_call() {
     assert_eq!(server.stat("total_connections"), before + 3, "these questions");
 }
 
-/// Long and short ones take different ways, and neither side may wait for the other.
+/// Long and short values take different paths, and neither side may wait for the other.
 #[test]
 fn values_of_all_sizes_go_together() {
     const KEYS: usize = 3000;

@@ -10,7 +10,7 @@ fn overfill(server: &Memcached, store: &MemcacheStore, size: usize, entries: usi
         let key = format!("k{size}:{number}");
         store.put(key, value(number)).unwrap_or_else(|error| panic!("{number}: {}", chain(&error)));
     }
-    // Those used longest ago went; what is there is whole.
+    // The entries that were used longest ago are gone; the others are whole.
     let values = store.get_many((0..entries).map(|number| format!("k{size}:{number}"))).unwrap();
     let is_there: Vec<_> = values.iter().map(Option::is_some).collect();
     for (number, got) in values.into_iter().enumerate() {
@@ -36,12 +36,12 @@ fn overfill(server: &Memcached, store: &MemcacheStore, size: usize, entries: usi
 
 #[test]
 fn a_server_that_is_full_drops_what_was_used_longest_ago() {
-    // A server of its own for each: memory that has gone to values of one size is slow to come to those of another one.
+    // A server for each size, because memory for values of one size becomes available for another size only slowly.
     for (size, entries) in [(1_000, 70_000), (100_000, 2_000), ((1 << 20) - OVERHEAD - 250, 200)] {
         let (server, store, _raw) = start(&["-m64"]);
         overfill(&server, &store, size, entries);
     }
-    // Where it is so, it goes on all the same: what was written last is there.
+    // If that happens, the server still works: the last entries are there.
     let (server, store, _raw) = start(&["-m64"]);
     for size in [100_000, 1_000_000, 30_000, 500_000] {
         let value = some_bytes(size);
@@ -54,7 +54,7 @@ fn a_server_that_is_full_drops_what_was_used_longest_ago() {
     assert!(server.stat("evictions") > 0);
 }
 
-/// Several writers at once may find no room, which is not a broken store.
+/// Several writers at once may find no memory. That does not mean that the store is broken.
 #[test]
 fn writers_of_the_largest_values_do_not_get_into_each_others_way() {
     let (server, store, _raw) = start(&["-m64"]);
@@ -89,7 +89,7 @@ fn is_out_of_memory(error: &Error, key: &str) {
     assert_eq!(error.key(), Some(key));
 }
 
-/// A server may be told to refuse rather than to drop (`-M`). Then it removes the old value, and the error says so.
+/// With `-M` a server refuses a write instead of evicting entries. Then it removes the old value, and the error says so.
 #[test]
 fn a_server_that_drops_nothing_says_that_it_is_full() {
     let (server, store, mut raw) = start(&["-m64", "-M"]);
@@ -121,7 +121,7 @@ fn a_server_that_drops_nothing_says_that_it_is_full() {
     assert!(store.get("fill0").unwrap().is_some_and(|got| got == value), "what could not be renamed is there");
     assert_eq!(value_of(&mut raw, "stays").as_deref(), Some("old"));
     assert_eq!(server.stat("evictions"), 0);
-    // What needs no memory works, and when there is some, all does.
+    // Operations that need no memory work; once there is memory again, all do.
     assert!(store.touch("stays", 1000 * SECOND).unwrap());
     let removed = store.delete_many((0..filled).map(|number| format!("fill{number}"))).unwrap();
     assert_eq!(removed, vec![true; filled]);
@@ -129,8 +129,7 @@ fn a_server_that_drops_nothing_says_that_it_is_full() {
     assert!(store.get("k").unwrap().is_some_and(|got| got == value));
 }
 
-/// A server with extstore, which keeps large values on a disk, finds out that one is gone when it looks for it there. Its miss
-/// then does not say to which command it belongs.
+/// A server with extstore, which keeps large values on a disk, may find that a value is gone. Then its miss carries no tag.
 #[test]
 fn what_a_server_has_dropped_from_its_disk_is_absent() {
     if !can("what a server has dropped from its disk is absent", Need::Disk) {
@@ -158,8 +157,8 @@ fn what_a_server_has_dropped_from_its_disk_is_absent() {
     assert!(many.iter().any(Option::is_none));
 }
 
-/// Three servers that lose all that they have, again and again, while the suite's histories are recorded: as a store whose entries may
-/// be evicted it is right, and as one that keeps them it is not.
+/// Three servers that lose all entries, again and again, while the suite records histories. As a store that may evict entries it is
+/// correct; as one that keeps them it is not.
 #[test]
 fn the_histories_of_servers_that_lose_entries_are_those_of_a_store_that_may_evict() {
     let losing = Arc::new(Mutex::new(Vec::new()));

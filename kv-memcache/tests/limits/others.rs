@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What other clients mean by an entry is not looked at: it is bytes.
+/// The meaning of another client's entry does not matter: it is bytes.
 #[test]
 fn entries_of_other_clients_are_read_as_they_are() {
     if !can("entries of other clients are read as they are", Need::Meta) {
@@ -48,7 +48,7 @@ fn entries_of_other_clients_are_read_as_they_are() {
     assert!(store.create("k", "mine").unwrap());
 }
 
-/// A client may tell by its flags how a value is to be read: what is copied is read so, too.
+/// A client may say by flags how to read a value. A copy has the same flags.
 #[test]
 fn a_copy_has_the_flags_of_its_original() {
     if !can("a copy has the flags of its original", Need::Meta) {
@@ -73,7 +73,7 @@ fn a_copy_has_the_flags_of_its_original() {
         assert!(seconds_left(&mut raw, "renamed").is_some_and(|left| (900..=1000).contains(&left)));
         assert_eq!(store.get("copy").unwrap(), None);
     }
-    // They are a part of the item: with them, the largest value does not fit any more.
+    // Flags are a part of the item. With them, the largest value no longer fits.
     let largest = some_bytes((1 << 20) - OVERHEAD - 1);
     let write =
         |flags: u32, value: &[u8]| [format!("set k {flags} 0 {}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat();
@@ -115,7 +115,7 @@ fn counters_are_read_as_their_digits() {
 
 type Act = fn(&MemcacheStore);
 
-/// Such replies have flags that nobody asked for.
+/// Such replies have flags that were not asked for.
 #[test]
 fn an_entry_that_another_client_marked_stale_is_read_like_any_other() {
     if !can("an entry that another client marked stale is read like any other", Need::Meta) {
@@ -138,7 +138,7 @@ fn an_entry_that_another_client_marked_stale_is_read_like_any_other() {
         let marked = raw.ask(b"md k I T1000\r\n").unwrap();
         assert!(["HD", "OK"].contains(&marked.trim()), "{marked}");
         act(&store);
-        // Twice: who comes first is told to refresh it.
+        // Twice, because the first reader is told to refresh it.
         if name != "delete" {
             act(&store);
         }

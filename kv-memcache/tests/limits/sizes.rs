@@ -19,12 +19,12 @@ fn is_too_large(result: Result<()>, key: &str, size: usize, limit: usize) {
     assert!(!error.is_transient() && !error.outcome_unknown());
 }
 
-/// Keys of the least and of the largest length.
+/// Keys of the smallest and of the largest length.
 fn keys() -> [String; 2] {
     ["k".to_owned(), "K".repeat(250)]
 }
 
-/// That a value is refused in every way of writing it, that the old one stays, and that nothing is sent.
+/// Checks that a value is refused in every way of writing, that the old one stays, and that nothing is sent.
 fn one_above_is_refused(server: &Memcached, store: &MemcacheStore, raw: &mut Connection, key: &str, limit: usize) {
     let value = some_bytes(limit + 1);
     store.put_with_ttl(key, OLD, 1000 * SECOND).unwrap();
@@ -35,7 +35,7 @@ fn one_above_is_refused(server: &Memcached, store: &MemcacheStore, raw: &mut Con
     is_too_large(store.put_many([("another", &b"new"[..]), (key, &value)]), key, limit + 1, limit);
     is_too_large(store.create(key, &value).map(drop), key, limit + 1, limit);
     is_too_large(store.put_from(key, &*value), key, limit + 1, limit);
-    // It need not be read to its end, which it may not have.
+    // The reader need not be read to its end, because it may be endless.
     is_too_large(store.put_from(key, io::repeat(b'x')), key, limit + 1, limit);
     let sent = server.stat("bytes_read") - before;
     // Two questions of seven bytes.
@@ -44,7 +44,7 @@ fn one_above_is_refused(server: &Memcached, store: &MemcacheStore, raw: &mut Con
     assert_eq!(seconds_left(raw, "another"), None);
 }
 
-/// That the server itself takes exactly as much, and what it does to what was there.
+/// Checks that the server itself accepts exactly as much, and what it does to an old entry.
 fn the_server_refuses_the_same(raw: &mut Connection, key: &str, limit: usize) {
     assert_eq!(raw.ask(format!("set {key} 0 1000 3\r\nold\r\n").as_bytes()).unwrap(), "STORED");
     let value = some_bytes(limit + 1);
@@ -80,7 +80,7 @@ fn the_largest_value_of_the_server_is_accepted_and_not_a_byte_more() {
                 assert!(store.get(&*key).unwrap().is_some_and(|got| got == value), "{name}, {options:?}");
                 assert!(seconds_left(&mut raw, &key).is_some_and(|left| left > 900), "{name}, {options:?}");
             }
-            // Where it fits as well.
+            // A value that just fits.
             store.copy(&*key, &*other).unwrap();
             assert!(store.get(&*other).unwrap().is_some_and(|got| got == value), "{options:?}");
             store.delete(&*key).unwrap();
@@ -103,7 +103,7 @@ fn the_largest_value_of_the_server_is_accepted_and_not_a_byte_more() {
     }
 }
 
-/// It is asked when the connection is made, whatever the store was told.
+/// Each new connection asks for the limit, whatever the setting is.
 #[test]
 fn a_store_that_did_not_ask_heeds_the_limit_of_the_server() {
     if !can("a store that did not ask heeds the limit of the server", Need::Meta) {
@@ -134,7 +134,7 @@ fn a_store_that_did_not_ask_heeds_the_limit_of_the_server() {
                 assert!(sent <= 14, "{sent}");
                 is_old(&mut raw, key);
                 assert_eq!((seconds_left(&mut raw, "first"), seconds_left(&mut raw, "last")), (None, None));
-                // The connection is as good as before.
+                // The connection is still used.
                 store.put(key, &value[..limit]).unwrap();
                 assert!(store.get(key).unwrap().is_some_and(|got| got == value[..limit]));
                 // By copying, too.
@@ -149,7 +149,7 @@ fn a_store_that_did_not_ask_heeds_the_limit_of_the_server() {
     }
 }
 
-/// A store may be told less than the server takes.
+/// A setting may be smaller than the limit of the server.
 #[test]
 fn a_store_heeds_a_smaller_limit_of_its_own() {
     if !can("a store heeds a smaller limit of its own", Need::Meta) {

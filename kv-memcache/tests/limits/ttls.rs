@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// It gets shorter by a day at one moment of each day, which is not to come in the middle of a test.
+/// The longest TTL becomes a day shorter at one moment of each day, which must not come in the middle of a test.
 fn longest(store: &MemcacheStore) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let left_today = (u64::from(i32::MAX.unsigned_abs()) - now) % DAY.as_secs();
@@ -21,7 +21,7 @@ fn a_ttl_is_taken_for_what_it_is() {
     let longest = longest(&store);
     let resolution = store.capabilities().ttl_resolution();
     assert!(longest > 2 * MONTH, "{longest:?}");
-    // What the server counts is exact. A date may be a second later, and by as long as the server took to tell its time.
+    // TTLs that the server counts are exact. A date may be later by a second, and by the time that the server took to tell its time.
     let late = |given| if given <= MONTH.saturating_sub(2 * SECOND) { 3 * SECOND } else { 4 * SECOND + SECOND / 3 };
     assert!(resolution >= late(MONTH), "{resolution:?}");
     let less = |one: Duration, other| one.checked_sub(other).unwrap();
@@ -67,11 +67,11 @@ fn a_ttl_is_taken_for_what_it_is() {
 #[test]
 fn a_short_ttl_is_kept_and_expires() {
     let (_server, store, _raw) = start(&[]);
-    // Within the time of a short one the clock keeps its place in the second.
+    // During a short TTL, the tick stays at the same place within the second.
     let resolution = 3 * SECOND + SECOND / 10;
     assert!(store.capabilities().ttl_resolution() <= resolution + SECOND + SECOND / 3);
     let mut entries = Vec::new();
-    // In several parts of the server's second.
+    // At several moments within the server's second.
     for moment in 0..4 {
         for given in [1, 999, 1000].map(Duration::from_millis) {
             for (name, write) in WRITES {
@@ -148,7 +148,7 @@ fn set_clock(proxy: &Proxy, change: impl Fn(u64) -> u64 + Send + 'static) {
     })));
 }
 
-/// More than 30 days the server takes for a time by its own clock: so neither it nor ours has to be right.
+/// The server takes more than 30 days for a time by its own clock. So neither its clock nor ours has to be right.
 #[test]
 fn a_long_ttl_follows_the_clock_of_the_server() {
     if !can("a long ttl follows the clock of the server", Need::Meta) {
@@ -172,8 +172,7 @@ fn a_long_ttl_follows_the_clock_of_the_server() {
     }
 }
 
-/// A network that takes longer than a clock may take to be told does so for each new connection: to make one for each write
-/// would win nothing.
+/// On a slow network, each new connection has a slow clock, so a connection for each write would gain nothing.
 #[test]
 fn on_a_slow_network_a_long_ttl_costs_one_connection_more_and_not_one_for_each_write() {
     if !can("on a slow network a long ttl costs one connection more and not one for each write", Need::Meta) {
@@ -205,7 +204,7 @@ fn on_a_slow_network_a_long_ttl_costs_one_connection_more_and_not_one_for_each_w
     });
 }
 
-/// A clock that was told slowly by chance is not relied upon for long.
+/// A clock that happened to be slow is soon replaced.
 #[test]
 fn after_a_slow_handshake_a_long_ttl_follows_the_clock_of_a_new_connection() {
     if !can("after a slow handshake a long ttl follows the clock of a new connection", Need::Meta) {
@@ -223,7 +222,7 @@ fn after_a_slow_handshake_a_long_ttl_follows_the_clock_of_a_new_connection() {
     assert_eq!(proxy.accepted(), 2);
 }
 
-/// If the clock of the server is ahead, what we can express may be more than it can.
+/// If the server's clock is ahead, we may be able to express longer TTLs than the server.
 #[test]
 fn a_ttl_that_the_servers_clock_cannot_express_is_refused() {
     if !can("a ttl that the servers clock cannot express is refused", Need::Meta) {
@@ -247,7 +246,7 @@ fn a_ttl_that_the_servers_clock_cannot_express_is_refused() {
     assert_eq!(value_of(&mut raw, "k").as_deref(), Some("old"));
     assert!(seconds_left(&mut raw, "k").is_some_and(|left| (900..=1003).contains(&left)));
     assert_eq!(seconds_left(&mut raw, "l"), None);
-    // The connection is as good as before.
+    // The connection is still used.
     store.put_with_ttl("k", "new", 20 * DAY).unwrap();
     assert_eq!(proxy.accepted(), 1);
 }

@@ -80,7 +80,7 @@ impl<T> PerProcess<T> {
 mod tests {
     use super::*;
 
-    /// As in a child of a process that has this.
+    /// The state as a child of the process that owns it inherits it.
     fn inherited() -> PerProcess<u32> {
         PerProcess { process: process::id() + 1, ..PerProcess::new(0) }
     }

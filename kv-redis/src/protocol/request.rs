@@ -10,7 +10,7 @@ use redis::Value as Reply;
 use crate::protocol::commands::Commands;
 
 /// Values with this length and longer are not copied into the request.
-const BORROWED_FROM: usize = 16 * 1024;
+const BORROWED_LENGTH: usize = 16 * 1024;
 
 /// The initial capacity of a request in bytes: a key and a value of 100 bytes each, and what is around them.
 const ROOM: usize = 256;
@@ -208,7 +208,7 @@ impl<'a> Request<'a> {
 
     fn bulk(&mut self, text: &'a [u8]) {
         self.header(b'$', text.len());
-        if text.len() < BORROWED_FROM {
+        if text.len() < BORROWED_LENGTH {
             self.encoded.extend_from_slice(text);
         } else {
             self.long.push((self.encoded.len(), text));
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_pipeline_is_what_the_crate_redis_makes_of_it() {
-        let long = vec![7; BORROWED_FROM];
+        let long = vec![7; BORROWED_LENGTH];
         let mut request = Request::writing();
         request.add(Shape::Done, ["SET".into(), Arg::Key("ns:", "k"), Arg::Text(b"v\r\n\0"), "PX".into(), 0.into()]);
         request.add(Shape::Done, ["SET".into(), Arg::Key("", "long"), Arg::Text(&long), "PX".into(), u64::MAX.into()]);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_not_copied() {
-        let long = vec![7; BORROWED_FROM];
+        let long = vec![7; BORROWED_LENGTH];
         let mut request = Request::writing();
         request.add(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
         assert!(request.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn requests_that_are_put_together_are_all_there() {
-        let long = vec![7; BORROWED_FROM];
+        let long = vec![7; BORROWED_LENGTH];
         let write = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
         let read = Request::reading().with(Shape::Value, ["GET".into(), Arg::Key("", "k")]);
         let mut both = Request::empty();
@@ -349,7 +349,7 @@ mod tests {
     #[cfg(feature = "cluster")]
     #[test]
     fn asking_comes_before_the_command() {
-        let long = vec![7; BORROWED_FROM];
+        let long = vec![7; BORROWED_LENGTH];
         let request = Request::writing().with(Shape::Done, ["SET".into(), Arg::Key("", "k"), Arg::Text(&long)]);
         let asking = request.after_asking();
         assert_eq!(bytes(&asking), [&b"*1\r\n$6\r\nASKING\r\n"[..], &bytes(&request)].concat());

@@ -1,4 +1,4 @@
-//! Who gets in, and how: TLS, users and passwords, unix sockets. And that no secret gets out.
+//! Access to a server: TLS, users and passwords, unix sockets. And that no secret is shown.
 
 #![cfg(unix)]
 #![cfg(feature = "tls")]
@@ -29,17 +29,17 @@ mod users;
 
 use support::{PATIENCE, Redis, TlsClients};
 
-/// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
+/// The default limit for connecting, one second, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(1000 + 1500);
 
-/// In every password here.
+/// A part of every password here.
 const HUSH: &str = "hush";
 
 fn patient() -> RedisStoreBuilder {
     RedisStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// That a text shows no password, and nothing of a private key, in whatever form.
+/// Checks that a text shows no password and no part of a private key, in any form.
 #[track_caller]
 fn shows_no_secret(shown: &str) {
     for secret in [HUSH, "PRIVATE KEY", "%68ush", "104, 117, 115, 104"] {
@@ -47,8 +47,8 @@ fn shows_no_secret(shown: &str) {
     }
 }
 
-/// An error with all its causes, none of which shows a secret, neither by `Display` nor by `Debug` (E3), and none of which
-/// is repeated (E2).
+/// The text of an error with all its causes. Checks that none of them shows a secret, by `Display` or by `Debug` (E3), and that none is
+/// repeated (E2).
 #[track_caller]
 fn chain(error: &Error) -> String {
     let mut texts = vec![error.to_string()];

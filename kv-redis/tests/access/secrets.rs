@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Every way in which a store can be configured and fail, and nothing of what it shows has a secret in it: `chain`,
-/// `refused` and `works` look at all that they get.
+/// Configures stores in every way, and makes them fail. Nothing that they show contains a secret: `chain`, `refused` and `works` check
+/// everything.
 #[test]
 fn no_secret_is_shown() {
     let limit: &[&str] = if support::is_since((4, 0, 0)) { &["--proto-max-bulk-len", "1mb"] } else { &[] };
@@ -30,7 +30,7 @@ fn no_secret_is_shown() {
             chain(&error);
         }
     }
-    // A value is no less a secret (E3).
+    // A value is a secret, too (E3).
     let value = "v-hush".repeat(1000);
     redis.command(&["HSET", "hash", "field", &value]);
     let mut errors = vec![store.get("hash").unwrap_err(), store.get_into("hash", Vec::new()).unwrap_err()];
@@ -41,7 +41,7 @@ fn no_secret_is_shown() {
     errors.push(store.put("k", &*value).unwrap_err());
     errors.push(store.put_many([("k", &*value), ("l", &*value)]).unwrap_err());
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    // A command that is not there: the server repeats its arguments.
+    // An unknown command, whose arguments the server repeats.
     let has_users = support::is_since((6, 0, 0));
     if has_users {
         redis.command(&["ACL", "SETUSER", "app", "reset", "on", ">user-hush", "~*", "+@all", "-set"]);
@@ -66,7 +66,7 @@ fn no_secret_is_shown() {
     }
 }
 
-/// A command that a server does not have: it repeats the arguments, the value among them.
+/// A command that the server lacks. The server repeats the arguments, also the value.
 #[test]
 fn a_server_that_does_not_know_a_command_does_not_give_the_value_away() {
     let redis = Redis::start(&["--rename-command", "SET", "", "--rename-command", "AUTH", ""]);

@@ -44,7 +44,7 @@ fn a_path_without_a_socket_is_named_in_the_error() {
     let (error, text) = refused(url(path.to_str().unwrap()));
     assert!(matches!(&error, Error::Unavailable(_)) && error.is_transient(), "{text}");
     assert!(text.contains("absent.sock") && text.contains("No such file"), "{text}");
-    // Not a socket.
+    // This file is not a socket.
     fs::write(&path, "").unwrap();
     let (error, text) = refused(url(path.to_str().unwrap()));
     assert!(matches!(&error, Error::Unavailable(_)) && text.contains("refused"), "{text}");
@@ -53,7 +53,7 @@ fn a_path_without_a_socket_is_named_in_the_error() {
     assert!(text.contains("SUN_LEN") || text.contains("too long"), "{text}");
 }
 
-/// The connection that is there is used, however many there may be.
+/// The existing connection is used, however large the pool is.
 #[test]
 fn one_thread_makes_one_connection() {
     const STORES: usize = 20;

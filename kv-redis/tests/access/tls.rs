@@ -1,4 +1,4 @@
-//! TLS: who is trusted, and what works over it.
+//! TLS: trusted authorities, and what works over TLS.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_server_is_trusted_by_its_authority_alone() {
     assert!(text.contains("certificate not valid for name"), "{text}");
 }
 
-/// The authorities of the operating system are read once for a process: so each case is one of its own.
+/// The authorities of the operating system are read once in a process, so each case has its own process.
 #[test]
 fn without_an_authority_the_systems_authorities_are_trusted() {
     const URL: &str = "KV_REDIS_TEST_URL";
@@ -84,7 +84,7 @@ fn without_an_authority_the_systems_authorities_are_trusted() {
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && text.contains("1 passed"), "{expected}: {text}");
     }
-    // Whatever this machine trusts, it is not the tests' authority.
+    // The machine does not trust the tests' authority.
     let (error, text) = refused(RedisStore::builder().url(redis.tls_url()));
     assert!(matches!(error, Error::Unavailable(_) | Error::Backend(_)) && text.contains("certificate"), "{text}");
 }
@@ -101,8 +101,7 @@ fn a_server_that_wants_a_certificate_accepts_clients_with_one() {
         trusting(&redis).client_certificate(identity.certificate.clone(), identity.key.clone())
     };
     works(&builder().tls(with(&all.client)).connect().unwrap());
-    // What the server says comes after the handshake, together with the end of the connection: it may get lost, but not
-    // always.
+    // The server's message comes after the handshake, together with the close of the connection. It may get lost, but not always.
     let mut texts = Vec::new();
     for (name, tls) in [("none", trusting(&redis)), ("a stranger's", with(&all.stranger))] {
         shows_no_secret(&format!("{tls:?} {tls:#?}"));
@@ -150,7 +149,7 @@ fn connecting_to_the_wrong_kind_of_port_is_explained_in_time() {
         assert!(text.contains("perhaps it wants TLS (`rediss://`)"), "{text}");
         let url = format!("rediss://{}", redis.address());
         let (error, text) = refused(RedisStore::builder().url(url).tls(trusting(&redis)));
-        // Redis waits for the end of what it takes for a line, and says nothing.
+        // Redis takes the bytes for a line, waits for its end, and says nothing.
         assert!(matches!(&error, Error::Timeout(_)) && error.is_transient(), "{text}");
         assert!(text.contains("(`connect_timeout`): the TLS handshake did not"), "{text}");
         assert!(text.contains("perhaps the server does not speak TLS (`redis://`)"), "{text}");
@@ -167,7 +166,7 @@ fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_show
     let redis = Redis::start_tls(TlsClients::WithCertificate, &[]);
     let all = redis.certificates();
     let (certificate, key) = (all.client.certificate.as_str(), all.client.key.as_str());
-    // An invalid key, with a part of a real one.
+    // An invalid key that contains a part of a real one.
     let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
     let broken = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", &body[..40]);
     let not_base64 = format!("-----BEGIN PRIVATE KEY-----\nhush!{body}\n-----END PRIVATE KEY-----\n");
@@ -189,7 +188,7 @@ fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_show
         ("key", identity(certificate, certificate)),
         ("key", identity(certificate, &broken)),
         ("key", identity(certificate, &not_base64)),
-        // That of another one.
+        // The key of another certificate.
         ("key", identity(certificate, &all.stranger.key)),
         ("key", identity(certificate, &all.server.key)),
     ];
@@ -218,7 +217,7 @@ fn values_of_all_sizes_come_back() {
     let before = connections(&redis);
     let sizes = (0..=24).map(|power| 1_usize << power >> 1).flat_map(|size| [size.saturating_sub(1), size, size + 1]);
     for size in sizes.filter(|&size| size <= 8 << 20) {
-        // Not to be compressed, and with its position in it.
+        // Bytes that cannot be compressed, and that contain their position.
         let value: Vec<u8> = (0_u32..).flat_map(|word| (word ^ 0xA5C3_1D0A).to_le_bytes()).take(size).collect();
         let value = value.as_slice();
         store.put("k", value).unwrap();
@@ -280,7 +279,7 @@ fn a_server_that_was_killed_and_is_back_is_used_again() {
     redis.restart();
     assert_eq!(store.get("k").unwrap(), None);
     works(&store);
-    // And in the middle of nothing: the connection is a second old when it is used next.
+    // And while nothing is sent: the connection was idle for a second when it is used next.
     redis.restart();
     thread::sleep(Duration::from_millis(1100));
     works(&store);
@@ -299,7 +298,7 @@ fn a_server_that_does_not_answer_is_not_waited_for() {
     let store = builder.clone().connect().unwrap();
     works(&store);
     redis.pause();
-    // One in use, and a new one.
+    // A connection in use, and a new one.
     let large = vec![0; 8 << 20];
     for _ in 0..2 {
         let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! Users, their rights and passwords.
+//! Users, their permissions and passwords.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn a_forbidden_command_is_named_and_the_rest_works() {
     }
     let redis = Redis::start(&[]);
     redis.command(&["SET", "k", "v"]);
-    // Where there is no such command it is done by others.
+    // If there is no such command, other commands are used.
     let has_copy = support::is_since((6, 2, 0));
     for (name, command, act) in ACTS.into_iter().filter(|(name, ..)| *name != "copy" || has_copy) {
         add_user(&redis, "app", &["~*", "+@all", &format!("-{command}")]);
@@ -71,7 +71,7 @@ fn a_forbidden_command_is_named_and_the_rest_works() {
     }
 }
 
-/// It is a transaction: whatever part of it is not allowed, that is what the error says.
+/// It is a transaction. The error names the part that is not allowed.
 #[test]
 fn touch_for_ever_without_a_permission_says_so() {
     if !crate::support::can_test("ACL", (6, 0, 0)) {
@@ -91,7 +91,7 @@ fn touch_for_ever_without_a_permission_says_so() {
         } else {
             is_not_allowed(&format!("touch without {command}"), touched);
         }
-        // What is left of the transaction does no harm to the next one.
+        // The rest of the transaction does not affect the next one.
         assert_eq!(store.get("k").unwrap().as_deref(), Some(&b"v"[..]));
         store.put_many([("l", "1"), ("m", "2")]).unwrap();
         assert_eq!(redis.command(&["GET", "m"]), redis::Value::BulkString("2".into()));
@@ -117,7 +117,7 @@ fn a_user_may_have_the_keys_of_a_namespace() {
     assert!(store.touch("k", Ttl::Forever).unwrap());
     store.delete("l").unwrap();
     assert_eq!(store.keys("").unwrap().map(|key| key.unwrap().to_string()).collect::<Vec<_>>(), ["k"]);
-    // Without the namespace, or in another one, no key is.
+    // A key without the namespace, or in another one, is not allowed.
     for namespace in ["", "shops"] {
         let store = of_user(&redis, "app").namespace(namespace).connect().unwrap();
         for (name, _, act) in ACTS.into_iter().filter(|&(name, ..)| name != "keys") {
@@ -176,7 +176,7 @@ fn a_missing_or_wrong_password_is_explained() {
     let without = format!("redis://{}", redis.address());
     works(&RedisStore::builder().url(&without).password("server0hush").connect().unwrap());
     works(&RedisStore::builder().url(&without).username("default").password("server0hush").connect().unwrap());
-    // What the builder says counts.
+    // The setting of the builder counts.
     works(
         &RedisStore::builder()
             .url(format!("redis://:no-hush@{}", redis.address()))
@@ -201,7 +201,7 @@ fn a_missing_or_wrong_password_is_explained() {
         assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
         assert!(text.contains("WRONGPASS") && text.contains("does not accept"), "{text}");
     }
-    // A password that nobody asked for.
+    // A password that the server does not want.
     let open = Redis::start(&[]);
     let (error, text) = refused(RedisStore::builder().url(open.url()).password("unasked-hush"));
     assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
@@ -227,7 +227,7 @@ fn a_user_without_a_password_is_refused_before_anything_is_sent() {
         assert!(matches!(&error, Error::Backend(_)) && text.contains("without a password"), "{text}");
     }
     assert_eq!(connections(&redis), before + 1, "only this one");
-    // A user of whom none is wanted takes any.
+    // A user without a password accepts any password.
     if !support::is_since((6, 0, 0)) {
         return;
     }
@@ -263,7 +263,7 @@ fn passwords_and_users_may_have_any_characters() {
             }
             let store = builder.clone().connect();
             works(&store.unwrap_or_else(|error| panic!("{user} {password}: {}", chain(&error))));
-            // Nearly it.
+            // Nearly the right password.
             let (_, text) = refused(builder.password(format!("{password}x")));
             assert!(text.contains("WRONGPASS"), "{text}");
         }
@@ -276,7 +276,7 @@ fn a_password_that_is_set_later_is_asked_of_new_connections() {
     let store = RedisStore::builder().url(redis.url()).pool_size(1).connect().unwrap();
     works(&store);
     redis.command(&["CONFIG", "SET", "requirepass", "later-hush"]);
-    // The one that is open is in, since redis 6.
+    // An open connection stays authenticated, since redis 6.
     if support::is_since((6, 0, 0)) {
         works(&store);
         thread::sleep(Duration::from_millis(1100));
@@ -312,7 +312,7 @@ fn a_user_who_is_removed_or_locked_out_is_told() {
     add_admin(&redis);
     let store = of_user(&redis, "admin").connect().unwrap();
     works(&store);
-    // It closes his connections.
+    // The server closes the user's connections.
     redis.command(&["ACL", "DELUSER", "admin"]);
     thread::sleep(Duration::from_millis(1100));
     let error = store.get("k").unwrap_err();

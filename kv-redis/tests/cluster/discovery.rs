@@ -29,7 +29,7 @@ fn a_provider_that_fails_does_not_make_the_store_forget_which_node_failed() {
     let victim = &cluster.nodes()[0];
     victim.pause();
     assert!(matches!(store.get(&tags[0]), Err(Error::Timeout(_))));
-    // The layout is to be asked for, and cannot be.
+    // The layout has to be asked for, but cannot be.
     fails.store(true, Relaxed);
     assert_eq!(store.get(&tags[1]).unwrap().as_deref(), Some(&b"v"[..]));
     fails.store(false, Relaxed);
@@ -217,7 +217,7 @@ fn a_primary_that_is_cut_off_from_the_others_is_not_asked_for_ever() {
     let replica = &nodes[cluster.replicas_of(0)[0]];
     for other in &nodes[1..] {
         if let redis::Value::BulkString(id) = other.command(&["CLUSTER", "MYID"]) {
-            // One that it replicates with it does not forget: a primary has none.
+            // A node does not forget the one that it replicates. A primary replicates none.
             let _ = nodes[0].try_command(&["CLUSTER", "FORGET", str::from_utf8(&id).unwrap()]);
         }
     }

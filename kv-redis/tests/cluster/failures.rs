@@ -10,7 +10,7 @@ struct Used {
     result: Result<(), Error>,
 }
 
-/// Eight threads use keys of each primary, half of them no keys of the first one, while something happens.
+/// Eight threads use keys of each primary while something happens. Half of the threads use no keys of the first primary.
 fn use_it_while(store: &RedisStore, tags: &[String; 3], act: impl FnOnce()) -> Vec<Used> {
     let is_over = AtomicBool::new(false);
     let is_over = &is_over;
@@ -29,7 +29,8 @@ fn use_it_while(store: &RedisStore, tags: &[String; 3], act: impl FnOnce()) -> V
                                 store.put(&key, format!("{key}#{round}"))
                             } else {
                                 store.get(&key).map(|value| {
-                                    // An old one perhaps, never another's: what a replica has not heard of is lost.
+                                    // The value may be an old one, but never another key's: writes that the replica has not received are
+                                    // lost.
                                     let value = String::from_utf8(value.unwrap().to_vec()).unwrap();
                                     let written =
                                         value.strip_prefix(&format!("{key}#")).unwrap_or_else(|| panic!("{value}"));
@@ -44,7 +45,7 @@ fn use_it_while(store: &RedisStore, tags: &[String; 3], act: impl FnOnce()) -> V
                 })
             })
             .collect();
-        // Until it has come to the replicas that each key is there.
+        // Until the replicas have received every key.
         thread::sleep(Duration::from_millis(500));
         act();
         is_over.store(true, Relaxed);
@@ -52,14 +53,14 @@ fn use_it_while(store: &RedisStore, tags: &[String; 3], act: impl FnOnce()) -> V
     })
 }
 
-/// What the first primary does, and how it comes back, while the cluster is used; its replica takes over in between.
+/// Makes the first primary fail and come back while the cluster is used. Its replica takes over in between.
 fn a_primary_fails(fail: fn(&Redis), come_back: fn(&Redis)) {
     // Without this the other nodes would refuse everything until the replica has taken over.
     let cluster = RedisCluster::start_with(3, 1, &["--cluster-require-full-coverage", "no"]);
     let store = RedisStore::builder().cluster(cluster.urls()).connect().unwrap();
     let tags = tags::<3>(&cluster);
     let victim = &cluster.nodes()[0];
-    // A write that is not answered keeps the one before: so each key is there from the beginning.
+    // An unanswered write may leave the previous value, so each key is written at the beginning.
     for (tag, thread) in tags.iter().flat_map(|tag| (0..8).map(move |thread| (tag, thread))) {
         store.put(format!("{tag}of-{thread}"), format!("{tag}of-{thread}#0")).unwrap();
     }
@@ -171,13 +172,13 @@ fn with_all_nodes_down_there_is_an_error_within_the_limits() {
     assert!(late.is_empty(), "took longer than the limits together: {late:?}");
 }
 
-/// What the other primaries have is not lost with one that is dead or silent, and that one is waited for once.
+/// The failed primary is dead or silent, and the batch waits for it only once.
 #[test]
 fn get_each_returns_the_other_primaries_entries_and_an_error_for_each_key_of_the_failed_one() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {
         return;
     }
-    // As soon as a primary is seen to be down, the others would serve nobody.
+    // Without this, the others would refuse everything as soon as they see a primary as down.
     let cluster = RedisCluster::start_with(3, 0, &["--cluster-require-full-coverage", "no"]);
     let limit = Duration::from_millis(500);
     let builder = RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);

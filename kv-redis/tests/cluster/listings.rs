@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// Lists the keys of a store, and does something when about half of them have come. The other half must not be lost
-/// without an error.
+/// Lists the keys of a store, and runs something when about half of them have come. The other half must not be lost without an error.
 fn list_with_a_break(store: &RedisStore, expected: &BTreeSet<String>, act: impl FnOnce()) -> Option<Error> {
     let mut listing = store.keys("").unwrap();
     let mut listed = Vec::new();
@@ -32,7 +31,7 @@ fn list_with_a_break(store: &RedisStore, expected: &BTreeSet<String>, act: impl 
     error
 }
 
-/// A cluster with many keys, some of which are of slots of which each is of another node.
+/// A cluster with many keys, and keys of one slot of each node.
 fn cluster_to_list() -> (RedisCluster, RedisStore, [String; 3], BTreeSet<String>) {
     let cluster = RedisCluster::start(3, 0);
     let store = patient().cluster(cluster.urls()).page_size(10).connect().unwrap();

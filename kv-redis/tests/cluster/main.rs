@@ -1,4 +1,4 @@
-//! A cluster: who has which keys, and what happens while that changes.
+//! A cluster: which node has which keys, and what happens while that changes.
 
 #![cfg(unix)]
 #![cfg(feature = "cluster")]
@@ -30,7 +30,7 @@ mod routing;
 
 use support::{PATIENCE, Redis, RedisCluster, chain, timed, wait_until};
 
-/// The three limits of a store that nobody told otherwise, a second each, and what a busy machine adds.
+/// The three default limits, one second each, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(3000 + 1500);
 
 /// A TTL that does not expire during a test, and the least that is left of it then.
@@ -48,7 +48,7 @@ fn connect(cluster: &RedisCluster) -> RedisStore {
 
 type ActOn = fn(&RedisStore, &str) -> Result<(), Error>;
 
-/// For each node a hash tag whose keys it has.
+/// For each node, a hash tag whose keys the node has.
 fn tags<const N: usize>(cluster: &RedisCluster) -> [String; N] {
     std::array::from_fn(|node| {
         let tags = (0..).map(|number| format!("{{{number}}}"));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A slot of which some keys have gone to another node and the others have not.
+/// A slot that is being moved: some keys are on the new node, the others are not.
 fn half_way<'a>(cluster: &'a RedisCluster, store: &RedisStore, tag: &str) -> (support::Migration<'a>, usize, usize) {
     let slot = cluster.slot_of(tag);
     let from = cluster.primary_of_slot(slot);
@@ -10,7 +10,7 @@ fn half_way<'a>(cluster: &'a RedisCluster, store: &RedisStore, tag: &str) -> (su
     store.put_many((0..20).map(|number| (format!("{tag}gone{number}"), format!("gone{number}")))).unwrap();
     let migration = cluster.migrate_slot(slot, from, to);
     assert_eq!(migration.move_keys(), 20);
-    // These stay: a key that its node has is served there until it goes.
+    // These stay: a node serves a key of such a slot as long as it has the key.
     cluster.nodes()[from].command(&["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]);
     for number in 0..20 {
         cluster.nodes()[from].command(&["SET", &format!("{tag}here{number}"), &format!("here{number}")]);
@@ -64,7 +64,7 @@ fn a_slot_that_is_being_moved_is_used_as_any_other() {
         assert!(of_transactions == 3 || of_transactions == 0 && !support::is_redis(), "{redirected} {asked}");
     }
 
-    // One batch with keys of both, of another slot, twice and absent.
+    // One batch with keys of both nodes, of another slot, duplicates and absent keys.
     store.put(&elsewhere, "elsewhere").unwrap();
     let asked = [gone(2), here(2), elsewhere.clone(), gone(2), gone(98), here(3), gone(3)];
     let values = store.get_many(&asked).unwrap();

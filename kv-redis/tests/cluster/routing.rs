@@ -36,7 +36,7 @@ fn a_batch_is_split_by_node_and_takes_a_round_trip_a_chunk() {
     assert_eq!(sizes.iter().sum::<u64>(), KEYS as u64);
     assert!(sizes.iter().all(|&size| size > 3000), "{sizes:?}");
 
-    // Backwards, each twice, and one that is not there.
+    // Backwards, each twice, and an absent one.
     let asked = (0..KEYS).rev().flat_map(|number| [number, number]).chain([KEYS]);
     forget_counts(&cluster);
     let values = store.get_many(asked.clone().map(|number| format!("key{number}"))).unwrap();
@@ -101,7 +101,7 @@ fn copy_and_rename_across_slots_keep_value_and_ttl() {
         for has_ttl in [false, true] {
             let ttl = if has_ttl { Ttl::After(LONG) } else { Ttl::Forever };
             store.put_with_ttl(&one, value, ttl).unwrap();
-            // What was there has the other kind of TTL.
+            // The target has the other kind of TTL.
             store.put_with_ttl(to, "old", if has_ttl { Ttl::Forever } else { Ttl::After(LONG * 2) }).unwrap();
             store.copy(&one, to).unwrap();
             for key in [&one, to] {

@@ -28,7 +28,7 @@ fn an_entry_is_copied_whatever_commands_the_server_has() {
         assert!(matches!(store.copy("absent", "to").unwrap_err(), Error::NotFound { .. }), "{name}");
         assert_eq!(store.get("to").unwrap().unwrap(), "stays", "{name}");
         assert!(matches!(store.ttl("to").unwrap(), Some(Remaining::For(_))), "{name}");
-        // An object of another type is in the way of nobody, and no secret.
+        // A target of another type is replaced. A source of another type may be copied or refused.
         redis.command(&["DEL", "ns:to", "ns:hash"]);
         redis.command(&["HSET", "ns:hash", "field", "value"]);
         redis.command(&["HSET", "ns:to", "field", "value"]);
@@ -41,12 +41,12 @@ fn an_entry_is_copied_whatever_commands_the_server_has() {
     });
 }
 
-/// How often a server is told a command by a hundred copies.
+/// How often a server gets a command during a hundred copies.
 #[track_caller]
 fn copies(redis: &Redis, url: &str, expected: [u64; 6]) {
     let store = patient().url(url).pool_size(1).connect().unwrap();
     store.put("from", "v").unwrap();
-    // What is refused is refused once.
+    // A refused command is sent only once.
     store.copy("from", "to").unwrap();
     redis.command(&["CONFIG", "RESETSTAT"]);
     for _ in 0..100 {

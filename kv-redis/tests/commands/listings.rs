@@ -54,7 +54,7 @@ fn pages_of_keydb_are_of_a_transaction_and_those_of_a_server_that_does_not_tell_
         let edit = (format!("executable:{program}"), format!("executable:{keydb}"));
         let keydb = seen_as(&redis, vec![edit]);
         if is_since((6, 0, 0)) {
-            // What is not in the list of rights in the README is not used in place of MULTI.
+            // No command outside of the list in the README is used instead of MULTI.
             redis.command(&["ACL", "SETUSER", "other", "on", ">secret", "~*", "+@all", "-multi", "-eval", "-type"]);
             servers.push(("KeyDB without MULTI", keydb.replace("redis://", "redis://other:secret@"), 10..=30));
         }
@@ -75,7 +75,7 @@ fn pages_of_keydb_are_of_a_transaction_and_those_of_a_server_that_does_not_tell_
     }
 }
 
-/// `EXISTS` and `MGET` of two keys are asked for once for each listing, where nobody tells.
+/// If the server does not say what it is, each listing sends `EXISTS` and `MGET` of two keys once.
 #[test]
 fn a_listing_asks_whether_a_server_is_a_node_of_a_cluster_if_it_does_not_say() {
     let redis = Redis::start(&[]);

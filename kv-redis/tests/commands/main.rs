@@ -1,5 +1,5 @@
-//! Which commands a server gets: each row of the table of `src/protocol/commands.rs`, on whatever server there is. What a newer server has
-//! is taken from it by another version in its `INFO`, by `rename-command`, or by the rights of a user.
+//! Which commands a server gets: each row of the table in `src/protocol/commands.rs`, on any server. A newer server loses a command by
+//! another version in its `INFO`, by `rename-command`, or by the permissions of a user.
 
 #![cfg(unix)]
 #![cfg(feature = "cluster")]
@@ -38,8 +38,7 @@ fn patient() -> RedisStoreBuilder {
     RedisStore::builder().pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// A server as somebody sees it who is told something else than it says: in what it sends, each text is replaced by another
-/// one of the same length. Its URL.
+/// A proxy that replaces texts in what the server sends by others of the same length. Returns its URL.
 fn seen_as(redis: &Redis, edits: Vec<(String, String)>) -> String {
     for (old, new) in &edits {
         assert_eq!(old.len(), new.len(), "{old} {new}");
@@ -77,19 +76,19 @@ fn seen_as(redis: &Redis, edits: Vec<(String, String)>) -> String {
     url
 }
 
-/// What makes a server say another version: one of redis that begins so, such as `5.0.`.
+/// The replacements that make a server tell a version of redis with this beginning, such as `5.0.`.
 fn version(redis: &Redis, begin: &str) -> (String, String) {
     let own = redis.info("redis_version").unwrap();
     let other = format!("{begin}{}", "9".repeat(own.len() - begin.len()));
     (format!("redis_version:{own}"), format!("redis_version:{other}"))
 }
 
-/// What makes a server hide whether it is a node of a cluster.
+/// The replacements that hide whether a server is a node of a cluster.
 fn mode_hidden() -> Vec<(String, String)> {
     ["redis", "server"].map(|name| (format!("{name}_mode:"), format!("{name}_mood:"))).into()
 }
 
-/// A user without some rights; its URL in place of this one.
+/// Makes a user without some permissions. Returns the URL with this user.
 fn user(redis: &Redis, url: &str, without: &[&str]) -> String {
     redis.command(&[&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "+@all"], without].concat());
     url.replace("redis://", "redis://app:secret@")
@@ -111,7 +110,7 @@ fn listed(store: &RedisStore) -> BTreeSet<String> {
     set
 }
 
-/// All ways to be a server of which something is missing: a name, and the URL.
+/// Servers each of which lacks something: a name, and the URL.
 fn servers(redis: &Redis) -> Vec<(&'static str, String)> {
     let mut servers = vec![("as it is", redis.url())];
     for (name, begin) in [("said to be 3.0", "3.0."), ("said to be 5.0", "5.0."), ("said to be 6.0", "6.0.")] {
@@ -129,7 +128,7 @@ fn servers(redis: &Redis) -> Vec<(&'static str, String)> {
     servers
 }
 
-/// Does the same to a store on each of them, over each kind of connection.
+/// Runs the same on a store on each of them, over each kind of connection.
 fn on_each(redis: &Redis, act: impl Fn(&str, &RedisStore)) {
     for (name, url) in servers(redis) {
         let builder = patient().url(&url).namespace("ns");

@@ -66,7 +66,7 @@ fn a_touch_without_the_right_to_a_transaction_has_an_unknown_outcome() {
     assert_eq!(store.ttl("k").unwrap(), Some(Remaining::Forever));
 }
 
-/// N2. What follows on a connection with an open transaction would become a part of it.
+/// N2. Later commands on a connection with an open transaction would become a part of it.
 #[test]
 fn a_connection_whose_transaction_was_not_ended_is_not_used_again() {
     let redis = Redis::start(&["--rename-command", "EXEC", ""]);
@@ -148,7 +148,7 @@ fn a_command_that_is_renamed_or_forbidden_is_named() {
     assert!(error.to_string().contains("does not know the command SELECT:"), "{}", chain(&error));
 }
 
-/// Before redis 2.8, and behind some proxies, that is how a password is asked for.
+/// Servers before redis 2.8, and some proxies, ask for a password in these words.
 #[test]
 fn a_server_that_permits_nothing_wants_a_password() {
     let redis = Redis::start(&["--requirepass", "secret"]);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What somebody does to a key while it is renamed to a key of another slot, and what is there afterwards.
+/// A change of a key while it is renamed to a key of another slot, and the expected entries afterwards.
 type Meanwhile = (&'static str, &'static [&'static str], Option<&'static str>);
 
 const MEANWHILE: [Meanwhile; 8] = [
@@ -31,7 +31,7 @@ fn a_write_to_the_source_during_a_rename_across_slots_stays() {
     let ([from, to], [source, target]) = ([tag(0), tag(1)], [&cluster.nodes()[0], &cluster.nodes()[1]]);
     for ttl in [Ttl::After(LONG), Ttl::Forever] {
         for (name, command, expected) in MEANWHILE {
-            // What has the same value and lives as long is the same.
+            // An entry with the same value and TTL counts as the same.
             if ttl == Ttl::Forever && name == "the same value for ever" {
                 continue;
             }
@@ -56,7 +56,7 @@ fn a_write_to_the_source_during_a_rename_across_slots_stays() {
     }
 }
 
-/// A cluster, and a store on it of a user without some rights.
+/// A cluster, and a store on it with a user without some permissions.
 fn cluster_without(rights: &[&str]) -> (RedisCluster, RedisStore) {
     let cluster = RedisCluster::start(3, 0);
     let store = patient().cluster(cluster.urls().iter().map(|url| url.replace("redis://", "redis://app:secret@")));

@@ -12,7 +12,7 @@ fn for_ever_is_one_transaction_and_revives_nothing_that_has_expired() {
         assert!(!store.touch("absent", Ttl::Forever).unwrap());
         let looks_first = name.starts_with("said to be 3.0") || !is_since((3, 2, 0));
         let exists = if looks_first { 6 } else { 3 };
-        // With redis 3 what is in a transaction counts as its EXEC.
+        // Redis 3 counts the commands of a transaction as its EXEC.
         let called = calls(&redis, &["exec", "persist", "exists"]);
         let is_of_exec = is_since((3, 0, 0)) && !is_since((4, 0, 0));
         assert_eq!(called, if is_of_exec { [3 + 3 + exists, 0, 0] } else { [3, 3, exists] }, "{name}");

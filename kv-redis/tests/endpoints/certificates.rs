@@ -1,4 +1,4 @@
-//! Certificates that are not accepted: what the error says to do, and that it works.
+//! Certificates that are not accepted: the advice in the error, and that it works.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use super::support::certificates::{Identity, authority};
 use super::support::{Certificates, TlsClients};
 use super::*;
 
-/// A server with TLS that shows another certificate whenever it is told so.
+/// A server with TLS whose certificate can be replaced.
 struct Showing(Redis);
 
 impl Showing {
@@ -19,7 +19,7 @@ impl Showing {
         Self(Redis::start_tls(TlsClients::Anonymous, &[]))
     }
 
-    /// Lets it show this one from now on.
+    /// Shows this certificate from now on.
     fn show(&self, Identity { certificate, key }: &Identity) {
         let dir = self.0.server().sandbox().dir();
         fs::write(dir.join("shown.pem"), certificate).unwrap();
@@ -31,7 +31,7 @@ impl Showing {
         self.0.command(&[&["CONFIG", "SET"], settings].concat());
     }
 
-    /// Why nobody who trusts this authority gets a connection.
+    /// The error for a client that trusts this authority.
     #[track_caller]
     fn is_refused(&self, ca: &str, words: &[&str]) -> String {
         self.refuses(Tls::new().certificate_authority(ca), words)
@@ -95,7 +95,7 @@ fn an_error_says_what_is_wrong_with_a_certificate() {
     of_client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     shows(&of_client, &["lacks serverAuth"]);
 
-    // Another authority, and another one of the same name, as when it was made anew.
+    // Another authority, and another one of the same name, as if it had been made again.
     server.show(&signed(&good(), &issuer));
     server
         .is_refused(&authority("another CA").0, &["not trusted here", "`Tls::certificate_authority`", "UnknownIssuer"]);
@@ -134,7 +134,7 @@ fn an_error_says_what_is_wrong_with_a_certificate() {
     server.is_refused(&certificate, &["CA:TRUE", "`openssl req -x509`", "CaUsedAsEndEntity"]);
 }
 
-/// The program `openssl`, in a folder. None, and the reason is printed, where there is none.
+/// The program `openssl`, in a folder. Prints the reason and returns `None` if it is not installed.
 struct OpenSsl(tempfile::TempDir);
 
 impl OpenSsl {
@@ -162,7 +162,7 @@ impl OpenSsl {
     }
 }
 
-/// What people make with `openssl`, what the error says to it, and that what it says to do works.
+/// Certificates as people make them with `openssl`, the error for them, and that its advice works.
 #[test]
 fn the_commands_in_the_errors_make_certificates_that_are_accepted() {
     if !crate::support::has_tls() {
@@ -174,20 +174,20 @@ fn the_commands_in_the_errors_make_certificates_that_are_accepted() {
         let tls = Tls::new().certificate_authority(ca);
         connected(patient().url(server.0.tls_url()).tls(tls));
     };
-    // The quickest that there is: it signs itself, and is an authority.
+    // The quickest way: a certificate that signs itself, and is an authority.
     openssl.run(
         "openssl req -x509 -newkey rsa:2048 -nodes -keyout server.key -out server.pem -days 30 -subj /CN=localhost",
     );
     server.show(&openssl.identity());
     let text = server.is_refused(&openssl.read("server.pem"), &["CaUsedAsEndEntity", "is no authority: "]);
-    // What it says to do first: leave that the authority.
+    // The first advice: keep this one as the authority.
     openssl.run("mv server.pem ca.pem; mv server.key ca.key");
     let begin = text.find("openssl req -x509 -CA").unwrap();
     let command = text[begin..].split(';').next().unwrap().replace("NAME", "localhost");
     openssl.run(&command);
     server.show(&openssl.identity());
     accepts(&openssl.read("ca.pem"));
-    // And what it says to do otherwise.
+    // The second advice.
     openssl.run(&command.replace("-CA ca.pem -CAkey ca.key", ""));
     server.show(&openssl.identity());
     accepts(&openssl.read("server.pem"));
@@ -218,7 +218,7 @@ fn the_commands_in_the_errors_make_certificates_that_are_accepted() {
     server.is_refused(&openssl.read("ca.pem"), &["RSA needs 2048 bits"]);
 }
 
-/// What the two have no version or no cipher in common is not taken for a matter of certificates alone.
+/// A missing common version or cipher is not explained only by certificates.
 #[test]
 fn a_missing_common_tls_version_or_cipher_is_explained() {
     if !crate::support::has_tls() {
@@ -262,7 +262,7 @@ fn a_missing_or_refused_client_certificate_is_explained() {
     );
 }
 
-/// Through a tunnel, or by an address: the certificate has another name than the host in the URL.
+/// Through a tunnel, or by an address, so that the certificate has another name than the host in the URL.
 #[test]
 fn the_name_in_the_certificate_is_told_by_a_setting() {
     if !crate::support::has_tls() {
@@ -300,7 +300,7 @@ fn the_name_in_the_certificate_is_told_by_a_setting() {
     connected(patient().url(url).tls(trusting().server_name("10.0.0.1")));
 }
 
-/// All nodes have one name in their certificates then.
+/// Then all nodes have the same name in their certificates.
 #[test]
 fn the_name_goes_for_all_nodes_of_a_cluster() {
     if !crate::support::has_tls() {
@@ -325,7 +325,7 @@ fn the_name_goes_for_all_nodes_of_a_cluster() {
     connected(patient().cluster([server.0.tls_url()]).tls(tls().server_name("cluster.example")));
 }
 
-/// Files that people have in place of what is asked for.
+/// Files that people give instead of the right one.
 #[test]
 fn a_file_in_another_form_is_told() {
     let Some(openssl) = OpenSsl::new() else { return };

@@ -1,4 +1,4 @@
-//! Where a server is and who it is: names with several addresses, addresses that are announced, certificates.
+//! Where a server is, and how it proves its identity: names with several addresses, announced addresses, certificates.
 
 #![cfg(unix)]
 #![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]
@@ -22,7 +22,7 @@ use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBui
 
 use support::{PATIENCE, Redis, RedisCluster, Sentinels, chain, timed};
 
-/// The limit for connecting of a store that nobody told otherwise, a second, and what a busy machine adds.
+/// The default limit for connecting, one second, and what a busy machine adds.
 const WITHIN: Duration = Duration::from_millis(1000 + 1500);
 
 fn patient() -> RedisStoreBuilder {

@@ -56,7 +56,7 @@ fn a_cluster_whose_nodes_announce_what_cannot_be_reached_is_mapped() {
     assert_eq!(store.get("k0").unwrap().as_deref(), Some(&b"moved"[..]));
 }
 
-/// The sentinels name an address; the store goes where it is told that this is.
+/// The sentinels name an address, and the store connects to the mapped one.
 #[test]
 fn a_primary_that_sentinels_name_is_mapped() {
     let sentinels = Sentinels::start();

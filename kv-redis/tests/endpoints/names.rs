@@ -79,7 +79,7 @@ fn all_connections_follow_a_name_to_another_server() {
                 assert!(store.get("old").unwrap().is_some());
                 is_done.store(true, Relaxed);
             });
-            // The other one has the connection that there is, so that this makes one.
+            // The other thread uses the only connection, so this one makes a new one.
             thread::sleep(Duration::from_millis(300));
             assert_eq!(store.get("old").unwrap(), None);
             assert!(!is_done.load(Relaxed));
@@ -98,7 +98,7 @@ fn all_connections_follow_a_name_to_another_server() {
     assert_eq!((size(&first), size(&second)), (50, 2));
 }
 
-/// Any node may be asked who has which slots, and any sentinel for the primary: so each address of their names is one to ask.
+/// Any node can be asked for the layout, and any sentinel for the primary, so each address of their names is tried.
 #[test]
 fn any_address_of_a_seed_will_do() {
     if !crate::support::can_test("announced addresses", (4, 0, 0)) {
@@ -133,8 +133,8 @@ fn any_address_of_a_seed_will_do() {
     }
 }
 
-/// The callers wait no longer than they have to, however many there are and however long it takes, for a few threads. When the
-/// resolver is back, so is the store.
+/// However many callers there are and however long the resolver hangs, they wait no longer than their limits, and only a few threads run.
+/// When the resolver is back, the store works.
 #[test]
 fn a_resolver_that_does_not_answer_holds_a_few_threads() {
     const RESOLVER: &str = "127.0.0.78";

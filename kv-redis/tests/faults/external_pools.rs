@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Faults on an external pool, which tells itself how many connections it has.
+/// Faults on an external pool, which reports its number of connections.
 fn survives_fifty_faults(store: &RedisStore, redis: &Redis, proxy: &Proxy, state: impl Fn() -> r2d2::State) {
     redis.command(&["SET", "other", "the other's"]);
     for number in 0..50 {
@@ -29,7 +29,7 @@ fn survives_fifty_faults(store: &RedisStore, redis: &Redis, proxy: &Proxy, state
         if let Err(error) = &result {
             check(error, store, "get");
         }
-        // Now what is late comes.
+        // Now the late reply comes.
         proxy.pass();
         let other = wait_until(|| store.get("other").map_err(|error| format!("{what}: {error}")));
         assert_eq!(other.unwrap(), "the other's", "{what}");
@@ -92,7 +92,7 @@ fn an_external_pool_s_limits_hold_where_the_server_falls_silent() {
         assert!(matches!(error, Error::Timeout(_)), "{name}: {error:?}");
         assert_eq!(error.outcome_unknown(), writes, "{name}: {error:?}");
         check(&error, &store, name);
-        // There is no connection to be had now.
+        // Now no connection can be made.
         let error = within(3 * LIMIT, name, || operation(&store)).unwrap_err();
         assert!(!error.outcome_unknown(), "{name}: {error:?}");
         check(&error, &store, name);

@@ -21,7 +21,7 @@ fn is_whole(listed: &[Result<kv_redis::KeyBuf>], keys: &BTreeSet<String>, store:
     false
 }
 
-/// Lists, and does something after so many keys.
+/// Lists, and runs something after this many keys.
 fn list_with(store: &RedisStore, after: usize, act: impl FnOnce()) -> Vec<Result<kv_redis::KeyBuf>> {
     let mut listing = store.keys("").unwrap();
     let mut listed: Vec<_> = listing.by_ref().take(after).collect();

@@ -1,4 +1,4 @@
-//! What networks and servers do to a store, and what it makes of that (contract: section 10, E1, E2, E4, E5, L3).
+//! Faults of the network and of the server, and what the store does about them (contract: section 10, E1, E2, E4, E5, L3).
 
 #![cfg(unix)]
 #![allow(
@@ -45,17 +45,17 @@ use support::{PATIENCE, Redis, wait_until};
 /// Each of the three limits.
 const LIMIT: Duration = Duration::from_millis(400);
 
-/// What an operation may take longer than its limits on a machine that does much else.
+/// How much longer than its limits an operation may take on a busy machine.
 const MARGIN: Duration = Duration::from_millis(1500);
 
 /// The number of keys of a batch: several chunks.
 const MANY: usize = 10_000;
 
-/// An idle connection is checked from here on, generously.
+/// Longer than the idle time after which a connection is checked.
 const IDLE: Duration = Duration::from_millis(1200);
 
 fn settings(builder: RedisStoreBuilder) -> RedisStoreBuilder {
-    // Each fault is met, also after a time-out, and does not end in being left alone: that is in `one_server/silence.rs`.
+    // After a time-out the server is not left alone, so that operations meet the next fault, too. `one_server/silence.rs` tests the other case.
     builder.pool_timeout(LIMIT).connect_timeout(LIMIT).response_timeout(LIMIT).retry_after(Duration::ZERO)
 }
 
@@ -63,12 +63,12 @@ fn builder(port: u16) -> RedisStoreBuilder {
     settings(RedisStore::builder().url(format!("redis://127.0.0.1:{port}")))
 }
 
-/// A store in whose tests nothing is to time out.
+/// The builder with limits so long that nothing times out.
 fn patient(builder: RedisStoreBuilder) -> RedisStoreBuilder {
     builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE)
 }
 
-/// A server with `k`, and a proxy before it.
+/// A server that holds `k`, and a proxy in front of it.
 fn start(extra: &[&str]) -> (Redis, Proxy) {
     let redis = Redis::start(extra);
     let proxy = support::proxy(redis.port());
@@ -76,7 +76,7 @@ fn start(extra: &[&str]) -> (Redis, Proxy) {
     (redis, proxy)
 }
 
-/// A server, a proxy, and a store whose pool has one connection, which is made.
+/// A server, a proxy, and a store whose pool has one connection, already made.
 fn one_connection() -> (Redis, Proxy, RedisStore) {
     let (redis, proxy) = start(&[]);
     let store = builder(proxy.port()).pool_size(1).connect().unwrap();
@@ -93,7 +93,7 @@ fn on_external_pool(port: u16, size: u32) -> RedisStore {
     settings(RedisStore::builder()).build_on_pool(pool(port, size)).unwrap()
 }
 
-/// What an operation brings, if it ends within a limit.
+/// Runs an operation, which has to end within a limit, and returns its result.
 #[track_caller]
 fn within<T>(limit: Duration, what: &str, operation: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
@@ -105,7 +105,7 @@ fn within<T>(limit: Duration, what: &str, operation: impl FnOnce() -> T) -> T {
 
 type Operation = (&'static str, bool, fn(&RedisStore) -> Result<()>);
 
-/// What there is to be done to `k`, with its name and whether it writes.
+/// All operations on `k`, with their names and whether they write.
 const SINGLE: [Operation; 11] = [
     ("get", false, |store| store.get("k").map(drop)),
     ("contains", false, |store| store.contains("k").map(drop)),
@@ -120,7 +120,7 @@ const SINGLE: [Operation; 11] = [
     ("rename", true, |store| store.rename("k", "renamed")),
 ];
 
-/// What there is to be done to many keys.
+/// All operations on many keys.
 const BATCH: [Operation; 4] = [
     ("get_many", false, |store| store.get_many(many()).map(drop)),
     ("put_many", true, |store| store.put_many(many().map(|key| (key, "value")))),
@@ -136,7 +136,7 @@ fn operations() -> impl Iterator<Item = Operation> {
     SINGLE.into_iter().chain(BATCH)
 }
 
-/// Whether an error is one of the network, names what it concerns, and does not repeat its cause.
+/// Checks that an error is one of the network, names what it concerns, and does not repeat its cause.
 #[track_caller]
 fn check(error: &Error, store: &RedisStore, name: &str) {
     assert!(matches!(error, Error::Unavailable(_) | Error::Timeout(_) | Error::Backend(_)), "{name}: {error:?}");
@@ -154,7 +154,7 @@ fn check(error: &Error, store: &RedisStore, name: &str) {
     }
 }
 
-/// The kind of the error of the operating system that is the cause.
+/// The kind of the operating system's error that is the cause.
 fn kind_of_cause(error: &Error) -> Option<io::ErrorKind> {
     Some(error.source()?.downcast_ref::<io::Error>()?.kind())
 }

@@ -115,7 +115,7 @@ fn a_read_is_tried_once_more_and_only_once() {
     }
 }
 
-/// A chunk that fails does not hide what came before it, and nothing is told to be absent.
+/// A chunk that fails does not hide the chunks before it, and no key is reported as absent.
 #[test]
 fn get_each_of_one_server_returns_what_came_before_it_failed() {
     let (redis, proxy) = start(&[]);
@@ -154,7 +154,7 @@ fn get_each_of_one_server_returns_what_came_before_it_failed() {
     }
 }
 
-/// B7. An external pool without a connection is waited for once, and not for each of twenty chunks.
+/// B7. A batch waits once for an external pool without a connection, and not for each of twenty chunks.
 #[test]
 fn get_each_waits_for_an_external_pool_once() {
     let (_redis, proxy) = start(&[]);
@@ -162,7 +162,7 @@ fn get_each_waits_for_an_external_pool_once() {
     store.get("k").unwrap();
     proxy.refuse();
     proxy.cut_now(Cut::Reset).unwrap();
-    // The connection that was cut is found out, and the pool has no other one.
+    // The check finds the cut connection, and the pool has no other one.
     let _ = store.get("k");
     let keys: Vec<_> = (0..20 * 1024).map(|number| format!("many/{number}")).collect();
     let outcomes = within(3 * LIMIT, "get_each", || store.get_each(&keys));
@@ -179,7 +179,7 @@ fn a_read_that_timed_out_is_not_tried_again() {
     assert_eq!(redis.count_of_calls("get"), 1);
 }
 
-/// N4 again, where the check is a PING: nothing of the write is sent before it was answered.
+/// N4, if the check is a PING: no part of the write is sent before the PING is answered.
 #[test]
 fn a_write_that_did_not_get_beyond_the_check_of_an_external_connection_has_a_known_outcome() {
     let (redis, proxy) = start(&[]);

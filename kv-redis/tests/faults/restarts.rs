@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Does something in three threads at the same time, so that it takes three connections.
+/// Runs `act` in three threads at the same time, so that it needs three connections.
 fn in_three_threads<T: Send>(act: impl Fn() -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(3);
     let act = || {

@@ -43,7 +43,7 @@ fn a_reply_that_comes_byte_by_byte_has_to_end_by_the_limit() {
         let error = within(LIMIT, name, || operation(&store)).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)), "{name}: {error:?}");
         assert_eq!(error.outcome_unknown(), writes, "{name}: {error:?}");
-        // Now the greeting comes like that.
+        // Now the handshake comes byte by byte.
         let error = within(LIMIT, name, || operation(&store)).unwrap_err();
         assert!(matches!(error, Error::Timeout(_)) && !error.outcome_unknown(), "{name}: {error:?}");
         proxy.pass();

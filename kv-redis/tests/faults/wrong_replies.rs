@@ -1,4 +1,4 @@
-//! Replies that come late, in part, wrongly or unrequested: no operation gets another one's (N2).
+//! Replies that come late, in part, wrong or unrequested: no operation gets the reply to another one (N2).
 
 use super::*;
 
@@ -111,7 +111,7 @@ fn no_invalid_reply_makes_an_operation_panic_or_succeed() {
     ];
     let deep = "*1\r\n".repeat(100_000);
     let mut wrong = Vec::new();
-    // Much of it is taken for the beginning of a reply, and waited for.
+    // Many of them look like the beginning of a reply, and the store waits for the rest.
     let limit = Duration::from_millis(60);
     let own = builder(proxy.port()).response_timeout(limit).pool_size(1).build().unwrap();
     let external =
@@ -164,7 +164,7 @@ fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
     let (redis, proxy, store) = one_connection();
     redis.command(&["SET", "other", "the other's"]);
     let before = proxy.accepted();
-    // What was not asked for comes after the reply was taken.
+    // The unsolicited bytes come after the reply was read.
     proxy.set(Behaviour::inject_later("$5\r\nwrong\r\n", Duration::from_millis(100)));
     assert_eq!(store.get("k").unwrap().unwrap(), "v");
     thread::sleep(IDLE);
@@ -172,7 +172,7 @@ fn unsolicited_bytes_on_an_idle_connection_are_not_taken_for_a_reply() {
     assert_eq!(proxy.accepted(), before + 1);
 }
 
-/// Nothing that a server does, but nothing that N2 excepts.
+/// No server does this, but N2 has no exception for it.
 #[test]
 fn unsolicited_bytes_within_a_second_are_not_taken_for_a_reply() {
     let (redis, proxy) = start(&[]);

@@ -1,4 +1,4 @@
-//! How a store logs in: where user and password come from, what a server says to them, and which errors name whom.
+//! How a store logs in: where user and password come from, how a server reacts, and which server an error names.
 
 #![cfg(unix)]
 #![cfg(all(feature = "tls", feature = "cluster", feature = "sentinel"))]
@@ -46,7 +46,7 @@ fn works(builder: RedisStoreBuilder) {
     }
 }
 
-/// That no store is to be had, and the words that say why.
+/// Checks that no store can be made, and the words that say why.
 #[track_caller]
 fn says(builder: &RedisStoreBuilder, words: &str) -> Error {
     let error = builder.clone().connect().unwrap_err();

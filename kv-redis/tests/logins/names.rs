@@ -59,7 +59,7 @@ fn an_error_of_a_cluster_names_the_node_and_who_named_it() {
     assert!(text.contains(named), "{text}");
 }
 
-/// Somebody who answers each request by what it has in it. Its URL, with a password.
+/// A server that answers each request by its content. Returns its URL, with a password.
 fn impostor(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://:hush@{}", listener.local_addr().unwrap());
@@ -71,7 +71,7 @@ fn impostor(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
                 let mut request = vec![0; 4096];
                 while let Ok(length @ 1..) = stream.read(&mut request) {
                     let said = answer(&String::from_utf8_lossy(&request[..length]));
-                    // That it fails is the peer's doing.
+                    // If this fails, the peer is the reason.
                     let _ = stream.write_all(said.as_bytes());
                 }
             });

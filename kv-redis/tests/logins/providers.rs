@@ -100,7 +100,7 @@ fn a_provider_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() 
     let too_little = "`credentials_provider` left too little time for a new connection";
     let error = says(&builder, &format!("{too_little}: it took "));
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
-    // It leaves some, and that is not enough: that says nothing of the server, and the next operation tries again.
+    // The provider leaves too little time. That says nothing about the server, so the next operation tries again.
     let leaves_some = || {
         thread::sleep(Duration::from_millis(400));
         Ok::<_, Error>(Credentials::from_password("hush"))
@@ -112,7 +112,7 @@ fn a_provider_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() 
         let text = chain(&store.put("k", "v").unwrap_err());
         assert!(text.contains(too_little) && text.contains("of `connect_timeout`"), "{text}");
     }
-    // Where the server had its time it is the server that is silent.
+    // If the server had enough time, the server is silent.
     let quick = || Ok::<_, Error>(Credentials::from_password("hush"));
     let error = says(&limited.credentials_provider(quick), "connecting took longer than 600ms");
     assert!(matches!(error, Error::Timeout(_)), "{error:?}");
@@ -121,12 +121,12 @@ fn a_provider_that_fails_or_panics_or_takes_too_long_is_an_error_that_says_so() 
         let provide = move || Ok::<_, Error>(credentials.clone());
         says(&on(redis.url()).credentials_provider(provide), "`credentials_provider` gave an empty ");
     }
-    // Not asked where nobody is there.
+    // The provider is not called if the server is unreachable.
     redis.kill();
     says(&on(redis.url()).credentials_provider(panics), "connecting failed");
 }
 
-/// A caller that has to find out whether a server answers and has no time left learns nothing: the next caller tries.
+/// A caller that has no time left for its probe learns nothing about the server, so the next caller probes.
 #[test]
 fn a_slow_provider_says_nothing_about_a_server_that_may_not_answer() {
     let redis = Redis::start(&[]);
@@ -171,7 +171,7 @@ fn panics() -> Result<Credentials, Error> {
     panic!("as the test wants it")
 }
 
-/// What it takes is no part of the time that is shared between the nodes, or the sentinels, that are asked.
+/// The time of the provider is not a part of the time that the nodes or sentinels share.
 #[test]
 fn a_slow_provider_is_asked_once_for_all_servers_that_may_not_answer() {
     if !crate::support::can_test("cluster", (3, 0, 0)) {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A password is hidden where a server repeats it. Where it is just a part of the server's own words, it is not.
+/// A password that a server repeats is hidden. If it is just a part of the server's own words, it is shown.
 #[test]
 fn a_wrong_password_that_is_a_part_of_the_servers_words_hides_none_of_them() {
     let redis = Redis::start(&["--requirepass", "theRightOne"]);
@@ -52,13 +52,13 @@ fn too_many_connections_are_not_mistaken_for_required_tls() {
     drop(held);
 }
 
-/// A server that says this at once on each connection, and closes it.
+/// A server that immediately says this on each connection, and closes it.
 fn closing(words: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://:hush@{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
-            // Closed with what has come unread, which resets the connection.
+            // It is closed with unread bytes, which resets the connection.
             let _ = stream.and_then(|mut stream| stream.write_all(words.as_bytes()));
         }
     });

@@ -1,5 +1,4 @@
-//! What `RedisStore` does on one real server, beyond the shared suite: how many commands and round trips it sends, what
-//! it does with what is not its own, and where it ends.
+//! What `RedisStore` does on one real server, beyond the shared suite: its commands and round trips, foreign data, and its limits.
 
 #![cfg(unix)]
 #![allow(
@@ -43,7 +42,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
-/// What every batch takes at most in one round trip.
+/// The most keys of a batch in one round trip.
 const CHUNK: usize = 1024;
 
 /// Calls of commands, by their names.
@@ -64,7 +63,7 @@ fn ask<T: FromRedisValue>(redis: &Redis, command: &[&str]) -> T {
     redis::from_redis_value(redis.command(command)).unwrap()
 }
 
-/// All that clients called while something was done.
+/// The calls of all clients while something runs.
 fn calls_of(redis: &Redis, what: impl FnOnce()) -> Calls {
     redis.command(&["CONFIG", "RESETSTAT"]);
     what();
@@ -108,7 +107,7 @@ fn set<T: Into<String>>(keys: impl IntoIterator<Item = T>) -> BTreeSet<String> {
     keys.into_iter().map(Into::into).collect()
 }
 
-/// All that can be got to see of something that went wrong: itself and its causes, in both ways.
+/// Everything that an error shows: itself and its causes, by `Display` and `Debug`.
 fn told(error: &Error) -> String {
     let mut text = format!("{error}\n{error:?}\n{error:#?}\n");
     let mut cause = error.source();

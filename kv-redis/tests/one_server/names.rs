@@ -1,10 +1,10 @@
-//! Keys and prefixes full of metacharacters, namespaces, and what lies beside them in the database.
+//! Keys and prefixes full of metacharacters, namespaces, and foreign data in the database.
 
 use super::*;
 
 const LETTERS: [char; 9] = ['*', '?', '[', ']', '^', '-', '\\', 'a', 'b'];
 
-/// All texts of up to so many of these letters.
+/// All texts with up to this many of these letters.
 fn texts(longest: usize) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut last = all.clone();
@@ -104,7 +104,7 @@ fn stores_with_different_namespaces_see_nothing_of_each_other() {
     }
 }
 
-/// Those of types that the server has.
+/// The objects whose types the server has.
 fn objects() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     OBJECTS.into_iter().filter(|(name, _)| match *name {
         "stream" => support::is_since((5, 0, 0)),
@@ -246,7 +246,7 @@ fn a_listing_is_whole_while_the_table_grows_and_shrinks() {
     assert!(listed(&store, "") == set(&staying));
 }
 
-/// Does something when it is dropped, a panic included.
+/// Runs something when it is dropped, also by a panic.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {

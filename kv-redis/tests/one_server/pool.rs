@@ -1,15 +1,15 @@
-//! How many connections there are, and who waits for one.
+//! The number of connections, and the waits for them.
 
 use super::*;
 
 const DATABASE: u16 = 7;
 
-/// A value that says whose it is, of some length.
+/// A value that contains its key, of some length.
 fn value(key: &str, thread: usize, round: usize) -> String {
     format!("{key} {thread} {round} {}", "x".repeat((thread * 31 + round * 977) % 5000))
 }
 
-/// Whether a value is one of a key.
+/// Whether a value belongs to a key.
 #[track_caller]
 fn is_of(key: &str, value: &[u8]) {
     let text = std::str::from_utf8(value).unwrap();
@@ -28,7 +28,7 @@ fn no_thread_of_64_on_a_pool_of_4_gets_another_ones_reply() {
     assert!(connections_to(&redis, DATABASE) <= 4);
 }
 
-/// Lets 64 threads do all kinds of things, in which every value says whose it is. How many connections there were at most.
+/// Lets 64 threads run all kinds of operations, with values that contain their key. Returns the largest number of connections.
 pub(crate) fn everybody_gets_their_own(redis: &Redis, database: u16, store: &RedisStore) -> usize {
     let shared: Vec<_> = (0..16).map(|number| format!("shared-{number}")).collect();
     let work = |thread: usize| {

@@ -1,4 +1,4 @@
-//! What a server refuses, how that is told, and that nothing secret is told with it.
+//! What a server refuses, the errors for it, and that they show no secret.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_full_server_takes_no_writes_and_goes_on_with_the_rest() {
         is_full(&error);
         assert_eq!(error.key(), Some(format!("key-{}", written.len()).as_str()));
         assert!(written.len() > 10, "{} were written", written.len());
-        // What a request takes itself counts, too: so that all are refused for certain, there is less.
+        // A request takes memory, too. With this little memory, all requests are certainly refused.
         redis.command(&["CONFIG", "SET", "maxmemory", "1048576"]);
         is_full(&store.create("absent", &value).unwrap_err());
         is_full(&store.put(&written[0], b"new").unwrap_err());
@@ -105,7 +105,7 @@ fn hides_all<T: Debug>(what: &str, it: &T) {
     hides(what, &format!("{it:?} {it:#?}"));
 }
 
-/// Whether an error names its store and a key, in words, too, and shows no secret.
+/// Checks that an error and its text name the store and a key, and show no secret.
 #[track_caller]
 fn is_told(what: &str, store: &str, key: Option<&str>, error: &Error) {
     hides(what, &told(error));
@@ -237,7 +237,7 @@ fn the_arguments_in_an_unknown_command_error_are_not_shown() {
         assert!(cause_of(&error).contains("unknown command"), "{what}: {error:?}");
     }
 
-    // A server may know the command and not the one that logs in.
+    // A server may know the command, but not the one that logs in.
     let redis = Redis::start(&["--rename-command", "AUTH", ""]);
     for user in ["", "default"] {
         let error = builder(format!("redis://{user}:{PASSWORD}@{}", redis.address())).connect().unwrap_err();

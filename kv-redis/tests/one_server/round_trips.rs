@@ -28,7 +28,7 @@ const OPERATIONS: [(&str, Operation, &[&str]); 20] = [
     ("put_from_with_ttl", |store, key| store.put_from_with_ttl(key, &b"v"[..], MINUTE), &["set"]),
 ];
 
-/// What is called when each of these is sent so often, of a key that is there or is not.
+/// The expected calls if each of these runs this often, for a key that is present or absent.
 fn calls_for(commands: &[&str], count: u64, is_there: bool) -> Calls {
     let mut calls = Calls::new();
     for &command in commands {
@@ -43,7 +43,7 @@ fn calls_for(commands: &[&str], count: u64, is_there: bool) -> Calls {
             *calls.entry(command.to_owned()).or_default() += count;
         }
     }
-    // With redis 3 what is in a transaction counts as its EXEC.
+    // Redis 3 counts the commands of a transaction as its EXEC.
     if calls.contains_key("exec") && support::is_since((3, 0, 0)) && !support::is_since((4, 0, 0)) {
         let multi = calls.remove("multi").unwrap();
         let all = calls.into_values().sum();
@@ -174,7 +174,7 @@ fn an_invalid_key_or_prefix_sends_nothing() {
     assert_eq!(called, calls([]));
 }
 
-/// What a client has sent, in commands.
+/// The commands that a client has sent.
 #[derive(Default)]
 struct Sent(Mutex<usize>, Condvar);
 
@@ -190,7 +190,7 @@ impl Sent {
     }
 }
 
-/// Keeps what is read, and gives it to somebody else at once.
+/// Records the bytes that are read, and passes them on at once.
 struct Tee<'a> {
     from: &'a TcpStream,
     to: Option<&'a TcpStream>,
@@ -208,9 +208,9 @@ impl Read for Tee<'_> {
     }
 }
 
-/// Forwards one connection to a server, and holds back replies until the client has sent all that belongs to a
-/// batch: a client that waits for a reply before that gets none. Batches end with these numbers of commands,
-/// counted from the first one of the connection. In the end it tells how many replies there were.
+/// Forwards one connection to a server, and holds back replies until the client has sent a whole batch. A client that waits for a reply
+/// earlier gets none. Batches end after these numbers of commands, counted from the first one of the connection. Returns the number of
+/// replies at the end.
 fn hold_back_replies(redis: &Redis, batches: Vec<usize>) -> (String, thread::JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -225,7 +225,7 @@ fn hold_back_replies(redis: &Redis, batches: Vec<usize>) -> (String, thread::Joi
                 while parser.parse_value(&mut tee).is_ok() {
                     sent.set(|sent| sent + 1);
                 }
-                // The client has gone: there is nobody to be held back.
+                // The client is gone, so nothing needs to be held back.
                 sent.set(|_| usize::MAX);
                 let _ = server.shutdown(Shutdown::Both);
             });

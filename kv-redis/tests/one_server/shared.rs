@@ -11,7 +11,7 @@ const DATABASE: u16 = 7;
 /// How many callers there are.
 const CALLERS: usize = 32;
 
-/// Lets all callers do something at the same time, each with a key of its own.
+/// Lets all callers run something at the same time, each with its own key.
 fn all<T: Send>(act: impl Fn(&str) -> T + Sync) -> Vec<T> {
     let act = &act;
     thread::scope(|scope| {
@@ -112,7 +112,7 @@ fn every_caller_of_a_server_that_falls_silent_ends_in_time() {
         assert!(took < 4 * LIMIT + Duration::from_secs(2), "{took:?}");
         proxy.pass();
         proxy.cut_now(Cut::Reset).unwrap();
-        // A machine that is busy may make a caller wait in vain once more, and the others are told at once.
+        // On a busy machine one more caller may time out, while the others fail at once.
         wait_until(|| store.get("k").map_err(|error| error.to_string()));
         all(|key| wait_until(|| store.put(key, key).map_err(|error| error.to_string())));
     }
@@ -132,7 +132,7 @@ fn reads_survive_a_connection_that_is_cut_and_writes_tell_that_their_outcome_is_
             scope.spawn(|| {
                 for round in 0..20 {
                     proxy.cut_now(if round % 2 == 0 { Cut::Close } else { Cut::Reset }).unwrap();
-                    // A read is tried once more, and not a third time: so nothing is cut until all have got over it.
+                    // A read is tried once more, and not a third time. So nothing is cut until all callers have recovered.
                     let before: HashMap<_, _> = rounds.iter().map(|(key, done)| (key, done.load(Relaxed))).collect();
                     let is_behind = |(key, done): (_, &AtomicUsize)| done.load(Relaxed) < before[key] + 2;
                     wait_until(|| if rounds.iter().any(is_behind) { Err("nobody gets on".into()) } else { Ok(()) });

@@ -1,4 +1,4 @@
-//! A server that does not answer, and what is remembered of it (N6); connections that nobody uses.
+//! A server that does not answer, and what is remembered of it (N6); idle connections.
 
 use std::sync::Barrier;
 
@@ -11,10 +11,10 @@ const LIMIT: Duration = Duration::from_millis(400);
 /// How long a silent server is left alone.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 
-/// After how long idle connections are forgotten on the way.
+/// After this idle time, the firewall forgets a connection.
 const FORGOTTEN: Duration = Duration::from_millis(600);
 
-/// What a busy machine may add.
+/// How much longer something may take on a busy machine.
 const MARGIN: Duration = Duration::from_millis(1500);
 
 const DATABASE: u16 = 7;
@@ -23,7 +23,7 @@ fn limited(url: String) -> RedisStoreBuilder {
     RedisStore::builder().url(url).pool_timeout(LIMIT).connect_timeout(LIMIT).response_timeout(LIMIT)
 }
 
-/// Lets threads do something at the same time.
+/// Runs `act` in threads at the same time.
 fn together<T: Send>(threads: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let (barrier, act) = (Barrier::new(threads), &act);
     thread::scope(|scope| {
@@ -40,7 +40,7 @@ fn together<T: Send>(threads: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> 
     })
 }
 
-/// Makes so many connections.
+/// Makes this many connections.
 fn connect(store: &RedisStore, threads: usize, accepted: impl Fn() -> usize) {
     wait_until(|| {
         together(threads, |number| store.put(format!("warm/{number}"), vec![b'v'; 100_000]).unwrap());
@@ -91,7 +91,7 @@ fn operations_on_a_silent_server_fail_at_once_and_it_is_used_when_it_is_back() {
     }
 }
 
-/// What the first time-out said is said for as long as the server is left alone.
+/// This holds as long as the server is left alone.
 #[test]
 fn an_error_that_comes_at_once_has_the_time_out_as_its_cause() {
     let redis = Redis::start(&[]);
@@ -120,7 +120,7 @@ fn an_error_that_comes_at_once_has_the_time_out_as_its_cause() {
             let text = support::chain(&error);
             assert!(text.contains("connecting took longer than 400ms (`connect_timeout`)"), "{text}");
             assert!(guess.is_none_or(|guess| text.ends_with(guess)) && !text.contains("hush"), "{text}");
-            // Its numbers aside it is always the same.
+            // Without its numbers, the message is always the same.
             lengths.insert(text.replace(|letter: char| letter.is_ascii_digit() || letter == '.', "").len());
         }
         assert!(lengths.len() <= 2, "{lengths:?}");
@@ -154,7 +154,7 @@ fn many_connections_that_a_firewall_forgot_cost_one_operation() {
             thread::sleep(FORGOTTEN + 200 * MILLISECOND);
             let error = store.put("k", "v").unwrap_err();
             assert!(matches!(error, Error::Timeout(_)) && error.outcome_unknown(), "{error:?}");
-            // Nobody waits for one of the others, and nobody is told that the server is silent: it is not.
+            // No operation waits on another forgotten connection, and no error says that the server is silent: it is not.
             for (result, took) in together(THREADS, |_| support::timed(|| store.put("k", "v"))) {
                 result.unwrap();
                 assert!(took < LIMIT, "{took:?}");
@@ -214,7 +214,7 @@ fn a_busy_connection_is_replaced_after_max_lifetime() {
     }
 }
 
-/// What the kernel tells of our connections to a port: whether a timer for keepalive runs.
+/// Whether the kernel has a keepalive timer for our only connection to this port.
 #[cfg(target_os = "linux")]
 fn has_keepalive(port: u16) -> bool {
     let peer = format!("0100007F:{port:04X}");

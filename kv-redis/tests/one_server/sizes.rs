@@ -43,7 +43,7 @@ fn received(connection: &mut Connection) -> u64 {
     line.trim().parse().unwrap()
 }
 
-/// How many bytes the server received while something was done.
+/// The number of bytes that the server received while something ran.
 fn sent_by(connection: &mut Connection, what: impl FnOnce()) -> u64 {
     let [before, own] = [(); 2].map(|()| received(connection));
     what();
@@ -88,7 +88,7 @@ fn the_limit_is_512_mib_unless_told_otherwise() {
     let mut connection = redis.connection();
     let store = open(&redis);
     store.put("k", "old").unwrap();
-    // Nobody writes to these bytes, or reads them: they take no memory.
+    // Nobody writes or reads these bytes, so they take no memory.
     let large = vec![0; 512 * MIB + 1];
     let sent = sent_by(&mut connection, || {
         let error = store.put("k", &large).unwrap_err();
@@ -109,14 +109,14 @@ fn a_server_that_takes_less_than_the_store_believes_refuses_and_goes_on() {
     store.put("k", &old).unwrap();
     let check = |error: Error| {
         assert_eq!(error.store(), Some(store.name()));
-        // Either it says what the server said, or that nobody knows: the server closes the connection.
+        // The error contains what the server said, or has an unknown outcome, because the server closes the connection.
         match &error {
             Error::Backend(_) => assert!(cause_of(&error).contains("invalid bulk length"), "{error:?}"),
             Error::Unavailable(_) => assert!(error.outcome_unknown(), "{error:?}"),
             _ => panic!("{error:?}"),
         }
     };
-    // The server closes the connection after its reply: what comes next must not meet that, and would now and then.
+    // The server closes the connection after its reply. The next operation must not meet the close, and sometimes would.
     for (size, rounds) in [(MIB + 1, 40), (2 * MIB, 40), (20 * MIB, 2)] {
         let large = bytes(size, 2);
         let operations: [(&str, Operation<'_>); 3] = [
@@ -126,7 +126,7 @@ fn a_server_that_takes_less_than_the_store_believes_refuses_and_goes_on() {
         ];
         let value = size.to_string();
         for (what, operation) in operations.into_iter().cycle().take(rounds * operations.len()) {
-            // What comes next has to work at once, whichever it is: a write, too, which cannot be sent twice.
+            // The next operation has to work at once, also a write, which cannot be sent twice.
             let next: [(&str, Operation<'_>); 3] = [
                 ("put", &|| store.put("next", &value)),
                 ("get", &|| store.get("next").map(|read| assert_eq!(read.unwrap(), value))),

@@ -8,7 +8,7 @@ type Move = fn(&RedisStore) -> Result<(), Error>;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Until the last second that a signed number of 32 bits can tell.
+/// Until the last second of a signed 32-bit Unix time.
 fn until_2038() -> Duration {
     Duration::from_secs(i32::MAX as u64).saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
 }
@@ -31,7 +31,7 @@ fn all(store: &RedisStore) -> Vec<Duration> {
         .collect()
 }
 
-/// Whether what is left is what has to be left of a TTL that was given at a moment, and not before it.
+/// Whether the remaining TTL is possible for a TTL that was set between two moments.
 #[track_caller]
 fn check(store: &RedisStore, what: &str, ttl: Duration, begin: Instant, left: Option<Remaining>) {
     let (elapsed, resolution) = (begin.elapsed(), store.capabilities().ttl_resolution());
@@ -45,7 +45,7 @@ fn check(store: &RedisStore, what: &str, ttl: Duration, begin: Instant, left: Op
     }
 }
 
-/// What is left of the TTL of a key, as the server tells.
+/// The remaining TTL of a key, as the server tells it.
 #[track_caller]
 fn left_on_server(redis: &Redis, key: &str) -> Option<Remaining> {
     match ask::<i64>(redis, &["PTTL", key]) {
@@ -93,7 +93,7 @@ fn a_ttl_is_what_was_asked_for_by_every_way_to_set_one() {
             check(&store, what, ttl, begin, left_on_server(&redis, "k"));
             let value = store.get("k").unwrap();
             assert!(value.is_some() || begin.elapsed() >= ttl, "{what}: {ttl:?} is gone");
-            // What is still there goes on as a copy.
+            // If the entry is still there, it lives on as a copy.
             for (what, way) in moves {
                 match way(&store) {
                     Ok(()) => check(&store, what, ttl, begin, store.ttl("other").unwrap()),
@@ -124,13 +124,13 @@ fn a_ttl_of_less_than_a_millisecond_is_not_zero() {
     assert_eq!(touch(Duration::ZERO), calls([("del", 1)]));
 }
 
-/// A server reads its clock more than once for a command, and its clock is one of whole milliseconds.
+/// A server reads its clock more than once for a command, and the clock has whole milliseconds.
 #[test]
 fn an_entry_with_a_ttl_of_a_millisecond_is_not_absent_at_once() {
     let redis = Redis::start(&[]);
     let store = open(&redis);
     let ends_early = |set: &dyn Fn(), round: u32| {
-        // So that the command is being done when the next millisecond begins, however long it takes to get there.
+        // The command should run when the next millisecond begins, however long it takes to arrive.
         let begin = 999_000 - round % 100 * 1000;
         store.put("k", "v").unwrap();
         while SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos() % 1_000_000 < begin {

@@ -1,4 +1,4 @@
-//! A failover, and what is done meanwhile.
+//! Failovers, and operations during them.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn after_a_failover_everything_works_and_the_old_primary_is_left_alone() {
     assert_eq!(value(&store), "after");
     assert_eq!(new.command(&["GET", "k"]), redis::Value::BulkString("after".into()));
 
-    // For a while it believes that it is still the primary, and it has nothing.
+    // For a while it still believes that it is the primary, and has no data.
     old.restart();
     let mut round = 0;
     thread::scope(|scope| {
@@ -90,7 +90,7 @@ fn a_primary_that_is_paused_costs_each_connection_at_most_one_time_out() {
     assert_eq!(sentinels.primary().command(&["GET", "k"]), redis::Value::BulkString("last".into()));
 }
 
-/// Lists with a break after some pages; the listing is complete or ends with an error that may pass.
+/// Lists with a pause after some pages. The listing is complete, or ends with a transient error.
 fn list_with_a_break(store: &RedisStore, act: impl FnOnce()) -> (BTreeSet<String>, Option<Error>) {
     let mut listing = store.keys("").unwrap();
     let mut listed: BTreeSet<_> = listing.by_ref().take(100).map(|key| key.unwrap().to_string()).collect();

@@ -1,4 +1,4 @@
-//! A primary that sentinels find, and what happens when it is another one.
+//! A primary behind sentinels, and what happens when it changes.
 
 #![cfg(unix)]
 #![cfg(feature = "sentinel")]
@@ -31,10 +31,10 @@ use support::{PATIENCE, Redis, Sentinels, can_test, chain, replicaof, timed, wai
 /// What a busy machine adds to a limit.
 const NOISE: Duration = Duration::from_millis(1500);
 
-/// The three limits of a store that nobody told otherwise, a second each.
+/// The three default limits, one second each.
 const WITHIN: Duration = Duration::from_secs(3).saturating_add(NOISE);
 
-/// How the support calls the primary.
+/// The name of the primary in the test support.
 const NAME: &str = "mymaster";
 
 fn patient() -> RedisStoreBuilder {
@@ -47,7 +47,7 @@ fn silent() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// Writes until that works, and returns what went wrong until then: only what may pass, and within the limits.
+/// Writes until that works, and returns the errors until then. They must be transient and within the limits.
 fn write_until_it_works(store: &RedisStore, value: &str) -> Vec<Error> {
     let mut errors = Vec::new();
     wait_until(|| {
@@ -67,7 +67,7 @@ fn value(store: &RedisStore) -> String {
     String::from_utf8(store.get("k").unwrap().unwrap().to_vec()).unwrap()
 }
 
-/// The ids of a server's clients, without replicas, sentinels and who asks.
+/// The ids of a server's clients, without replicas, sentinels and the asking connection.
 fn clients(redis: &Redis) -> BTreeSet<u64> {
     let list: String = redis::from_redis_value(redis.command(&["CLIENT", "LIST"])).unwrap();
     let field = |line: &str, name: &str| line.split(' ').find_map(|field| field.strip_prefix(name).map(String::from));
@@ -80,7 +80,7 @@ fn clients(redis: &Redis) -> BTreeSet<u64> {
     list.lines().filter(is_own).map(|line| line.split(['=', ' ']).nth(1).unwrap().parse().unwrap()).collect()
 }
 
-/// Waits until a server has so many clients: it may not yet have noticed that one of the test has gone.
+/// Waits until a server has this many clients. It may not have noticed yet that a connection of the test was closed.
 fn wait_for_clients(redis: &Redis, count: usize) -> BTreeSet<u64> {
     wait_until(|| {
         let now = clients(redis);

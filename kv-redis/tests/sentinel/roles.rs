@@ -1,4 +1,4 @@
-//! Servers that are the primary, and servers that are not any more.
+//! Servers that are the primary, and servers that no longer are.
 
 use super::*;
 
@@ -50,8 +50,8 @@ fn a_primary_that_became_a_replica_is_left_for_the_one_that_the_sentinels_name_t
     store.put("k", "before").unwrap();
     let (old, new) = (sentinels.primary(), sentinels.replica());
     let before = wait_for_clients(old, 1);
-    // Behind the backs of the sentinels, which would close the connections of the old one. They find it out, and make the
-    // other one the primary.
+    // Without telling the sentinels, which would close the connections of the old primary. They notice it, and make the other one the
+    // primary.
     for sentinel in sentinels.sentinels() {
         sentinel.pause();
     }
@@ -74,7 +74,7 @@ fn a_primary_that_became_a_replica_is_left_for_the_one_that_the_sentinels_name_t
     assert_eq!(sentinels.primary().command(&["GET", "k"]), redis::Value::BulkString("last".into()));
 }
 
-/// Where `ROLE` is not to be had, `INFO` tells who is the primary; where neither is, the error names the command.
+/// Without `ROLE`, `INFO` tells which server is the primary. Without both, the error names the command.
 #[test]
 fn a_primary_is_known_without_the_command_role() {
     if !can_test("ACL", (6, 0, 0)) {
@@ -93,7 +93,7 @@ fn a_primary_is_known_without_the_command_role() {
     let store = builder().connect().unwrap();
     store.put("k", "w").unwrap();
     assert_eq!(value(&store), "w");
-    // What is no primary says so by `INFO`, too.
+    // A server that is not the primary says so by `INFO`, too.
     let port = replica.port();
     let at_replica = move |host: &str, _: u16| (host.to_owned(), port);
     let error = RedisStore::builder()
@@ -111,7 +111,7 @@ fn a_primary_is_known_without_the_command_role() {
     assert!(matches!(error, Error::Backend(_)) && !error.is_transient(), "{text}");
     assert!(text.contains("the user is not allowed to use the command ROLE; add it to the rights (ACL)"), "{text}");
     assert!(!text.contains("hush"), "{text}");
-    // That a user may not ask what server this is is no reason for anything where it may ask for the role.
+    // A user who may ask for the role need not be able to call `INFO`.
     allow(&["-info"]);
     let store = builder().connect().unwrap();
     store.put("k", "x").unwrap();

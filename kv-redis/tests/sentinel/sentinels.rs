@@ -1,4 +1,4 @@
-//! Which sentinel is asked, and what errors say.
+//! Which sentinel is asked, and the words of errors.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_sentinel_that_accepts_and_never_answers_does_not_use_up_the_limit() {
     let (store, took) = timed(|| builder.clone().sentinels(NAME, urls).connect());
     let store = store.unwrap();
     assert!(took < LIMIT + NOISE, "{took:?}");
-    // By default, too, and where there is only one that answers.
+    // Also by default, and if only one sentinel answers.
     let urls = [url.clone(), sentinels.urls()[2].clone()];
     let (another, took) = timed(|| RedisStore::builder().sentinels(NAME, urls).connect());
     assert!(took < Duration::from_secs(1) + NOISE, "{took:?}");
@@ -73,7 +73,7 @@ fn a_sentinel_mistaken_for_a_server_or_the_other_way_round_is_explained() {
     assert!(text.contains("url("), "it does not say what to do: {text}");
 }
 
-/// The support's own functions have no passwords: they are not used once there are some.
+/// The functions of the test support know no passwords, so they are not used after passwords are set.
 #[test]
 fn sentinels_have_a_password_and_the_primary_another_one() {
     const OF_SENTINELS: &str = "s3ntinel-hush";
@@ -84,7 +84,7 @@ fn sentinels_have_a_password_and_the_primary_another_one() {
     let sentinels = Sentinels::start();
     let (old, new) = (sentinels.primary(), sentinels.replica());
     let urls = sentinels.urls();
-    // First who uses a password, then who wants it.
+    // First the clients use the password, then the server requires it.
     for sentinel in sentinels.sentinels() {
         sentinel.command(&["SENTINEL", "SET", NAME, "auth-pass", OF_PRIMARY]);
         sentinel.command(&["SENTINEL", "CONFIG", "SET", "sentinel-pass", OF_SENTINELS]);
@@ -126,7 +126,7 @@ fn sentinels_have_a_password_and_the_primary_another_one() {
     assert_eq!(value(&on_new), "after");
 }
 
-/// A time-out is told with every error that follows from it: which server it is, and who named it.
+/// Every error that follows from a time-out says which server it is, and which sentinel named it.
 #[test]
 fn an_error_of_a_silent_primary_has_its_address_and_the_sentinel_that_named_it() {
     const LIMIT: Duration = Duration::from_millis(900);

@@ -21,14 +21,14 @@ const LONG_AGO: u32 = 60 * 60 * 24 * 30 + 1;
 
 /// How entries are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deletes {
+pub(crate) enum Deletion {
     /// By `delete`.
     AtOnce,
     /// By a `touch` with a date in the past.
     ByExpiry,
 }
 
-impl Deletes {
+impl Deletion {
     /// Before this version `delete` looks the entry up and removes it in two steps, so that two callers may both be told that they
     /// removed it ([8015a69]). `touch` is one step.
     ///
@@ -46,7 +46,7 @@ pub(super) fn write_line(
     key: Key<'_>,
     command: &Command<'_>,
     exptime: Exptime,
-    deletes: Deletes,
+    deletes: Deletion,
 ) -> Result<(), Fault> {
     let exptime = match exptime {
         Exptime::Past => LONG_AGO,
@@ -60,8 +60,8 @@ pub(super) fn write_line(
         }
         Command::Create(value, _) => write!(line, "add {key} 0 {exptime} {}\r\n", value.len()),
         Command::Delete => match deletes {
-            Deletes::AtOnce => write!(line, "delete {key}\r\n"),
-            Deletes::ByExpiry => write!(line, "touch {key} {LONG_AGO}\r\n"),
+            Deletion::AtOnce => write!(line, "delete {key}\r\n"),
+            Deletion::ByExpiry => write!(line, "touch {key} {LONG_AGO}\r\n"),
         },
         // The store has already refused these operations.
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => {
@@ -75,7 +75,7 @@ pub(super) fn read_first_line(
     line: &[u8],
     key: Key<'_>,
     command: &Command<'_>,
-    deletes: Deletes,
+    deletes: Deletion,
 ) -> Result<FirstLine, Fault> {
     let (hit, miss): (&[u8], &[u8]) = match command {
         Command::Get | Command::Contains if line == b"END" => return Ok(FirstLine::Whole(Reply::Miss)),
@@ -87,7 +87,7 @@ pub(super) fn read_first_line(
         }
         Command::Put { .. } => (b"STORED", b"STORED"),
         Command::Create(..) => (b"STORED", b"NOT_STORED"),
-        Command::Delete if deletes == Deletes::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
+        Command::Delete if deletes == Deletion::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
         Command::Delete => (b"DELETED", b"NOT_FOUND"),
         Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::Desynchronized),
     };
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::protocol::ttl::Expiry;
 
-    fn line(command: &Command<'_>, deletes: Deletes) -> String {
+    fn line(command: &Command<'_>, deletes: Deletion) -> String {
         let expiry = command.expiry().unwrap_or(Expiry::Never);
         let (mut line, exptime) = (Vec::new(), expiry.exptime(None, std::time::Instant::now()).unwrap());
         write_line(&mut line, key!("k"), command, exptime, deletes).unwrap();
@@ -140,9 +140,9 @@ mod tests {
             (Command::Create(b"v", Expiry::Now), "add k 0 2592001 1\r\n"),
             (Command::Delete, "delete k\r\n"),
         ] {
-            assert_eq!(line(&command, Deletes::AtOnce), expected);
+            assert_eq!(line(&command, Deletion::AtOnce), expected);
             let expected = expected.replace("delete k", "touch k 2592001");
-            assert_eq!(line(&command, Deletes::ByExpiry), expected);
+            assert_eq!(line(&command, Deletion::ByExpiry), expected);
         }
     }
 
@@ -151,12 +151,12 @@ mod tests {
         let (put, create) = (Command::put(b"v", Expiry::Never), Command::Create(b"v", Expiry::Never));
         let touch = Command::touch(Expiry::Never);
         let lines = ["STORED", "NOT_STORED", "DELETED", "NOT_FOUND", "TOUCHED", "END", "EXISTS", "", "stored", "OK"];
-        let at_once = Deletes::AtOnce;
+        let at_once = Deletion::AtOnce;
         for (command, deletes, hit, miss) in [
             (&put, at_once, "STORED", None),
             (&create, at_once, "STORED", Some("NOT_STORED")),
             (&Command::Delete, at_once, "DELETED", Some("NOT_FOUND")),
-            (&Command::Delete, Deletes::ByExpiry, "TOUCHED", Some("NOT_FOUND")),
+            (&Command::Delete, Deletion::ByExpiry, "TOUCHED", Some("NOT_FOUND")),
             (&touch, at_once, "TOUCHED", Some("NOT_FOUND")),
             (&Command::Get, at_once, "none", Some("END")),
             (&Command::Contains, at_once, "none", Some("END")),
@@ -177,27 +177,28 @@ mod tests {
     #[test]
     fn a_server_deletes_at_once_from_1_5_14_on() {
         for (version, expected) in [
-            ([1, 4, 25], Deletes::ByExpiry),
-            ([1, 5, 13], Deletes::ByExpiry),
-            ([1, 5, 14], Deletes::AtOnce),
-            ([1, 6, 0], Deletes::AtOnce),
-            ([u32::MAX; 3], Deletes::AtOnce),
+            ([1, 4, 25], Deletion::ByExpiry),
+            ([1, 5, 13], Deletion::ByExpiry),
+            ([1, 5, 14], Deletion::AtOnce),
+            ([1, 6, 0], Deletion::AtOnce),
+            ([u32::MAX; 3], Deletion::AtOnce),
         ] {
-            assert_eq!(Deletes::of(version), expected, "{version:?}");
+            assert_eq!(Deletion::of(version), expected, "{version:?}");
         }
     }
 
     /// mcrouter says so of a `set` if its configuration has no server for the key (`NullRoute`), or does not wait for any.
     #[test]
     fn a_write_that_was_not_stored_is_an_error() {
-        let read = |command: &Command<'_>| read_first_line(b"NOT_STORED", key!("k"), command, Deletes::AtOnce).unwrap();
+        let read =
+            |command: &Command<'_>| read_first_line(b"NOT_STORED", key!("k"), command, Deletion::AtOnce).unwrap();
         assert!(matches!(read(&Command::put(b"v", Expiry::Never)), FirstLine::Whole(Reply::Refused(_))));
         assert!(matches!(read(&Command::Create(b"v", Expiry::Never)), FirstLine::Whole(Reply::Miss)));
     }
 
     #[test]
     fn a_value_is_that_of_its_key() {
-        let head = |line: &str| read_first_line(line.as_bytes(), key!("k"), &Command::Get, Deletes::AtOnce);
+        let head = |line: &str| read_first_line(line.as_bytes(), key!("k"), &Command::Get, Deletion::AtOnce);
         let Ok(FirstLine::Value { length: 5, hit }) = head("VALUE k 16 5") else { panic!("a value") };
         assert_eq!(hit.client_flags, 16);
         for line in [

@@ -17,14 +17,14 @@ use super::refusal::Refusal;
 use super::reply::{FirstLine, Reply};
 use super::ttl::Exptime;
 
-pub(crate) use classic::{CLASSIC_EXTRA, Deletes};
+pub(crate) use classic::{CLASSIC_EXTRA, Deletion};
 pub(crate) use meta::Meta;
 
 /// How to talk to the server at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Dialect {
     Meta(&'static Meta),
-    Classic(Deletes),
+    Classic(Deletion),
 }
 
 impl Dialect {
@@ -35,7 +35,7 @@ impl Dialect {
 
     /// The dialect of the classic commands for a server of this version.
     pub(crate) fn classic(version: [u32; 3]) -> Self {
-        Self::Classic(Deletes::of(version))
+        Self::Classic(Deletion::of(version))
     }
 
     /// Adds the line of a command, without its value.
