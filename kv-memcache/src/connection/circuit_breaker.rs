@@ -106,7 +106,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Notes a time-out of an operation that began then.
+    /// Notes a time-out of an operation that began at `begun`.
     pub(crate) fn note_time_out(&self, begun: Instant, cause: &Fault) {
         if self.retry_after.is_zero() {
             return;

@@ -112,7 +112,7 @@ impl MemcacheStoreBuilder {
                 tls: tls.clone(),
                 classic: settings.classic,
                 timeouts: settings.timeouts,
-                pool_settings: settings.pool_settings.ready(),
+                pool_settings: settings.pool.ready(),
                 sweeper: Arc::clone(&sweeper),
             };
             Node::new(dialer, self.pool_size)
@@ -124,7 +124,7 @@ impl MemcacheStoreBuilder {
     /// The addresses of the servers, and user and password for them, if the settings are valid.
     fn check(&self) -> Result<(Vec<Address>, Source)> {
         let Timeouts { pool, connect, response } = self.settings.timeouts;
-        self.settings.pool_settings.check().map_err(invalid)?;
+        self.settings.pool.check().map_err(invalid)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
             if limit < SHORTEST_LIMIT {
                 return Err(invalid(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));

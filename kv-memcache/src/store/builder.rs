@@ -54,7 +54,7 @@ impl Default for MemcacheStoreBuilder {
                 contains: false,
                 classic: false,
                 timeouts: Timeouts { pool: second, connect: second, response: second },
-                pool_settings: PoolSettings::default(),
+                pool: PoolSettings::default(),
             },
         }
     }
@@ -160,7 +160,7 @@ impl MemcacheStoreBuilder {
     /// Firewalls, NAT and load balancers forget idle connections without a message. Set this below their
     /// time, which is 350 s for AWS's, 4 minutes for Azure's, 10 minutes for Google's, and 5 minutes to an hour for most firewalls.
     pub const fn tcp_keepalive(mut self, idle: Duration) -> Self {
-        self.settings.pool_settings.tcp_keepalive = idle;
+        self.settings.pool.tcp_keepalive = idle;
         self
     }
 
@@ -170,7 +170,7 @@ impl MemcacheStoreBuilder {
     /// So a burst leaves no connections behind. If keepalive does not help (a proxy counts data only), set it below the
     /// time after which the proxy forgets or closes connections; and below the server's `-o idle_timeout`, if it has one.
     pub const fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.settings.pool_settings.idle_timeout = limit;
+        self.settings.pool.idle_timeout = limit;
         self
     }
 
@@ -179,7 +179,7 @@ impl MemcacheStoreBuilder {
     ///
     /// After this time at the latest the store follows a name that leads to another server, and a password that has changed.
     pub const fn max_lifetime(mut self, limit: Duration) -> Self {
-        self.settings.pool_settings.max_lifetime = limit;
+        self.settings.pool.max_lifetime = limit;
         self
     }
 
@@ -191,7 +191,7 @@ impl MemcacheStoreBuilder {
     /// slow), all go on. If it fails, this time begins. A server that is back is used after
     /// this time at the latest, and a [`connect_timeout`](Self::connect_timeout) more if it was tried just before.
     pub const fn retry_after(mut self, pause: Duration) -> Self {
-        self.settings.pool_settings.retry_after = pause;
+        self.settings.pool.retry_after = pause;
         self
     }
 
@@ -266,7 +266,7 @@ impl fmt::Debug for MemcacheStoreBuilder {
             .field("contains", &self.settings.contains)
             .field("classic", &self.settings.classic)
             .field("timeouts", &self.settings.timeouts)
-            .field("pool_settings", &self.settings.pool_settings)
+            .field("pool", &self.settings.pool)
             .finish_non_exhaustive()
     }
 }

@@ -17,5 +17,5 @@ pub(crate) struct Settings {
     /// Whether the classic commands are used instead of the meta commands.
     pub(super) classic: bool,
     pub(super) timeouts: Timeouts,
-    pub(super) pool_settings: PoolSettings,
+    pub(super) pool: PoolSettings,
 }

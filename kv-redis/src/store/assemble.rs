@@ -59,7 +59,7 @@ impl RedisStoreBuilder {
             #[cfg(feature = "tls")]
             tls,
             timeouts: self.settings.clone().ready().timeouts,
-            pool_settings: self.settings.pool_settings.ready(),
+            pool_settings: self.settings.pool.ready(),
             sweeper: Arc::new(Sweeper::new()),
         })
     }

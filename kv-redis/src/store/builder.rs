@@ -275,7 +275,7 @@ impl RedisStoreBuilder {
     /// Firewalls, NAT and load balancers drop idle connections silently. Set this below their time, which is 350 s for AWS's and 4
     /// minutes for Azure's, 10 minutes for Google's, 5 minutes to an hour for most firewalls.
     pub const fn tcp_keepalive(mut self, idle: Duration) -> Self {
-        self.settings.pool_settings.tcp_keepalive = idle;
+        self.settings.pool.tcp_keepalive = idle;
         self
     }
 
@@ -285,7 +285,7 @@ impl RedisStoreBuilder {
     /// So a burst leaves no connections behind. Where keepalive does not help (a proxy that counts only data), set this below the
     /// time after which connections are dropped there, and below the server's `timeout`, if it has one.
     pub const fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.settings.pool_settings.idle_timeout = limit;
+        self.settings.pool.idle_timeout = limit;
         self
     }
 
@@ -294,7 +294,7 @@ impl RedisStoreBuilder {
     ///
     /// So after this time at the latest, all connections lead to the server for which the name stands now, and use the current password.
     pub const fn max_lifetime(mut self, limit: Duration) -> Self {
-        self.settings.pool_settings.max_lifetime = limit;
+        self.settings.pool.max_lifetime = limit;
         self
     }
 
@@ -306,7 +306,7 @@ impl RedisStoreBuilder {
     /// when one command was slow, all go on. If not, this time begins. A server that is back is used after
     /// this time, and a [`connect_timeout`](Self::connect_timeout) if the connection was tried just before, at the latest ([N6](kv_core::contract#10-connections)).
     pub const fn retry_after(mut self, pause: Duration) -> Self {
-        self.settings.pool_settings.retry_after = pause;
+        self.settings.pool.retry_after = pause;
         self
     }
 

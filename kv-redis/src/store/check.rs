@@ -27,7 +27,7 @@ impl RedisStoreBuilder {
             return Err(unsuitable("the namespace has to be made of visible ASCII characters without a colon"));
         }
         let Timeouts { pool, connect, response } = *timeouts;
-        self.settings.pool_settings.check().map_err(unsuitable)?;
+        self.settings.pool.check().map_err(unsuitable)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
             if limit < SHORTEST_LIMIT {
                 return Err(unsuitable(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));

@@ -1,4 +1,4 @@
-//! What a store does, wherever its data is.
+//! The settings of a store, without those of its servers.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct Settings {
     pub(super) page_size: u64,
     pub(super) largest_value: u64,
     pub(super) timeouts: Timeouts,
-    pub(super) pool_settings: PoolSettings,
+    pub(super) pool: PoolSettings,
 }
 
 impl Default for Settings {
@@ -31,7 +31,7 @@ impl Default for Settings {
             page_size: 1000,
             largest_value: LARGEST_VALUE,
             timeouts: Timeouts { pool: second, connect: second, response: second },
-            pool_settings: PoolSettings::default(),
+            pool: PoolSettings::default(),
         }
     }
 }
