@@ -60,6 +60,11 @@ impl Check {
         self.name
     }
 
+    /// Whether it goes on for as long as there is time for it.
+    pub(crate) fn is_random(&self) -> bool {
+        self.module.ends_with("::random")
+    }
+
     /// The name as a sentence.
     pub(crate) fn title(&self) -> String {
         let name = self.name.split_once('_').map_or(self.name, |(_clause, name)| name);

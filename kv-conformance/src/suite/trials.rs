@@ -16,6 +16,14 @@ use crate::report::{self, CheckResult, Verdict};
 /// How many checks run at a time unless `--test-threads` says otherwise: they mostly wait for entries to expire.
 const THREADS: usize = 24;
 
+/// How the process ends when the first failure ends it.
+const FAILED: i32 = 101;
+
+/// Whether the run ends with the first failure: for mutation testing, where one is enough.
+fn ends_at_failure() -> bool {
+    std::env::var_os("KV_CONFORMANCE_FAIL_FAST").is_some()
+}
+
 /// The results of a suite so far.
 type Found = Arc<Mutex<Vec<CheckResult>>>;
 
@@ -82,13 +90,17 @@ impl Suite {
                 match result.verdict {
                     Verdict::Passed => Ok(Completion::Completed),
                     Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
+                    Verdict::Failed(message) if ends_at_failure() => {
+                        eprintln!("{message}");
+                        std::process::exit(FAILED);
+                    }
                     Verdict::Failed(message) => Err(Failed::from(message)),
                 }
             })
         };
         let mut checks = self.checks();
         // The longest checks begin first, so that the run does not wait for them at its end.
-        checks.sort_by_key(|check| !check.clauses.contains(&"B6"));
+        checks.sort_by_key(|check| !check.clauses.contains(&"B6") && !check.is_random());
         checks.into_iter().map(trial).collect()
     }
 }
