@@ -100,7 +100,7 @@ fn a_child_makes_its_own_store_and_that_of_its_parent_works_too() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn so_it_is_with_tls() {
+fn a_child_can_use_a_store_with_tls() {
     if let Some(argument) = forking::argument() {
         let (url, authority) = argument.split_once(' ').unwrap();
         let tls = kv_memcache::Tls::new().certificate_authority(authority);
@@ -111,5 +111,5 @@ fn so_it_is_with_tls() {
         return;
     }
     let server = Memcached::start_as(support::Kind::Tls { with_certificate: false }, &[]);
-    forking::run("so_it_is_with_tls", &format!("{} {}", server.url(), server.certificates().ca));
+    forking::run("a_child_can_use_a_store_with_tls", &format!("{} {}", server.url(), server.certificates().ca));
 }

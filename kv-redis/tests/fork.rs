@@ -119,7 +119,7 @@ fn a_child_can_use_a_store_with_shared_connections() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn so_it_is_with_tls() {
+fn a_child_can_use_a_store_with_tls() {
     if !crate::support::has_tls() {
         return;
     }
@@ -130,13 +130,13 @@ fn so_it_is_with_tls() {
         return fork_with(|| patient(builder.clone()).connect().unwrap());
     }
     let server = Redis::start_tls(support::TlsClients::Anonymous, &[]);
-    forking::run("so_it_is_with_tls", &format!("{} {}", server.tls_url(), server.certificates().ca));
+    forking::run("a_child_can_use_a_store_with_tls", &format!("{} {}", server.tls_url(), server.certificates().ca));
 }
 
 /// The known layout is behind locks that a thread of the parent may hold.
 #[cfg(feature = "cluster")]
 #[test]
-fn so_it_is_with_a_cluster() {
+fn a_child_can_use_a_store_on_a_cluster() {
     if !can_test("cluster", (3, 0, 0)) {
         return;
     }
@@ -145,16 +145,16 @@ fn so_it_is_with_a_cluster() {
         return fork_with(|| patient(builder.clone()).connect().unwrap());
     }
     let cluster = RedisCluster::start(3, 0);
-    forking::run("so_it_is_with_a_cluster", &cluster.urls().join(" "));
+    forking::run("a_child_can_use_a_store_on_a_cluster", &cluster.urls().join(" "));
 }
 
 #[cfg(feature = "sentinel")]
 #[test]
-fn so_it_is_behind_sentinels() {
+fn a_child_can_use_a_store_behind_sentinels() {
     if let Some(urls) = forking::argument() {
         let builder = RedisStore::builder().sentinels("mymaster", urls.split(' ')).pool_size(2);
         return fork_with(|| patient(builder.clone()).connect().unwrap());
     }
     let sentinels = support::Sentinels::start();
-    forking::run("so_it_is_behind_sentinels", &sentinels.urls().join(" "));
+    forking::run("a_child_can_use_a_store_behind_sentinels", &sentinels.urls().join(" "));
 }
