@@ -111,7 +111,7 @@ fn check<S: Strategy<Value = Vec<Step>>>(
         let failed = failed.borrow();
         let done = failed.as_ref().map_or(steps.len(), |(done, _)| done.len());
         let lines = steps.iter().take(done).enumerate();
-        lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect()
+        lines.map(|(at, step)| format!("\n  {:>2}  {step}", at + 1)).collect::<Vec<_>>().concat()
     };
     property::check_with(seed, Cases { cases: 1, shrinking: SHRINKING }, sequences, shown, |steps| {
         // Not run again: a sequence that starts with one that failed.

@@ -141,16 +141,16 @@ impl<'a> Model<'a> {
             Operation::Keys(prefix) => {
                 let (got, during) = self.works(&run, |store| store.keys(prefix)?.collect::<Result<Vec<_>, _>>())?;
                 let (must, may) = self.state.listed(prefix, during);
-                self.see_keys(&run, &got, must.iter().collect(), may.iter().collect(), true)
+                self.see_keys(&run, &got, &must.iter().collect::<Vec<_>>(), &may.iter().collect::<Vec<_>>(), true)
             }
             Operation::Prefixes(delimiter, prefix) => self.prefixes(&run, delimiter, prefix),
             Operation::Put(write) => {
                 let resolved = self.resolve(&run, write)?;
-                self.put(&run, resolved, |store, write| store.put_with_ttl(&write.key, write.value(), write.ttl))
+                self.put(&run, &resolved, |store, write| store.put_with_ttl(&write.key, write.value(), write.ttl))
             }
             Operation::PutFrom(write, portion) => {
                 let resolved = self.resolve(&run, write)?;
-                self.put(&run, resolved, |store, write| {
+                self.put(&run, &resolved, |store, write| {
                     let reader = Portions { of: &write.value, portion: *portion, fails: false };
                     store.put_from_with_ttl(&write.key, reader, write.ttl)
                 })
@@ -160,7 +160,7 @@ impl<'a> Model<'a> {
                 let resolved = self.resolve(&run, write)?;
                 std::fs::write(&self.file, &resolved.value).map_err(NotPassed::failed_beside_the_store)?;
                 let file = self.file.clone();
-                self.put(&run, resolved, |store, write| store.put_file_with_ttl(&write.key, &file, write.ttl))
+                self.put(&run, &resolved, |store, write| store.put_file_with_ttl(&write.key, &file, write.ttl))
             }
             Operation::PutMany(writes) => self.put_many(&run, writes),
             Operation::Create(write) => self.create(&run, write),
@@ -248,7 +248,7 @@ impl<'a> Model<'a> {
             keys.iter().map(part).collect::<std::collections::BTreeSet<_>>()
         };
         let (must, may) = (parts(&must), parts(&may));
-        self.see_keys(run, &got, must.iter().collect(), may.iter().collect(), true)
+        self.see_keys(run, &got, &must.iter().collect::<Vec<_>>(), &may.iter().collect::<Vec<_>>(), true)
     }
 
     /// Finds out what a write is in this store.
@@ -277,7 +277,9 @@ impl<'a> Model<'a> {
         match ttl.or_default(self.default_ttl) {
             Some(ttl) if ttl > longest => Fits::TooLong,
             // A date comes nearer while the operation is under way.
-            Some(ttl) if longest - ttl < Duration::from_secs(1) && longest < Duration::MAX => Fits::Perhaps,
+            Some(ttl) if longest.saturating_sub(ttl) < Duration::from_secs(1) && longest < Duration::MAX => {
+                Fits::Perhaps
+            }
             _ => Fits::Yes,
         }
     }
@@ -314,12 +316,12 @@ impl<'a> Model<'a> {
     fn put(
         &mut self,
         run: &Run<'_>,
-        write: Resolved,
+        write: &Resolved,
         put: impl FnOnce(&dyn KeyValueStore, &Resolved) -> Result<(), Error>,
     ) -> Outcome {
-        let (result, during) = run.during(|store| put(store, &write));
-        if self.expect_fits(run, &write, result)?.is_some() {
-            self.write(&write, during);
+        let (result, during) = run.during(|store| put(store, write));
+        if self.expect_fits(run, write, result)?.is_some() {
+            self.write(write, during);
         }
         Ok(())
     }
@@ -370,7 +372,9 @@ impl<'a> Model<'a> {
                 self.wrong(run, "an error that names an entry that does not fit (V3, T4)", &"success")
             }
             Ok(()) => {
-                writes.iter().for_each(|write| self.write(write, during));
+                for write in &writes {
+                    self.write(write, during);
+                }
                 Ok(())
             }
             Err(error) if writes.iter().any(|write| write.fits.explains(&error, write)) => {
@@ -443,7 +447,10 @@ impl<'a> Model<'a> {
         self.state.open(prefix, During { before, after: run.handles.time.now() });
         let mut listed = Vec::new();
         let mut take = |count: usize, listed: &mut Vec<KeyBuf>| {
-            listing.by_ref().take(count).try_for_each(|key| Ok(listed.push(key?)))
+            for key in listing.by_ref().take(count) {
+                listed.push(key?);
+            }
+            Ok(())
         };
         let outcome = take(taken, &mut listed).map_err(|error: Error| self.failed(run, &error));
         let outcome = outcome.and_then(|()| steps.iter().try_for_each(|step| self.step(step, run.handles)));
@@ -453,7 +460,7 @@ impl<'a> Model<'a> {
         };
         let (must, may) = self.state.close(prefix, During { before, after: run.handles.time.now() });
         outcome?;
-        self.see_keys(run, &listed, must.iter().collect(), may.iter().collect(), to_the_end)
+        self.see_keys(run, &listed, &must.iter().collect::<Vec<_>>(), &may.iter().collect::<Vec<_>>(), to_the_end)
     }
 
     fn while_reading(&mut self, run: &Run<'_>, key: &KeyBuf, read: usize, steps: &[Step]) -> Outcome {
@@ -467,13 +474,11 @@ impl<'a> Model<'a> {
         steps.iter().try_for_each(|step| self.step(step, run.handles))?;
         let rest = reader.read_to_end(&mut value);
         rest.map_err(|error| self.found(run, "the rest of its value can be read", &show_error(&error)))?;
-        match then.clone().holding(&value.clone().into()) {
-            Some(_) => Ok(()),
-            None => {
-                let want = format!("what was there when it was opened: {}", then.described(during, self.resolution));
-                self.wrong(run, &want, &shown(&value))
-            }
+        if then.clone().holding(&value.clone().into()).is_some() {
+            return Ok(());
         }
+        let want = format!("what was there when it was opened: {}", then.described(during, self.resolution));
+        self.wrong(run, &want, &shown(&value))
     }
 
     fn wait(&self, wait: Wait, handles: &Handles<'_>) {
@@ -504,49 +509,42 @@ impl<'a> Model<'a> {
 
     /// The store has said whether there is an entry.
     fn see(&mut self, run: &Run<'_>, key: &KeyBuf, is_there: bool, got: &dyn Debug, during: During) -> Outcome {
-        let possible = self.state.at(key);
-        match possible.seen(is_there, during) {
-            Some(left) => {
-                self.state.learn(key, left);
-                Ok(())
-            }
-            None => self.wrong(run, &self.expectation(key, &possible, during), &format!("{got:?}")),
-        }
+        let left = self.state.at(key).seen(is_there, during);
+        self.learn(run, key, left, during, || format!("{got:?}"))
     }
 
     /// The store has given a value, or none.
     fn see_value(&mut self, run: &Run<'_>, key: &KeyBuf, got: Option<Bytes>, during: During) -> Outcome {
-        let possible = self.state.at(key);
-        let left = possible.seen(got.is_some(), during).and_then(|left| match &got {
-            Some(value) => left.holding(value),
-            None => Some(left),
-        });
-        match left {
-            Some(left) => {
-                self.state.learn(key, left);
-                Ok(())
-            }
-            None => {
-                let got = got.map_or("None".into(), |value| shown(&value));
-                self.wrong(run, &self.expectation(key, &possible, during), &got)
-            }
-        }
+        let left = self.state.at(key).seen(got.is_some(), during);
+        let left = left.and_then(|left| if let Some(value) = &got { left.holding(value) } else { Some(left) });
+        self.learn(run, key, left, during, || got.map_or("None".into(), |value| shown(&value)))
     }
 
     /// The store has said what is left of a TTL.
     fn see_left(&mut self, run: &Run<'_>, key: &KeyBuf, got: Option<Remaining>, during: During) -> Outcome {
-        let possible = self.state.at(key);
-        let left = possible.seen(got.is_some(), during).and_then(|left| match got {
+        let left = self.state.at(key).seen(got.is_some(), during);
+        let left = left.and_then(|left| match got {
             Some(remaining) => left.with_left(remaining, during, self.resolution),
             None => Some(left),
         });
-        match left {
-            Some(left) => {
-                self.state.learn(key, left);
-                Ok(())
-            }
-            None => self.wrong(run, &self.expectation(key, &possible, during), &format!("{got:?}")),
+        self.learn(run, key, left, during, || format!("{got:?}"))
+    }
+
+    /// An answer of the store leaves this of what is possible, or nothing.
+    fn learn(
+        &mut self,
+        run: &Run<'_>,
+        key: &KeyBuf,
+        left: Option<Possible>,
+        during: During,
+        got: impl FnOnce() -> String,
+    ) -> Outcome {
+        if let Some(left) = left {
+            self.state.learn(key, left);
+            return Ok(());
         }
+        let possible = self.state.at(key).described(during, self.resolution);
+        self.wrong(run, &format!("at {}: {possible}", text(key)), &got())
     }
 
     /// The store has said whether there was an entry, and whether it was copied.
@@ -574,14 +572,7 @@ impl<'a> Model<'a> {
     }
 
     /// Compares keys with those that there have to be, and those that there may be.
-    fn see_keys(
-        &self,
-        run: &Run<'_>,
-        got: &[KeyBuf],
-        must: Vec<&KeyBuf>,
-        may: Vec<&KeyBuf>,
-        is_whole: bool,
-    ) -> Outcome {
+    fn see_keys(&self, run: &Run<'_>, got: &[KeyBuf], must: &[&KeyBuf], may: &[&KeyBuf], is_whole: bool) -> Outcome {
         let mut sorted = got.iter().collect::<Vec<_>>();
         sorted.sort_unstable();
         let twice = sorted.windows(2).find_map(|pair| {
@@ -602,9 +593,9 @@ impl<'a> Model<'a> {
             _ => return Ok(()),
         };
         let keys = |of: &[&KeyBuf]| few(of, |key| text(key));
-        let perhaps = if may.len() > must.len() { format!(", and perhaps {}", keys(&may)) } else { String::new() };
+        let perhaps = if may.len() > must.len() { format!(", and perhaps {}", keys(may)) } else { String::new() };
         let got = format!("{got}, of [{}]", keys(&sorted));
-        self.wrong(run, &format!("[{}], each once{perhaps}", keys(&must)), &got)
+        self.wrong(run, &format!("[{}], each once{perhaps}", keys(must)), &got)
     }
 
     /// What is there when a write has worked.
@@ -657,10 +648,6 @@ impl<'a> Model<'a> {
                 Err(found.because_of(&error).timed_out_if(matches!(error, Error::Timeout(_))))
             }
         }
-    }
-
-    fn expectation(&self, key: &KeyBuf, possible: &Possible, during: During) -> String {
-        format!("at {}: {}", text(key), possible.described(during, self.resolution))
     }
 
     fn wrong<T>(&self, run: &Run<'_>, want: &str, got: &dyn Display) -> Outcome<T> {

@@ -165,7 +165,7 @@ impl Choices<'_> {
             "contains" => Operation::Contains(self.key(random, covers)),
             "ttl" => Operation::Ttl(self.key(random, covers)),
             "keys" => Operation::Keys(self.prefix(random)),
-            "prefixes" => Operation::Prefixes(self.delimiter(random), self.prefix(random)),
+            "prefixes" => Operation::Prefixes(delimiter(random), self.prefix(random)),
             "put" => Operation::Put(self.write(random, covers)),
             "put_from" => {
                 Operation::PutFrom(self.write(random, covers), random.choice([1 << 20, 8192, 1000, 7]).unwrap_or(1))
@@ -211,7 +211,7 @@ impl Choices<'_> {
                 Operation::WhileReading { key: self.key(random, covers), read: random.usize(..100), steps }
             }
             "reopen" => Operation::Reopen,
-            _ => Operation::Wait(self.wait(random)),
+            _ => Operation::Wait(wait(random)),
         }
     }
 
@@ -314,21 +314,21 @@ impl Choices<'_> {
             _ => key.get(..random.usize(..=key.len())).unwrap_or_default().into(),
         }
     }
+}
 
-    fn delimiter(&self, random: &mut Rng) -> KeyBuf {
-        const DELIMITERS: &[&str] = &["/", ":", "a", "//", ".", "*", "k", "more/0"];
-        KeyBuf::new(one_of(random, DELIMITERS)).unwrap_or_else(|_| more(0))
-    }
+fn delimiter(random: &mut Rng) -> KeyBuf {
+    const DELIMITERS: &[&str] = &["/", ":", "a", "//", ".", "*", "k", "more/0"];
+    KeyBuf::new(one_of(random, DELIMITERS)).unwrap_or_else(|_| more(0))
+}
 
-    fn wait(&self, random: &mut Rng) -> Wait {
-        match random.usize(..8) {
-            0 | 1 => Wait::BeforeNext,
-            2 => Wait::UntilNext,
-            3 | 4 => Wait::AfterNext,
-            5 => Wait::AfterAll,
-            6 => Wait::For(Duration::from_nanos(1)),
-            _ => Wait::For(random.choice([1_000_000, 1_000_000_000]).map_or(Duration::ZERO, Duration::from_nanos)),
-        }
+fn wait(random: &mut Rng) -> Wait {
+    match random.usize(..8) {
+        0 | 1 => Wait::BeforeNext,
+        2 => Wait::UntilNext,
+        3 | 4 => Wait::AfterNext,
+        5 => Wait::AfterAll,
+        6 => Wait::For(Duration::from_nanos(1)),
+        _ => Wait::For(random.choice([1_000_000, 1_000_000_000]).map_or(Duration::ZERO, Duration::from_nanos)),
     }
 }
 
