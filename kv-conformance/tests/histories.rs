@@ -8,11 +8,15 @@ mod brute_force;
 mod by_hand;
 #[path = "histories/recorded.rs"]
 mod recorded;
+#[path = "histories/transfers.rs"]
+mod transfers;
+#[path = "histories/ttls.rs"]
+mod ttls;
 
 use std::time::Duration;
 
 use kv_conformance::history::{Action, Held, History, Operation, Weakness};
-use kv_core::Bytes;
+use kv_core::{Bytes, Ttl};
 
 const MAY_EVICT: &[Weakness] = &[Weakness::MayEvict];
 const STALE_READS: &[Weakness] = &[Weakness::StaleReads];
@@ -20,20 +24,29 @@ const BOTH: &[Weakness] = &[Weakness::MayEvict, Weakness::StaleReads];
 
 /// An operation of thread 0, 1, … from one microsecond to another.
 fn op(thread: usize, began: u64, ended: u64, action: Action) -> Operation {
-    Operation { ended: Some(Duration::from_micros(ended)), ..unanswered(thread, began, action) }
+    Operation::new(thread, Duration::from_micros(began), Some(Duration::from_micros(ended)), action)
 }
 
 /// An operation whose outcome is unknown.
 fn unanswered(thread: usize, began: u64, action: Action) -> Operation {
-    Operation { thread, began: Duration::from_micros(began), ended: None, action }
+    Operation::new(thread, Duration::from_micros(began), None, action)
 }
 
 fn put(value: &'static str) -> Action {
-    Action::Put(value.into())
+    Action::Put(value.into(), Ttl::Forever)
+}
+
+/// A write with a TTL of so many seconds.
+fn put_for(value: &'static str, seconds: u64) -> Action {
+    Action::Put(value.into(), after(seconds))
+}
+
+fn after(seconds: u64) -> Ttl {
+    Ttl::After(Duration::from_secs(seconds))
 }
 
 fn create(value: &'static str, created: bool) -> Action {
-    Action::Create(value.into(), created)
+    Action::Create(value.into(), Ttl::Forever, created)
 }
 
 fn get(value: &'static str) -> Action {

@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use kv_core::Bytes;
+use kv_core::{Bytes, Remaining, Ttl};
 
-use super::operation::{Action, Held, Operation, letters, show};
+use super::operation::{Action, Held, Operation, show, show_ttl};
 use super::search::Search;
-use super::{History, Weakness};
+use super::shown::Table;
+use super::ttls::remaining;
+use super::{History, Start, Weakness};
 
 /// The proof that a history has no order: a part of it that has no order by itself, and the operation in it whose answer is impossible.
 ///
@@ -22,6 +24,8 @@ pub struct Contradiction {
     history: History,
     at: usize,
     could_hold: Vec<Held>,
+    /// What `ttl` could tell, if that is what failed.
+    could_tell: Vec<Option<Remaining>>,
     weaknesses: Vec<Weakness>,
     /// Whether it is a read of a store whose reads may return older values.
     stale: bool,
@@ -38,6 +42,7 @@ impl Contradiction {
         let at = Search::of(&least, weaknesses).fails_at.unwrap_or_default();
         Self {
             could_hold: could_hold(&least, at, weaknesses),
+            could_tell: could_tell(&least, at, weaknesses),
             history: least,
             at,
             weaknesses: weaknesses.to_vec(),
@@ -45,9 +50,15 @@ impl Contradiction {
         }
     }
 
-    /// The proof for a read whose answer was never possible.
-    pub(super) fn of_read(read: History, could_hold: Vec<Held>, weaknesses: &[Weakness]) -> Self {
-        Self { history: read, at: 0, could_hold, weaknesses: weaknesses.to_vec(), stale: true }
+    /// Of a read that tells of no time that was.
+    pub(super) fn of_read(read: History, weaknesses: &[Weakness]) -> Self {
+        let could_tell =
+            read.at_first.iter().map(|start| start.held.as_ref().map(|_| remaining(start.ttl.unwrap_or_default())));
+        let (mut could_hold, mut could_tell) = (held(&read.at_first), could_tell.collect::<Vec<_>>());
+        could_hold.dedup();
+        could_tell.sort_unstable_by_key(|told| told.map(|told| (told == Remaining::Forever, told.duration())));
+        could_tell.dedup();
+        Self { history: read, at: 0, could_hold, could_tell, weaknesses: weaknesses.to_vec(), stale: true }
     }
 
     /// The part of the history that proves it.
@@ -65,24 +76,84 @@ impl Contradiction {
         &self.could_hold
     }
 
-    /// The clauses of the contract that this breaks.
-    pub fn clauses(&self) -> &'static [&'static str] {
-        match self.operation().map(|operation| &operation.action) {
-            Some(Action::Create(..)) => &["P4"],
-            Some(Action::Delete(_)) => &["D1"],
+    /// The clauses of the contract that this breaks, one of them at least.
+    pub fn clauses(&self) -> Vec<&'static str> {
+        let failed: &[&str] = match self.operation().map(|operation| (&operation.action, operation.call)) {
+            Some((Action::Create(..), _)) => &["P4"],
+            Some((Action::Touch(Ttl::After(Duration::ZERO), _) | Action::Delete(_), _)) => &["D1"],
+            Some((Action::Touch(..), _)) => &["T6"],
+            Some((Action::Ttl(_), _)) => &["P2", "T6"],
+            Some((Action::RenamedAway(_), _) | (_, "rename")) => &["C2"],
+            Some((Action::CopiedHere { .. }, _) | (_, "copy")) => &["C1"],
+            Some((Action::Contains(_), call)) if call != Action::Contains(true).name() => &["L1"],
             _ => &["P1", "P3"],
-        }
+        };
+        // What others did to the key may be what broke it.
+        let others = self.history.operations.iter().enumerate().filter(|(n, _)| *n != self.at);
+        let others = others.filter_map(|(_, operation)| match &operation.action {
+            Action::Touch(_, true) => Some("T6"),
+            Action::CopiedHere { .. } | Action::RenamedAway(_) => Some("C2"),
+            _ => None,
+        });
+        let mut clauses = failed.iter().copied().chain(others).collect::<Vec<_>>();
+        clauses.sort_unstable();
+        clauses.dedup();
+        clauses
     }
 
     /// The answers that an order would have explained.
     fn expected(&self) -> String {
         match self.operation().map(|operation| &operation.action) {
-            Some(Action::Create(_, answer) | Action::Delete(answer) | Action::Contains(answer)) => {
-                (!answer).to_string()
-            }
-            _ => either(&self.could_hold),
+            Some(
+                Action::Create(.., answer)
+                | Action::Delete(answer)
+                | Action::Touch(_, answer)
+                | Action::Contains(answer),
+            ) => (!answer).to_string(),
+            Some(Action::Ttl(_)) => either(&self.could_tell.iter().map(|told| show_ttl(*told)).collect::<Vec<_>>()),
+            Some(Action::CopiedHere { .. }) => "NotFound: no such entry was ever written".to_owned(),
+            Some(Action::RenamedAway(None)) => "NotFound".to_owned(),
+            _ => self.values(),
         }
     }
+
+    /// What the key could hold, in words.
+    fn values(&self) -> String {
+        either(&self.could_hold.iter().map(|held| show(held.as_ref())).collect::<Vec<_>>())
+    }
+
+    /// What it could hold, or what its TTL could be, in words.
+    fn could(&self) -> String {
+        match self.operation().map(|operation| &operation.action) {
+            Some(Action::Ttl(Some(_))) if !self.could_tell.is_empty() => format!("have the TTL {}", self.expected()),
+            _ => format!("hold {}", self.values()),
+        }
+    }
+
+    /// What is wrong with a value that looks like one that was written.
+    fn difference(&self) -> Option<String> {
+        let got = self.operation()?.action.seen()?;
+        let written = || self.history.operations.iter().flat_map(|operation| operation.action.values());
+        let looks_alike =
+            |value: &&Bytes| *value != got && value.get(..ALIKE).is_some() && value.get(..ALIKE) == got.get(..ALIKE);
+        if written().any(|value| value == got) {
+            return None;
+        }
+        let alike = written().find(looks_alike)?;
+        let at = alike.iter().zip(got).position(|(one, other)| one != other).unwrap_or(alike.len().min(got.len()));
+        Some(format!("nobody wrote that: it begins like {}, and is different from byte {at} on", show(Some(alike))))
+    }
+}
+
+/// How long the same beginning of two values is that look alike.
+const ALIKE: usize = 8;
+
+/// What was held, without the TTLs.
+fn held(starts: &[Start]) -> Vec<Held> {
+    let mut held = starts.iter().map(|start| start.held.clone()).collect::<Vec<_>>();
+    held.sort_unstable();
+    held.dedup();
+    held
 }
 
 /// The history until an operation returned. Operations that had not returned by then have no answer. A write that turns out later to have
@@ -91,8 +162,10 @@ fn until(history: &History, at: usize) -> History {
     let end = history.operations.get(at).and_then(|operation| operation.ended).unwrap_or(Duration::MAX);
     let begun = history.operations.iter().enumerate().take_while(|(_, operation)| operation.began <= end);
     let cut = begun.filter_map(|(n, operation)| {
-        // If several returned at the same time, the search took the first one first.
-        let ended = operation.ended.filter(|ended| (*ended, n) <= (end, at));
+        // Of those that returned at the same time the search took the first one first.
+        // What a rename has moved limits what it can do, too.
+        let is_limited = matches!(operation.action, Action::RenamedAway(Some(_)));
+        let ended = operation.ended.filter(|ended| is_limited || (*ended, n) <= (end, at));
         let never_mattered = ended != operation.ended && operation.action.changed_nothing();
         (!never_mattered).then(|| Operation { ended, ..operation.clone() })
     });
@@ -143,38 +216,67 @@ fn without_idle(mut history: History, weaknesses: &[Weakness]) -> History {
 fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held> {
     // Values that were certainly overwritten need not be tried.
     let before = history.operations.get(at).map(|operation| operation.began).unwrap_or_default();
-    let puts = history.operations.iter().filter(|operation| matches!(operation.action, Action::Put(_)));
+    let puts = history.operations.iter().filter(|operation| matches!(operation.action, Action::Put(..)));
     let last = puts.filter(|put| put.ended.is_some_and(|ended| ended < before)).map(|put| put.began).max();
     let is_stale = |operation: &Operation| {
         !weaknesses.contains(&Weakness::StaleReads) && operation.ended.is_some_and(|ended| Some(ended) < last)
     };
     let written = history.operations.iter().filter(|operation| !is_stale(operation));
-    let written = written.filter_map(|operation| Some(operation.action.value()?.clone()));
-    let mut could = history.at_first.iter().cloned().chain([None]).chain(written.map(Some)).collect::<Vec<_>>();
+    let written = written.flat_map(|operation| operation.action.values()).cloned().map(Some);
+    let at_first = history.at_first.iter().map(|start| start.held.clone());
+    let mut could = at_first.chain([None]).chain(written).collect::<Vec<_>>();
     could.sort_unstable();
     could.dedup();
     // The states for which an operation with a yes-or-no answer would have given the other answer.
     let is_other = |held: Option<&Bytes>| match history.operations.get(at).map(|operation| &operation.action) {
-        Some(Action::Create(_, created)) => held.is_some() == *created,
-        Some(Action::Delete(was) | Action::Contains(was)) => held.is_some() != *was,
+        Some(Action::Create(.., created)) => held.is_some() == *created,
+        Some(Action::Delete(was) | Action::Touch(_, was) | Action::Contains(was)) => held.is_some() != *was,
         _ => true,
     };
-    could.retain(|held| {
-        let mut asked = history.clone();
-        if let Some(operation) = asked.operations.get_mut(at) {
-            operation.action = Action::Get(held.clone());
-        }
-        is_other(held.as_ref()) && Search::of(&asked, weaknesses).fails_at.is_none()
-    });
+    could.retain(|held| is_other(held.as_ref()) && would_do(history, at, Action::Get(held.clone()), weaknesses));
     could
 }
 
-/// One of several values, in words.
-fn either(held: &[Held]) -> String {
+/// What `ttl` could have told in place of what it did.
+fn could_tell(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Option<Remaining>> {
+    if !matches!(history.operations.get(at).map(|operation| &operation.action), Some(Action::Ttl(_))) {
+        return Vec::new();
+    }
+    let given = history.operations.iter().flat_map(|operation| operation.action.ttls()).copied();
+    let given = given.chain(history.at_first.iter().filter_map(|start| start.ttl));
+    let mut could =
+        given.filter(|ttl| *ttl != Ttl::Default).map(|ttl| Some(remaining(ttl))).chain([None]).collect::<Vec<_>>();
+    could.sort_unstable_by_key(|told: &Option<Remaining>| {
+        told.map(|told| (told == Remaining::Forever, told.duration()))
+    });
+    could.dedup();
+    could.retain(|told| would_do(history, at, Action::Ttl(*told), weaknesses));
+    could
+}
+
+/// Whether there would be an order if this had been done in place of an operation.
+fn would_do(history: &History, at: usize, action: Action, weaknesses: &[Weakness]) -> bool {
+    let mut asked = history.clone();
+    if let Some(operation) = asked.operations.get_mut(at) {
+        operation.action = action;
+    }
+    Search::of(&asked, weaknesses).fails_at.is_none()
+}
+
+/// What a key holds, with the TTL if there is one.
+fn show_start(start: &Start) -> String {
+    match start.ttl {
+        Some(Ttl::After(ttl)) => format!("{} for {ttl:?}", show(start.held.as_ref())),
+        _ => show(start.held.as_ref()),
+    }
+}
+
+/// One of several, in words.
+fn either(of: &[String]) -> String {
     const SHOWN: usize = 6;
-    let mut shown = held.iter().take(SHOWN).map(|held| show(held.as_ref())).collect::<Vec<_>>();
-    if held.len() > SHOWN {
-        shown.push(format!("one of {} others", held.len() - SHOWN));
+    let mut shown = of.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    if of.len() > SHOWN {
+        shown.push(format!("one of {} others", of.len() - SHOWN));
     }
     match shown.split_last() {
         Some((last, [])) => last.clone(),
@@ -197,19 +299,21 @@ impl fmt::Display for Contradiction {
         let table = Table::of(&self.history);
         writeln!(f, "\n{}", table.heading())?;
         if !self.stale {
-            writeln!(f, "{}it holds {}", table.margin("at first"), either(&self.history.at_first))?;
+            let at_first = self.history.at_first.iter().map(show_start).collect::<Vec<_>>();
+            writeln!(f, "{}it holds {}", table.margin("at first"), either(&at_first))?;
         }
         let when = if self.stale { "until here" } else { "here" };
         for (at, operation) in self.history.operations.iter().enumerate() {
             let line = table.line(operation);
             if at == self.at {
-                writeln!(f, "{line}   ← {when} it could hold {}", either(&self.could_hold))?;
+                writeln!(f, "{line}   ← {when} it could {}", self.could())?;
             } else {
                 writeln!(f, "{}", line.trim_end())?;
             }
         }
         let got = self.operation().map(|operation| operation.action.answer()).unwrap_or_default();
-        write!(f, "expected: {}\ngot:      {got}", self.expected())
+        write!(f, "expected: {}\ngot:      {got}", self.expected())?;
+        self.difference().map_or(Ok(()), |difference| write!(f, "\n          ({difference})"))
     }
 }
 
@@ -221,75 +325,3 @@ impl fmt::Debug for Contradiction {
 }
 
 impl Error for Contradiction {}
-
-/// A table of operations, with columns as wide as their content.
-struct Table {
-    /// When the first operation began. Times are shown relative to it.
-    start: Duration,
-    /// The number of digits after the point of a microsecond: none, unless different moments would look the same.
-    digits: usize,
-    time: usize,
-    thread: usize,
-    action: usize,
-    answer: usize,
-}
-
-const NO_ANSWER: &str = "no answer";
-
-impl Table {
-    fn of(history: &History) -> Self {
-        let operations = &history.operations;
-        let start = operations.first().map(|operation| operation.began).unwrap_or_default();
-        let mut times = operations
-            .iter()
-            .flat_map(|operation| [Some(operation.began), operation.ended])
-            .flatten()
-            .collect::<Vec<_>>();
-        times.sort_unstable();
-        times.dedup();
-        let exact = times.windows(2).all(|pair| match pair {
-            [one, next] => one.saturating_sub(start).as_micros() < next.saturating_sub(start).as_micros(),
-            _ => true,
-        });
-        let mut table = Self { start, digits: if exact { 0 } else { 3 }, time: 0, thread: 6, action: 0, answer: 0 };
-        table.time = times.last().map_or(0, |last| table.time(*last).len()).max(2);
-        let width = |text: String| text.chars().count();
-        table.action = operations.iter().map(|operation| width(operation.action.to_string())).max().unwrap_or_default();
-        table.answer = operations.iter().map(|operation| width(answer(operation))).max().unwrap_or_default();
-        table
-    }
-
-    /// A moment, in microseconds since the first operation.
-    fn time(&self, at: Duration) -> String {
-        let nanoseconds = at.saturating_sub(self.start).as_nanos();
-        let whole = nanoseconds / 1000;
-        if self.digits == 0 { whole.to_string() } else { format!("{whole}.{:03}", nanoseconds % 1000) }
-    }
-
-    fn heading(&self) -> String {
-        let times = 2 * self.time + 3;
-        format!("  {:>times$}  thread", "µs")
-    }
-
-    /// The text before an operation that has no thread.
-    fn margin(&self, text: &str) -> String {
-        let width = 2 * self.time + 3 + 2 + self.thread + 2;
-        format!("  {text:<width$}")
-    }
-
-    fn line(&self, operation: &Operation) -> String {
-        let (time, thread, action, width) = (self.time, self.thread, self.action, self.answer);
-        let began = self.time(operation.began);
-        let ended = operation.ended.map(|ended| self.time(ended)).unwrap_or_default();
-        format!(
-            "  {began:>time$} – {ended:>time$}  {:<thread$}  {:<action$}  {:<width$}",
-            letters(operation.thread),
-            operation.action.to_string(),
-            answer(operation)
-        )
-    }
-}
-
-fn answer(operation: &Operation) -> String {
-    if operation.ended.is_some() { operation.action.answer() } else { NO_ANSWER.to_owned() }
-}

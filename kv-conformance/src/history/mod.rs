@@ -2,7 +2,7 @@
 //!
 //! A store is **linearizable** if each operation takes effect at one moment between its call and its return: then there is
 //! one order of all operations, true to the clock, in which a plain map would have answered the same. That is what clauses
-//! P1, P3, P4 and D1 come to where several threads use a store at once. A history is linearizable if that of each key by itself
+//! P1 to P4, D1 and T6 come to where several threads use a store at once. A history is linearizable if that of each key by itself
 //! is (Herlihy and Wing, [*Linearizability: A Correctness Condition for Concurrent Objects*][hw], 1990), so each key is
 //! checked by itself.
 //!
@@ -39,33 +39,76 @@
 //! # Ok::<(), kv_core::Error>(())
 //! ```
 //!
+//! # What is recorded of which operation
+//!
+//! | operations | as |
+//! |---|---|
+//! | `put`, `put_from`, `put_many`, all with or without a TTL; a `copy` or `rename` of what is known | [`Put`](Action::Put) |
+//! | `create` | [`Create`](Action::Create) |
+//! | `delete`, `delete_many` | [`Delete`](Action::Delete) |
+//! | `touch` | [`Touch`](Action::Touch) |
+//! | `get`, `get_into`, `get_many`, `get_each`, `open` with all of the reading; a `copy` whose result is read | [`Get`](Action::Get) |
+//! | `contains`; for each key that a listing may have, whether it was listed | [`Contains`](Action::Contains) |
+//! | `ttl` | [`Ttl`](Action::Ttl) |
+//! | a `copy` or `rename` of what is not known, to this key | [`CopiedHere`](Action::CopiedHere) |
+//! | a `rename` of this key to another one | [`RenamedAway`](Action::RenamedAway) |
+//!
+//! A key holds a value with a TTL. What `ttl` tells has to be of a TTL that the entry was given: a store that mixes the value of one
+//! write with the TTL of another is found where the TTLs of writes differ. Entries are taken not to expire during a
+//! recording.
+//!
 //! A store that promises less says so with a [`Weakness`].
 //!
 //! [hw]: https://doi.org/10.1145/78969.78972
 
 mod contradiction;
+mod copied;
 mod operation;
 mod reads;
 mod recorder;
+mod recording;
 mod search;
+mod shown;
+mod step;
+mod ttls;
 mod weakness;
 
-use kv_core::KeyBuf;
+use std::time::Duration;
+
+use kv_core::{KeyBuf, Ttl};
 
 pub use contradiction::Contradiction;
 pub use operation::{Action, Held, Operation};
-pub use recorder::{Recorder, Recording};
+pub use recorder::Recorder;
+pub use recording::Recording;
 pub use weakness::Weakness;
 
 use search::Search;
 
-/// The operations on one key, in the order of the calls.
+/// What a key may hold before the first operation of a history.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Start {
+    /// A value, or nothing.
+    pub held: Held,
+    /// The TTL of the entry, if it is known.
+    pub ttl: Option<Ttl>,
+}
+
+/// With a TTL that is not known.
+impl From<Held> for Start {
+    fn from(held: Held) -> Self {
+        Self { held, ttl: None }
+    }
+}
+
+/// What was done to one key, in the order of the calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     key: KeyBuf,
     /// What the key may hold before the first operation.
-    at_first: Vec<Held>,
+    at_first: Vec<Start>,
     operations: Vec<Operation>,
+    ttl_tolerance: Duration,
 }
 
 impl History {
@@ -73,18 +116,25 @@ impl History {
     pub fn new(key: KeyBuf, operations: impl IntoIterator<Item = Operation>) -> Self {
         let mut operations = operations.into_iter().collect::<Vec<_>>();
         operations.sort_by_key(|operation| operation.began);
-        Self { key, at_first: vec![None], operations }
+        Self { key, at_first: vec![Start::default()], operations, ttl_tolerance: Duration::ZERO }
     }
 
     /// The histories of all keys that were used, in the order of the keys.
     pub fn of<'s>(recordings: impl IntoIterator<Item = Recording<'s>>) -> Vec<Self> {
-        recorder::by_key(recordings).into_iter().map(|(key, operations)| Self::new(key, operations)).collect()
+        copied::histories(recordings)
     }
 
     /// The same history of a key that held one of these before, it is not known which.
     #[must_use]
-    pub fn starting_with(mut self, at_first: impl IntoIterator<Item = Held>) -> Self {
-        self.at_first = at_first.into_iter().collect();
+    pub fn starting_with(mut self, at_first: impl IntoIterator<Item = impl Into<Start>>) -> Self {
+        self.at_first = at_first.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same of a store whose TTLs are told with this error, up or down. Without, they are exact.
+    #[must_use]
+    pub fn ttl_tolerance(mut self, tolerance: Duration) -> Self {
+        self.ttl_tolerance = tolerance;
         self
     }
 
@@ -94,7 +144,7 @@ impl History {
     }
 
     /// What the key may hold before the first operation.
-    pub fn at_first(&self) -> &[Held] {
+    pub fn at_first(&self) -> &[Start] {
         &self.at_first
     }
 

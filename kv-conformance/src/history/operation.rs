@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use kv_core::Bytes;
+use kv_core::{Bytes, Remaining, Ttl};
 
 /// What a key holds: a value, or nothing.
 pub type Held = Option<Bytes>;
 
 /// What a thread did to a key, when, and the store's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Operation {
     /// The thread, counted from zero. It is shown as a letter.
     pub thread: usize,
@@ -20,75 +21,191 @@ pub struct Operation {
     pub ended: Option<Duration>,
     /// What was measured.
     pub action: Action,
+    /// The operation that was called, as it is shown: several do the same to a key, as `put` and `put_from` do.
+    pub call: &'static str,
+}
+
+impl Operation {
+    /// An operation of the store that is called like the action.
+    pub fn new(thread: usize, began: Duration, ended: Option<Duration>, action: Action) -> Self {
+        let call = action.name();
+        Self { thread, began, ended, action, call }
+    }
+
+    /// The same done by another operation.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kv_conformance::history::{Action, Operation};
+    /// use kv_core::Ttl;
+    ///
+    /// let put = Operation::new(0, Duration::ZERO, None, Action::Put("A1".into(), Ttl::Forever));
+    /// assert_eq!(put.clone().called("put_from").to_string(), r#"put_from "A1""#);
+    /// ```
+    #[must_use]
+    pub fn called(self, call: &'static str) -> Self {
+        Self { call, ..self }
+    }
+}
+
+/// What was done, without the answer.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.call)?;
+        match &self.action {
+            Action::Put(value, ttl) | Action::Create(value, ttl, _) => {
+                write!(f, " {}", show(Some(value)))?;
+                match ttl {
+                    Ttl::After(ttl) => write!(f, " for {ttl:?}"),
+                    Ttl::Default | Ttl::Forever => Ok(()),
+                }
+            }
+            Action::Touch(Ttl::After(ttl), _) => write!(f, " for {ttl:?}"),
+            Action::Touch(..) => f.write_str(" for ever"),
+            Action::CopiedHere { .. } => f.write_str(" to here"),
+            Action::RenamedAway(_) => f.write_str(" from here"),
+            Action::Delete(_) | Action::Get(_) | Action::Contains(_) | Action::Ttl(_) => Ok(()),
+        }
+    }
 }
 
 /// An operation and its answer. If the operation has not returned, the answer is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// `put` of this value.
-    Put(Bytes),
-    /// `create` of this value; whether it was stored.
-    Create(Bytes, bool),
+    /// A write of this value with this TTL. With a zero TTL nothing is there afterwards.
+    Put(Bytes, Ttl),
+    /// `create` of this value with this TTL; whether it was stored.
+    Create(Bytes, Ttl, bool),
     /// `delete`; whether there was an entry.
     Delete(bool),
-    /// `get`; what it returned.
+    /// `touch` with this TTL; whether there was an entry. It changes the TTL alone; with a zero TTL it is a `delete`.
+    Touch(Ttl, bool),
+    /// A read; the value that it gave.
     Get(Held),
-    /// `contains`; what it returned.
+    /// A question whether there is an entry; what was said.
     Contains(bool),
+    /// `ttl`; what it said.
+    Ttl(Option<Remaining>),
+    /// `copy` or `rename` of another key to this one. It was not seen what was there: it has written one of these values with
+    /// one of these TTLs. (A copy is not always one step: it may have the value of one entry and the TTL of the next one.)
+    CopiedHere {
+        /// What may have been copied.
+        values: Vec<Bytes>,
+        /// The TTLs that it may have.
+        ttls: Vec<Ttl>,
+    },
+    /// `rename` of this key to another one; the value that was moved, if that is known.
+    ///
+    /// A `rename` is not always one step: it may be a copy and then a removal, so that two of them can move the same
+    /// entry. What was moved is there no more when it returns. What is written between the two steps may stay or not.
+    RenamedAway(Held),
 }
 
 impl Action {
-    /// Whether it is a read, which changes nothing whatever the answer is.
+    /// The operation that it is named after.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Put(..) => "put",
+            Self::Create(..) => "create",
+            Self::Delete(_) => "delete",
+            Self::Touch(..) => "touch",
+            Self::Get(_) => "get",
+            Self::Contains(_) => "contains",
+            Self::Ttl(_) => "ttl",
+            Self::CopiedHere { .. } => "copy",
+            Self::RenamedAway(_) => "rename",
+        }
+    }
+
+    /// Whether it is a question, which changes nothing whatever the answer.
     pub(super) fn is_read(&self) -> bool {
-        matches!(self, Self::Get(_) | Self::Contains(_))
+        matches!(self, Self::Get(_) | Self::Contains(_) | Self::Ttl(_))
     }
 
     /// Whether it has changed nothing, by its answer.
     pub(super) fn changed_nothing(&self) -> bool {
-        matches!(self, Self::Get(_) | Self::Contains(_) | Self::Create(_, false) | Self::Delete(false))
+        match self {
+            Self::Get(_) | Self::Contains(_) | Self::Ttl(_) | Self::Delete(false) | Self::Touch(_, false) => true,
+            Self::Create(_, ttl, created) => !created || is_zero(*ttl),
+            _ => false,
+        }
     }
 
-    /// The value that it writes, or wanted to write.
-    pub(super) fn value(&self) -> Option<&Bytes> {
+    /// The values that it writes, or wanted to write.
+    pub(super) fn values(&self) -> &[Bytes] {
         match self {
-            Self::Put(value) | Self::Create(value, _) => Some(value),
-            Self::Delete(_) | Self::Get(_) | Self::Contains(_) => None,
+            Self::Put(value, ttl) | Self::Create(value, ttl, _) if !is_zero(*ttl) => std::slice::from_ref(value),
+            Self::CopiedHere { values, .. } => values,
+            _ => &[],
+        }
+    }
+
+    /// The TTLs that it gives.
+    pub(super) fn ttls(&self) -> &[Ttl] {
+        match self {
+            Self::Put(_, ttl) | Self::Create(_, ttl, _) | Self::Touch(ttl, _) if !is_zero(*ttl) => {
+                std::slice::from_ref(ttl)
+            }
+            Self::CopiedHere { ttls, .. } => ttls,
+            _ => &[],
+        }
+    }
+
+    /// Whether it removes what is there, if something is.
+    pub(super) fn removes(&self) -> bool {
+        match self {
+            Self::Put(_, ttl) | Self::Touch(ttl, _) => is_zero(*ttl),
+            Self::Delete(_) | Self::RenamedAway(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The value that was seen.
+    pub(super) fn seen(&self) -> Option<&Bytes> {
+        match self {
+            Self::Get(held) | Self::RenamedAway(held) => held.as_ref(),
+            _ => None,
         }
     }
 
     /// The answer, as a text.
     pub(super) fn answer(&self) -> String {
         match self {
-            Self::Put(_) => "ok".to_owned(),
-            Self::Create(_, answer) | Self::Delete(answer) | Self::Contains(answer) => answer.to_string(),
-            Self::Get(held) => show(held.as_ref()),
+            Self::Put(..) | Self::CopiedHere { .. } | Self::RenamedAway(None) => "ok".to_owned(),
+            Self::Create(.., answer) | Self::Delete(answer) | Self::Touch(_, answer) | Self::Contains(answer) => {
+                answer.to_string()
+            }
+            Self::Get(held) | Self::RenamedAway(held) => show(held.as_ref()),
+            Self::Ttl(told) => show_ttl(*told),
         }
     }
 }
 
-/// The operation, without the answer.
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Put(value) => write!(f, "put {}", show(Some(value))),
-            Self::Create(value, _) => write!(f, "create {}", show(Some(value))),
-            Self::Delete(_) => f.write_str("delete"),
-            Self::Get(_) => f.write_str("get"),
-            Self::Contains(_) => f.write_str("contains"),
-        }
-    }
+/// Whether a write with this TTL leaves nothing behind.
+pub(super) fn is_zero(ttl: Ttl) -> bool {
+    ttl == Ttl::After(Duration::ZERO)
 }
 
 /// What a key holds, in a few words.
 pub(super) fn show(held: Option<&Bytes>) -> String {
     const SHOWN: usize = 24;
     let Some(value) = held else { return "nothing".to_owned() };
-    let text = String::from_utf8_lossy(value);
-    if text.chars().count() <= SHOWN {
-        return format!("{text:?}");
+    if value.len() <= SHOWN {
+        return format!("{:?}", String::from_utf8_lossy(value));
     }
-    format!("{:?}… ({} bytes)", text.chars().take(SHOWN).collect::<String>(), value.len())
+    let ends = [value.get(..SHOWN / 2), value.get(value.len() - SHOWN / 2..)];
+    let [begin, end] = ends.map(|end| end.unwrap_or_default().escape_ascii());
+    format!("\"{begin}…{end}\" ({} bytes)", value.len())
+}
+
+/// What `ttl` says, in few words.
+pub(super) fn show_ttl(told: Option<Remaining>) -> String {
+    match told {
+        None => "nothing".to_owned(),
+        Some(Remaining::Forever) => "for ever".to_owned(),
+        Some(Remaining::For(left)) => format!("{left:?}"),
+    }
 }
 
 /// The name of a thread: A to Z, then AA and so on.

@@ -1,41 +1,60 @@
 //! Reads that may return older values: each is checked by itself.
 
-use super::operation::{Action, Held, Operation};
-use super::{Contradiction, History, Weakness};
+use super::operation::{Action, Operation};
+use super::ttls::fits;
+use super::{Contradiction, History, Start, Weakness};
 
 impl History {
     /// A read that no write explains, if reads may return older values.
     pub(super) fn impossible_read(&self, weaknesses: &[Weakness]) -> Option<Contradiction> {
         self.operations.iter().find_map(|read| {
             let told = self.told_by(read, weaknesses)?;
+            let ended = read.ended.unwrap_or_default();
+            let fits = |start: &Start, left| start.ttl.is_none_or(|ttl| fits(ttl, left, ended, self.ttl_tolerance));
             let possible = match &read.action {
-                Action::Get(held) => told.contains(held),
-                Action::Contains(contained) => told.iter().any(|held| held.is_some() == *contained),
+                Action::Get(held) => told.iter().any(|start| start.held == *held),
+                Action::Contains(contained) => told.iter().any(|start| start.held.is_some() == *contained),
+                Action::Ttl(None) => told.iter().any(|start| start.held.is_none()),
+                Action::Ttl(Some(left)) => told.iter().any(|start| start.held.is_some() && fits(start, *left)),
                 _ => true,
             };
             (!possible).then(|| {
-                let alone = Self { key: self.key.clone(), at_first: told.clone(), operations: vec![read.clone()] };
-                Contradiction::of_read(alone, told, weaknesses)
+                let alone = Self { at_first: told, operations: vec![read.clone()], ..self.clone() };
+                Contradiction::of_read(alone, weaknesses)
             })
         })
     }
 
-    /// All that the key may have held from the beginning until this read returned. `None` if this is not a read, or has not returned.
-    fn told_by(&self, read: &Operation, weaknesses: &[Weakness]) -> Option<Vec<Held>> {
+    /// All that the key may have held from the beginning until this read returned. `None` of what is no read, or did not return.
+    fn told_by(&self, read: &Operation, weaknesses: &[Weakness]) -> Option<Vec<Start>> {
         let end = read.ended.filter(|_| read.action.is_read())?;
         let mut told = self.at_first.clone();
         if weaknesses.contains(&Weakness::MayEvict) {
-            told.push(None);
+            told.push(Start::default());
         }
-        for write in self.operations.iter().take_while(|operation| operation.began <= end) {
-            match &write.action {
-                action if action.changed_nothing() && write.ended.is_some() => {}
-                Action::Delete(_) => told.push(None),
-                action => told.extend(action.value().cloned().map(Some)),
+        let begun = || self.operations.iter().take_while(|operation| operation.began <= end);
+        let retimed =
+            begun().filter(|operation| matches!(operation.action, Action::Touch(_, true)) || operation.ended.is_none());
+        let retimed = retimed.flat_map(|operation| operation.action.ttls()).copied().map(Some).collect::<Vec<_>>();
+        for write in begun() {
+            let action = &write.action;
+            if action.changed_nothing() && write.ended.is_some() {
+                continue;
+            }
+            if action.removes() {
+                told.push(Start::default());
+            }
+            for value in action.values() {
+                let own = action.ttls().iter().copied().map(Some);
+                let own = own.chain(action.ttls().is_empty().then_some(None)).chain(retimed.iter().copied());
+                told.extend(own.map(|ttl| Start { held: Some(value.clone()), ttl }));
             }
         }
-        told.sort_unstable();
-        told.dedup();
+        if !retimed.is_empty() {
+            let first = self.at_first.iter().filter(|start| start.held.is_some());
+            let retimed = first.flat_map(|start| retimed.iter().map(|&ttl| Start { ttl, ..start.clone() }));
+            told.extend(retimed);
+        }
         Some(told)
     }
 }

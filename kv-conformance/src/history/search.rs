@@ -17,10 +17,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kv_core::Bytes;
-
-use super::operation::{Action, Held, Operation};
-use super::{History, Weakness};
+use super::operation::Operation;
+use super::step::{NOTHING, Numbers, State, Step};
+use super::{History, Start, Weakness};
 
 /// The result of the search.
 #[derive(Debug)]
@@ -37,42 +36,7 @@ pub(super) struct Quiet {
     /// How many operations began before it.
     pub(super) begun: usize,
     /// What the key could hold.
-    pub(super) held: Vec<Held>,
-}
-
-/// What a key holds: the number of a value.
-type State = usize;
-
-/// The state of a key that holds nothing.
-const NOTHING: State = 0;
-
-/// What an operation does if it takes effect now.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Put(State),
-    Create(State),
-    Delete,
-    /// It is possible only in this state, and changes nothing.
-    Holds(State),
-    /// It is possible only if there is an entry, and changes nothing.
-    HoldsSomething,
-}
-
-impl Step {
-    /// The state afterwards, if it is possible.
-    fn from(self, state: State) -> Option<State> {
-        match self {
-            Self::Put(value) => Some(value),
-            Self::Create(value) => (state == NOTHING).then_some(value),
-            Self::Delete => (state != NOTHING).then_some(NOTHING),
-            Self::Holds(held) => (state == held).then_some(state),
-            Self::HoldsSomething => (state != NOTHING).then_some(state),
-        }
-    }
-
-    fn changes_nothing(self) -> bool {
-        matches!(self, Self::Holds(_) | Self::HoldsSomething)
-    }
+    pub(super) held: Vec<Start>,
 }
 
 /// What may have happened up to a moment. Operations are numbered by their place in the history.
@@ -81,20 +45,37 @@ struct Configuration {
     state: State,
     /// The running operations that have taken effect.
     done: Vec<usize>,
-    /// The operations with an unknown outcome that have taken effect.
+    /// What is half done of them, and whether something has changed since.
+    half: Vec<(usize, bool)>,
+    /// What is done of those whose outcome is unknown.
     late: Vec<usize>,
 }
 
-/// Configurations, without those that another one makes superfluous. If an operation may never take effect, it is better that it has not
-/// taken effect yet.
+impl Configuration {
+    /// The same after a change.
+    fn becoming(&self, state: State) -> Self {
+        let half = self.half.iter().map(|&(at, _)| (at, true)).collect();
+        Self { state, half, ..self.clone() }
+    }
+
+    fn is_half_done(&self, at: usize) -> Option<bool> {
+        self.half.iter().find(|(half, _)| *half == at).map(|(_, changed)| *changed)
+    }
+}
+
+/// Of a configuration, all but what is done of unknown outcome.
+type Sure = (State, Vec<usize>, Vec<(usize, bool)>);
+
+/// Configurations, without those that can do no more than another one: an operation that may as well never take effect
+/// is better not yet done.
 #[derive(Default)]
-struct Configurations(BTreeMap<(State, Vec<usize>), Vec<Vec<usize>>>);
+struct Configurations(BTreeMap<Sure, Vec<Vec<usize>>>);
 
 impl Configurations {
     /// Adds a configuration. Returns whether neither it nor a better one was there.
     fn add(&mut self, configuration: &Configuration) -> bool {
-        let Configuration { state, done, late } = configuration;
-        let known = self.0.entry((*state, done.clone())).or_default();
+        let Configuration { state, done, half, late } = configuration;
+        let known = self.0.entry((*state, done.clone(), half.clone())).or_default();
         let is_part = |of: &[usize], part: &[usize]| part.iter().all(|at| of.contains(at));
         if known.iter().any(|known| is_part(late, known)) {
             return false;
@@ -105,8 +86,9 @@ impl Configurations {
     }
 
     fn into_vec(self) -> Vec<Configuration> {
-        let with = |((state, done), lates): ((State, Vec<usize>), Vec<Vec<usize>>)| {
-            lates.into_iter().map(move |late| Configuration { state, done: done.clone(), late })
+        let with = |((state, done, half), lates): (Sure, Vec<Vec<usize>>)| {
+            let with = move |late| Configuration { state, done: done.clone(), half: half.clone(), late };
+            lates.into_iter().map(with)
         };
         self.0.into_iter().flat_map(with).collect()
     }
@@ -123,14 +105,14 @@ struct OpenOperations {
 }
 
 impl OpenOperations {
-    fn step(&self, at: usize) -> Option<Step> {
-        self.steps.get(at).copied().flatten()
+    fn step(&self, at: usize) -> Option<&Step> {
+        self.steps.get(at).and_then(Option::as_ref)
     }
 
     /// Lets operations take effect that change nothing and are possible now. Waiting would not help them.
     fn look(&self, configuration: &mut Configuration) {
         for &at in &self.open {
-            let possible = |step: Step| step.changes_nothing() && step.from(configuration.state).is_some();
+            let possible = |step: &Step| step.changes_nothing() && step.is_possible(configuration.state);
             if self.step(at).is_some_and(possible) {
                 insert(&mut configuration.done, at);
             }
@@ -138,23 +120,48 @@ impl OpenOperations {
     }
 
     /// What can happen next.
-    fn next(&self, from: &Configuration) -> impl Iterator<Item = Configuration> {
-        let can = move |&at: &usize| Some((at, self.step(at)?.from(from.state)?));
-        let open = self.open.iter().filter(|at| !from.done.contains(at)).filter_map(can);
-        let late = self.late.iter().filter(|at| self.is_first(from, **at)).filter_map(can);
-        let open = open.map(|(at, state)| {
-            let mut next = Configuration { state, ..from.clone() };
+    fn next(&self, from: &Configuration) -> Vec<Configuration> {
+        let mut next = Vec::new();
+        for &at in self.open.iter().filter(|at| !from.done.contains(at)) {
+            self.do_open(at, from, &mut next);
+        }
+        for &at in self.late.iter().filter(|at| self.is_first(from, **at)) {
+            let Some(step) = self.step(at).filter(|step| step.is_possible(from.state)) else { continue };
+            next.extend(step.after(from.state).map(|state| {
+                let mut next = from.becoming(state);
+                insert(&mut next.late, at);
+                next
+            }));
+        }
+        if self.may_evict && from.state != NOTHING {
+            next.push(from.becoming(NOTHING));
+        }
+        next
+    }
+
+    /// What can come of doing an operation that returns, or a part of it.
+    fn do_open(&self, at: usize, from: &Configuration, next: &mut Vec<Configuration>) {
+        let Some(step) = self.step(at) else { return };
+        let done = |mut next: Configuration| {
+            next.half.retain(|(half, _)| *half != at);
             insert(&mut next.done, at);
             next
-        });
-        let late = late.map(|(at, state)| {
-            let mut next = Configuration { state, ..from.clone() };
-            insert(&mut next.late, at);
-            next
-        });
-        let evicted =
-            (self.may_evict && from.state != NOTHING).then(|| Configuration { state: NOTHING, ..from.clone() });
-        open.chain(late).chain(evicted)
+        };
+        match from.is_half_done(at) {
+            // What was copied is removed; what has come since then may be, too.
+            Some(changed) => {
+                next.push(done(from.becoming(NOTHING)));
+                next.extend(changed.then(|| done(from.clone())));
+            }
+            None if !step.is_possible(from.state) => {}
+            None if step.is_in_two_steps() => {
+                let mut half = from.clone();
+                half.half.push((at, false));
+                half.half.sort_unstable();
+                next.push(half);
+            }
+            None => next.extend(step.after(from.state).map(|state| done(from.becoming(state)))),
+        }
     }
 
     /// Whether an operation with an unknown outcome has not taken effect, nor an earlier one that does the same. It does not matter which
@@ -178,7 +185,7 @@ impl OpenOperations {
                 from.done.retain(|&done| done != at);
                 after.add(&from);
             } else {
-                queue.extend(self.next(&from).map(|next| (next.late.len(), next)));
+                queue.extend(self.next(&from).into_iter().map(|next| (next.late.len(), next)));
             }
         }
         self.open.remove(&at);
@@ -192,65 +199,6 @@ fn insert(sorted: &mut Vec<usize>, at: usize) {
     }
 }
 
-/// The values of a history, each with its number.
-struct Numbers<'h> {
-    values: Vec<&'h Bytes>,
-    /// The values that a read returned.
-    read: BTreeSet<&'h Bytes>,
-}
-
-impl<'h> Numbers<'h> {
-    fn of(history: &'h History) -> Self {
-        let of_act = |action: &'h Action| match action {
-            Action::Get(held) => held.as_ref(),
-            action => action.value(),
-        };
-        let at_first = history.at_first.iter().flatten();
-        let mut values =
-            history.operations.iter().filter_map(|operation| of_act(&operation.action)).collect::<Vec<_>>();
-        values.extend(at_first);
-        values.sort_unstable();
-        values.dedup();
-        let read = history.operations.iter().filter_map(|operation| match &operation.action {
-            Action::Get(held) => held.as_ref(),
-            _ => None,
-        });
-        Self { values, read: read.collect() }
-    }
-
-    fn state(&self, held: Option<&Bytes>) -> State {
-        // Every value of the history has a number.
-        held.map_or(NOTHING, |value| self.values.binary_search(&value).map_or(NOTHING, |at| at + 1))
-    }
-
-    /// The state that an unanswered write of this value leaves. Values that nobody has read count as one, because it does not matter which
-    /// it is.
-    fn unanswered(&self, value: &Bytes) -> State {
-        if self.read.contains(value) { self.state(Some(value)) } else { self.values.len() + 1 }
-    }
-
-    /// What a state means if every write was answered.
-    fn held(&self, state: State) -> Held {
-        state.checked_sub(1).and_then(|at| self.values.get(at)).map(|&value| value.clone())
-    }
-
-    /// What an operation does. A read without an answer does nothing.
-    fn step(&self, operation: &Operation) -> Option<Step> {
-        let returned = operation.ended.is_some();
-        Some(match &operation.action {
-            Action::Create(_, false) | Action::Contains(true) if returned => Step::HoldsSomething,
-            Action::Delete(false) | Action::Contains(false) if returned => Step::Holds(NOTHING),
-            Action::Get(held) if returned => Step::Holds(self.state(held.as_ref())),
-            Action::Put(value) if !returned => Step::Put(self.unanswered(value)),
-            Action::Create(value, _) if !returned => Step::Create(self.unanswered(value)),
-            Action::Put(value) => Step::Put(self.state(Some(value))),
-            Action::Create(value, _) => Step::Create(self.state(Some(value))),
-            Action::Delete(_) => Step::Delete,
-            Action::Get(_) | Action::Contains(_) => return None,
-        })
-    }
-}
-
 impl Search {
     /// Searches up to the first operation at which no order is left.
     pub(super) fn of(history: &History, weaknesses: &[Weakness]) -> Self {
@@ -261,10 +209,10 @@ impl Search {
             open: BTreeSet::new(),
             late: BTreeSet::new(),
         };
-        let at_first = history.at_first.iter().map(|held| numbers.state(held.as_ref())).collect::<BTreeSet<_>>();
+        let at_first = history.at_first.iter().map(|start| numbers.start(start)).collect::<BTreeSet<_>>();
         let mut left = at_first
             .into_iter()
-            .map(|state| Configuration { state, done: Vec::new(), late: Vec::new() })
+            .map(|state| Configuration { state, done: Vec::new(), half: Vec::new(), late: Vec::new() })
             .collect::<Vec<_>>();
         let mut quiet = Vec::new();
         for (_, event) in events(&history.operations) {

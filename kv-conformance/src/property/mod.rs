@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use proptest::strategy::{Strategy, ValueTree};
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::running::{NotPassed, Outcome, Seed, panics, show};
@@ -106,19 +106,6 @@ pub(crate) fn cases() -> Outcome<u32> {
                 "KV_CONFORMANCE_CASES is {given:?}, and has to be a number above zero"
             ))
         }),
-    }
-}
-
-/// Random inputs from one seed, for checks whose inputs cannot be made simpler: with threads, the same input need not fail again.
-pub(crate) struct Inputs(TestRunner);
-
-impl Inputs {
-    pub(crate) fn of(seed: &Seed) -> Self {
-        Self(TestRunner::new_with_rng(Config::default(), rng(seed.used())))
-    }
-
-    pub(crate) fn next<S: Strategy>(&mut self, of: &S) -> Outcome<S::Value> {
-        of.new_tree(&mut self.0).map(|tree| tree.current()).map_err(NotPassed::failed)
     }
 }
 

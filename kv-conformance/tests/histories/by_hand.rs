@@ -1,17 +1,19 @@
 //! Histories written by hand.
 
+use kv_core::Ttl;
+
 use super::{
     Action, BOTH, History, MAY_EVICT, NOTHING, STALE_READS, Weakness, create, get, held, history, op, put, unanswered,
 };
 
 #[track_caller]
-fn right(history: &History, weaknesses: &[Weakness]) {
+pub(super) fn right(history: &History, weaknesses: &[Weakness]) {
     history.check(weaknesses).unwrap_or_else(|contradiction| panic!("{contradiction}"));
 }
 
 /// There is no order; what is shown of that.
 #[track_caller]
-fn wrong(history: &History, weaknesses: &[Weakness]) -> String {
+pub(super) fn wrong(history: &History, weaknesses: &[Weakness]) -> String {
     let contradiction = history.check(weaknesses).unwrap_err();
     // What remains of it is a proof by itself, if it is not about what reads have told before.
     if !weaknesses.contains(&Weakness::StaleReads) {
@@ -160,7 +162,7 @@ fn many_writes_without_an_answer_are_no_trouble() {
     let mut operations = (0..).zip(unknown).map(|(n, value)| unanswered(9, n, put(value))).collect::<Vec<_>>();
     operations.extend((20..40).map(|n| unanswered(8, n, Action::Delete(true))));
     for n in 0..30 {
-        let action = if n % 3 == 0 { NOTHING } else { Action::Put(format!("A{n}").into()) };
+        let action = if n % 3 == 0 { NOTHING } else { Action::Put(format!("A{n}").into(), Ttl::Forever) };
         operations.push(op(0, 100 + 10 * n, 105 + 10 * n, action));
     }
     right(&history(operations.clone()), &[]);
@@ -218,7 +220,7 @@ trait With {
 
 impl With for kv_conformance::history::Operation {
     fn with(self, began: std::time::Duration, ended: std::time::Duration, action: Action) -> Self {
-        Self { began, ended: Some(ended), action, ..self }
+        Self::new(self.thread, began, Some(ended), action)
     }
 }
 

@@ -37,11 +37,8 @@ fn race() -> Vec<(usize, u64, u64, Action)> {
 
 #[test]
 fn a_real_race_is_cut_to_what_proves_it() {
-    let operations = race().into_iter().map(|(thread, began, ended, action)| Operation {
-        thread,
-        began: Duration::from_nanos(began),
-        ended: Some(Duration::from_nanos(ended)),
-        action,
+    let operations = race().into_iter().map(|(thread, began, ended, action)| {
+        Operation::new(thread, Duration::from_nanos(began), Some(Duration::from_nanos(ended)), action)
     });
     let contradiction = history(operations).check(&[]).unwrap_err();
     assert_eq!(

@@ -16,6 +16,7 @@ mod fixtures;
 mod hangs;
 mod histories;
 mod mutant;
+mod racing;
 mod reopening;
 mod right;
 mod right_stores;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     trials.push(Trial::test("every_check_rejects_a_wrong_store", || prove_every_check(mutants)));
     trials.push(Trial::test("the_simplest_sequence_ends_where_it_fails", simplest_sequence));
     trials.extend(histories::trials());
+    trials.extend(racing::trials());
     trials.extend(fixtures::trials());
     trials.extend(hangs::trials());
     trials.extend(reopening::trials());

@@ -3,167 +3,122 @@
 //! The operations of the threads are random, from the seed; their order is chance. A store that is wrong only now and then may pass, and
 //! fail another time.
 
+mod rounds;
+mod steps;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use kv_core::{Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt};
-use proptest::collection::vec;
-use proptest::sample::select;
-use proptest::strategy::Strategy;
+use kv_core::{Capability, KeyValueStoreExt};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::threads::at_once::at_once;
-use crate::history::{Contradiction, History, Recorder, Recording, Weakness};
-use crate::property::Inputs;
+use crate::history::{Contradiction, History, Weakness};
 use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_that, trace};
+
+use rounds::{Plan, Shape};
+
+pub(super) use rounds::handles;
+use steps::Kind;
 
 checks![
     p1_histories_of_random_operations_are_linearizable,
     p1_histories_of_create_and_delete_are_linearizable,
+    p2_histories_of_long_values_and_ttls_are_linearizable,
     p1_no_increment_under_a_lock_is_lost,
     p1_creates_minus_deletes_are_what_is_left,
 ];
 
-/// Lets 2 to 8 threads run random operations, alone and in batches, on 1 to 3 keys, and reads the keys at the end. For each history of a
-/// key there has to be an order that explains every answer. This finds a write that is lost, that is seen and later not seen, or that is
-/// seen too late, and answers that contradict each other.
+const fn shape(threads: usize, keys: usize, operations: usize) -> Shape {
+    Shape { threads, keys, operations }
+}
+
+/// Lets 2 to 8 threads do random operations of every kind on 1 to 3 keys, alone and in batches, through both handles, with and without
+/// TTLs, by copies and renames, while others list them, and reads the keys at the end. For each history of a key there has to be an
+/// order that explains every answer. Finds a write that is lost or undone, one that is seen and then is not, one that is seen only
+/// later, and answers that do not fit together.
 pub fn p1_histories_of_random_operations_are_linearizable() -> Check {
-    about(&["P1", "P3", "P4", "D1"]).run(|context| {
-        use Kind::{Contains, Create, Delete, DeleteMany, Get, GetMany, Put, PutMany};
-        let mut kinds = vec![Put, Put, Put, PutMany, Delete, Delete, DeleteMany, Get, Get, Get, GetMany];
-        if context.has(Capability::Create) {
-            kinds.extend([Create, Create]);
-        }
-        if context.has(Capability::Contains) {
-            kinds.push(Contains);
-        }
-        check_histories(context, &kinds)
+    about(&["P1", "P2", "P3", "P4", "D1", "T6", "L1", "C1", "C2"]).run(|context| {
+        check_histories(
+            context,
+            &Plan {
+                kinds: Kind::ALL,
+                kinds_at_once: 5,
+                shapes: &[
+                    shape(2, 1, 3),
+                    shape(2, 2, 5),
+                    shape(3, 1, 4),
+                    shape(4, 2, 5),
+                    shape(8, 1, 3),
+                    shape(8, 3, 6),
+                ],
+                long_one_of: 20,
+                time: Duration::from_secs(2),
+            },
+        )
     })
 }
 
-/// Like [`p1_histories_of_random_operations_are_linearizable`], with mostly create and delete. Of creates without a delete in between only
-/// one succeeds, and of deletes without a create in between, too.
+/// As [`p1_histories_of_random_operations_are_linearizable`], with what makes entries or takes them away and says whether it did, and
+/// what must not bring them back, in short rounds: of creates without a removal in between one succeeds, and of removals without a
+/// create in between too.
 pub fn p1_histories_of_create_and_delete_are_linearizable() -> Check {
-    about(&["P1", "P3", "P4", "D1"]).needs(&[Capability::Create]).run(|context| {
-        check_histories(context, &[Kind::Create, Kind::Create, Kind::Create, Kind::Delete, Kind::Delete, Kind::Get])
+    about(&["P1", "P3", "P4", "D1", "T6"]).needs(&[Capability::Create]).run(|context| {
+        use Kind::{Create, Delete, DeleteMany, GetByRename, PutByRename, PutFrom, PutZero, Touch, TouchZero};
+        check_histories(
+            context,
+            &Plan {
+                kinds: &[Create, Delete, DeleteMany, TouchZero, PutZero, Touch, PutFrom, PutByRename, GetByRename],
+                kinds_at_once: 3,
+                shapes: &[shape(2, 1, 2), shape(3, 1, 2), shape(2, 1, 4), shape(8, 1, 2)],
+                long_one_of: 40,
+                time: Duration::from_millis(1500),
+            },
+        )
     })
 }
 
-/// The number of threads, operations and keys, and the number of repetitions.
-struct Plan {
-    threads: usize,
-    keys: usize,
-    operations: usize,
-    rounds: usize,
+/// As [`p1_histories_of_random_operations_are_linearizable`], with long values and with TTLs, in short rounds: no value is a mixture of two,
+/// and the TTL of an entry is that of its value, or the one that a touch gave it since.
+pub fn p2_histories_of_long_values_and_ttls_are_linearizable() -> Check {
+    about(&["P2", "P3", "T6", "S1", "S2", "C1"]).run(|context| {
+        use Kind::{
+            Create, Get, GetByCopy, GetEach, GetInto, GetMany, Open, Put, PutByCopy, PutByRename, PutFrom, PutMany,
+        };
+        check_histories(
+            context,
+            &Plan {
+                kinds: &[
+                    Put,
+                    PutFrom,
+                    PutMany,
+                    PutByCopy,
+                    PutByRename,
+                    Create,
+                    Kind::Touch,
+                    Kind::Ttl,
+                    Kind::Ttl,
+                    Get,
+                    GetInto,
+                    Open,
+                    GetMany,
+                    GetEach,
+                    GetByCopy,
+                ],
+                kinds_at_once: 4,
+                shapes: &[shape(2, 1, 2), shape(3, 1, 3), shape(2, 2, 3), shape(4, 1, 3)],
+                long_one_of: 3,
+                time: Duration::from_millis(1500),
+            },
+        )
+    })
 }
 
-/// From small ones, whose histories are easy to read, to large ones: about 15 000 operations in all, which takes a store over
-/// a socket a second or two.
-const PLANS: &[Plan] = &[
-    Plan { threads: 2, keys: 1, operations: 3, rounds: 200 },
-    Plan { threads: 2, keys: 2, operations: 6, rounds: 200 },
-    Plan { threads: 3, keys: 1, operations: 8, rounds: 150 },
-    Plan { threads: 4, keys: 2, operations: 8, rounds: 80 },
-    Plan { threads: 8, keys: 1, operations: 6, rounds: 40 },
-    Plan { threads: 8, keys: 3, operations: 12, rounds: 40 },
-];
-
-/// One operation of a plan.
-#[derive(Clone, Debug)]
-struct Step {
-    kind: Kind,
-    /// The key. Batches use all keys.
-    key: usize,
-    /// How often to let other threads go first.
-    yields: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Put,
-    PutMany,
-    Create,
-    Delete,
-    DeleteMany,
-    Get,
-    GetMany,
-    Contains,
-}
-
-fn check_histories(context: &Context<'_>, kinds: &[Kind]) -> Outcome {
+fn check_histories(context: &Context<'_>, plan: &Plan<'_>) -> Outcome {
     let weaknesses = weaknesses(context)?;
-    let mut inputs = Inputs::of(&context.seed);
-    for (size, plan) in PLANS.iter().enumerate() {
-        let step = (select(kinds.to_vec()), 0..plan.keys, 0..3_usize);
-        let step = step.prop_map(|(kind, key, yields)| Step { kind, key, yields });
-        let threads = vec(vec(step, plan.operations), plan.threads);
-        for round in 0..plan.rounds {
-            let steps = inputs.next(&threads)?;
-            // Fresh keys, so that each history begins with nothing.
-            let names = (0..plan.keys).map(|key| KeyBuf::new(format!("{size}/{round}/{key}")));
-            let names = names.collect::<Result<Vec<_>, _>>()?;
-            let keys = names.iter().map(KeyBuf::as_key).collect::<Vec<_>>();
-            for history in record(context, &steps, &keys)? {
-                history.check(&weaknesses).map_err(|contradiction| explain(&contradiction))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Lets each thread do its steps at the same time, then reads all keys through every handle.
-fn record(context: &Context<'_>, threads: &[Vec<Step>], keys: &[Key<'_>]) -> Outcome<Vec<History>> {
-    let (recorder, ready) = (Recorder::new(), AtomicUsize::new(0));
-    let [even, odd] = handles(context);
-    let mut recordings = at_once(threads.len(), |thread| {
-        let mut recording = recorder.thread(if thread % 2 == 0 { even } else { odd });
-        // A barrier wakes one thread after the other, which takes longer than all the work of a store in memory.
-        ready.fetch_add(1, Ordering::Relaxed);
-        while ready.load(Ordering::Relaxed) < threads.len() {
-            thread::yield_now();
-        }
-        for step in threads.get(thread).into_iter().flatten() {
-            (0..step.yields).for_each(|_| thread::yield_now());
-            do_step(&mut recording, step, keys)?;
-        }
-        Ok(recording)
-    })?;
-    for handle in [even, odd] {
-        let mut last = recorder.thread(handle);
-        for &key in keys {
-            last.get(key)?;
-        }
-        recordings.push(last);
-    }
-    Ok(History::of(recordings))
-}
-
-/// The handles that threads use in turn. If there is a second handle, half of the threads use it.
-fn handles<'a>(context: &Context<'a>) -> [&'a dyn KeyValueStore; 2] {
-    [context.store(), context.second_handle().unwrap_or_else(|_| context.store())]
-}
-
-fn do_step(recording: &mut Recording<'_>, step: &Step, keys: &[Key<'_>]) -> Result<(), Error> {
-    let Some(&key) = keys.get(step.key) else { return Ok(()) };
-    match step.kind {
-        Kind::Put => {
-            let value = recording.fresh_value();
-            recording.put(key, value)
-        }
-        Kind::PutMany => {
-            let entries = keys.iter().map(|&key| (key, recording.fresh_value())).collect::<Vec<_>>();
-            recording.put_many(&entries)
-        }
-        Kind::Create => {
-            let value = recording.fresh_value();
-            recording.create(key, value).map(drop)
-        }
-        Kind::Delete => recording.delete(key).map(drop),
-        Kind::DeleteMany => recording.delete_many(keys).map(drop),
-        Kind::Get => recording.get(key).map(drop),
-        Kind::GetMany => recording.get_many(keys).map(drop),
-        Kind::Contains => recording.contains(key).map(drop),
-    }
+    let check = |history: &History| history.check(&weaknesses).map_err(|contradiction| explain(&contradiction));
+    rounds::run(context, plan, &weaknesses, check)
 }
 
 /// The declared weaknesses. One without a reason does not count.
@@ -191,7 +146,7 @@ fn explain(contradiction: &Contradiction) -> NotPassed {
     NotPassed::failed(format_args!(
         "{contradiction}\nchance:   the seed below gives the same operations; whether they fail again is chance"
     ))
-    .breaking(contradiction.clauses().iter().copied())
+    .breaking(contradiction.clauses())
 }
 
 /// Lets 8 threads increment a counter under a lock, as often as they get it. They take the lock with `create`, and release it with

@@ -1,0 +1,207 @@
+//! What operations do to the state of a key.
+//!
+//! An operation is a condition that has to hold when it takes effect, and what it makes of the state: to add one is to say these two.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use kv_core::{Bytes, Ttl};
+
+use super::operation::{Action, Operation, is_zero};
+use super::ttls::fits;
+use super::{History, Start};
+
+/// What a key holds: the number of a value, and that of its TTL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct State {
+    value: usize,
+    ttl: usize,
+}
+
+/// The state of a key that holds nothing.
+pub(super) const NOTHING: State = State { value: 0, ttl: UNKNOWN };
+
+/// The number of a TTL that is not known, or does not matter.
+const UNKNOWN: usize = 0;
+
+/// What an operation does if it is done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    when: When,
+    then: Then,
+}
+
+/// The states in which it is possible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum When {
+    Always,
+    Absent,
+    Present,
+    /// It holds this value.
+    Holds(usize),
+    /// It has one of these TTLs.
+    Lasts(Rc<[usize]>),
+}
+
+/// What it makes of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Then {
+    Stays,
+    /// Is one of these afterwards.
+    Becomes(Rc<[State]>),
+    /// Has this TTL afterwards.
+    Lasts(usize),
+    /// Is removed, at once or in a second step.
+    Leaves,
+}
+
+impl Step {
+    fn new(when: When, then: Then) -> Self {
+        Self { when, then }
+    }
+
+    fn becoming(when: When, state: State) -> Self {
+        Self::new(when, Then::Becomes(Rc::new([state])))
+    }
+
+    /// Whether it can be done in this state.
+    pub(super) fn is_possible(&self, state: State) -> bool {
+        match &self.when {
+            When::Always => true,
+            When::Absent => state == NOTHING,
+            When::Present => state != NOTHING,
+            When::Holds(value) => state.value == *value,
+            When::Lasts(ttls) => state != NOTHING && (state.ttl == UNKNOWN || ttls.contains(&state.ttl)),
+        }
+    }
+
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.then == Then::Stays
+    }
+
+    /// Whether it is done in two steps, of which the second one is a removal.
+    pub(super) fn is_in_two_steps(&self) -> bool {
+        self.then == Then::Leaves
+    }
+
+    /// The states in which it may leave one in which it is possible.
+    pub(super) fn after(&self, state: State) -> impl Iterator<Item = State> {
+        let (one, several): (Option<State>, &[State]) = match &self.then {
+            Then::Stays => (Some(state), &[]),
+            Then::Becomes(states) => (None, states),
+            Then::Lasts(ttl) => (Some(State { ttl: *ttl, ..state }), &[]),
+            Then::Leaves => (Some(NOTHING), &[]),
+        };
+        one.into_iter().chain(several.iter().copied())
+    }
+}
+
+/// The values and the TTLs of a history, each with its number.
+pub(super) struct Numbers<'h> {
+    history: &'h History,
+    values: Vec<&'h Bytes>,
+    /// Those that somebody has seen.
+    seen: BTreeSet<&'h Bytes>,
+    /// Of a history in which nobody asks for a TTL there are none.
+    ttls: Vec<Ttl>,
+}
+
+impl<'h> Numbers<'h> {
+    pub(super) fn of(history: &'h History) -> Self {
+        let actions = || history.operations.iter().map(|operation| &operation.action);
+        let seen = actions().filter_map(Action::seen).collect::<BTreeSet<_>>();
+        let mut values = actions().flat_map(Action::values).chain(seen.iter().copied()).collect::<Vec<_>>();
+        values.extend(history.at_first.iter().filter_map(|start| start.held.as_ref()));
+        values.sort_unstable();
+        values.dedup();
+        let mut ttls = Vec::new();
+        if actions().any(|action| matches!(action, Action::Ttl(Some(_)))) {
+            let given = history.at_first.iter().filter_map(|start| start.ttl);
+            for ttl in actions().flat_map(Action::ttls).copied().chain(given) {
+                if ttl != Ttl::Default && !ttls.contains(&ttl) {
+                    ttls.push(ttl);
+                }
+            }
+        }
+        Self { history, values, seen, ttls }
+    }
+
+    fn value(&self, value: &Bytes) -> usize {
+        // Every value of the history is among them.
+        self.values.binary_search(&value).map_or(0, |at| at + 1)
+    }
+
+    fn ttl(&self, ttl: Ttl) -> usize {
+        self.ttls.iter().position(|known| *known == ttl).map_or(UNKNOWN, |at| at + 1)
+    }
+
+    fn entry(&self, value: &Bytes, ttl: Ttl) -> State {
+        if is_zero(ttl) { NOTHING } else { State { value: self.value(value), ttl: self.ttl(ttl) } }
+    }
+
+    /// What an unanswered write leaves. Of values that nobody has seen it is no matter which: they are one.
+    fn unanswered(&self, value: &Bytes, ttl: Ttl) -> State {
+        match self.entry(value, ttl) {
+            NOTHING => NOTHING,
+            entry if self.seen.contains(value) => entry,
+            entry => State { value: self.values.len() + 1, ..entry },
+        }
+    }
+
+    /// What a copy may leave. Of values that nobody has seen one will do.
+    fn copied(&self, values: &[Bytes], ttls: &[Ttl]) -> Rc<[State]> {
+        let unseen = values.iter().find(|value| !self.seen.contains(value));
+        let values = values.iter().filter(|value| self.seen.contains(value)).chain(unseen);
+        let ttls = if ttls.is_empty() { &[Ttl::Default] } else { ttls };
+        let mut states = Vec::new();
+        for value in values {
+            states.extend(ttls.iter().map(|&ttl| self.entry(value, ttl)));
+        }
+        states.sort_unstable();
+        states.dedup();
+        states.into()
+    }
+
+    pub(super) fn start(&self, start: &Start) -> State {
+        let ttl = start.ttl.unwrap_or_default();
+        start.held.as_ref().map_or(NOTHING, |value| self.entry(value, ttl))
+    }
+
+    /// What a state is, where nothing is unanswered.
+    pub(super) fn held(&self, state: State) -> Start {
+        let held = state.value.checked_sub(1).and_then(|at| self.values.get(at)).map(|&value| value.clone());
+        let ttl = state.ttl.checked_sub(1).and_then(|at| self.ttls.get(at)).copied();
+        Start { held, ttl }
+    }
+
+    /// What an operation does. A question that was not answered does nothing.
+    pub(super) fn step(&self, operation: &Operation) -> Option<Step> {
+        let returned = operation.ended.is_some();
+        let remove = |when| Step::becoming(when, NOTHING);
+        Some(match &operation.action {
+            Action::Put(value, ttl) if returned => Step::becoming(When::Always, self.entry(value, *ttl)),
+            Action::Put(value, ttl) => Step::becoming(When::Always, self.unanswered(value, *ttl)),
+            Action::Create(_, _, false) | Action::Contains(true) if returned => Step::new(When::Present, Then::Stays),
+            Action::Create(value, ttl, _) if returned => Step::becoming(When::Absent, self.entry(value, *ttl)),
+            Action::Create(value, ttl, _) => Step::becoming(When::Absent, self.unanswered(value, *ttl)),
+            Action::Delete(false) | Action::Touch(_, false) | Action::Contains(false) if returned => {
+                Step::new(When::Absent, Then::Stays)
+            }
+            Action::Touch(ttl, _) if is_zero(*ttl) => remove(When::Present),
+            Action::Touch(ttl, _) => Step::new(When::Present, Then::Lasts(self.ttl(*ttl))),
+            Action::Get(None) | Action::Ttl(None) if returned => Step::new(When::Absent, Then::Stays),
+            Action::Get(Some(value)) if returned => Step::new(When::Holds(self.value(value)), Then::Stays),
+            Action::Ttl(Some(told)) if returned => {
+                let ended = operation.ended.unwrap_or_default();
+                let fits = |ttl: Ttl| fits(ttl, *told, ended, self.history.ttl_tolerance);
+                let ttls = self.ttls.iter().enumerate().filter(|(_, ttl)| fits(**ttl)).map(|(at, _)| at + 1);
+                Step::new(When::Lasts(ttls.collect()), Then::Stays)
+            }
+            Action::CopiedHere { values, ttls } => Step::new(When::Always, Then::Becomes(self.copied(values, ttls))),
+            Action::RenamedAway(Some(value)) if returned => Step::new(When::Holds(self.value(value)), Then::Leaves),
+            Action::RenamedAway(None) if returned => Step::new(When::Present, Then::Leaves),
+            Action::Delete(_) | Action::RenamedAway(_) => remove(When::Present),
+            Action::Get(_) | Action::Contains(_) | Action::Ttl(_) => return None,
+        })
+    }
+}
