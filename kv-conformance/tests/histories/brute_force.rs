@@ -59,7 +59,7 @@ type Entry = Option<(Bytes, Ttl)>;
 #[derive(Clone, Default)]
 struct Done {
     held: Entry,
-    done: Vec<usize>,
+    finished: Vec<usize>,
     half: Vec<(usize, bool)>,
 }
 
@@ -71,12 +71,12 @@ impl Done {
     /// The same after a change.
     fn becoming(&self, held: Entry) -> Self {
         let half = self.half.iter().map(|(at, _)| (*at, true)).collect();
-        Self { held, half, done: self.done.clone() }
+        Self { held, half, finished: self.finished.clone() }
     }
 
     fn doing(mut self, at: usize) -> Self {
         self.half.retain(|(half, _)| *half != at);
-        self.done.push(at);
+        self.finished.push(at);
         self
     }
 
@@ -119,7 +119,7 @@ impl NoChange for Operation {
 
 /// Whether there is an order, by trying all of them.
 fn has_order(operations: &[Operation], so_far: &Done, weaknesses: &[Weakness]) -> bool {
-    let left = (0..operations.len()).filter(|at| !so_far.done.contains(at)).collect::<Vec<_>>();
+    let left = (0..operations.len()).filter(|at| !so_far.finished.contains(at)).collect::<Vec<_>>();
     if left.iter().all(|&at| operations[at].ended.is_none()) {
         return true;
     }
@@ -147,9 +147,8 @@ fn after(operation: &Operation, held: &Entry) -> Vec<Entry> {
         Action::Create(value, ttl, created) if !answer || *created => one(held.is_none().then(|| entry(value, *ttl))),
         Action::Create(..) => one(held.is_some().then(same)),
         Action::Delete(deleted) if !answer || *deleted => one(held.is_some().then_some(None)),
-        Action::Delete(_) => one(held.is_none().then(same)),
         Action::Touch(ttl, touched) if !answer || *touched => one(held.as_ref().map(|(value, _)| entry(value, *ttl))),
-        Action::Touch(..) => one(held.is_none().then(same)),
+        Action::Delete(_) | Action::Touch(..) => one(held.is_none().then(same)),
         Action::Get(got) => one((!answer || *got == held.clone().map(|(value, _)| value)).then(same)),
         Action::Contains(contained) => one((!answer || held.is_some() == *contained).then(same)),
         Action::Ttl(told) => {

@@ -118,11 +118,11 @@ fn what_is_left_is_told_with_an_error() {
     let told = |left: Duration| {
         history([op(0, 0, 1, put_for("A1", 100)), op(0, 2, 10, Action::Ttl(Some(Remaining::For(left))))])
     };
-    let (micros, second) = (Duration::from_micros, Duration::from_secs(1));
+    let second = Duration::from_secs(1);
     // Time passes for the store, or does not.
     right(&told(Duration::from_secs(100)), &[]);
-    right(&told(Duration::from_secs(100) - micros(10)), &[]);
-    wrong(&told(Duration::from_secs(100) - micros(11)), &[]);
+    right(&told(Duration::from_micros(100_000_000 - 10)), &[]);
+    wrong(&told(Duration::from_micros(100_000_000 - 11)), &[]);
     right(&told(Duration::from_secs(99)).ttl_tolerance(second), &[]);
     right(&told(Duration::from_secs(101)).ttl_tolerance(second), &[]);
     wrong(&told(Duration::from_secs(102)).ttl_tolerance(second), &[]);

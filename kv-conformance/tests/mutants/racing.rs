@@ -320,7 +320,7 @@ impl KeyValueStore for Racing {
     }
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
-        let _writing = (!self.is(Race::CreateBesideRename)).then(|| lock(&self.writing));
+        let writing = (!self.is(Race::CreateBesideRename)).then(|| lock(&self.writing));
         let entry = |key| self.inner.live(&self.inner.lock(), key).cloned();
         match (self.race, entry(&from)) {
             (Race::RenameLater, Some(_)) if entry(&to).is_some() => {
@@ -332,7 +332,7 @@ impl KeyValueStore for Racing {
                 Ok(())
             }
             (Race::RenameRollsBack, Some(old)) => {
-                drop(_writing);
+                drop(writing);
                 self.inner.rename_entry(from, to)?;
                 between();
                 if entry(&from).is_some() {
