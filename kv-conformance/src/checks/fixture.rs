@@ -18,7 +18,14 @@ type Part = fn(&Context<'_>, &dyn KeyValueStore) -> Outcome;
 /// The check of the fixture. It is about no clause.
 pub(crate) fn of_store() -> Check {
     let check = about(&[]).run(|context| {
-        all_hold(context, &[stores_are_separate, second_handle_is_of_the_same_store, clock_is_that_of_the_store])
+        let parts: [Part; 5] = [
+            values_are_as_large_as_the_checks_need,
+            stores_are_separate,
+            second_handle_is_of_the_same_store,
+            clock_is_that_of_the_store,
+            store_takes_so_long,
+        ];
+        all_hold(context, &parts)
     });
     check.named("fixture_is_fresh_and_its_parts_belong_together", module_path!())
 }
@@ -62,6 +69,36 @@ fn wrong(what: &str, want: &str, got: &str) -> NotPassed {
 /// A value that no other run of this check has put.
 fn new_value() -> Bytes {
     format!("{MARK}{:016x}", fastrand::u64(..)).into()
+}
+
+/// The largest value, and the longest TTL, that the checks need.
+const LEAST_VALUE: u64 = 256;
+const LEAST_TTL: Duration = Duration::from_secs(1);
+
+/// The checks adapt to the limits of a store, but not to any: see *What a store has to be able to hold* on the front page.
+fn values_are_as_large_as_the_checks_need(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+    let capabilities = store.capabilities();
+    let least = "the checks of this suite cannot tell anything of a store with a lower limit";
+    if let Some(limit) = capabilities.largest_value().filter(|limit| *limit < LEAST_VALUE) {
+        return Err(wrong(
+            "largest_value() of capabilities()",
+            &format!("{LEAST_VALUE} at least: {least}"),
+            &limit.to_string(),
+        ));
+    }
+    let longest = capabilities.longest_ttl();
+    if context.has(Capability::Ttls) && longest < LEAST_TTL {
+        let want = format!("{LEAST_TTL:?} at least: {least}");
+        return Err(wrong("longest_ttl() of capabilities()", &want, &format!("{longest:?}")));
+    }
+    Ok(())
+}
+
+/// How long the store takes, for the checks of many operations.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a part gives")]
+fn store_takes_so_long(context: &Context<'_>, _: &dyn KeyValueStore) -> Outcome {
+    context.scope.measure(context.fixture());
+    Ok(())
 }
 
 /// Two fixtures see neither each other's data nor that of an earlier fixture.

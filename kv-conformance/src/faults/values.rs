@@ -6,7 +6,7 @@ pub(crate) fn value(key: &str, write: u64, length: usize) -> String {
 }
 
 /// The filler of values. It must not appear in errors.
-const SECRET: &str = "x7q";
+pub(super) const SECRET: &str = "x7q";
 
 /// The key and the number of the write of a value, if it is whole.
 pub(crate) fn parse(value: &[u8]) -> Option<(&str, u64)> {

@@ -697,7 +697,9 @@ impl Fits {
                 *key == write.key && *limit == want && (want + 1..=write.value.len() as u64).contains(size)
             }
             (Self::TooLong | Self::Perhaps, Error::InvalidTtl { key, ttl, longest, .. }) => {
-                *key == write.key && write.ttl == Ttl::After(*ttl) && longest < ttl
+                // The default may have become too long, too.
+                let is_given = write.ttl == Ttl::After(*ttl) || write.ttl == Ttl::Default;
+                *key == write.key && is_given && longest < ttl
             }
             // Whichever is looked at first.
             (Self::TooLarge(_), Error::InvalidTtl { key, longest, ttl, .. }) => *key == write.key && longest < ttl,

@@ -2,10 +2,10 @@
 
 use std::fmt::{Debug, Display};
 
-use kv_core::Error;
+use kv_core::{Bytes, Error};
 
 use super::outcome::{EXPECTED, GOT, NotPassed, Outcome};
-use super::show::{shorten, show, show_error};
+use super::show::{shorten, show, show_both, show_error};
 
 /// The result of an operation has to be this value.
 #[track_caller]
@@ -16,7 +16,10 @@ where
 {
     match got {
         Ok(got) if got == want => Ok(()),
-        Ok(got) => Err(mismatch(what, &show(&want), &show(&got))),
+        Ok(got) => {
+            let (want, got) = show_both(&want, &got);
+            Err(mismatch(what, &want, &got))
+        }
         Err(error) => {
             let failed = mismatch(what, &show(&want), &show_error(&error));
             Err(failed.because_of(&error).timed_out_if(matches!(error, Error::Timeout(_))))
@@ -32,6 +35,16 @@ where
     W: Debug,
 {
     expect(what, Ok(got), want)
+}
+
+/// The bytes of a value have to be these, whatever they are held in.
+#[track_caller]
+pub(crate) fn expect_bytes(what: impl Display, got: impl AsRef<[u8]>, want: impl AsRef<[u8]>) -> Outcome {
+    let (got, want) = (got.as_ref(), want.as_ref());
+    if got == want {
+        return Ok(());
+    }
+    expect_eq(what, Bytes::copy_from_slice(got), Bytes::copy_from_slice(want))
 }
 
 /// Something has to hold; `got` says what was found instead.

@@ -3,9 +3,13 @@
 use super::outcome::NotPassed;
 use super::watchdog::{Endless, Hang};
 
-/// The clause that says that a listing ends.
+/// The clause that says that a listing ends, or can be dropped.
 fn clause_of(listing: &str) -> &'static str {
-    if listing.contains("prefixes(") { "L6" } else { "L1" }
+    match listing {
+        dropped if dropped.starts_with("dropping ") => "L2",
+        parts if parts.contains("prefixes(") => "L6",
+        _ => "L1",
+    }
 }
 
 impl Endless {
@@ -23,19 +27,46 @@ impl Endless {
 impl Hang {
     /// Whether it is a listing that hangs.
     pub(crate) fn is_of_listing(&self) -> bool {
-        self.is_operation && ["keys(", "prefixes("].iter().any(|listing| self.what.contains(listing))
+        self.is_operation && is_listing(&self.what)
+    }
+
+    /// Whether it is a batch that was sent to see [how long one takes](super::pace::Pace).
+    pub(crate) fn is_of_pace(&self) -> bool {
+        self.what.contains(super::pace::KEY)
+    }
+
+    /// Whether it is the fixture, not the store.
+    pub(crate) fn is_of_fixture(&self) -> bool {
+        self.what.starts_with("the fixture, while ")
     }
 
     /// The failure of a check. `setting` says how to make the limit longer.
     pub(crate) fn into_failure(self, has_faults: bool, setting: &str) -> NotPassed {
-        let Self { what, time, is_operation, before, listing, others } = &self;
-        let (is_of_listing, while_open) = (self.is_of_listing(), listing.as_ref().filter(|_| !self.is_of_listing()));
-        let meanwhile = while_open.map(|listing| format!(", while this thread has {listing} open")).unwrap_or_default();
-        let want = match (while_open, is_operation) {
-            (Some(_), _) => "it returns: a listing holds no lock (L2)",
-            (None, true) if has_faults => "it ends within its limits (N1)",
-            (None, true) => "it returns",
-            (None, false) => "it ends",
+        let Self { what, time, is_operation, before, inside, open, others } = &self;
+        let (is_of_listing, is_of_fixture) = (self.is_of_listing(), self.is_of_fixture());
+        // What hangs itself is not in its own way.
+        let while_open = open.as_ref().filter(|open| !what.contains(&***open));
+        let (meanwhile, want) = match (inside, while_open) {
+            (Some(outer), _) => (
+                format!(", while {outer} calls the code that does this"),
+                "it returns: nothing is locked while the caller's code runs",
+            ),
+            (None, Some(open)) if is_listing(open) => {
+                (format!(", while this thread has {open} open"), "it returns: a listing holds no lock (L2)")
+            }
+            (None, Some(open)) => (
+                format!(", while this thread has {open} open"),
+                "it returns: a reader is independent of the store, and holds no lock (S1)",
+            ),
+            (None, None) => (
+                String::new(),
+                match is_operation {
+                    true if is_of_fixture => "it returns",
+                    true if has_faults => "it ends within its limits (N1)",
+                    true => "it returns",
+                    false => "it ends",
+                },
+            ),
         };
         let before = before.as_ref().map(|before| format!(" Before it: {before}.")).unwrap_or_default();
         let others =
@@ -45,6 +76,13 @@ impl Hang {
              got:      nothing for {time:.0?}: it hangs, and the suite goes on without it.{before}{others}\n          \
              (If the store is just slow: {setting})"
         ));
-        if is_of_listing { failed.breaking([clause_of(what)]) } else { failed }
+        if is_of_fixture {
+            return failed.beside_the_store();
+        }
+        if is_of_listing && while_open.is_none() { failed.breaking([clause_of(what)]) } else { failed }
     }
+}
+
+fn is_listing(what: &str) -> bool {
+    ["keys(", "prefixes("].iter().any(|listing| what.contains(listing))
 }

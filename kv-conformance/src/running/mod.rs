@@ -4,8 +4,11 @@ mod budget;
 mod clauses;
 mod context;
 mod expect;
+mod followed;
 mod hang;
+pub(crate) mod leaks;
 mod outcome;
+mod pace;
 pub(crate) mod panics;
 mod scope;
 mod seed;
@@ -15,11 +18,14 @@ mod time;
 pub(crate) mod trace;
 mod traced;
 mod watchdog;
+mod watched;
 
 pub(crate) use budget::{Budget, effort};
 pub(crate) use context::Context;
-pub(crate) use expect::{expect, expect_eq, expect_error, expect_that, mismatch};
+pub(crate) use expect::{expect, expect_bytes, expect_eq, expect_error, expect_that, mismatch};
 pub(crate) use outcome::{Broken, Finding, NotPassed, Outcome};
+pub(crate) use pace::ENOUGH;
+
 pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;
 pub(crate) use show::{kind_of, show, show_error};

@@ -23,7 +23,7 @@ pub(crate) enum NotPassed {
     Failed(Box<Finding>),
     /// The fixture lacks something that the check needs.
     Ignored(String),
-    /// The machine was too slow for the TTLs of a check in real time. The check has to be repeated with longer ones.
+    /// The TTLs of the check were too short to tell anything, for this machine or this store: to be repeated with longer ones.
     TooSlow,
     /// An operation timed out without a fault. If that happens again, it is a failure.
     TimedOut(Box<Finding>),
@@ -51,7 +51,12 @@ impl NotPassed {
     /// A failure that is not the store's: it breaks no clause.
     #[track_caller]
     pub(crate) fn failed_beside_the_store(message: impl Display) -> Self {
-        Self::failed(message).with_broken(Broken::Nothing)
+        Self::failed(message).beside_the_store()
+    }
+
+    /// The same failure, as one that is not the store's.
+    pub(crate) fn beside_the_store(self) -> Self {
+        self.with_broken(Broken::Nothing)
     }
 
     /// If an operation timed out without a fault, the machine may have been slow.
@@ -183,7 +188,7 @@ impl Display for NotPassed {
         match self {
             Self::Failed(finding) | Self::TimedOut(finding) => f.write_str(&finding.text),
             Self::Ignored(reason) => write!(f, "ignored: {reason}"),
-            Self::TooSlow => f.write_str("the machine was too slow to tell early from late"),
+            Self::TooSlow => f.write_str("it took too long to tell early from late"),
         }
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use kv_core::Capability;
 
 use super::outcome::{NotPassed, Outcome};
+use super::pace::Pace;
 use super::panics;
 #[cfg(feature = "tokio")]
 use super::trace;
 use super::traced::follow;
 use super::watchdog::Watchdog;
+use super::watched::watch;
 use crate::error::BoxError;
 use crate::fixture::Fixture;
 use crate::history::Weakness;
@@ -37,6 +39,8 @@ pub(crate) struct Scope {
     store: Arc<OnceLock<StoreInfo>>,
     /// What random sequences have tried.
     coverage: Arc<Mutex<Vec<CoverageRow>>>,
+    /// How long the store takes, once it is known.
+    pace: Arc<OnceLock<Pace>>,
     /// What the check does that the scope is for.
     watchdog: Arc<Watchdog>,
 }
@@ -51,6 +55,7 @@ impl Scope {
             weaknesses: BTreeMap::new(),
             store: Arc::default(),
             coverage: Arc::default(),
+            pace: Arc::default(),
             watchdog: Arc::default(),
         }
     }
@@ -88,7 +93,8 @@ impl Scope {
     pub(crate) fn reopen(&self, fixture: Fixture) -> Outcome<Fixture> {
         let _reopening = self.watchdog.begin("the fixture, while its store was reopened,", 1);
         match panics::in_fixture("its store was reopened", || fixture.reopened()) {
-            Some(reopened) => Ok(self.follow(reopened?)),
+            // What it has beside its store is watched already.
+            Some(reopened) => Ok(follow(reopened?, &self.watchdog)),
             None => Err(NotPassed::Ignored("the fixture has no way to reopen its store (`Fixture::reopen`)".into())),
         }
     }
@@ -98,7 +104,24 @@ impl Scope {
         if let Some(proxy) = &fixture.proxy {
             self.watchdog.add_proxy(proxy);
         }
-        follow(fixture, &self.watchdog)
+        watch(follow(fixture, &self.watchdog), &self.watchdog)
+    }
+
+    /// How long the store takes. Before that was measured, it is taken for one that takes no time.
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace.get().copied().unwrap_or_default()
+    }
+
+    /// Sees how long a store takes that nothing else uses. That it fails is for the checks to find.
+    pub(crate) fn measure(&self, fixture: &Fixture) {
+        if let Ok(pace) = Pace::of(&*fixture.store) {
+            let _ = self.pace.set(pace);
+        }
+    }
+
+    /// The operation of the check that took longest, and its time.
+    pub(crate) fn slowest(&self) -> Option<(Arc<str>, Duration)> {
+        self.watchdog.slowest()
     }
 
     /// Does something that is no operation of a store, but may hang or panic like one, and is reported like one.

@@ -9,17 +9,20 @@ use kv_core::{
     Bytes, Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
 };
 
+use super::followed;
 use super::show::shorten;
 use super::trace::{self, failed, located};
-use super::watchdog::Watchdog;
+use super::watchdog::{Operation, Watchdog};
 use crate::fixture::Fixture;
 
 /// The most characters that are shown of anything.
 const CUT: usize = 40;
 
-/// A store whose operations are noted.
+/// A store whose operations are noted. Its fields are dropped in this order.
 struct Traced {
     inner: Box<dyn KeyValueStore>,
+    /// Begins when the store is dropped.
+    dropping: Option<Operation>,
     /// The text before each operation.
     name: &'static str,
     watchdog: Arc<Watchdog>,
@@ -27,7 +30,7 @@ struct Traced {
 
 /// Notes and watches the operations on the stores of a fixture from now on.
 pub(super) fn follow(mut fixture: Fixture, watchdog: &Arc<Watchdog>) -> Fixture {
-    let follow = |inner, name| Box::new(Traced { inner, name, watchdog: Arc::clone(watchdog) });
+    let follow = |inner, name| Box::new(Traced { inner, dropping: None, name, watchdog: Arc::clone(watchdog) });
     fixture.store = follow(fixture.store, "");
     fixture.second_handle =
         fixture.second_handle.map(|inner| -> Box<dyn KeyValueStore> { follow(inner, "second handle: ") });
@@ -63,6 +66,11 @@ fn value(value: &[u8]) -> String {
 }
 
 impl Traced {
+    /// Watches something that is no operation.
+    fn beside(&self, what: &str) -> Operation {
+        self.watchdog.begin_beside(located(&format!("{}{what}", self.name)))
+    }
+
     /// Notes an operation, runs it, and notes its result. In this order, so that an operation that panics is noted.
     fn note<T>(
         &self,
@@ -108,10 +116,12 @@ fn several<T>(got: &[T], shown: impl Fn(&T) -> String) -> String {
 
 impl KeyValueStore for Traced {
     fn name(&self) -> &str {
+        let _asking = self.beside("name()");
         self.inner.name()
     }
 
     fn capabilities(&self) -> Capabilities {
+        let _asking = self.beside("capabilities()");
         self.inner.capabilities()
     }
 
@@ -157,13 +167,13 @@ impl KeyValueStore for Traced {
         let listing = located(&format!("{}keys({})", self.name, quoted(&prefix)));
         let listed =
             self.note(&[], || format!("keys({})", quoted(&prefix)), || self.inner.list(prefix), |_| "…".into());
-        Ok(self.watchdog.follow(listing, listed?))
+        Ok(followed::listing(&self.watchdog, listing, listed?))
     }
 
     fn list_prefixes(&self, delimiter: Key<'_>, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         let operation = || format!("prefixes({}, {})", keys(&[delimiter]), quoted(&prefix));
         let listed = self.note(&[], operation, || self.inner.list_prefixes(delimiter, prefix), |_| "…".into());
-        Ok(self.watchdog.follow(located(&format!("{}{}", self.name, operation())), listed?))
+        Ok(followed::listing(&self.watchdog, located(&format!("{}{}", self.name, operation())), listed?))
     }
 
     fn read_many(&self, of: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
@@ -216,7 +226,9 @@ impl KeyValueStore for Traced {
     fn read_stream(&self, key: Key<'_>) -> Result<Option<ValueReader>> {
         // To callers, `open` and `get_into` of an absent key are an error.
         let came = |got: &Option<ValueReader>| if got.is_some() { "a stream" } else { "Err(NotFound)" }.to_owned();
-        self.note(&[key], || format!("open({})", keys(&[key])), || self.inner.read_stream(key), came)
+        let opening = || format!("open({})", keys(&[key]));
+        let opened = self.note(&[key], opening, || self.inner.read_stream(key), came)?;
+        Ok(opened.map(|reader| followed::reader(&self.watchdog, &format!("{}{}", self.name, opening()), reader)))
     }
 
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
@@ -229,7 +241,14 @@ impl KeyValueStore for Traced {
 /// Only the `Debug` of the store, because checks read it.
 impl Debug for Traced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _showing = self.beside("`Debug` of the store");
         self.inner.fmt(f)
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.dropping = Some(self.beside("dropping the store"));
     }
 }
 

@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use kv_core::{Error, Failure, KeyBuf, Keys, Result};
-
 use crate::proxy::{Cut, Proxy};
 
 /// The additional time for each key of a batch.
@@ -17,9 +15,6 @@ const FOR_EACH_KEY: Duration = Duration::from_millis(1);
 
 /// How much longer than an operation a check may take.
 const CHECK: u32 = 10;
-
-/// How many keys a listing may yield beyond those that the check has written.
-const FOREIGN: u64 = 10_000;
 
 thread_local! {
     /// What this thread does, for its check.
@@ -50,8 +45,10 @@ struct Activity {
     under_way: Vec<UnderWay>,
     /// The operation that returned last.
     last: Option<Arc<str>>,
-    /// The listings that this thread has begun and not dropped.
-    listings: Vec<Arc<str>>,
+    /// The one of those that have returned that took longest.
+    slowest: Option<(Arc<str>, Duration)>,
+    /// The listings and the readers that this thread has opened and not dropped.
+    open: Vec<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,10 +56,18 @@ struct UnderWay {
     what: Arc<str>,
     since: Instant,
     keys: usize,
+    /// Whether it is told what a thread did last: not that it asked for a name.
+    is_told: bool,
 }
 
 /// An operation, for as long as this lives.
 pub(crate) struct Operation(Arc<Mutex<Activity>>);
+
+/// A listing or a reader that a thread has open, for as long as this lives.
+pub(super) struct Open {
+    what: Arc<str>,
+    opened_by: Arc<Mutex<Activity>>,
+}
 
 /// A hanging operation or check.
 pub(crate) struct Hang {
@@ -72,8 +77,10 @@ pub(crate) struct Hang {
     pub(super) is_operation: bool,
     /// The operation of the same thread that returned last.
     pub(super) before: Option<Arc<str>>,
-    /// A listing that the thread has open.
-    pub(super) listing: Option<Arc<str>>,
+    /// The operation that has called the code which has called this one: one that reads from a reader of the check.
+    pub(super) inside: Option<Arc<str>>,
+    /// A listing or a reader that the thread has open.
+    pub(super) open: Option<Arc<str>>,
     /// The operations for which other threads wait.
     pub(super) others: Vec<String>,
 }
@@ -111,9 +118,26 @@ impl Watchdog {
             // Not a panic, which the hook would print.
             resume_unwind(Box::new("the check was given up"));
         }
+        self.note(what.into(), keys, true)
+    }
+
+    /// Notes that this thread does something that may hang and is no operation. It does not end the thread, since it may be under way in
+    /// a destructor.
+    pub(crate) fn begin_beside(self: &Arc<Self>, what: impl Into<Arc<str>>) -> Operation {
+        self.note(what.into(), 1, false)
+    }
+
+    fn note(self: &Arc<Self>, what: Arc<str>, keys: usize, is_told: bool) -> Operation {
         let here = self.here();
-        lock(&here).under_way.push(UnderWay { what: what.into(), since: Instant::now(), keys });
+        lock(&here).under_way.push(UnderWay { what, since: Instant::now(), keys, is_told });
         Operation(here)
+    }
+
+    /// Notes that this thread has opened a listing or a reader.
+    pub(super) fn open(self: &Arc<Self>, what: Arc<str>) -> Open {
+        let opened_by = self.here();
+        lock(&opened_by).open.push(Arc::clone(&what));
+        Open { what, opened_by }
     }
 
     /// Notes that this many keys are about to be written.
@@ -128,15 +152,20 @@ impl Watchdog {
 
     /// What this thread does.
     fn here(self: &Arc<Self>) -> Arc<Mutex<Activity>> {
-        HERE.with_borrow_mut(|here| match here {
-            Some((of, activity)) if of.as_ptr() == Arc::as_ptr(self) => Arc::clone(activity),
-            _ => {
-                let activity = Arc::<Mutex<Activity>>::default();
-                lock(&self.threads).push(Arc::clone(&activity));
-                *here = Some((Arc::downgrade(self), Arc::clone(&activity)));
-                activity
+        let new = || {
+            let activity = Arc::<Mutex<Activity>>::default();
+            lock(&self.threads).push(Arc::clone(&activity));
+            activity
+        };
+        let here = HERE.try_with(|here| {
+            let mut here = here.borrow_mut();
+            match &*here {
+                Some((of, activity)) if of.as_ptr() == Arc::as_ptr(self) => Arc::clone(activity),
+                _ => Arc::clone(&here.insert((Arc::downgrade(self), new())).1),
             }
-        })
+        });
+        // A thread that is ending no longer has the variable.
+        here.unwrap_or_else(|_| new())
     }
 
     /// What hangs: an operation that has not returned for this long, or a check that takes much longer than that.
@@ -145,8 +174,10 @@ impl Watchdog {
             .iter()
             .filter_map(|thread| {
                 let thread = lock(thread);
-                let under_way = thread.under_way.last()?.clone();
-                Some((under_way, thread.last.clone(), thread.listings.last().cloned()))
+                let [.., under_way] = &*thread.under_way else { return None };
+                let outer = thread.under_way.iter().rev().skip(1).find(|outer| outer.is_told && under_way.is_told);
+                let inside = outer.map(|outer| Arc::clone(&outer.what));
+                Some((under_way.clone(), thread.last.clone(), inside, thread.open.last().cloned()))
             })
             .collect::<Vec<_>>();
         all.sort_by_key(|(under_way, ..)| under_way.since);
@@ -155,18 +186,24 @@ impl Watchdog {
             under_way.since.elapsed() > limit + FOR_EACH_KEY * keys
         };
         if let Some(at) = all.iter().position(|(under_way, ..)| overdue(under_way)) {
-            let (UnderWay { what, since, .. }, before, listing) = all.remove(at);
+            let (UnderWay { what, since, .. }, before, inside, open) = all.remove(at);
             let others =
                 all.iter().take(3).map(|(other, ..)| format!("{} ({:.0?})", other.what, other.since.elapsed()));
             let (what, others) = (what.to_string(), others.collect());
-            return Some(Hang { what, time: since.elapsed(), is_operation: true, before, listing, others });
+            return Some(Hang { what, time: since.elapsed(), is_operation: true, before, inside, open, others });
         }
         let time = self.started.elapsed();
         if time <= limit * CHECK + more_for_check {
             return None;
         }
         let before = lock(&self.threads).iter().filter_map(|thread| lock(thread).last.clone()).next_back();
-        Some(Hang { what: "the check".into(), time, is_operation: false, before, listing: None, others: Vec::new() })
+        let (what, others) = ("the check".into(), Vec::new());
+        Some(Hang { what, time, is_operation: false, before, inside: None, open: None, others })
+    }
+
+    /// The operation that took longest of those that have returned, and its time.
+    pub(crate) fn slowest(&self) -> Option<(Arc<str>, Duration)> {
+        lock(&self.threads).iter().filter_map(|thread| lock(thread).slowest.clone()).max_by_key(|(_, time)| *time)
     }
 
     /// Ends what can be ended: threads that wait for the network, and threads that begin another operation.
@@ -182,58 +219,37 @@ impl Watchdog {
     /// The listing that does not end, if there was one.
     pub(crate) fn endless(&self) -> Option<Endless> {
         let endless = lock(&self.endless).clone();
-        let written = self.written.load(Ordering::Relaxed);
-        endless.map(|(listing, yielded)| Endless { listing, yielded, written })
+        endless.map(|(listing, yielded)| Endless { listing, yielded, written: self.written() })
     }
 
-    /// The keys of a listing. It ends with an error after more keys than can exist.
-    pub(crate) fn follow<'a>(self: &Arc<Self>, listing: String, keys: Keys<'a>) -> Keys<'a> {
-        let (listing, begun_by) = (Arc::<str>::from(listing), self.here());
-        lock(&begun_by).listings.push(Arc::clone(&listing));
-        let next = format!("the next key of {listing}").into();
-        Keys::new(Followed { watchdog: Arc::clone(self), keys, listing, next, begun_by, yielded: 0 })
+    /// How many keys the check has written.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a listing has yielded more keys than there can be.
+    pub(super) fn does_not_end(&self, listing: &Arc<str>, yielded: u64) {
+        lock(&self.endless).get_or_insert_with(|| (Arc::clone(listing), yielded));
     }
 }
 
 impl Drop for Operation {
     fn drop(&mut self) {
         let mut activity = lock(&self.0);
-        activity.last = activity.under_way.pop().map(|under_way| under_way.what);
-    }
-}
-
-/// A listing that is watched.
-struct Followed<'a> {
-    watchdog: Arc<Watchdog>,
-    keys: Keys<'a>,
-    listing: Arc<str>,
-    /// The name of the next step.
-    next: Arc<str>,
-    begun_by: Arc<Mutex<Activity>>,
-    yielded: u64,
-}
-
-impl Iterator for Followed<'_> {
-    type Item = Result<KeyBuf>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let operation = self.watchdog.begin(Arc::clone(&self.next), 1);
-        let key = self.keys.next()?;
-        drop(operation);
-        self.yielded += 1;
-        if self.yielded > self.watchdog.written.load(Ordering::Relaxed) + FOREIGN {
-            lock(&self.watchdog.endless).get_or_insert_with(|| (Arc::clone(&self.listing), self.yielded));
-            return Some(Err(Error::Backend(Failure::new("kv-conformance", "the listing does not end"))));
+        let Some(UnderWay { what, since, is_told: true, .. }) = activity.under_way.pop() else { return };
+        let time = since.elapsed();
+        if activity.slowest.as_ref().is_none_or(|(_, slowest)| time > *slowest) {
+            activity.slowest = Some((Arc::clone(&what), time));
         }
-        Some(key)
+        activity.last = Some(what);
     }
 }
 
-impl Drop for Followed<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        let mut begun_by = lock(&self.begun_by);
-        if let Some(at) = begun_by.listings.iter().rposition(|listing| Arc::ptr_eq(listing, &self.listing)) {
-            begun_by.listings.remove(at);
+        let mut opened_by = lock(&self.opened_by);
+        if let Some(at) = opened_by.open.iter().rposition(|open| Arc::ptr_eq(open, &self.what)) {
+            opened_by.open.remove(at);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One check of a run: its attempts, and its result with the clauses that it breaks.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use crate::checks::{Check, clause_text};
 use crate::report::{CheckResult, FailureDetails, Verdict};
 use crate::running::{Broken, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, panics, trace};
 
-/// How often a check in real time is repeated with longer TTLs, before its result is that the machine is too slow.
+/// How often a check is repeated, in real time with longer TTLs, before it is said to have been too slow.
 const REPEATS: u32 = 3;
 
 /// The checks on which all others rely: a written value is read, a deleted key is absent, and an entry expires when it should.
@@ -51,10 +52,8 @@ impl Run {
     /// Runs the check on this thread, and again if the machine was too slow.
     pub(super) fn attempt(&self) -> Outcome {
         let Self { scope, check, seed, .. } = self;
-        // It breaks no clause: the check could not tell.
-        let mut last = NotPassed::failed_beside_the_store(
-            "the machine was too slow to tell early from late, although the TTLs were made longer",
-        );
+        let mut last = None;
+        let cannot_tell = RefCell::new(None);
         for patience in 0..=REPEATS {
             trace::forget();
             let run = || {
@@ -62,15 +61,32 @@ impl Run {
                 if !check.has_faults {
                     scope.remember(&fixture);
                 }
-                (check.run)(&Context::new(scope, &fixture, patience, seed.clone()))
+                let context = Context::new(scope, &fixture, patience, seed.clone());
+                let outcome = (check.run)(&context);
+                if matches!(outcome, Err(NotPassed::TooSlow)) {
+                    *cannot_tell.borrow_mut() = context.cannot_tell();
+                }
+                outcome
             };
             match panics::catch(run).unwrap_or_else(|panic| Err(panic.into())) {
                 Err(NotPassed::TooSlow) => {}
-                Err(timed_out @ NotPassed::TimedOut(_)) => last = timed_out,
+                Err(timed_out @ NotPassed::TimedOut(_)) => last = Some(timed_out),
                 outcome => return outcome,
             }
         }
-        Err(last)
+        Err(last.unwrap_or_else(|| cannot_tell.take().map_or_else(|| self.too_slow(), NotPassed::Ignored)))
+    }
+
+    /// The failure of a check that could not tell early from late, however long its TTLs were. It breaks no clause.
+    fn too_slow(&self) -> NotPassed {
+        let slowest =
+            self.scope.slowest().map(|(what, time)| format!(" The slowest was {what}, which took {time:.1?}."));
+        NotPassed::failed_beside_the_store(format_args!(
+            "this check could not tell early from late, in {} attempts with longer and longer TTLs: the machine is too slow for it, or \
+             the operations of the store are.{}",
+            REPEATS + 1,
+            slowest.unwrap_or_default(),
+        ))
     }
 
     /// The result of this outcome, for the report.

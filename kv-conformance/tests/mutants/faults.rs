@@ -525,6 +525,20 @@ faults! {
     ReaderEndsEarly,
     /// A reader counts from the end the wrong way.
     ReaderSeeksWrong,
+    /// A reader says that it is where its buffer has been filled to: after ten bytes it is at 8192.
+    ReaderTellsBuffer,
+    /// A reader adds offsets without looking: those that overflow panic.
+    ReaderSeekOverflows,
+    /// A reader takes a read of no bytes for the end of the value.
+    ReaderEndsAtNothing,
+    /// A reader has the first 64 KiB, and asks the store for the rest as it goes.
+    ReaderReadsLate,
+    /// A reader ends when its entry expires.
+    ReaderExpires,
+    /// A reader fails when the store was dropped from which it was opened.
+    ReaderNeedsStore,
+    /// A reader holds a lock that `create`, `touch`, `copy` and `rename` need.
+    ReaderHoldsOtherLock,
     /// `open` of an absent key gives an empty reader.
     OpenOfAbsentEmpty,
     /// `put_from` reads once: what comes in several pieces is cut.
@@ -539,6 +553,8 @@ faults! {
     StreamFlushesPieces,
     /// `put_from` holds the lock while it reads. (A call that needs it gets `Unavailable` here.)
     StreamHoldsLock,
+    /// `put_from` holds a lock while it reads that `create`, `touch`, `copy` and `rename` need.
+    StreamHoldsOtherLock,
     /// After a reader has panicked in `put_from`, the lock is poisoned and nothing works.
     StreamPoisons,
     /// A reader holds the lock until it is dropped.
@@ -565,12 +581,24 @@ faults! {
     ErrorWithoutKey,
     /// The message shows the value.
     ErrorShowsValue,
+    /// The message of a refused TTL shows the first eight bytes of the value.
+    ErrorShowsBeginning,
+    /// The message of a refused TTL shows the value in base64.
+    ErrorShowsBase64,
+    /// The message of a value that is too large shows the end of it, as a list of bytes.
+    TooLargeShowsEnd,
     /// The message of a refused `create` shows the value.
     CreateErrorShowsValue,
     /// `Debug` of the store shows the values.
     DebugShowsValues,
     /// `Debug` of the store shows the value that was read last: a buffer for replies.
     DebugShowsLastRead,
+    /// `Debug` of the store shows the last batch.
+    DebugShowsLastBatch,
+    /// `Debug` of the store shows in hexadecimal the last six bytes that `put_from` has read.
+    DebugShowsHexOfStream,
+    /// `Debug` of the store shows the last value with a TTL, as far as it is text.
+    DebugShowsTextWithTtl,
 
     // Capabilities and fixtures.
     /// Says that it cannot list, and can.

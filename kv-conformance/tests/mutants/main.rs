@@ -7,6 +7,7 @@
 //! | `MUTANTS_ALL` | every wrong store is given to the slow checks too, not only those that the others accept |
 //! | `MUTANTS_CHECKS` | only checks with this text in their names are asked: what they do not reject shows what they leave to others |
 //! | `MUTANTS_VERBOSE` | what every check says of every wrong store is printed |
+//! | `MUTANTS_QUICK` | right stores are not given to the slow checks |
 //! | `MUTANTS_TIMES` | how long each check takes on the right stores is printed |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
 
@@ -16,6 +17,7 @@ mod fixtures;
 mod hangs;
 mod histories;
 mod mutant;
+mod peculiar;
 mod racing;
 mod reopening;
 mod right;

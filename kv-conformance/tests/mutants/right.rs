@@ -140,7 +140,7 @@ impl Right {
         }
     }
 
-    fn need(&self, capability: Capability) -> Result<()> {
+    pub(crate) fn need(&self, capability: Capability) -> Result<()> {
         if self.capabilities().supports(capability) { Ok(()) } else { Err(Error::unsupported(NAME, capability)) }
     }
 

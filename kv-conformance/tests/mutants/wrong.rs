@@ -4,6 +4,7 @@ mod copying;
 mod creating;
 mod listing;
 mod mangling;
+mod opening;
 mod reading;
 mod removing;
 mod streaming;
@@ -33,6 +34,8 @@ pub(crate) struct Wrong {
     /// Whether this is the second handle on its data.
     pub(crate) second: bool,
     state: Arc<Mutex<State>>,
+    /// As long as there is this handle.
+    alive: Arc<()>,
 }
 
 /// What a fault remembers.
@@ -60,6 +63,8 @@ struct State {
     last_get: Option<(KeyBuf, u64)>,
     reply: Option<Bytes>,
     last_read: Bytes,
+    /// What `Debug` shows.
+    shown: String,
     /// The threads that hold the lock, with a listing or a reader.
     holding: Vec<ThreadId>,
     /// A reader has panicked while the lock was held.
@@ -112,7 +117,7 @@ fn between() {
 
 impl Wrong {
     pub(crate) fn new(inner: Right, fault: Fault, of: Option<Capability>, second: bool) -> Self {
-        Self { inner, fault, of, second, state: Arc::default() }
+        Self { inner, fault, of, second, state: Arc::default(), alive: Arc::default() }
     }
 
     fn is(&self, fault: Fault) -> bool {
@@ -151,7 +156,7 @@ impl Wrong {
     /// Refuses where the fault makes everything wait for ever, or fail.
     fn pass(&self) -> Result<()> {
         let mut state = self.state();
-        if state.holding.contains(&thread::current().id()) && !self.is(Fault::ListHoldsOtherLock) {
+        if state.holding.contains(&thread::current().id()) && !self.holds_other() {
             return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for a lock")));
         }
         if state.poisoned {
@@ -166,9 +171,14 @@ impl Wrong {
         Ok(())
     }
 
-    /// Refuses where a listing of this thread holds the lock that this needs.
+    /// Whether the lock that is held is one that few operations need.
+    fn holds_other(&self) -> bool {
+        matches!(self.fault, Fault::ListHoldsOtherLock | Fault::ReaderHoldsOtherLock | Fault::StreamHoldsOtherLock)
+    }
+
+    /// Refuses where a listing, a reader or a stream of this thread holds the lock that this needs.
     fn pass_other(&self) -> Result<()> {
-        if self.is(Fault::ListHoldsOtherLock) && self.state().holding.contains(&thread::current().id()) {
+        if self.holds_other() && self.state().holding.contains(&thread::current().id()) {
             return Err(Error::Unavailable(Failure::new(NAME, "this would wait for ever for the other lock")));
         }
         Ok(())
@@ -255,6 +265,9 @@ impl fmt::Debug for Wrong {
         if self.is(Fault::DebugShowsLastRead) {
             shown.field("buffer", &self.state().last_read);
         }
+        if !self.state().shown.is_empty() {
+            shown.field("last", &self.state().shown);
+        }
         shown.finish_non_exhaustive()
     }
 }
@@ -338,6 +351,10 @@ impl KeyValueStore for Wrong {
     fn write_many(&self, entries: Vec<Entry<'_>>) -> Result<()> {
         let keys = self.keys(&entries.iter().map(|entry| entry.key).collect::<Vec<_>>())?;
         let keys = self.mangle_keys_of_many(keys);
+        if self.is(Fault::DebugShowsLastBatch) {
+            self.state().shown =
+                format!("{:?}", entries.iter().map(|entry| entry.value.as_bytes()).collect::<Vec<_>>());
+        }
         if self.is(Fault::BatchesLockInOrder) {
             let keys = keys.iter().map(KeyBuf::as_key).collect::<Vec<_>>();
             return self.with_locked(&keys, || self.put_many(entries));

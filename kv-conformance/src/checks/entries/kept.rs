@@ -72,14 +72,14 @@ pub(crate) struct Given {
     long: Duration,
     /// The TTL of the entry that expires meanwhile.
     pub(crate) short: Duration,
-    /// When all TTLs had been set.
+    /// When the first was given.
     at: Duration,
 }
 
 impl Given {
     /// Sets and removes TTLs in every way.
     pub(crate) fn to(context: &Context<'_>, store: &dyn KeyValueStore, time: &Time<'_>) -> Outcome<Self> {
-        let (long, short) = (context.long(), context.short().min(context.long() / 2));
+        let (long, short, at) = (context.long(), context.short().min(context.long() / 2), time.now());
         let (mut lasting, mut forever) = (vec!["long", "many"], vec!["forever", "cleared"]);
         store.put_with_ttl("long", "v", long)?;
         store.put_many_with_ttl([("many", "v", Ttl::After(long)), ("forever", "v", Ttl::Forever)])?;
@@ -104,7 +104,7 @@ impl Given {
             lasting.extend(["copy", "renamed"]);
         }
         store.put_with_ttl("short", "v", short)?;
-        Ok(Self { lasting, forever, long, short, at: time.now() })
+        Ok(Self { lasting, forever, long, short, at })
     }
 
     /// Expired entries have to be absent, live ones have to be there with their remaining TTL, and entries without a TTL have to stay for
@@ -123,13 +123,16 @@ impl Given {
             for key in keys {
                 let got = store.get(key)?;
                 let is_over =
-                    !is_forever && time.now().saturating_sub(*at) >= long.saturating_sub(Duration::from_millis(1));
-                if is_over {
+                    || !is_forever && time.now().saturating_sub(*at) >= long.saturating_sub(Duration::from_millis(1));
+                if is_over() {
                     continue;
                 }
                 expect_eq(format_args!("get({key:?}) after {after}"), got, Some("v".into()))?;
                 if context.has(Capability::TtlReading) {
                     let left = store.ttl(key)?;
+                    if is_over() {
+                        continue;
+                    }
                     let holds = match left {
                         Some(Remaining::Forever) => is_forever,
                         Some(Remaining::For(left)) => !is_forever && left <= long.saturating_sub(*short) + resolution,

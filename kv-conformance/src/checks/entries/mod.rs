@@ -1,11 +1,13 @@
 //! Entries that checks of several sections write, and expect.
 
+mod acts;
 mod kept;
 mod limits;
 mod listed;
 mod old;
 mod writing;
 
+pub(super) use acts::{OPERATIONS, act, acts};
 pub(super) use kept::{Given, change, expect_changed};
 pub(super) use limits::{largest_length, largest_value, refused_ttl};
 pub(super) use listed::{listed, listed_by, sorted};

@@ -16,7 +16,7 @@ pub(crate) struct OldEntry<'k> {
 impl<'k> OldEntry<'k> {
     pub(crate) fn put(context: &Context<'_>, key: &'k str) -> Outcome<Self> {
         if context.has(Capability::Ttls) {
-            return Ok(Self { key, expiry: Some(context.put_for(key, "old", context.long())?) });
+            return Ok(Self { key, expiry: Some(context.put_long(key, "old")?) });
         }
         context.store().put(key, "old")?;
         Ok(Self { key, expiry: None })
@@ -25,7 +25,11 @@ impl<'k> OldEntry<'k> {
     #[track_caller]
     pub(crate) fn expect_unchanged(&self, context: &Context<'_>, after: &str) -> Outcome {
         let Self { key, expiry } = self;
-        expect(format_args!("get({key:?}) {after}"), context.store().get(key), Some("old".into()))?;
+        let is_there = || expect(format_args!("get({key:?}) {after}"), context.store().get(key), Some("old".into()));
+        match expiry {
+            Some(expiry) => context.while_live(*expiry, is_there)?,
+            None => is_there()?,
+        }
         match expiry {
             Some(expiry) if context.has(Capability::TtlReading) => expect_remaining(context, after, key, *expiry),
             _ => Ok(()),

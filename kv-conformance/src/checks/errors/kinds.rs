@@ -8,11 +8,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 use crate::checks::check::{Check, about, checks};
 use crate::running::{Context, expect, expect_eq, expect_that, kind_of};
 
-checks![
-    e1_an_error_names_its_key_and_its_store,
-    e3_neither_errors_nor_the_store_show_a_value,
-    e4_odd_input_does_not_panic,
-];
+checks![e1_an_error_names_its_key_and_its_store, e4_odd_input_does_not_panic,];
 
 /// Errors of every kind that can be provoked without a fault.
 fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
@@ -85,42 +81,13 @@ pub fn e1_an_error_names_its_key_and_its_store() -> Check {
     })
 }
 
-/// Writes a secret value, provokes errors with it, and looks for it in the `Debug` of the store, of the errors, of their causes.
-pub fn e3_neither_errors_nor_the_store_show_a_value() -> Check {
-    about(&["E3"]).run(|context| {
-        let store = context.store();
-        let secret = "c4rr0t-and-st1ck";
-        let as_list = format!("{:?}", secret.as_bytes());
-        let as_list = as_list.trim_matches(['[', ']']);
-        store.put("k", secret)?;
-        let mut shown = vec![("Debug of the store after a put", format!("{store:?} {store:#?}"))];
-        expect("get", store.get("k"), Some(secret.into()))?;
-        shown.push(("Debug of the store after a get", format!("{store:?} {store:#?}")));
-        let reader = store.open("k")?;
-        shown.push(("Debug of a reader", format!("{reader:?} {reader:#?}")));
-        for error in provoked(context, "absent", secret) {
-            shown.push(("Display of an error", error.to_string()));
-            shown.push(("Debug of an error", format!("{error:?}")));
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                shown.push(("a cause", format!("{error} {error:?}")));
-                cause = error.source();
-            }
-        }
-        for (what, shown) in shown {
-            let leaks = shown.contains(secret) || shown.contains(as_list);
-            expect_that(format_args!("whether {what} shows a value"), !leaks, "no value", shown)?;
-        }
-        Ok(())
-    })
-}
-
 /// Calls every operation with the longest and the shortest inputs, with absent keys, and with numbers that overflow. The result does not
 /// matter, but there has to be one.
 pub fn e4_odd_input_does_not_panic() -> Check {
     about(&["E4"]).run(|context| {
         let store = context.store();
         let longest = "~".repeat(250);
+        let count = context.keys(100, 24, 0);
         for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
             for key in ["!", longest.as_str()] {
                 // Other checks check the results. This one checks that the operations return.
@@ -132,9 +99,9 @@ pub fn e4_odd_input_does_not_panic() -> Check {
                 let _ = store.ttl(key);
                 let _ = store.copy(key, "!copy");
                 let _ = store.rename("!copy", key);
-                let _ = store.get_many([key; 100]);
-                let _ = store.get_each([key; 100]);
-                let _ = store.delete_many([key; 100]);
+                let _ = store.get_many(vec![key; count]);
+                let _ = store.get_each(vec![key; count]);
+                let _ = store.delete_many(vec![key; count]);
             }
         }
         if context.has(Capability::Listing) {

@@ -2,7 +2,8 @@
 
 pub mod kinds;
 pub mod runtimes;
+pub mod secrets;
 
 use super::check::checks_of;
 
-checks_of![kinds, runtimes];
+checks_of![kinds, secrets, runtimes];

@@ -7,7 +7,7 @@ use proptest::collection::btree_set;
 use proptest::prelude::any;
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::entries::{listed, sorted};
+use crate::checks::entries::{OPERATIONS, act, acts, listed, sorted};
 use crate::property::{self, keys};
 use crate::running::{Context, expect, expect_eq, expect_error};
 
@@ -22,6 +22,7 @@ checks![
     l1_a_second_handle_lists_the_same,
     l2_the_store_can_be_used_inside_the_loop,
     l2_every_operation_can_be_used_inside_the_loop,
+    l2_everything_works_while_a_listing_is_open,
     l2_a_listing_can_be_dropped_early,
     l2_listings_can_be_interleaved,
     l5_another_store_s_keys_are_not_listed,
@@ -47,11 +48,8 @@ pub fn k4_every_byte_of_a_prefix_is_literal() -> Check {
         "b", "!", "!!",
     ];
     store.put_many(keys.map(|key| (key, "v")))?;
-    for prefix in keys
-        .iter()
-        .copied()
-        .chain(["a[a-c", "[a-z]", "[^x]", "a[", "\\*", "ab*", "??", "a\\\\", "%%", "a*c*", "~~~", ""])
-    {
+    let more = ["a[a-c", "[a-z]", "[^x]", "a[", "\\*", "ab*", "??", "a\\\\", "%%", "a*c*", "~~~", ""];
+    for prefix in context.sample(keys.iter().copied().chain(more), 2) {
         let want = keys.iter().copied().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
         expect(format_args!("keys({prefix:?})"), listed(context, prefix), strings(&want))?;
     }
@@ -67,7 +65,7 @@ pub fn k4_a_prefix_may_be_as_long_as_a_key() -> Check {
         let stem = "k/".repeat(124) + "*";
         let keys = [format!("{stem}1"), format!("{stem}2")];
         store.put_many(keys.iter().map(|key| (key, "v")))?;
-        for length in 0..=stem.len() {
+        for length in context.sample(0..=stem.len(), 2) {
             let prefix = stem.get(..length).unwrap_or_default();
             expect(format_args!("keys of a prefix of {length} bytes"), listed(context, prefix), keys.to_vec())?;
             let parts = store.prefixes("1", prefix).and_then(sorted);
@@ -194,9 +192,10 @@ pub fn l1_every_way_of_writing_and_removing_shows_in_the_listing() -> Check {
 pub fn l1_thousands_of_keys_are_listed_exactly_once() -> Check {
     about(&["L1"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
-        let keys = (0..2500).map(|n| format!("k/{}/{n:04}", n % 3)).collect::<Vec<_>>();
+        let count = context.keys(2500, 2, 0);
+        let keys = (0..count).map(|n| format!("k/{}/{n:04}", n % 3)).collect::<Vec<_>>();
         store.put_many(keys.iter().map(|key| (key, "v")))?;
-        store.put_many((0..500).map(|n| (format!("other/{n}"), "v")))?;
+        store.put_many((0..count / 5).map(|n| (format!("other/{n}"), "v")))?;
         for prefix in ["k/", "k/1/", "k/2/00", "k/0/0000"] {
             let mut want = keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect::<Vec<_>>();
             want.sort_unstable();
@@ -223,7 +222,7 @@ pub fn l1_a_second_handle_lists_the_same() -> Check {
 pub fn l2_the_store_can_be_used_inside_the_loop() -> Check {
     about(&["L2"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
-        let keys = (0..600).map(|n| format!("k{n}")).collect::<Vec<_>>();
+        let keys = (0..context.keys(600, 1, 4)).map(|n| format!("k{n}")).collect::<Vec<_>>();
         store.put_many(keys.iter().map(|key| (key, "v")))?;
         let mut seen = BTreeSet::new();
         for key in store.keys("k")? {
@@ -245,7 +244,8 @@ pub fn l2_the_store_can_be_used_inside_the_loop() -> Check {
 pub fn l2_every_operation_can_be_used_inside_the_loop() -> Check {
     about(&["L2"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
-        store.put_many((0..150).map(|n| (format!("k{n}"), "v")))?;
+        let written = context.keys(150, 1, 2);
+        store.put_many((0..written).map(|n| (format!("k{n}"), "v")))?;
         let mut count = 0;
         for (at, key) in store.keys("k")?.enumerate() {
             let (key, other) = (key?, format!("other/{at}"));
@@ -274,7 +274,41 @@ pub fn l2_every_operation_can_be_used_inside_the_loop() -> Check {
                 _ => expect("put in a listing", store.put(&key, "v"), ())?,
             }
         }
-        expect_eq("how many of 150 keys came, of which those were removed that had come", count, 150)
+        expect_eq("how many keys came, of which those were removed that had come", count, written)
+    })
+}
+
+/// Does everything that the store can do, on the same thread, while listings are open: one that was not begun, one of which a key was
+/// taken, or half of them, and one that has ended and was not dropped. Then it goes on, and has to yield each key that was there once.
+pub fn l2_everything_works_while_a_listing_is_open() -> Check {
+    about(&["L2", "L1", "L6"]).needs(&[Capability::Listing]).run(|context| {
+        let store = context.store();
+        let count = context.keys(150, 1, 0);
+        let keys = (0..count).map(|n| format!("k/{n:03}/x")).collect::<BTreeSet<_>>();
+        let parts = (0..count).map(|n| format!("k/{n:03}/")).collect::<BTreeSet<_>>();
+        store.put_many(keys.iter().map(|key| (key, "v")))?;
+        let acts = context.sample(acts(context), OPERATIONS * 8);
+        for (at, taken) in [0, 1, count / 2, count + 1].into_iter().enumerate() {
+            for (name, want) in [("keys(\"k/\")", &keys), ("prefixes(\"/\", \"k/\")", &parts)] {
+                let mut listing =
+                    if name.starts_with("keys") { store.keys("k/")? } else { store.prefixes("/", "k/")? };
+                let mut came = listing.by_ref().take(taken).collect::<Result<Vec<_>, _>>()?;
+                for (n, what) in acts.iter().enumerate() {
+                    let when = format!("while {name} is open, of which {taken} of {count} were taken");
+                    act(context, store, what, &format!("other/{at}/{n}/{}", name.len()), b"v", &when)?;
+                }
+                came.extend(listing.collect::<Result<Vec<_>, _>>()?);
+                let came = came.into_iter().map(String::from).collect::<Vec<_>>();
+                expect_eq(
+                    format_args!("how many {name} gave, while everything was done with other keys"),
+                    came.len(),
+                    count,
+                )?;
+                let what = format!("what {name} gave, while everything was done with other keys");
+                expect_eq(what, &came.into_iter().collect::<BTreeSet<_>>(), want)?;
+            }
+        }
+        Ok(())
     })
 }
 
@@ -288,9 +322,10 @@ fn listed_prefixes(context: &Context<'_>) -> Result<bool, Error> {
 pub fn l2_a_listing_can_be_dropped_early() -> Check {
     about(&["L2"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
-        store.put_many((0..600).map(|n| (format!("k{n}"), "v")))?;
-        for (taken, times) in [(0, 150), (1, 150), (10, 20), (300, 20)] {
-            for _ in 0..times {
+        let count = context.keys(600, 1, 0);
+        store.put_many((0..count).map(|n| (format!("k{n}"), "v")))?;
+        for (taken, times) in [(0, 150), (1, 150), (10, 20), (count / 2, 20)] {
+            for _ in 0..context.items(times, 8) {
                 let mut keys = store.keys("k")?;
                 let got = keys.by_ref().take(taken).collect::<Result<Vec<_>, _>>()?;
                 expect_eq("the number of keys taken", got.len(), taken)?;
@@ -307,7 +342,8 @@ pub fn l2_a_listing_can_be_dropped_early() -> Check {
 pub fn l2_listings_can_be_interleaved() -> Check {
     about(&["L2"]).needs(&[Capability::Listing]).run(|context| {
         let store = context.store();
-        store.put_many((0..300).flat_map(|n| [(format!("a/{n}"), "v"), (format!("b/{n}"), "v")]))?;
+        let count = context.keys(300, 4, 0);
+        store.put_many((0..count).flat_map(|n| [(format!("a/{n}"), "v"), (format!("b/{n}"), "v")]))?;
         let (mut a, mut b, mut again) = (store.keys("a/")?, store.keys("b/")?, store.keys("a/")?);
         let mut counts = [0; 3];
         loop {
@@ -319,7 +355,7 @@ pub fn l2_listings_can_be_interleaved() -> Check {
                 *count += usize::from(key.transpose()?.is_some());
             }
         }
-        expect_eq("how many keys came of each of three listings in turns", counts, [300; 3])
+        expect_eq("how many keys came of each of three listings in turns", counts, [count; 3])
     })
 }
 

@@ -4,7 +4,7 @@ use kv_core::{Capability, KeyValueStoreExt, Remaining, Ttl};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::BYSTANDER;
-use crate::running::{NotPassed, expect, expect_eq};
+use crate::running::{NotPassed, expect};
 
 checks![
     g1_an_absent_key_reads_as_none,
@@ -67,11 +67,16 @@ pub fn p1_the_last_write_is_read() -> Check {
 pub fn p1_many_entries_are_all_there() -> Check {
     about(&["P1", "K3"]).run(|context| {
         let store = context.store();
-        for n in 0..1000 {
+        let count = context.items(1000, 2);
+        for n in 0..count {
             store.put(format!("k{n}"), format!("v{n}"))?;
         }
-        for n in 0..1000 {
-            expect(format_args!("get of entry {n} of 1000"), store.get(format!("k{n}")), Some(format!("v{n}").into()))?;
+        for n in 0..count {
+            expect(
+                format_args!("get of entry {n} of {count}"),
+                store.get(format!("k{n}")),
+                Some(format!("v{n}").into()),
+            )?;
         }
         Ok(())
     })
@@ -84,13 +89,13 @@ pub fn p1_a_hundred_large_entries_are_all_there() -> Check {
         let store = context.store();
         let size = context.size(40_000);
         let value = |n: u8| vec![n; size];
-        for n in 0..100 {
+        let numbers = context.sample(0..100_u8, 2);
+        for &n in &numbers {
             store.put(format!("k{n}"), value(n))?;
         }
-        for n in 0..100 {
-            let got = store.get(format!("k{n}"))?;
-            let what = format!("whether get gives value {n} of 100, of {size} bytes each");
-            expect_eq(what, got.is_some_and(|got| got == value(n)), true)?;
+        for n in numbers {
+            let what = format!("get of value {n} of 100, of {size} bytes each");
+            expect(what, store.get(format!("k{n}")), Some(value(n).into()))?;
         }
         Ok(())
     })
@@ -173,15 +178,15 @@ pub fn p2_every_way_of_writing_replaces_the_ttl() -> Check {
             for way in ["put_with_ttl", "put_many_with_ttl", "put_from_with_ttl", "put_file_with_ttl"] {
                 let before = if ttl == Ttl::Forever { Ttl::After(long) } else { Ttl::Forever };
                 store.put_with_ttl("k", "old", before)?;
-                match way {
-                    "put_with_ttl" => store.put_with_ttl("k", "new", ttl)?,
-                    "put_many_with_ttl" => store.put_many_with_ttl([("k", "new", ttl)])?,
-                    "put_from_with_ttl" => store.put_from_with_ttl("k", &b"new"[..], ttl)?,
-                    _ => store.put_file_with_ttl("k", folder.path(), ttl)?,
-                }
-                let got = store.ttl("k").map(|ttl| ttl.map(|remaining| remaining == Remaining::Forever));
+                let ((), end) = context.expiring(long / 2, || match way {
+                    "put_with_ttl" => store.put_with_ttl("k", "new", ttl),
+                    "put_many_with_ttl" => store.put_many_with_ttl([("k", "new", ttl)]),
+                    "put_from_with_ttl" => store.put_from_with_ttl("k", &b"new"[..], ttl),
+                    _ => store.put_file_with_ttl("k", folder.path(), ttl),
+                })?;
                 let what = format!("whether ttl is Forever after {way} with {ttl:?} over an entry with {before:?}");
-                expect(what, got, Some(ttl == Ttl::Forever))?;
+                let is_forever = || store.ttl("k").map(|ttl| ttl.map(|remaining| remaining == Remaining::Forever));
+                context.while_live(end, || expect(&what, is_forever(), Some(ttl == Ttl::Forever)))?;
             }
         }
         Ok(())

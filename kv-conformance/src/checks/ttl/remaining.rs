@@ -50,14 +50,19 @@ pub fn t6_touch_sets_a_ttl_and_leaves_the_value() -> Check {
         let value = patterned(context.size(5000));
         store.put("k", &value)?;
         for ttl in [Ttl::After(context.long()), Ttl::Forever, Ttl::After(context.long() / 2), Ttl::Default] {
-            expect(format_args!("touch with {ttl:?}"), store.touch("k", ttl), true)?;
-            expect(format_args!("get after touch with {ttl:?}"), store.get("k"), Some(value.clone().into()))?;
-            if context.has(Capability::TtlReading) {
-                let got = store.ttl("k")?;
-                let forever = !matches!(ttl, Ttl::After(_));
-                let holds = got.is_some_and(|remaining| (remaining == Remaining::Forever) == forever);
-                expect_that(format_args!("ttl after touch with {ttl:?}"), holds, "the TTL of the touch", got)?;
-            }
+            // Of one that is for ever, this end is none.
+            let (touched, end) = context.expiring(context.long() / 2, || Ok(store.touch("k", ttl)))?;
+            expect(format_args!("touch with {ttl:?}"), touched, true)?;
+            context.while_live(end, || {
+                expect(format_args!("get after touch with {ttl:?}"), store.get("k"), Some(value.clone().into()))?;
+                if context.has(Capability::TtlReading) {
+                    let got = store.ttl("k")?;
+                    let forever = !matches!(ttl, Ttl::After(_));
+                    let holds = got.is_some_and(|remaining| (remaining == Remaining::Forever) == forever);
+                    expect_that(format_args!("ttl after touch with {ttl:?}"), holds, "the TTL of the touch", got)?;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     })
@@ -94,10 +99,12 @@ pub fn t6_touch_extends_a_ttl() -> Check {
         let store = context.store();
         for (key, new) in [("forever", Ttl::Forever), ("long", Ttl::After(context.long()))] {
             let end = context.put_for(key, "v", context.short())?;
-            context.while_live(end, || expect("touch within the TTL", store.touch(key, new), true))?;
+            let (touched, new_end) = context.expiring(context.long(), || Ok(store.touch(key, new)))?;
+            context.while_live(end, || expect("touch within the TTL", touched, true))?;
             context.wait_for(end);
             let what = format!("get after the first TTL of an entry that was touched with {new:?}");
-            expect(what, store.get(key), Some("v".into()))?;
+            let is_there = || expect(what, store.get(key), Some("v".into()));
+            if new == Ttl::Forever { is_there()? } else { context.while_live(new_end, is_there)? }
         }
         Ok(())
     })

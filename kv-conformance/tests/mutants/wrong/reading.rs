@@ -222,7 +222,13 @@ impl Wrong {
                 let live = Live { store: Arc::new(self.inner.clone()), key: key.into(), at: 0 };
                 ValueReader::new(live)
             }),
-            Fault::ReaderHoldsLock => {
+            Fault::ReaderTellsBuffer
+            | Fault::ReaderSeekOverflows
+            | Fault::ReaderEndsAtNothing
+            | Fault::ReaderReadsLate
+            | Fault::ReaderExpires
+            | Fault::ReaderNeedsStore => value.map(|value| self.open_wrongly(key, value)),
+            Fault::ReaderHoldsLock | Fault::ReaderHoldsOtherLock => {
                 value.map(|value| ValueReader::new(Holding { reader: Cursor::new(value), _held: self.hold() }))
             }
             Fault::ReaderSeeksWrong => value.map(|value| ValueReader::new(SeeksWrong(Cursor::new(value)))),

@@ -16,7 +16,7 @@ impl Wrong {
         }
         let mut piece = vec![0; 8192];
         let mut reader = Interruptible { reader, interrupted: self.is(Fault::StreamInterrupted), given: Vec::new() };
-        let held = self.is(Fault::StreamHoldsLock).then(|| self.hold());
+        let held = matches!(self.fault, Fault::StreamHoldsLock | Fault::StreamHoldsOtherLock).then(|| self.hold());
         self.state().poisoned = self.is(Fault::StreamPoisons);
         let value = if self.is(Fault::StreamReadsOnce) {
             let count = reader.read(&mut piece).unwrap_or_default();
@@ -51,6 +51,10 @@ impl Wrong {
                 (_, error) => error,
             })
         })?;
+        if self.is(Fault::DebugShowsHexOfStream) {
+            let last = value.get(value.len().saturating_sub(6)..).unwrap_or_default();
+            self.state().shown = format!("{last:02x?}").replace(", ", "");
+        }
         self.put(Way::Stream, key, value.into(), ttl)
     }
 }

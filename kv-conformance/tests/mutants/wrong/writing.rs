@@ -19,6 +19,9 @@ impl Wrong {
         if let Err(error) = self.check(key, value.len(), ttl) {
             return self.refuse(key, &value, error);
         }
+        if self.is(Fault::DebugShowsTextWithTtl) && matches!(ttl, Ttl::After(_)) {
+            str::from_utf8(&value).unwrap_or("bytes").clone_into(&mut self.state().shown);
+        }
         let zero = ttl == Ttl::After(Duration::ZERO);
         let old = self.inner.live(&self.inner.lock(), &key).cloned();
         let over_expired = self.expired(key);
@@ -176,6 +179,10 @@ impl Wrong {
             (Fault::TooLargeWrongNumbers, Error::ValueTooLarge { size, limit, .. }) => {
                 return Err(Error::value_too_large(NAME, key, *limit, *size));
             }
+            (Fault::TooLargeShowsEnd, Error::ValueTooLarge { size, limit, .. }) => {
+                let end = value.get(value.len().saturating_sub(5)..).unwrap_or_default();
+                return Err(Error::value_too_large(&format!("{NAME}, of …{end:?}"), key, *size, *limit));
+            }
             (Fault::LimitOneHigh, Error::ValueTooLarge { size, limit, .. }) if *size == limit + 1 => {
                 forever(value);
                 return Ok(());
@@ -195,6 +202,13 @@ impl Wrong {
         match self.fault {
             Fault::InvalidTtlWrongNumbers => Some(Error::invalid_ttl(NAME, key, ttl, ttl)),
             Fault::ErrorShowsValue => Some(Error::invalid_ttl(&shown(), key, ttl, longest)),
+            Fault::ErrorShowsBeginning => {
+                let beginning = value.get(..value.len().min(8)).unwrap_or_default();
+                Some(Error::invalid_ttl(&format!("{NAME}, of {beginning:?}…"), key, ttl, longest))
+            }
+            Fault::ErrorShowsBase64 => {
+                Some(Error::invalid_ttl(&format!("{NAME}, of {}", base64(value)), key, ttl, longest))
+            }
             Fault::ErrorWithoutStore => Some(Error::invalid_ttl("", key, ttl, longest)),
             Fault::ErrorWithoutKey => Some(Error::invalid_ttl(NAME, kv_core::key!("?"), ttl, longest)),
             Fault::RefusedUnknown => {
@@ -321,4 +335,17 @@ impl Wrong {
         }
         Ok(touched || self.is(Fault::TouchAlwaysTrue))
     }
+}
+
+/// A value in base64.
+fn base64(value: &[u8]) -> String {
+    let digit = |bits: u32| {
+        let alphabet = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']);
+        alphabet.into_iter().nth((bits & 63) as usize).unwrap()
+    };
+    let group = |group: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or_default()));
+        (0..=group.len()).map(|at| digit(bits >> (18 - 6 * at))).collect::<String>()
+    };
+    value.chunks(3).map(group).collect()
 }
