@@ -7,7 +7,7 @@ use std::thread;
 
 use kv_core::Error;
 
-use crate::running::{NotPassed, Outcome, mismatch, panics};
+use crate::running::{Context, NotPassed, Outcome, mismatch, panics};
 
 /// How many threads race unless a check says otherwise.
 pub(super) const THREADS: usize = 8;
@@ -30,8 +30,13 @@ pub(super) fn at_once<T: Send>(threads: usize, run: impl Fn(usize) -> Result<T, 
 }
 
 /// How often the threads of a race start together, and over how many keys they then run.
-pub(super) const ROUNDS: usize = 20;
+const ROUNDS: usize = 20;
 const KEYS: usize = 25;
+
+/// How often they start together with this store: less often with a slow one.
+pub(super) fn rounds(context: &Context<'_>) -> usize {
+    context.items(ROUNDS, 4 * KEYS)
+}
 
 pub(super) fn keys_of(round: usize) -> Vec<String> {
     (0..KEYS).map(|key| format!("{round}/{key}")).collect()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::threads::at_once::{ROUNDS, THREADS, at_once, keys_of};
+use crate::checks::threads::at_once::{THREADS, at_once, keys_of, rounds};
 use crate::running::{Context, Outcome, expect, expect_eq, expect_that, panics};
 
 checks![
@@ -24,7 +24,7 @@ checks![
 pub fn t5_reading_an_expired_entry_does_not_remove_a_new_one() -> Check {
     about(&["T5", "P1"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
-        let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
+        let rounds = (0..rounds(context)).map(keys_of).collect::<Vec<_>>();
         let ttl = Duration::from_millis(5);
         let entries = || rounds.iter().flatten().map(|key| (key, "expired", ttl));
         let ((), end) = context.expiring(ttl, || store.put_many_with_ttl(entries()))?;
@@ -98,16 +98,16 @@ fn around_the_end(
     told.into_iter().map(|told| Ok(panics::joined(told)??)).collect()
 }
 
-/// 500 keys.
-fn keys() -> Vec<String> {
-    (0..ROUNDS).flat_map(keys_of).collect()
+/// 500 keys, or fewer for a slow store.
+fn keys(context: &Context<'_>) -> Vec<String> {
+    (0..rounds(context)).flat_map(keys_of).collect()
 }
 
 /// Lets 8 threads create 500 keys while the old entries expire. For each key, at most one thread is told that it created the entry. Then
 /// its value is there; otherwise the key is absent.
 pub fn t5_of_creators_at_expiry_one_wins() -> Check {
     about(&["T5", "P4"]).needs(&[Capability::Ttls, Capability::Create]).run(|context| {
-        let (store, keys) = (context.store(), keys());
+        let (store, keys) = (context.store(), keys(context));
         let told = around_the_end(context, &keys, |thread, key| store.create(key, thread.to_string()))?;
         for (at, key) in keys.iter().enumerate() {
             let winners = (0..THREADS).filter(|&thread| told.get(thread).and_then(|told| told.get(at)) == Some(&true));
@@ -130,7 +130,7 @@ pub fn t5_of_creators_at_expiry_one_wins() -> Check {
 /// other keys are absent.
 pub fn t5_a_touch_at_expiry_answers_truthfully() -> Check {
     about(&["T5", "T6"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
-        let (store, keys) = (context.store(), keys());
+        let (store, keys) = (context.store(), keys(context));
         let told = around_the_end(context, &keys, |_, key| store.touch(key, Ttl::Forever))?;
         for (at, key) in keys.iter().enumerate() {
             let touched = told.iter().any(|told| told.get(at) == Some(&true));

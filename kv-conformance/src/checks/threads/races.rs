@@ -10,7 +10,7 @@ use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{ways_of_writing, write};
-use crate::checks::threads::at_once::{Over, ROUNDS, THREADS, at_once, expect_nothing, keys_of};
+use crate::checks::threads::at_once::{Over, THREADS, at_once, expect_nothing, keys_of, rounds};
 use crate::running::{Outcome, expect, expect_eq, expect_that};
 
 checks![
@@ -30,8 +30,9 @@ pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other() -> Check {
         let store = context.store();
         let ways =
             ways_of_writing(context).into_iter().filter(|way| !matches!(*way, "copy" | "rename")).collect::<Vec<_>>();
+        let rounds = context.items(5, 200);
         let wrong = at_once(THREADS, |thread| {
-            for round in 0..5 {
+            for round in 0..rounds {
                 for (n, way) in (0..50).zip(ways.iter().cycle().skip(round)) {
                     let (key, value) = (format!("{thread}/{n}"), format!("{thread}/{n}/{round}"));
                     write(store, way, &key, &value)?;
@@ -133,13 +134,13 @@ fn read_stream(store: &dyn KeyValueStore, key: &str) -> Result<Option<Bytes>, Er
 pub fn p4_of_many_creators_one_wins() -> Check {
     about(&["P4"])
         .needs(&[Capability::Create])
-        .run(|context| (0..ROUNDS).try_for_each(|round| race_to_create(context.store(), &keys_of(round))))
+        .run(|context| (0..rounds(context)).try_for_each(|round| race_to_create(context.store(), &keys_of(round))))
 }
 
 /// Like [`p4_of_many_creators_one_wins`], over expired entries: removing the old entry and storing the new one has to be one step.
 pub fn p4_of_many_creators_over_an_expired_entry_one_wins() -> Check {
     about(&["P4", "T5"]).needs(&[Capability::Create, Capability::Ttls]).run(|context| {
-        let rounds = (0..ROUNDS).map(keys_of).collect::<Vec<_>>();
+        let rounds = (0..rounds(context)).map(keys_of).collect::<Vec<_>>();
         let mut last = None;
         for key in rounds.iter().flatten() {
             last = Some(context.put_for(key, "expired", Duration::from_millis(5))?);
@@ -172,7 +173,7 @@ fn race_to_create(store: &dyn KeyValueStore, keys: &[String]) -> Outcome {
 pub fn p4_creates_and_deletes_of_one_key_take_turns() -> Check {
     about(&["P4", "D1"]).needs(&[Capability::Create]).run(|context| {
         let store = context.store();
-        for round in 0..ROUNDS {
+        for round in 0..rounds(context) {
             let keys = keys_of(round);
             let done = at_once(THREADS, |thread| {
                 let act = |key: &String| if thread % 2 == 0 { store.create(key, "v") } else { store.delete(key) };
@@ -201,7 +202,7 @@ pub fn p4_creates_and_deletes_of_one_key_take_turns() -> Check {
 pub fn d1_of_many_deleters_one_removes_the_entry() -> Check {
     about(&["D1", "B3"]).run(|context| {
         let store = context.store();
-        for round in 0..ROUNDS {
+        for round in 0..rounds(context) {
             let keys = keys_of(round);
             store.put_many(keys.iter().map(|key| (key, "v")))?;
             let (operation, removed) = if round % 2 == 0 {
