@@ -250,6 +250,52 @@ fn it_truncates_either_direction_and_holds_the_rest() {
 }
 
 #[test]
+fn it_truncates_each_connection_by_itself() {
+    for proxied in both() {
+        let mut streams = [proxied.connect(), proxied.connect()];
+        for stream in &mut streams {
+            works(&mut **stream);
+        }
+        proxied.proxy.set(Behaviour::TruncateEach { of: Direction::Replies, bytes: 12 });
+        for stream in &mut streams {
+            ask(&mut **stream, "whole\n");
+            assert_eq!(read(&mut **stream, 6), "WHOLE\n");
+            ask(&mut **stream, "truncated\n");
+            assert_eq!(read(&mut **stream, 6), "TRUNCA");
+            assert!(is_silent(&mut **stream));
+        }
+        assert_eq!(proxied.proxy.waiting_for_reply(), 0, "all that was asked for has come to the proxy");
+        proxied.proxy.pass();
+        for stream in &mut streams {
+            assert_eq!(read(&mut **stream, 4), "TED\n");
+        }
+        proxied.proxy.set(Behaviour::TruncateEach { of: Direction::Requests, bytes: 3 });
+        for stream in &mut streams {
+            ask(&mut **stream, "truncated\n");
+        }
+        assert!(streams.iter_mut().all(|stream| is_silent(&mut **stream)));
+        assert_eq!(proxied.proxy.waiting_for_reply(), 2);
+    }
+}
+
+#[test]
+fn it_garbles_a_later_reply() {
+    for proxied in both() {
+        let mut stream = proxied.connect();
+        works(&mut *stream);
+        proxied.proxy.set(Behaviour::GarbleAfter(1));
+        works(&mut *stream);
+        assert!(proxied.proxy.is_waiting());
+        ask(&mut *stream, "garbled\n");
+        let mut garbled = [0; 8];
+        stream.read_exact(&mut garbled).unwrap();
+        assert_eq!(garbled.map(|byte| byte ^ 0x80), *b"GARBLED\n");
+        assert!(!proxied.proxy.is_waiting());
+        works(&mut *stream);
+    }
+}
+
+#[test]
 fn it_changes_replies() {
     for proxied in both() {
         let mut stream = proxied.connect();

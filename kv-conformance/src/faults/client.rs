@@ -5,7 +5,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 use super::errors::check_error;
 use super::possible::Possible;
 use super::proxied::ProxiedStore;
-use super::values::{parse, value};
+use super::values::{Parsed, parse, value};
 use crate::running::{Context, NotPassed, Outcome, show_error};
 
 /// How many keys each client has.
@@ -99,10 +99,10 @@ impl<'a> Client<'a> {
             Some((found, None)) => {
                 return Err(wrong(key, "a whole value", &format!("half of one, {} bytes", found.len())));
             }
-            Some((_, Some((of, write)))) if of != key => {
+            Some((_, Some(Parsed { key: of, write, .. }))) if of != key => {
                 return Err(wrong(key, "a value of this key (N2)", &format!("write {write} of {of:?}")));
             }
-            Some((found, Some((_, write)))) => {
+            Some((found, Some(Parsed { write, .. }))) => {
                 let lengths = [false, true].map(|is_long| self.value(key, write, is_long).len());
                 if !lengths.contains(&found.len()) {
                     return Err(wrong(key, "a whole value", &format!("{} bytes of write {write}", found.len())));
@@ -142,7 +142,7 @@ impl<'a> Client<'a> {
                     let random = usize::try_from(random >> 8).unwrap_or_default();
                     let key = format!("{}{}/{}", self.prefix, random % self.of, random / self.of % KEYS);
                     let found = store.get(&key)?;
-                    let of = found.as_deref().map(|found| parse(found).map(|(of, _)| of.to_owned()));
+                    let of = found.as_deref().map(|found| parse(found).map(|parsed| parsed.key.to_owned()));
                     if of.as_ref().is_none_or(|of| of.as_ref() == Some(&key)) {
                         Ok(())
                     } else {
@@ -242,7 +242,7 @@ impl<'a> Client<'a> {
             possible.doubtful.retain(|(_, since)| *since >= self.epoch);
             possible.refused.clear();
             possible.is_rolled_back = false;
-            possible.sure = found.as_deref().and_then(parse).map(|(_, write)| write);
+            possible.sure = found.as_deref().and_then(parse).map(|parsed| parsed.write);
         }
         self.epoch += 1;
         Ok(())

@@ -70,6 +70,13 @@ pub enum Behaviour {
         /// How many bytes are passed on before.
         bytes: usize,
     },
+    /// The same on each connection: passes this many bytes in one direction, counted for each connection, and holds it when more come.
+    TruncateEach {
+        /// Which bytes count.
+        of: Direction,
+        /// How many are passed on before.
+        bytes: usize,
+    },
     /// Passes this many bytes of replies, counted over all connections, and after some time adds others. Then it passes.
     Add {
         /// How many bytes are passed before.
@@ -83,6 +90,8 @@ pub enum Behaviour {
     Edit(Edit),
     /// Flips the highest bit of each of the first 8 bytes of the next reply, so that the reply becomes invalid. Then it passes.
     Garble,
+    /// The same of a later reply, after this many others.
+    GarbleAfter(usize),
     /// Passes the next piece of replies and, after this time, these bytes. Then it passes.
     InjectLater(Vec<u8>, Duration),
 }
@@ -131,9 +140,11 @@ impl fmt::Debug for Behaviour {
             Self::CutAfter { cut, of, bytes } => write!(f, "{cut:?} after {bytes} bytes of {of:?}"),
             Self::CutAnswer { cut, to, times } => write!(f, "{cut:?} in place of the answer to {to}, {times} times"),
             Self::Truncate { of, bytes } => write!(f, "Truncate after {bytes} bytes of {of:?}"),
+            Self::TruncateEach { of, bytes } => write!(f, "Truncate each after {bytes} bytes of {of:?}"),
             Self::Add { after, later, .. } => write!(f, "Add after {after} bytes of replies and {later:?}"),
             Self::Edit(_) => f.write_str("Edit"),
             Self::Garble => f.write_str("Garble"),
+            Self::GarbleAfter(replies) => write!(f, "Garble after {replies} replies"),
             Self::InjectLater(_, time) => write!(f, "InjectLater({time:?})"),
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) is_doomed: AtomicBool,
     /// The number of the behaviour that truncated it, and the direction.
     truncated: Mutex<Option<(usize, Direction)>>,
+    /// How many bytes were passed under which order that counts them for each connection.
+    passed: Mutex<(usize, usize)>,
 }
 
 impl Connection {
@@ -41,6 +43,7 @@ impl Connection {
             is_asked: AtomicBool::new(false),
             is_doomed: AtomicBool::new(false),
             truncated: Mutex::new(None),
+            passed: Mutex::default(),
         }
     }
 
@@ -78,5 +81,16 @@ impl Connection {
 
     pub(super) fn truncated(&self) -> MutexGuard<'_, Option<(usize, Direction)>> {
         self.truncated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of these bytes may still be passed under an order that passes so many on each connection, of which these are counted.
+    pub(super) fn pass_at_most(&self, order: usize, most: usize, bytes: usize) -> usize {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if passed.0 != order {
+            *passed = (order, 0);
+        }
+        let left = most.saturating_sub(passed.1).min(bytes);
+        passed.1 += left;
+        left
     }
 }

@@ -163,13 +163,18 @@ impl Proxy {
         self.shared.open()
     }
 
+    /// On how many connections a request has come to which no reply has come.
+    pub fn waiting_for_reply(&self) -> usize {
+        self.shared.waiting_for_reply()
+    }
+
     /// How many exchanges have begun: how often a request came on a new connection, or after a reply.
     pub fn exchanges(&self) -> usize {
         self.shared.exchanges()
     }
 
-    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`] or [`Behaviour::Truncate`] has not happened yet, because fewer bytes or
-    /// answers have come than it says.
+    /// Whether [`Behaviour::CutAfter`], [`Behaviour::CutAnswer`], [`Behaviour::Truncate`] or [`Behaviour::Garble`] has still to happen: fewer
+    /// bytes, or fewer such answers, have come than it says.
     pub fn is_waiting(&self) -> bool {
         self.shared.is_waiting()
     }

@@ -98,13 +98,24 @@ impl Shared {
         self.lock().connections.len()
     }
 
+    pub(super) fn waiting_for_reply(&self) -> usize {
+        self.lock().connections.iter().filter(|connection| connection.is_asked.load(SeqCst)).count()
+    }
+
     pub(super) fn exchanges(&self) -> usize {
         self.lock().exchanges
     }
 
     pub(super) fn is_waiting(&self) -> bool {
         let behaviour = &self.lock().behaviour;
-        matches!(behaviour, Behaviour::CutAfter { .. } | Behaviour::CutAnswer { .. } | Behaviour::Truncate { .. })
+        matches!(
+            behaviour,
+            Behaviour::CutAfter { .. }
+                | Behaviour::CutAnswer { .. }
+                | Behaviour::Truncate { .. }
+                | Behaviour::Garble
+                | Behaviour::GarbleAfter(_)
+        )
     }
 
     pub(super) fn injected(&self) -> usize {
@@ -280,11 +291,13 @@ impl Shared {
         if was_held {
             return all;
         }
+        let order = state.orders;
         match &mut state.behaviour {
             Behaviour::Delay(time) => Step::PassLater(*time),
             Behaviour::Split(pause) if replies => Step::Pass(1, *pause),
             Behaviour::CutAfter { cut, of, bytes } if *of == direction => {
-                if piece.len() < *bytes {
+                // With the next byte, if there is one.
+                if piece.len() <= *bytes {
                     *bytes -= piece.len();
                     return all;
                 }
@@ -317,7 +330,18 @@ impl Shared {
                 state.behaviour = Behaviour::Pass;
                 step
             }
-            Behaviour::Garble if replies && is_first => {
+            Behaviour::TruncateEach { of, bytes } if *of == direction => {
+                let now = connection.pass_at_most(order, *bytes, piece.len());
+                if now < piece.len() {
+                    *connection.truncated() = Some((order, direction));
+                }
+                Step::Pass(now, Duration::ZERO)
+            }
+            Behaviour::GarbleAfter(others) if replies && is_first && *others > 0 => {
+                *others -= 1;
+                all
+            }
+            Behaviour::Garble | Behaviour::GarbleAfter(_) if replies && is_first => {
                 state.behaviour = Behaviour::Pass;
                 Step::Edit(Box::new(|piece| piece.iter_mut().take(GARBLED).for_each(|byte| *byte ^= 0x80)))
             }

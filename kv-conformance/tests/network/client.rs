@@ -99,7 +99,7 @@ impl<T: Transport> Client<T> {
     }
 
     /// A page of a listing: the names on it, and the cursor of the next one.
-    fn page(&self, prefix: &str, cursor: &Bytes) -> Result<(Vec<Field>, Field)> {
+    pub(crate) fn page(&self, prefix: &str, cursor: &Bytes) -> Result<(Vec<Field>, Field)> {
         let request = Request::new(Op::List, [prefix.as_bytes(), cursor]);
         let mut reply = self.ask(None, &request)?.into_iter();
         match reply.next() {

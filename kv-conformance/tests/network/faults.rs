@@ -229,6 +229,56 @@ faults! {
     RestartUndoesRemovals,
     /// After a restart a new TTL is the old one.
     RestartUndoesTouches,
+    /// After a restart batches are lost.
+    RestartUndoesBatches,
+    /// After a restart values of more than 1 MiB are lost.
+    RestartUndoesLargeValues,
+    /// After a restart what remains of a TTL is ten minutes more.
+    RestartProlongsTtls,
+    /// After a restart what has expired while the server was down is back.
+    RestartStopsClock,
+
+    // Batches of several chunks, and later pages.
+    /// All chunks of a batch are sent before the first reply is read; the connection goes back into the pool after a fault in a later reply.
+    PipelineReused,
+    /// A later chunk of `put_many` is sent again when its reply was lost.
+    LaterChunkRepeated,
+    /// A later chunk of `delete_many` is sent again when its reply was lost: it says false of what it has deleted.
+    LaterRemovalsRepeated,
+    /// A later chunk of `put_many` is sent again when its reply did not come in time.
+    LaterChunkRepeatedAfterTimeout,
+    /// `put_many` tells a later chunk as done whose reply was lost.
+    LaterChunkIsDone,
+    /// `delete_many` says false of a later chunk whose reply was lost.
+    LaterRemovalsAreFalse,
+    /// `put_many` tells a later chunk whose reply was lost as one that did not happen.
+    LaterChunkIsCertain,
+    /// All entries of a chunk get the TTL of the first one.
+    LaterTtlsAreThoseOfFirst,
+    /// The last chunk is written first: of duplicates in two chunks the first wins.
+    LastChunkFirst,
+    /// A listing whose third page, or a later one, fails just ends.
+    ListingEndsAtLaterPage,
+    /// A listing whose third page, or a later one, fails goes on with the page before it.
+    ListingRepeatsPage,
+
+    // Requests that were half sent, and places of the pool.
+    /// A connection goes back into the pool after a time-out while a request was sent.
+    ReusedAfterHalfSent,
+    /// A time-out while a request is sent takes the place in the pool with it.
+    LeaksWhileSending,
+    /// A reader that fails takes the place in the pool with it.
+    LeaksWithReader,
+    /// A reader that panics takes the place in the pool with it.
+    LeaksWithPanic,
+    /// A value is sent while it is read; if the reader fails the connection goes back into the pool.
+    ReusedAfterHalfStream,
+    /// Once ten connections in a row were refused, no more are tried.
+    BreakerStaysOpen,
+    /// Once ten replies in a row did not come in time, no more are waited for.
+    BreakerOfTimeoutsStaysOpen,
+    /// Each fourth connection that is cut takes its place in the pool with it.
+    LeaksAtTimes,
 }
 
 impl Fault {
@@ -261,7 +311,12 @@ impl Fault {
             | Self::NonsenseIsAbsent => "n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation",
             Self::UnknownReplyIsNo => "n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer",
             Self::ReusedWithStrayBytes => "n2_unrequested_bytes_reach_no_operation",
-            Self::RefusedIsAbsent => "n2_under_random_faults_no_operation_gets_another_one_s_reply",
+            later if (Self::PipelineReused..=Self::ListingRepeatsPage).contains(&later) => {
+                "n2_under_random_faults_no_operation_gets_another_one_s_reply"
+            }
+            Self::ReusedAfterHalfSent | Self::ReusedAfterHalfStream | Self::RefusedIsAbsent => {
+                "n2_under_random_faults_no_operation_gets_another_one_s_reply"
+            }
             Self::LossIsAbsentInEach
             | Self::LaterChunkIsAbsentInEach
             | Self::LaterChunkIsAbsentInMany
@@ -297,7 +352,6 @@ impl Fault {
             | Self::ErrorRepeatsCause => "n6_refused_connections_are_reported_and_the_store_recovers",
             Self::ListingEndsAtFailure | Self::ListingBeginsAgain => "l3_a_listing_that_is_cut_ends_with_an_error",
             Self::ListingAllAtOnce => "l4_a_listing_is_fetched_page_by_page",
-            Self::CursorsLeak => "l2_a_listing_that_is_dropped_early_leaves_its_connection_usable",
             Self::LostPutIsDone => "n6_nothing_is_lost_over_outages_of_the_network_under_load",
             Self::SavedNowAndThen | Self::NotSavedAtStop => "n6_nothing_is_lost_over_outages_of_the_server_under_load",
             Self::RefusalIsShown | Self::RefusalIsShownInPart | Self::RefusalIsShownInWords => {
@@ -305,13 +359,23 @@ impl Fault {
             }
             Self::IdleIsKept | Self::IdleIsClosedLater => "n4_an_idle_connection_is_closed_without_an_operation",
             Self::OldIsKept | Self::OldIsKeptWhileUsed => "n4_an_old_connection_is_closed_although_it_is_used",
-            Self::RestartForgetsTtls | Self::RestartUndoesTouches => {
-                "p5_a_server_that_keeps_its_data_keeps_ttls_over_a_restart"
-            }
-            Self::RestartUndoesRenames
+            Self::RestartForgetsTtls
+            | Self::RestartUndoesTouches
+            | Self::RestartUndoesRenames
             | Self::RestartUndoesCopies
             | Self::RestartUndoesCreates
-            | Self::RestartUndoesRemovals => "p5_a_server_that_keeps_its_data_keeps_values_and_removals_over_a_restart",
+            | Self::RestartUndoesRemovals
+            | Self::RestartUndoesBatches
+            | Self::RestartUndoesLargeValues
+            | Self::RestartProlongsTtls
+            | Self::RestartStopsClock => "p5_a_server_that_keeps_its_data_keeps_all_of_it_over_a_restart",
+            Self::LeaksWhileSending
+            | Self::LeaksWithReader
+            | Self::LeaksWithPanic
+            | Self::LeaksAtTimes
+            | Self::CursorsLeak
+            | Self::BreakerStaysOpen
+            | Self::BreakerOfTimeoutsStaysOpen => "n6_after_repeated_faults_everything_works_as_before",
             _ => "n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not",
         }
     }

@@ -117,6 +117,10 @@ fn wrong(fault: Fault) -> Suite {
         Fault::RestartUndoesCreates => (Persistence::AllBut(Op::Create), Durability::OverKill),
         Fault::RestartUndoesRemovals => (Persistence::AllBut(Op::Remove), Durability::OverKill),
         Fault::RestartUndoesTouches => (Persistence::AllBut(Op::Touch), Durability::OverKill),
+        Fault::RestartUndoesBatches => (Persistence::AllButBatches, Durability::OverKill),
+        Fault::RestartUndoesLargeValues => (Persistence::AllButLargeValues, Durability::OverStop),
+        Fault::RestartProlongsTtls => (Persistence::LongerTtls, Durability::OverStop),
+        Fault::RestartStopsClock => (Persistence::StoppedClock, Durability::OverKill),
         _ => (Persistence::EachWrite, Durability::OverKill),
     };
     let retry_after = match fault {
@@ -147,6 +151,12 @@ fn wrong(fault: Fault) -> Suite {
     })
 }
 
+/// A part of the names of the checks that are run: all, unless `MUTANTS_CHECKS` says otherwise.
+fn only() -> &'static str {
+    static ONLY: OnceLock<String> = OnceLock::new();
+    ONLY.get_or_init(|| std::env::var("MUTANTS_CHECKS").unwrap_or_default())
+}
+
 fn nothing() -> Result<Fixture, BoxError> {
     Err("this store is for the checks of faults only".into())
 }
@@ -161,6 +171,7 @@ fn fault_checks() -> &'static [String] {
         let mut names =
             results.filter(|result| is_ignored(&result.verdict)).map(|result| result.name).collect::<Vec<_>>();
         names.sort_by_key(|name| SLOW.contains(&name.as_str()));
+        names.retain(|name| name.contains(only()));
         names
     })
 }
@@ -303,7 +314,8 @@ const NOT_NEEDED: [&str; 2] = ["o2_", "n6_a_silent_server_is_left_alone"];
 /// A right store has to pass the checks whose names have this in them, with nothing ignored but what it has no need of.
 fn accept(suite: &Suite, part: &str) -> Result<(), Failed> {
     let wrong = Mutex::new(Vec::new());
-    let names = suite.check_names().into_iter().filter(|name| name.contains(part)).collect::<Vec<_>>();
+    let names =
+        suite.check_names().into_iter().filter(|name| name.contains(part) && name.contains(only())).collect::<Vec<_>>();
     in_threads(&names, |name| {
         let results = suite.run_matching(name).results.into_iter().filter(|result| result.name == *name);
         let is_built = cfg!(feature = "tokio") || !name.starts_with("e4_a_store_works_inside_an_async_runtime");

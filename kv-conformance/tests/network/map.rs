@@ -96,8 +96,23 @@ impl Map {
 
     /// Lets everything live for ever.
     pub(crate) fn forget_ttls(&mut self) {
-        self.0.retain(|_, entry| is_live(entry));
+        self.forget_expired();
         self.0.values_mut().for_each(|(_, end)| *end = None);
+    }
+
+    /// Lets what has a TTL live so much longer.
+    pub(crate) fn prolong_ttls(&mut self, time: Duration) {
+        self.0.values_mut().for_each(|(_, end)| *end = end.and_then(|end| end.checked_add(time)));
+    }
+
+    /// Removes what has expired.
+    pub(crate) fn forget_expired(&mut self) {
+        self.0.retain(|_, entry| is_live(entry));
+    }
+
+    /// Removes the values of this size and larger ones.
+    pub(crate) fn forget_values_of(&mut self, size: usize) {
+        self.0.retain(|_, (value, _)| value.len() < size);
     }
 
     fn live(&self, key: &Bytes) -> Option<&Entry> {

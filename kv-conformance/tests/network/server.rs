@@ -27,9 +27,23 @@ pub(crate) enum Persistence {
     Every(Duration),
     /// All of it but what this operation has done.
     AllBut(Op),
+    /// All of it but what batches have written.
+    AllButBatches,
+    /// All of it but large values.
+    AllButLargeValues,
     /// All of it but the TTLs: what had one lives for ever.
     WithoutTtls,
+    /// All of it, with longer TTLs.
+    LongerTtls,
+    /// All of it, with the TTLs that there were when it ended: they do not pass until it is started again.
+    StoppedClock,
 }
+
+/// From which size on a value is lost by a server that loses large ones.
+const LARGE: usize = 1 << 20;
+
+/// How much longer TTLs are after a restart.
+const LONGER: Duration = Duration::from_secs(600);
 
 /// A server. It ends when this is dropped.
 pub(crate) struct Server {
@@ -54,6 +68,8 @@ struct State {
     saved: Option<(Map, Instant)>,
     /// What a server has on its disk that does not save one operation.
     disk: Map,
+    /// When the server has ended last.
+    ended: Option<Instant>,
     /// How often the server has ended: what was begun in an earlier life has no effect in this one.
     life: u64,
     paused: bool,
@@ -85,7 +101,13 @@ impl Server {
     pub(crate) fn kill(&self) {
         self.end(|persistence, state| match persistence {
             Persistence::Never | Persistence::AtStop => state.map = Map::default(),
-            Persistence::EachWrite | Persistence::AllBut(_) | Persistence::WithoutTtls => {}
+            Persistence::EachWrite
+            | Persistence::AllBut(_)
+            | Persistence::AllButBatches
+            | Persistence::AllButLargeValues
+            | Persistence::WithoutTtls
+            | Persistence::LongerTtls
+            | Persistence::StoppedClock => {}
             Persistence::Every(_) => state.map = state.saved.take().map(|(map, _)| map).unwrap_or_default(),
         });
     }
@@ -103,6 +125,13 @@ impl Server {
     pub(crate) fn start(&self) -> io::Result<()> {
         let mut accepting = lock(&self.accepting);
         if accepting.is_none() {
+            let mut state = self.shared.lock();
+            if self.shared.persistence == Persistence::StoppedClock
+                && let Some(ended) = state.ended.take()
+            {
+                state.map.prolong_ttls(ended.elapsed());
+            }
+            drop(state);
             *accepting = Some(self.accept_from(TcpListener::bind(self.address)?));
         }
         Ok(())
@@ -138,8 +167,14 @@ impl Server {
             }
             keep(self.shared.persistence, &mut state);
             match self.shared.persistence {
-                Persistence::AllBut(_) => state.map = state.disk.clone(),
+                Persistence::AllBut(_) | Persistence::AllButBatches => state.map = state.disk.clone(),
+                Persistence::AllButLargeValues => state.map.forget_values_of(LARGE),
                 Persistence::WithoutTtls => state.map.forget_ttls(),
+                Persistence::LongerTtls => state.map.prolong_ttls(LONGER),
+                Persistence::StoppedClock => {
+                    state.map.forget_expired();
+                    state.ended = Some(Instant::now());
+                }
                 _ => {}
             }
         }
@@ -250,7 +285,13 @@ impl Shared {
                 self.save(&mut state);
             }
             let reply = state.map.apply(op, &fields).ok_or(io::ErrorKind::InvalidData)?;
-            if matches!(self.persistence, Persistence::AllBut(lost) if lost != op) {
+            let is_saved = match self.persistence {
+                Persistence::AllBut(lost) => lost != op,
+                // Key, value and TTL of an entry.
+                Persistence::AllButBatches => op != Op::Write || fields.len() <= 3,
+                _ => false,
+            };
+            if is_saved {
                 state.disk.apply(op, &fields);
             }
             drop(state);

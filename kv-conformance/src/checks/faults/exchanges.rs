@@ -272,7 +272,7 @@ pub fn n1_a_reply_in_slow_single_bytes_ends_within_the_limit() -> Check {
                 Kind::Timeout,
                 ExpectedResult::Fails { unknown: exchange.is_one.then_some(true) },
             )?;
-            scenario.proxied.heal_without_what_was_held()?;
+            scenario.proxied.heal()?;
             scenario.proxied.works_again(format_args!("after {} {fault}", scenario.operation.name))
         })
     })

@@ -7,10 +7,11 @@ pub mod connections;
 pub mod exchanges;
 pub mod outages;
 pub mod partial_reads;
+pub mod recovery;
 pub mod repeated;
 pub mod restarts;
 pub mod sequences;
 
 use super::check::checks_of;
 
-checks_of![repeated, exchanges, connections, closing, partial_reads, sequences, restarts, outages];
+checks_of![repeated, exchanges, connections, closing, partial_reads, recovery, sequences, restarts, outages];

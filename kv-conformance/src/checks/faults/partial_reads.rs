@@ -98,7 +98,7 @@ pub fn b7_a_failed_read_is_never_reported_as_absent() -> Check {
                 format!("at most twice the limit, {:?}, and {MARGIN:?} because machines are busy (N1)", proxied.limit);
             expect_that(format_args!("how long it took: {what}"), is_in_time, &want_time, took)
                 .map_err(|failed| failed.timed_out_if(true))?;
-            proxied.heal_without_what_was_held()?;
+            proxied.heal()?;
             proxied.works_again(format_args!("after {what}"))?;
         }
         for Trouble { what, behaviour, refuses } in troubles(bytes) {
@@ -118,7 +118,7 @@ pub fn b7_a_failed_read_is_never_reported_as_absent() -> Check {
                 }
                 Err(error) => check_transient(&what, &error, proxied.store.name(), &[])?,
             }
-            proxied.heal_without_what_was_held()?;
+            proxied.heal()?;
             proxied.works_again(format_args!("after {what}"))?;
         }
         Ok(())

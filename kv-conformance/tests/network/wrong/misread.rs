@@ -38,6 +38,18 @@ impl fmt::Display for WithinReply {
 
 impl std::error::Error for WithinReply {}
 
+/// Marks the error of an exchange that ended while the request was sent.
+#[derive(Debug)]
+struct WithinRequest;
+
+impl fmt::Display for WithinRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request could not be sent in time")
+    }
+}
+
+impl std::error::Error for WithinRequest {}
+
 fn broken(error: io::Error) -> Broken {
     match error.kind() {
         io::ErrorKind::InvalidData => Broken::Nonsense,
@@ -107,6 +119,45 @@ pub(super) fn telling_where(connection: &Connection, request: &Request, limit: D
 pub(super) fn is_within_reply(broken: &Broken) -> bool {
     let Broken::Lost { cause, .. } = broken else { return false };
     cause.get_ref().and_then(|error| error.downcast_ref::<WithinReply>()).is_some()
+}
+
+/// An exchange that says of an error whether it [was within the request](is_within_request).
+pub(super) fn telling_whether_sent(
+    connection: &Connection,
+    request: &Request,
+    limit: Duration,
+) -> Result<Vec<Field>, Broken> {
+    let mut stream = Within::new(&connection.0, Instant::now() + limit);
+    stream.write_all(&request.bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => broken(io::Error::new(error.kind(), WithinRequest)),
+        _ => broken(error),
+    })?;
+    wire::receive(&mut stream, wire::REPLY).map(|(_, fields)| fields).map_err(broken)
+}
+
+/// Whether an exchange that [tells that](telling_whether_sent) took too long while the request was sent.
+pub(super) fn is_within_request(broken: &Broken) -> bool {
+    let Broken::Lost { cause, .. } = broken else { return false };
+    cause.get_ref().and_then(|error| error.downcast_ref::<WithinRequest>()).is_some()
+}
+
+/// Sends all requests and then receives their replies, one after the other.
+pub(super) fn pipelined(
+    connection: &mut Connection,
+    requests: &[Request],
+    deadline: Instant,
+    replies: &mut Vec<Vec<Field>>,
+) -> Result<(), Broken> {
+    let mut stream = Within::new(&connection.0, deadline);
+    requests.iter().try_for_each(|request| stream.write_all(&request.bytes)).map_err(broken)?;
+    for _ in requests {
+        let (kind, fields) = wire::receive(&mut stream, wire::REPLY).map_err(broken)?;
+        if kind != wire::DONE {
+            return Err(Broken::Nonsense);
+        }
+        replies.push(fields);
+    }
+    Ok(())
 }
 
 /// A read of a value, or of as much of it as came.

@@ -1,11 +1,15 @@
 //! A store behind a network that is right but for one fault.
 
+mod chunks;
 mod misread;
 mod misreport;
+mod pages;
 mod pool;
+mod readers;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::iter;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -156,6 +160,7 @@ impl KeyValueStore for Wrong {
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
         match self.fault {
+            Fault::ListingEndsAtLaterPage | Fault::ListingRepeatsPage => Ok(self.list_by_pages(prefix)),
             Fault::ListingEndsAtFailure => Ok(Keys::new(self.client.list(prefix)?.take_while(Result::is_ok))),
             Fault::ListingBeginsAgain => self.list_again(prefix),
             Fault::CursorsLeak => self.list_until_end(prefix),
@@ -169,6 +174,7 @@ impl KeyValueStore for Wrong {
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
         match self.fault {
             Fault::GetManyOneByOne => keys.iter().map(|&key| self.client.read(key)).collect(),
+            Fault::PipelineReused if keys.len() > 1000 => self.read_pipelined(keys),
             Fault::LaterChunkIsAbsentInMany => self.read_first(keys).into_iter().collect(),
             Fault::LossIsAbsentInMany => Ok(self.client.read_many(keys).unwrap_or_else(|_| vec![None; keys.len()])),
             _ => self.client.read_many(keys),
@@ -202,14 +208,14 @@ impl KeyValueStore for Wrong {
         if self.fault == Fault::PutManyOneByOne {
             return entries.into_iter().try_for_each(|entry| self.client.write(entry.key, entry.value, entry.ttl));
         }
-        self.client.write_many(entries)
+        if self.is_wrong_in_chunks() { self.write_chunks(&entries) } else { self.client.write_many(entries) }
     }
 
     fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
         if self.fault == Fault::DeleteManyOneByOne {
             return keys.iter().map(|&key| self.client.remove(key)).collect();
         }
-        self.client.remove_many(keys)
+        if self.is_wrong_in_chunks() { self.remove_chunks(keys) } else { self.client.remove_many(keys) }
     }
 
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
@@ -218,6 +224,15 @@ impl KeyValueStore for Wrong {
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.client.rename_entry(from, to)
+    }
+
+    fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
+        match self.fault {
+            Fault::LeaksWithReader | Fault::LeaksWithPanic | Fault::ReusedAfterHalfStream => {
+                self.write_while_reading(key, reader, ttl)
+            }
+            _ => self.client.write_stream(key, reader, ttl),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A pool that is right but for one fault.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,7 @@ pub(crate) struct WrongPool {
     freed: Condvar,
 }
 
+#[derive(Default)]
 struct Slots {
     free: usize,
     /// Connections that nobody uses.
@@ -42,7 +43,14 @@ struct Slots {
     silent_since: Option<Instant>,
     /// Writes whose replies were lost.
     in_doubt: Vec<Request>,
+    /// How many connections in a row were refused, how many replies in a row did not come in time, and how many connections were cut.
+    refused: usize,
+    late: usize,
+    cut: usize,
 }
+
+/// After how many failures in a row a breaker opens.
+const BREAKER: usize = 10;
 
 /// A connection that nobody uses.
 struct Idle {
@@ -77,7 +85,7 @@ impl WrongPool {
             Fault::ConnectWithoutLimit => limits.connect = NO_LIMIT,
             _ => {}
         }
-        let slots = Slots { free: SIZE, idle: Vec::new(), down_since: None, silent_since: None, in_doubt: Vec::new() };
+        let slots = Slots { free: SIZE, ..Slots::default() };
         Self { address, limits, fault, slots: Mutex::new(slots), freed: Condvar::new() }
     }
 
@@ -117,6 +125,7 @@ impl WrongPool {
             (_, Ok(_)) | (Fault::NeverReconnects, _) | (Fault::ReusedAfterNonsense, Err(Broken::Nonsense)) => true,
             (Fault::ReusedAfterTimeout, Err(broken)) => is_late(broken),
             (Fault::ReusedAfterHalfReply, Err(broken)) => misread::is_within_reply(broken),
+            (Fault::ReusedAfterHalfSent, Err(broken)) => misread::is_within_request(broken),
             _ => false,
         }
     }
@@ -142,8 +151,14 @@ impl WrongPool {
         if self.is(Fault::RemembersDown) && self.slots().down_since.is_some_and(|at| at.elapsed() < REMEMBERED) {
             return Err(Broken::NotConnected(io::ErrorKind::ConnectionRefused.into()));
         }
+        if self.is(Fault::BreakerStaysOpen) && self.slots().refused >= BREAKER {
+            return Err(Broken::NotConnected(io::ErrorKind::ConnectionRefused.into()));
+        }
         let connection = Connection::connect(self.address, self.limits.connect);
-        self.slots().down_since = connection.is_err().then(Instant::now);
+        let mut slots = self.slots();
+        slots.down_since = connection.is_err().then(Instant::now);
+        slots.refused = if connection.is_err() { slots.refused + 1 } else { 0 };
+        drop(slots);
         connection
     }
 
@@ -161,6 +176,9 @@ impl WrongPool {
             Fault::SendWithoutLimit => misread::sent_without_limit(connection, request, NO_LIMIT, limit),
             Fault::ReplyInOneRead => misread::in_one_read(connection, request, limit),
             Fault::ReusedAfterHalfReply => misread::telling_where(connection, request, limit),
+            Fault::ReusedAfterHalfSent | Fault::LeaksWhileSending => {
+                misread::telling_whether_sent(connection, request, limit)
+            }
             Fault::UnknownReplyIsNo => misread::of_any_kind(connection, request, limit),
             Fault::HalfValueReturned if request.op == Op::Read => misread::half(connection, request, limit),
             _ => connection.exchange(request, Instant::now() + limit),
@@ -194,6 +212,39 @@ impl WrongPool {
             }
         }
         Err(Broken::Nonsense)
+    }
+
+    /// Sends all requests, and then receives their replies. After a fault in a later reply the connection goes back into the pool.
+    pub(super) fn pipeline(&self, requests: &[Request]) -> Result<Vec<Vec<Field>>, Broken> {
+        let mut slot = self.borrow()?;
+        let idle = slot.idle.take().filter(|idle| self.trusts(idle));
+        let mut connection = idle.map_or_else(|| self.connect(), |idle| Ok(idle.connection))?;
+        let (mut replies, deadline) = (Vec::new(), Instant::now() + self.limits.exchange);
+        let result = misread::pipelined(&mut connection, requests, deadline, &mut replies);
+        if result.is_ok() || !replies.is_empty() {
+            slot.idle = Some(Idle { connection, last_used: Instant::now(), is_spoilt: result.is_err() });
+        }
+        result.map(|()| replies)
+    }
+
+    /// Reads a value while it has a place in the pool.
+    pub(super) fn read_value(&self, reader: &mut dyn Read, value: &mut Vec<u8>) -> Result<io::Result<()>, Broken> {
+        let mut slot = self.borrow()?;
+        // Until it has come back.
+        slot.leaks = self.is(Fault::LeaksWithPanic);
+        let read = reader.read_to_end(value).map(drop);
+        slot.leaks = self.is(Fault::LeaksWithReader) && read.is_err();
+        Ok(read)
+    }
+
+    /// Sends the beginning of a request, and puts the connection back into the pool.
+    pub(super) fn send_half(&self, bytes: &[u8]) -> Result<(), Broken> {
+        let mut slot = self.borrow()?;
+        let idle = slot.idle.take().filter(|idle| self.trusts(idle));
+        let connection = idle.map_or_else(|| self.connect(), |idle| Ok(idle.connection))?;
+        let sent = (&connection.0).write_all(bytes);
+        slot.idle = Some(Idle { connection, last_used: Instant::now(), is_spoilt: true });
+        sent.map_err(|cause| Broken::Lost { cause, sent: true })
     }
 
     /// What is made of a request that failed.
@@ -242,10 +293,23 @@ impl Transport for WrongPool {
         if self.slots().silent_since.is_some_and(|since| since.elapsed() < remembered) {
             return Err(Broken::NotConnected(io::ErrorKind::ConnectionAborted.into()));
         }
+        if self.is(Fault::BreakerOfTimeoutsStaysOpen) && self.slots().late >= BREAKER {
+            return Err(Broken::NotConnected(io::ErrorKind::ConnectionAborted.into()));
+        }
         let mut slot = self.borrow()?;
         let result = self.try_on_links(&mut slot, request);
-        self.slots().silent_since = result.as_ref().is_err_and(is_late).then(Instant::now);
-        slot.leaks = result.is_err() && self.is(Fault::SlotsLeak);
+        let mut slots = self.slots();
+        slots.silent_since = result.as_ref().is_err_and(is_late).then(Instant::now);
+        slots.late = if result.as_ref().is_err_and(is_late) { slots.late + 1 } else { 0 };
+        slots.cut += usize::from(result.as_ref().is_err_and(Broken::is_dead));
+        let is_fourth = slots.cut % 4 == 3;
+        drop(slots);
+        slot.leaks = result.as_ref().is_err_and(|broken| match self.fault {
+            Fault::SlotsLeak => true,
+            Fault::LeaksWhileSending => misread::is_within_request(broken),
+            Fault::LeaksAtTimes => broken.is_dead() && is_fourth,
+            _ => false,
+        });
         let Err(broken) = result else { return result };
         if self.is(Fault::PutReplayedLater) && broken.is_sent() && request.op == Op::Write {
             self.slots().in_doubt.push(request.clone());
