@@ -1,5 +1,6 @@
 //! Looks for a secret in what is shown: for any few bytes in a row of it, in whatever way they are written (clause E3).
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 
 use super::expect::mismatch;
@@ -37,10 +38,10 @@ pub(crate) fn expect_none(what: &str, shown: &str, secret: &[u8]) -> Outcome {
 
 /// A part of a secret in what is shown, and how it is written there.
 pub(crate) fn find(shown: &str, secret: &[u8]) -> Option<String> {
-    let parts = || secret.windows(PART.min(secret.len()).max(1));
+    let length = PART.min(secret.len()).max(1);
+    let parts = secret.windows(length).collect::<HashSet<_>>();
     readings(shown).into_iter().find_map(|(how, bytes)| {
-        let is_there = |part: &[u8]| bytes.windows(part.len()).any(|piece| piece == part);
-        let part = parts().find(|part| is_there(part))?;
+        let part = bytes.windows(length).find(|piece| parts.contains(piece))?;
         Some(format!("{:?} {how}", part.escape_ascii().to_string()))
     })
 }
