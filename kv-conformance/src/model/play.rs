@@ -19,6 +19,9 @@ const FARTHEST: Duration = Duration::from_secs(150 * 365 * 86_400);
 /// How long a step waits at most in real time.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
+/// How many TTLs are looked at in the end.
+const TTLS: usize = 40;
+
 /// How many bytes more than the store takes are tried, to learn what it takes for a key.
 const BEYOND: u64 = 4096;
 
@@ -58,6 +61,10 @@ struct Resolved {
     ttl: Ttl,
     fits: Fits,
     is_owned: bool,
+    /// The longest TTL that the store takes.
+    longest: Duration,
+    /// What the store calls itself.
+    store: String,
 }
 
 impl Resolved {
@@ -96,7 +103,7 @@ impl<'a> Model<'a> {
             let step = |operation| Step { handle, operation, covers: Vec::new() };
             self.step(&step(Operation::GetMany(keys.clone())), handles)?;
             if self.context.has(Capability::TtlReading) {
-                for key in keys.iter().take(20) {
+                for key in keys.iter().step_by(keys.len() / TTLS + 1) {
                     self.step(&step(Operation::Ttl(key.clone())), handles)?;
                 }
             }
@@ -264,12 +271,13 @@ impl<'a> Model<'a> {
                 (part_of_pattern(0, size), Some(limit))
             }
         };
-        let ttl = write.expires.ttl(capabilities.longest_ttl());
+        let longest = capabilities.longest_ttl();
+        let ttl = write.expires.ttl(longest);
         let fits = match limit {
             Some(limit) if value.len() as u64 > limit => Fits::TooLarge(limit),
-            _ => self.ttl_fits(ttl, capabilities.longest_ttl()),
+            _ => self.ttl_fits(ttl, longest),
         };
-        Ok(Resolved { key, value, ttl, fits, is_owned: write.is_owned })
+        Ok(Resolved { key, value, ttl, fits, is_owned: write.is_owned, longest, store: run.store.name().to_owned() })
     }
 
     /// Whether a TTL can be expressed, in a store whose longest one is this, or becomes shorter.
@@ -415,7 +423,8 @@ impl<'a> Model<'a> {
         let ttl = expires.ttl(longest);
         let fits = self.ttl_fits(ttl, longest);
         let (result, during) = run.during(|store| store.touch(key, ttl));
-        let write = Resolved { key: key.clone(), value: Bytes::new(), ttl, fits, is_owned: false };
+        let store = run.store.name().to_owned();
+        let write = Resolved { key: key.clone(), value: Bytes::new(), ttl, fits, is_owned: false, longest, store };
         // Where there is no entry, the TTL need not be looked at.
         let is_absent = self.state.at(key).is_live(during) != Some(true);
         if let (Ok(false), true) = (&result, is_absent) {
@@ -689,20 +698,21 @@ fn fits_there(store: &dyn KeyValueStore, to: &KeyBuf, result: Result<(), Error>)
 }
 
 impl Fits {
-    /// Whether this error says what does not fit.
+    /// Whether this error says what does not fit, and says it right.
     fn explains(self, error: &Error, write: &Resolved) -> bool {
+        if error.store() != Some(&write.store) || error.key() != Some(&write.key) {
+            return false;
+        }
         match (self, error) {
-            (Self::TooLarge(want), Error::ValueTooLarge { key, limit, size, .. }) => {
-                // Of a stream, no more need have been read.
-                *key == write.key && *limit == want && (want + 1..=write.value.len() as u64).contains(size)
+            // Of a stream, no more need have been read.
+            (Self::TooLarge(want), Error::ValueTooLarge { limit, size, .. }) => {
+                *limit == want && (want + 1..=write.value.len() as u64).contains(size)
             }
-            (Self::TooLong | Self::Perhaps, Error::InvalidTtl { key, ttl, longest, .. }) => {
-                // The default may have become too long, too.
-                let is_given = write.ttl == Ttl::After(*ttl) || write.ttl == Ttl::Default;
-                *key == write.key && is_given && longest < ttl
+            // Whichever is looked at first. One that ends at a date may have become shorter.
+            (Self::TooLong | Self::Perhaps | Self::TooLarge(_), Error::InvalidTtl { ttl, longest, .. }) => {
+                let is_same = write.longest.saturating_sub(*longest) < Duration::from_secs(1);
+                write.ttl == Ttl::After(*ttl) && longest < ttl && *longest <= write.longest && is_same
             }
-            // Whichever is looked at first.
-            (Self::TooLarge(_), Error::InvalidTtl { key, longest, ttl, .. }) => *key == write.key && longest < ttl,
             _ => false,
         }
     }

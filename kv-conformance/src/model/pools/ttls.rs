@@ -18,6 +18,7 @@ pub(crate) const CLASSES: &[&str] = &[
     "about 2³¹ and 2³² ms",
     "about the year 2038",
     "years",
+    "any",
     "the longest",
     "too long",
 ];
@@ -32,6 +33,8 @@ pub(crate) enum Expires {
     BeforeLongest(Duration),
     /// So much more.
     BeyondLongest(Duration),
+    /// This long, or the longest that the store takes.
+    UpToLongest(Duration),
 }
 
 impl Expires {
@@ -42,6 +45,7 @@ impl Expires {
             Self::Forever => Ttl::Forever,
             Self::After(ttl) => Ttl::After(ttl),
             Self::BeforeLongest(less) => Ttl::After(longest.saturating_sub(less)),
+            Self::UpToLongest(ttl) => Ttl::After(ttl.min(longest)),
             Self::BeyondLongest(more) => Ttl::After(longest.saturating_add(more)),
         }
     }
@@ -51,7 +55,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Many TTLs of every class.
 pub(crate) fn all(random: &mut Rng) -> Vec<(&'static str, Expires)> {
-    const TRIED: usize = 40;
+    const TRIED: usize = 60;
     let mut all = Vec::<(&'static str, Expires)>::new();
     for class in CLASSES {
         for _ in 0..TRIED {
@@ -99,6 +103,8 @@ pub(crate) fn expires(class: &str, random: &mut Rng) -> Expires {
             if random.bool() { ttl.saturating_sub(Duration::from_secs(2)) } else { ttl + Duration::from_secs(2) }
         }
         "years" => random.choice([1, 10, 68, 69, 100, 136]).map_or(DAY, |years| 365 * years * DAY),
+        // Of each power of two about as many.
+        "any" => Duration::from_nanos(random.u64(..) >> random.u32(..64)),
         "the longest" => {
             return Expires::BeforeLongest(
                 random.choice([0, 0, 1, 500_000_000, 1_000_000_000]).map_or(Duration::ZERO, Duration::from_nanos),

@@ -223,6 +223,11 @@ pub(crate) fn value(class: &str, random: &mut Rng) -> Content {
         "at the limit" => {
             return Content::AtLimit(random.choice([-1, 0, 0, 0, 1, 1, 7, 1000]).unwrap_or(0));
         }
+        // Mostly few, and of each power of two some.
+        _ if random.usize(..8) == 0 => {
+            let length = random.usize(..1 << 19) >> random.u32(..18);
+            filled(random, &[length])
+        }
         _ => (0..random.usize(1..20)).map(|_| random.u8(..)).collect(),
     };
     Content::Bytes(bytes)

@@ -1,15 +1,17 @@
 //! Sequences that go through the pools: every key, every value and every TTL once, whatever chance does with the rest.
 
+mod staged;
+
 use fastrand::Rng;
 use kv_core::{Bytes, Capability, KeyBuf};
 use proptest::strategy::{NewTree, Strategy};
 use proptest::test_runner::TestRunner;
 
-use super::abilities::Abilities;
-use super::coverage::{Class, Dimension};
-use super::pools::{Content, Expires, keys, ttls, values};
-use super::sequence::Shrinking;
-use super::step::{Handle, Operation, Step, Wait, Write};
+use crate::model::abilities::Abilities;
+use crate::model::coverage::{Class, Dimension};
+use crate::model::pools::{Content, Expires, keys, ttls, values};
+use crate::model::sequence::Shrinking;
+use crate::model::step::{Handle, Operation, Step, Wait, Write};
 
 /// One sequence, which can be made simpler.
 #[derive(Clone, Debug)]
@@ -17,6 +19,9 @@ pub(crate) struct Fixed(Vec<Step>);
 
 /// How many values or TTLs a sequence has.
 const PART: usize = 60;
+
+/// About how many operations a staged sequence has.
+const STAGED: usize = 150;
 
 /// The ways to write an entry.
 const WAYS: &[&str] = &["put", "put_from", "create", "put_many", "put_file"];
@@ -27,6 +32,12 @@ pub(crate) fn sweeps(abilities: &Abilities, random: &mut Rng) -> Vec<Fixed> {
     let mut all = vec![sweep.keys(random), sweep.keys_of_one_length(random)];
     all.extend(sweep.values(random));
     all.extend(sweep.ttls(random));
+    let mut staged =
+        [sweep.last_moments(), sweep.in_turn(), sweep.while_listing(), sweep.refused(), sweep.sizes()].concat();
+    let most = abilities.operations / STAGED;
+    random.shuffle(&mut staged);
+    staged.truncate(most.max(1));
+    all.extend(staged);
     all.into_iter().map(Fixed).collect()
 }
 
@@ -95,26 +106,43 @@ impl Sweep<'_> {
             for (at, (class, value)) in part.iter().enumerate() {
                 for way in first..first + ways {
                     let key = keys::beside(at * WAYS.len() + way);
-                    let expires = if at % 3 == 0 { self.hour() } else { Expires::Forever };
+                    let expires = if way % 2 == 0 { self.hour() } else { Expires::Forever };
                     let write = Write { key: key.clone(), value: value.clone(), expires, is_owned: at % 2 == 0 };
-                    let covers = vec![(Dimension::Value, *class)];
-                    steps.push(self.write(at + way, write, covers));
-                    let to = keys::beside(at * WAYS.len() + way + 10_000);
-                    if self.abilities.has(Capability::Copy) && (at + way) % 3 == 0 {
-                        let (name, operation) = if at % 2 == 0 {
-                            ("copy", Operation::Copy(key.clone(), to.clone()))
-                        } else {
-                            ("rename", Operation::Rename(key.clone(), to.clone()))
-                        };
-                        steps.push(self.step(at, name, operation, Vec::new()));
-                        steps.push(self.read(way + at / 2, to));
+                    steps.push(self.write(way, write, vec![(Dimension::Value, *class)]));
+                    steps.push(self.read(way + at, key.clone()));
+                    let is_large = matches!(value, Content::Bytes(bytes) if bytes.len() > 250);
+                    if is_large || way == first {
+                        steps.extend(self.moved(at, &key));
                     }
-                    steps.push(self.read(way + at, key));
                 }
             }
             steps
         });
         steps.collect()
+    }
+
+    /// An entry that is copied, renamed, touched and removed: where other entries were before, of other sizes.
+    fn moved(&self, at: usize, key: &KeyBuf) -> Vec<Step> {
+        let (copy, renamed) = (keys::beside(20_000 + at % 2), keys::beside(20_002 + at % 2));
+        let mut steps = Vec::new();
+        if self.abilities.has(Capability::Copy) {
+            steps.push(self.step(at, "copy", Operation::Copy(key.clone(), copy.clone()), Vec::new()));
+            steps.push(self.step(at, "rename", Operation::Rename(key.clone(), renamed.clone()), Vec::new()));
+        }
+        if self.abilities.has(Capability::Touch) {
+            steps.push(self.step(at, "touch", Operation::Touch(key.clone(), self.hour()), Vec::new()));
+        }
+        let all = [key.clone(), copy, renamed];
+        steps.extend(all.iter().enumerate().map(|(way, key)| self.read(at + way, key.clone())));
+        if self.abilities.has(Capability::TtlReading) {
+            steps.extend(all.iter().map(|key| self.step(at, "ttl", Operation::Ttl(key.clone()), Vec::new())));
+        }
+        // The copy stays where the next one goes.
+        let [key, _, renamed] = all;
+        let removed = vec![key.clone(), renamed.clone()];
+        steps.push(self.step(at, "delete_many", Operation::DeleteMany(removed), Vec::new()));
+        steps.extend([self.read(at, key), self.read(at, renamed)]);
+        steps
     }
 
     /// All TTLs, each given in several ways; where the clock is advanced by hand, until each has passed.
