@@ -288,7 +288,9 @@ impl Fault {
             Self::ReplyWithoutLimit | Self::PutRepeatedAfterTimeout | Self::PutReplayedLater => {
                 "n1_silence_at_any_point_of_an_exchange_is_a_time_out"
             }
-            Self::SendWithoutLimit => "n1_a_request_that_the_server_does_not_read_ends_within_the_limit",
+            Self::SendWithoutLimit | Self::ReusedAfterHalfSent => {
+                "n1_a_request_that_the_server_does_not_read_ends_within_the_limit"
+            }
             Self::LimitForEachRead => "n1_a_reply_in_slow_single_bytes_ends_within_the_limit",
             Self::PoolWithoutLimit => "n1_waiting_for_the_pool_ends_within_the_limit",
             Self::ConnectWithoutLimit => "n1_a_server_that_never_answers_is_an_error_within_the_limit",
@@ -314,7 +316,7 @@ impl Fault {
             later if (Self::PipelineReused..=Self::ListingRepeatsPage).contains(&later) => {
                 "n2_under_random_faults_no_operation_gets_another_one_s_reply"
             }
-            Self::ReusedAfterHalfSent | Self::ReusedAfterHalfStream | Self::RefusedIsAbsent => {
+            Self::ReusedAfterHalfStream | Self::RefusedIsAbsent => {
                 "n2_under_random_faults_no_operation_gets_another_one_s_reply"
             }
             Self::LossIsAbsentInEach
