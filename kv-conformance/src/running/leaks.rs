@@ -199,7 +199,9 @@ mod tests {
             let before = &b"a: "[..at % 4];
             let piece = [before, part].concat();
             let mut hexadecimal = String::new();
-            piece.iter().for_each(|byte| write!(hexadecimal, "{byte:02x}").unwrap());
+            for byte in &piece {
+                write!(hexadecimal, "{byte:02x}").unwrap();
+            }
             let shown = [
                 format!("bad value {:?} of k", Bytes::copy_from_slice(part)),
                 format!("bad value {} of k", piece.escape_ascii()),
@@ -214,9 +216,18 @@ mod tests {
                 format!("bad value={} of k", encoded(&piece, &alphabet(*b"-_"))),
                 format!("bad value x{} of k", encoded(&piece, &alphabet(*b"+/"))),
                 format!("bad value {:?} of k", piece.iter().copied().map(char::from).collect::<String>()),
-                format!("bad value {} of k", part.iter().map(|byte| format!("%{byte:02X}")).collect::<String>()),
-                format!("bad value {} of k", part.iter().map(|byte| format!("\\u{byte:04x}")).collect::<String>()),
-                format!("bad value {} of k", part.iter().map(|byte| format!("\\{byte:03o}")).collect::<String>()),
+                format!(
+                    "bad value {} of k",
+                    part.iter().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
+                ),
+                format!(
+                    "bad value {} of k",
+                    part.iter().map(|byte| format!("\\u{byte:04x}")).collect::<Vec<_>>().concat()
+                ),
+                format!(
+                    "bad value {} of k",
+                    part.iter().map(|byte| format!("\\{byte:03o}")).collect::<Vec<_>>().concat()
+                ),
             ];
             for shown in shown {
                 assert!(find(&shown, SECRET).is_some(), "{shown}");

@@ -79,7 +79,9 @@ mod tests {
         );
         collide(
             "CRC-16 (XMODEM)",
-            fold_32(0, |crc, byte| (0..8).fold(crc ^ byte << 8, |crc, _| (crc << 1 ^ 0x1021 * (crc >> 15)) & 0xFFFF)),
+            fold_32(0, |crc, byte| {
+                (0..8).fold(crc ^ (byte << 8), |crc, _| ((crc << 1) ^ (0x1021 * (crc >> 15))) & 0xFFFF)
+            }),
         );
     }
 }
