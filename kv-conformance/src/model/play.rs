@@ -61,6 +61,8 @@ struct Resolved {
     ttl: Ttl,
     fits: Fits,
     is_owned: bool,
+    /// The TTL with the default of the store, if it is not for ever.
+    given: Option<Duration>,
     /// The longest TTL that the store takes.
     longest: Duration,
     /// What the store calls itself.
@@ -277,7 +279,8 @@ impl<'a> Model<'a> {
             Some(limit) if value.len() as u64 > limit => Fits::TooLarge(limit),
             _ => self.ttl_fits(ttl, longest),
         };
-        Ok(Resolved { key, value, ttl, fits, is_owned: write.is_owned, longest, store: run.store.name().to_owned() })
+        let (given, store) = (ttl.or_default(self.default_ttl), run.store.name().to_owned());
+        Ok(Resolved { key, value, ttl, fits, is_owned: write.is_owned, given, longest, store })
     }
 
     /// Whether a TTL can be expressed, in a store whose longest one is this, or becomes shorter.
@@ -285,7 +288,11 @@ impl<'a> Model<'a> {
         match ttl.or_default(self.default_ttl) {
             Some(ttl) if ttl > longest => Fits::TooLong,
             // A date comes nearer while the operation is under way.
-            Some(ttl) if longest.saturating_sub(ttl) < Duration::from_secs(1) && longest < Duration::MAX => {
+            Some(ttl)
+                if !self.context.time.is_advanced_by_hand()
+                    && longest < Duration::MAX
+                    && longest.saturating_sub(ttl) < Duration::from_secs(1) =>
+            {
                 Fits::Perhaps
             }
             _ => Fits::Yes,
@@ -424,7 +431,9 @@ impl<'a> Model<'a> {
         let fits = self.ttl_fits(ttl, longest);
         let (result, during) = run.during(|store| store.touch(key, ttl));
         let store = run.store.name().to_owned();
-        let write = Resolved { key: key.clone(), value: Bytes::new(), ttl, fits, is_owned: false, longest, store };
+        let given = ttl.or_default(self.default_ttl);
+        let write =
+            Resolved { key: key.clone(), value: Bytes::new(), ttl, fits, is_owned: false, given, longest, store };
         // Where there is no entry, the TTL need not be looked at.
         let is_absent = self.state.at(key).is_live(during) != Some(true);
         if let (Ok(false), true) = (&result, is_absent) {
@@ -433,7 +442,6 @@ impl<'a> Model<'a> {
         let Some(touched) = self.expect_fits(run, &write, result)? else { return Ok(()) };
         self.see(run, key, touched, &touched, during)?;
         if touched {
-            let given = ttl.or_default(self.default_ttl);
             let expiry = given.map(|ttl| Expiry::of(ttl, during.before, during.after, self.resolution));
             let touched = |entry: Entry| (given != Some(Duration::ZERO)).then_some(Entry { expiry, ..entry });
             let possible = self.state.at(key).map(touched);
@@ -711,7 +719,7 @@ impl Fits {
             // Whichever is looked at first. One that ends at a date may have become shorter.
             (Self::TooLong | Self::Perhaps | Self::TooLarge(_), Error::InvalidTtl { ttl, longest, .. }) => {
                 let is_same = write.longest.saturating_sub(*longest) < Duration::from_secs(1);
-                write.ttl == Ttl::After(*ttl) && longest < ttl && *longest <= write.longest && is_same
+                write.given == Some(*ttl) && longest < ttl && *longest <= write.longest && is_same
             }
             _ => false,
         }

@@ -20,7 +20,7 @@ impl Budget {
     /// This long, times [`effort`], and at least so many cases if they take no more than [`LONGER`] times that.
     pub(crate) fn new(time: Duration, least: usize) -> Self {
         let (now, time) = (Instant::now(), time.mul_f64(effort()));
-        Self { ends: now + time, ends_at_last: now + time * LONGER, least: Cell::new(least) }
+        Self { ends: now + time, ends_at_last: now + time * LONGER, least: Cell::new(part_for_effort(least)) }
     }
 
     /// Whether another case is to be tried.
@@ -39,6 +39,14 @@ pub(crate) fn effort() -> f64 {
     const MOST: f64 = 100_000.0;
     let given = std::env::var("KV_CONFORMANCE_EFFORT").ok().and_then(|given| given.parse::<f64>().ok());
     given.filter(|effort| effort.is_finite()).map_or(1.0, |effort| effort.clamp(0.0, MOST))
+}
+
+/// As many of these as the effort is for: all, or fewer if it is below 1.
+pub(crate) fn part_for_effort(all: usize) -> usize {
+    let part = u32::try_from(all).map_or(1.0, f64::from) * effort().min(1.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between zero and `all`")]
+    let part = part.ceil() as usize;
+    part.clamp(1, all.max(1))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `MUTANTS_REPEAT` | how often each wrong store that only checks with threads or random input have rejected is given to these again: it has to be rejected each time |
 //! | `MUTANTS_ALL` | every wrong store is given to the slow checks too, not only those that the others accept |
+//! | `MUTANTS_SLOW` | right stores that take 20 to 50 ms for an operation are run, too: minutes each |
 //! | `MUTANTS_CHECKS` | only checks with this text in their names are asked: what they do not reject shows what they leave to others |
 //! | `MUTANTS_VERBOSE` | what every check says of every wrong store is printed |
 //! | `MUTANTS_QUICK` | right stores are not given to the slow checks |

@@ -218,7 +218,7 @@ pub(crate) fn right_stores() -> Vec<Trial> {
     let peculiar = [
         ("ends_in_an_hour", Peculiarity::EndsAt(seconds(3600)), Config::new()),
         ("ends_in_10_minutes", Peculiarity::EndsAt(seconds(600)), Config::new()),
-        ("ends_in_a_century", Peculiarity::EndsAt(seconds(3_155_760_000)), Config::new()),
+        ("ends_in_a_century", Peculiarity::EndsAt(seconds(3_000_000_000)), Config::new()),
         ("ends_in_an_hour_in_real_time", Peculiarity::EndsAt(seconds(3600)), real(Config::new())),
         ("ends_in_10_minutes_in_real_time", Peculiarity::EndsAt(seconds(600)), real(Config::new())),
         ("limit_by_key", Peculiarity::LimitByKey, Config::new()),
@@ -234,6 +234,9 @@ pub(crate) fn right_stores() -> Vec<Trial> {
     for (name, how, config) in peculiar {
         let run = move || accept(&config, how, Ignored::Perhaps(USUAL));
         trials.push(Trial::test(format!("right/{name}"), run));
+    }
+    if std::env::var_os("MUTANTS_SLOW").is_none() {
+        return trials;
     }
     let millis = Duration::from_millis;
     let slow = [

@@ -15,7 +15,7 @@ use crate::checks::check::{Check, about, checks};
 use crate::faults::{Action, Client, ProxiedStore, WAITING, fault_at_random, in_parallel, judge_undisturbed};
 use crate::fixture::Durability;
 use crate::proxy::{Behaviour, Cut};
-use crate::running::{Context, NotPassed, Outcome, expect_that};
+use crate::running::{Context, NotPassed, Outcome, effort, expect_that};
 
 checks![
     n6_nothing_is_lost_over_outages_of_the_network_under_load,
@@ -36,7 +36,7 @@ const RECOVERY: Duration = Duration::from_secs(1);
 /// How much longer it may take on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// How long the outages of the server go on at least, unless `KV_CONFORMANCE_SOAK` says otherwise.
+/// How long the outages of the server go on at least, unless `KV_CONFORMANCE_EFFORT` asks for more.
 const SOAK: Duration = Duration::from_secs(8);
 
 /// What is unavailable for a while.
@@ -101,24 +101,16 @@ pub fn n6_nothing_is_lost_over_outages_of_the_network_under_load() -> Check {
     })
 }
 
-/// Lets 16 threads use the store for at least 8 s, or the seconds in `KV_CONFORMANCE_SOAK`, while its server is paused, stopped and killed, and each
+/// Lets 16 threads use the store for at least 8 s, or longer with `KV_CONFORMANCE_EFFORT`, while its server is paused, stopped and killed, and each
 /// time comes back. What was acknowledged has to be there as far as the server keeps it; no operation may take longer than the limit,
 /// and everything has to work again within a second.
 pub fn n6_nothing_is_lost_over_outages_of_the_server_under_load() -> Check {
     about(&["N6", "N1", "N2", "N5", "P1", "E1", "E4", "E5"]).under_faults().run(|context| {
         let proxied = ProxiedStore::new(context.fixture())?;
         let (_, durability) = proxied.server()?;
-        let soak = match std::env::var("KV_CONFORMANCE_SOAK") {
-            Err(_) => SOAK,
-            Ok(given) => given.parse().map(Duration::from_secs).map_err(|_| {
-                NotPassed::failed_beside_the_store(format_args!(
-                    "KV_CONFORMANCE_SOAK is {given:?}, and has to be a number of seconds"
-                ))
-            })?,
-        };
         let outages =
             [Outage::Paused, Outage::Killed, Outage::Stopped].map(|outage| (outage, outage.loses(durability)));
-        under_load(context, &proxied, &outages, soak)
+        under_load(context, &proxied, &outages, SOAK.mul_f64(effort()))
     })
 }
 

@@ -7,7 +7,7 @@ use kv_core::{Bytes, Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStor
 use crate::checks::check::{Check, about, checks};
 use crate::checks::threads::at_once::at_once;
 use crate::checks::threads::histories::handles;
-use crate::running::{Budget, expect};
+use crate::running::{Budget, expect, part_for_effort};
 
 checks![
     b2_batches_in_opposite_orders_do_not_wait_for_each_other,
@@ -22,8 +22,8 @@ const ENOUGH: usize = 1000;
 
 /// What is counted while it goes on.
 fn rounds() -> impl Iterator<Item = usize> {
-    let (begun, budget) = (Instant::now(), Budget::new(TIME, LEAST));
-    (0..).take_while(move |round| budget.allows_another() || *round < ENOUGH && begun.elapsed() < 4 * TIME)
+    let (begun, budget, enough) = (Instant::now(), Budget::new(TIME, LEAST), part_for_effort(ENOUGH));
+    (0..).take_while(move |round| budget.allows_another() || *round < enough && begun.elapsed() < 4 * TIME)
 }
 
 /// How many keys there are in a batch. Longer ones follow where the shorter ones do not [take long](LONG).

@@ -12,6 +12,7 @@ use crate::model::coverage::{Class, Dimension};
 use crate::model::pools::{Content, Expires, keys, ttls, values};
 use crate::model::sequence::Shrinking;
 use crate::model::step::{Handle, Operation, Step, Wait, Write};
+use crate::running::part_for_effort;
 
 /// One sequence, which can be made simpler.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub(crate) fn sweeps(abilities: &Abilities, random: &mut Rng) -> Vec<Fixed> {
     all.extend(sweep.ttls(random));
     let mut staged =
         [sweep.last_moments(), sweep.in_turn(), sweep.while_listing(), sweep.refused(), sweep.sizes()].concat();
-    let most = abilities.operations / STAGED;
+    let most = (abilities.operations / STAGED).min(part_for_effort(staged.len()));
     random.shuffle(&mut staged);
     staged.truncate(most.max(1));
     all.extend(staged);
@@ -251,7 +252,7 @@ impl Sweep<'_> {
 
     /// As many as are tried in the time there is, of which each takes so many operations.
     fn sample<T>(&self, all: &mut Vec<T>, random: &mut Rng, operations: usize) {
-        let most = self.abilities.operations / operations;
+        let most = (self.abilities.operations / operations).min(part_for_effort(all.len()));
         if all.len() > most {
             random.shuffle(all);
             all.truncate(most.max(1));

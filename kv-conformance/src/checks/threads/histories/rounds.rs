@@ -12,7 +12,7 @@ use kv_core::{Bytes, Capability, Key, KeyBuf, KeyValueStore, Prefix, Ttl};
 use super::steps::{Ground, Kind, Sizes, Step, Ttls};
 use crate::checks::threads::at_once::at_once;
 use crate::history::{History, Recorder, Recording, Weakness};
-use crate::running::{Budget, Context, Outcome};
+use crate::running::{Budget, Context, Outcome, effort, part_for_effort};
 
 /// What a check lets threads do.
 pub(super) struct Plan<'a> {
@@ -36,7 +36,7 @@ pub(super) struct Shape {
 const SERIES: (Duration, u32) = (Duration::from_millis(60), 64);
 
 /// How many rounds there are where that takes no more than so many times the time of a plan: a busy machine gets as far as another one.
-const ENOUGH: (u32, u32) = (2000, 4);
+const ENOUGH: (usize, u32) = (2000, 4);
 
 /// Runs rounds until the time is up, and gives the histories of each series to `check`.
 pub(super) fn run(
@@ -49,16 +49,17 @@ pub(super) fn run(
     let (mut random, mut rounds, mut done) = (Rng::with_seed(context.seed.used()), 1, 0);
     let kinds = Kind::of(context, plan.kinds, weaknesses);
     let ttls = Ttls::of(context);
+    let (enough, times) = ENOUGH;
+    let (enough, longest) = (part_for_effort(enough), plan.time.mul_f64(effort()) * times);
     for (number, shape) in plan.shapes.iter().cycle().enumerate() {
-        let (enough, times) = ENOUGH;
-        if !budget.allows_another() && (done >= enough || start.elapsed() >= plan.time * times) {
+        if !budget.allows_another() && (done >= enough || start.elapsed() >= longest) {
             break;
         }
         let began = Instant::now();
         let series = (0..rounds).map(|round| Round::random(&mut random, number, round, shape, &kinds, context, plan));
         let series = series.collect::<Outcome<Vec<_>>>()?;
         record(context, &mut random, shape, number, &series, &ttls)?.iter().try_for_each(&check)?;
-        done += rounds;
+        done += series.len();
         let (time, most) = SERIES;
         let fit = time.as_nanos() / (began.elapsed() / rounds).as_nanos().max(1);
         rounds = u32::try_from(fit).unwrap_or(most).clamp(1, most);
