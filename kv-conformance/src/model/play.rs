@@ -65,6 +65,8 @@ struct Resolved {
     given: Option<Duration>,
     /// The longest TTL that the store takes.
     longest: Duration,
+    /// By how much another one may be told.
+    tolerance: Duration,
     /// What the store calls itself.
     store: String,
 }
@@ -280,7 +282,23 @@ impl<'a> Model<'a> {
             _ => self.ttl_fits(ttl, longest),
         };
         let (given, store) = (ttl.or_default(self.default_ttl), run.store.name().to_owned());
-        Ok(Resolved { key, value, ttl, fits, is_owned: write.is_owned, given, longest, store })
+        Ok(Resolved {
+            key,
+            value,
+            ttl,
+            fits,
+            is_owned: write.is_owned,
+            given,
+            longest,
+            tolerance: self.tolerance(),
+            store,
+        })
+    }
+
+    /// By how much an error may tell another longest TTL than the store does: it may end at a date, by the clock of each of several servers.
+    fn tolerance(&self) -> Duration {
+        const CLOCKS: Duration = Duration::from_secs(60);
+        if self.context.time.is_advanced_by_hand() { Duration::ZERO } else { CLOCKS }
     }
 
     /// Whether a TTL can be expressed, in a store whose longest one is this, or becomes shorter.
@@ -432,8 +450,17 @@ impl<'a> Model<'a> {
         let (result, during) = run.during(|store| store.touch(key, ttl));
         let store = run.store.name().to_owned();
         let given = ttl.or_default(self.default_ttl);
-        let write =
-            Resolved { key: key.clone(), value: Bytes::new(), ttl, fits, is_owned: false, given, longest, store };
+        let write = Resolved {
+            key: key.clone(),
+            value: Bytes::new(),
+            ttl,
+            fits,
+            is_owned: false,
+            given,
+            longest,
+            tolerance: self.tolerance(),
+            store,
+        };
         // Where there is no entry, the TTL need not be looked at.
         let is_absent = self.state.at(key).is_live(during) != Some(true);
         if let (Ok(false), true) = (&result, is_absent) {
@@ -716,10 +743,10 @@ impl Fits {
             (Self::TooLarge(want), Error::ValueTooLarge { limit, size, .. }) => {
                 *limit == want && (want + 1..=write.value.len() as u64).contains(size)
             }
-            // Whichever is looked at first. One that ends at a date may have become shorter.
+            // Whichever is looked at first.
             (Self::TooLong | Self::Perhaps | Self::TooLarge(_), Error::InvalidTtl { ttl, longest, .. }) => {
-                let is_same = write.longest.saturating_sub(*longest) < Duration::from_secs(1);
-                write.given == Some(*ttl) && longest < ttl && *longest <= write.longest && is_same
+                let is_same = write.longest.abs_diff(*longest) <= write.tolerance;
+                write.given == Some(*ttl) && longest < ttl && is_same
             }
             _ => false,
         }

@@ -15,7 +15,7 @@ use crate::checks::check::{Check, about, checks};
 use crate::faults::{Action, Client, ProxiedStore, WAITING, fault_at_random, in_parallel, judge_undisturbed};
 use crate::fixture::Durability;
 use crate::proxy::{Behaviour, Cut};
-use crate::running::{Context, NotPassed, Outcome, effort, expect_that};
+use crate::running::{Context, Outcome, effort, expect_that};
 
 checks![
     n6_nothing_is_lost_over_outages_of_the_network_under_load,
