@@ -27,7 +27,7 @@ struct MakesUp(MemoryStore);
 
 impl KeyValueStore for MakesUp {
     fn name(&self) -> &'static str {
-        "store://user:secret@host:1"
+        "store://user:hunter2@host:1"
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -36,7 +36,7 @@ impl KeyValueStore for MakesUp {
     }
 
     fn read(&self, key: Key<'_>) -> kv_core::Result<Option<Bytes>> {
-        Ok(Some(self.0.read(key)?.unwrap_or_else(|| "made up by store://user:secret@host:1".into())))
+        Ok(Some(self.0.read(key)?.unwrap_or_else(|| "made up by store://user:hunter2@host:1".into())))
     }
 
     fn write(&self, key: Key<'_>, value: Value<'_>, _ttl: Ttl) -> kv_core::Result<()> {
@@ -106,7 +106,7 @@ fn a_failing_store_has_its_failures_in_the_report() {
     assert!(markdown.contains(&format!("\n### `{WRONG}`\n\n    an absent key reads as none\n")), "{markdown}");
     // What is printed is what the report has, but for the password.
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains(&message.replace('…', "user:secret")), "{printed}");
+    assert!(printed.contains(&message.replace('…', "user:hunter2")), "{printed}");
     let ignored = report.results.iter().filter(|result| matches!(result.verdict, Verdict::Ignored(_))).count();
     assert!(printed.contains(&format!(" {} failed; {ignored} ignored;", report.failures().count())), "{printed}");
 }
@@ -243,7 +243,7 @@ fn no_password_is_in_a_report() {
     WHOLE.write_to(folder.path()).unwrap();
     for file in files(folder.path()) {
         let text = fs::read_to_string(folder.path().join(file)).unwrap();
-        assert!(text.contains("store://…@host:1") && !text.contains("secret"), "{text}");
+        assert!(text.contains("store://…@host:1") && !text.contains("hunter2"), "{text}");
     }
 }
 

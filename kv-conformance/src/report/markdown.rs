@@ -165,6 +165,14 @@ mod tests {
 
 - listing: the protocol \\| has no way
 
+## What random sequences tried
+
+How many classes of each kind were tried with each operation. An operation without a value or a TTL has none.
+
+| operation | steps | keys | values | TTLs | handles |
+|---|---:|---:|---:|---:|---:|
+| put | 3 | 2 | 1 | 4 | 2 |
+
 ## Checks
 
 | check | clauses | result | seconds |

@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_least_number_of_cases_is_tried_when_the_time_is_up() {
         let minute = Duration::from_secs(60);
-        let over = Budget { ends: Instant::now(), ..Budget::new(minute, 3) };
+        let over = Budget { ends: Instant::now(), least: Cell::new(3), ..Budget::new(minute, 3) };
         assert_eq!((0..10).take_while(|_| over.allows_another()).count(), 3);
         let slow = Budget { ends_at_last: Instant::now(), ..over };
         slow.least.set(3);
