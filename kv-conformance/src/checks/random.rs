@@ -26,8 +26,8 @@ checks![
 /// step by step.
 pub fn p1_random_operations_do_what_a_plain_map_does() -> Check {
     about(&[
-        "P1", "P2", "P4", "P5", "D1", "G1", "V1", "V3", "K1", "K3", "K4", "T1", "T2", "T3", "T4", "T5", "T6", "L1",
-        "L2", "L6", "B1", "B2", "B3", "B5", "B7", "C1", "C2", "C3", "C4", "S1", "S2", "S3", "S4",
+        "P1", "P2", "P4", "D1", "G1", "V1", "K1", "K3", "K4", "T1", "T2", "T3", "T4", "T5", "T6", "L1", "L2", "L6",
+        "B1", "B2", "B3", "B5", "B7", "C1", "C2", "C3", "C4", "S1", "S2", "S3", "S4",
     ])
     .run(|context| {
         let time = if context.time.is_advanced_by_hand() { IN_MEMORY } else { REAL_TIME };
