@@ -121,7 +121,8 @@ fn check<S: Strategy<Value = Vec<Step>>>(
             return Err(NotPassed::Failed(finding.clone()));
         }
         play(steps).map_err(|(at, outcome)| {
-            let outcome = outcome.map_text(|text| format!("step {}: {text}", at.min(steps.len())));
+            let step = if at > steps.len() { "after the last step".into() } else { format!("step {at}") };
+            let outcome = outcome.map_text(|text| format!("{step}: {text}"));
             if let NotPassed::Failed(finding) = &outcome {
                 let done = steps.iter().take(at).map(Step::to_string).collect();
                 *failed.borrow_mut() = Some((done, finding.clone()));
@@ -151,7 +152,7 @@ fn play(
         time = on(&fixture, time, |handles| model.step(step, handles)).map_err(|outcome| (at + 1, outcome))?;
         done.borrow_mut().add(step);
     }
-    on(&fixture, time, |handles| model.look_at_all(handles)).map_err(|outcome| (steps.len(), outcome)).map(drop)
+    on(&fixture, time, |handles| model.look_at_all(handles)).map_err(|outcome| (steps.len() + 1, outcome)).map(drop)
 }
 
 /// Does something with the handles of a fixture, and tells how much time has passed then.

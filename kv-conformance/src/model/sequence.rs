@@ -377,6 +377,8 @@ pub(crate) struct Shrinking {
     /// The one that is tried.
     tried: Option<Vec<Step>>,
     next: Next,
+    /// Whether steps were made simpler since parts were left out: then more may be left out.
+    is_simpler: bool,
 }
 
 /// What is tried next.
@@ -390,7 +392,7 @@ enum Next {
 
 impl Shrinking {
     pub(super) fn new(steps: Vec<Step>) -> Self {
-        Self { least: steps, tried: None, next: Next::Without(1) }
+        Self { least: steps, tried: None, next: Next::Without(1), is_simpler: false }
     }
 
     /// Turns to the next simpler sequence, if there is one.
@@ -416,7 +418,14 @@ impl Shrinking {
                     }
                 }
                 Next::Simpler(at, way) => {
-                    let Some(step) = self.least.get(at) else { return false };
+                    let Some(step) = self.least.get(at) else {
+                        if !self.is_simpler {
+                            return false;
+                        }
+                        self.is_simpler = false;
+                        self.next = Next::Without(1);
+                        continue;
+                    };
                     let Some(simpler) = step.simpler().nth(way) else {
                         self.next = Next::Simpler(at + 1, 0);
                         continue;
@@ -446,7 +455,10 @@ impl ValueTree for Shrinking {
                 // The same part of what is left, or the parts are too large now.
                 Next::Without(part) if failed.len() > 1 => Next::Without((part - 1).max(1)),
                 Next::Without(_) => Next::Simpler(0, 0),
-                Next::Simpler(at, _) => Next::Simpler(at, 0),
+                Next::Simpler(at, _) => {
+                    self.is_simpler = true;
+                    Next::Simpler(at, 0)
+                }
             };
             self.least = failed;
         }
