@@ -245,8 +245,6 @@ faults! {
     LaterChunkRepeated,
     /// A later chunk of `delete_many` is sent again when its reply was lost: it says false of what it has deleted.
     LaterRemovalsRepeated,
-    /// A later chunk of `put_many` is sent again when its reply did not come in time.
-    LaterChunkRepeatedAfterTimeout,
     /// `put_many` tells a later chunk as done whose reply was lost.
     LaterChunkIsDone,
     /// `delete_many` says false of a later chunk whose reply was lost.

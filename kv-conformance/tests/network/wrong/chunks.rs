@@ -15,7 +15,6 @@ impl Wrong {
         matches!(
             self.fault,
             Fault::LaterChunkRepeated
-                | Fault::LaterChunkRepeatedAfterTimeout
                 | Fault::LaterRemovalsRepeated
                 | Fault::LaterChunkIsDone
                 | Fault::LaterRemovalsAreFalse
@@ -51,7 +50,6 @@ impl Wrong {
             match self.fault {
                 _ if number == 0 || !error.outcome_unknown() => Err(error),
                 Fault::LaterChunkRepeated if !is_late => self.client.write_many(chunk),
-                Fault::LaterChunkRepeatedAfterTimeout if is_late => self.client.write_many(chunk),
                 Fault::LaterChunkIsDone if !is_late => Ok(()),
                 Fault::LaterChunkIsCertain => Err(certain(&error)),
                 _ => Err(error),
