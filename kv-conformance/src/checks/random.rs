@@ -3,6 +3,7 @@
 //! Keys, values and TTLs are from pools that are made to hurt, and each is tried with each operation: what was tried is in the report.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -66,7 +67,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// Goes through the pools, and then tries random sequences, each with a fresh store, until the time is up.
     fn run(&self, open: impl Fn() -> Outcome<Fixture>) -> Outcome {
-        let abilities = Abilities::of(self.context, &*open()?.store)?;
+        let abilities = Abilities::of(self.context);
         let folder = tempfile::tempdir().map_err(NotPassed::failed_beside_the_store)?;
         let (planned, done) = (RefCell::new(Coverage::default()), RefCell::new(Coverage::default()));
         let outcome = self.sequences(&abilities, &planned, |steps| {
@@ -166,7 +167,7 @@ fn on(fixture: &Fixture, time: TimeSoFar, run: impl FnOnce(&Handles<'_>) -> Outc
 
 /// What was covered, as rows of the report.
 fn rows(coverage: &Coverage) -> Vec<CoverageRow> {
-    let row = |(operation, steps, classes): (&str, u64, std::collections::BTreeMap<Dimension, usize>)| {
+    let row = |(operation, steps, classes): (&str, u64, BTreeMap<Dimension, usize>)| {
         let count = |dimension| classes.get(&dimension).copied().unwrap_or_default();
         CoverageRow {
             operation: operation.to_owned(),

@@ -1,10 +1,10 @@
 //! What sequences for a store may have in them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kv_core::{Capability, KeyValueStore, KeyValueStoreExt};
+use kv_core::Capability;
 
-use crate::running::{Context, Outcome};
+use crate::running::Context;
 
 /// What a store can do and takes, and what its fixture can do.
 #[derive(Clone, Debug)]
@@ -50,27 +50,14 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// How long going through the keys, the values or the TTLs may take.
 const SWEEP: Duration = Duration::from_secs(2);
 
-/// How many keys the batch has whose time is taken.
-const TRIED: u32 = 8;
-
 impl Abilities {
-    /// What a store can do that may be filled for a trial.
-    pub(crate) fn of(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome<Self> {
-        let keys = (0..TRIED).map(|key| key.to_string()).collect::<Vec<_>>();
-        let begin = Instant::now();
-        store.put_many(keys.iter().map(|key| (key, "v")))?;
-        store.get_many(&keys)?;
-        let each = begin.elapsed() / TRIED;
-        let begin = Instant::now();
-        store.put("0", "v")?;
-        store.get("0")?;
-        let alone = begin.elapsed() / 2;
-        let operations = SWEEP.as_nanos().checked_div(alone.as_nanos()).and_then(|most| most.try_into().ok());
-        let most = LONGEST.as_nanos().checked_div(each.as_nanos()).and_then(|most| most.try_into().ok());
+    pub(crate) fn of(context: &Context<'_>) -> Self {
+        let operation = context.pace().operation.as_nanos();
+        let operations = SWEEP.as_nanos().checked_div(operation).and_then(|most| most.try_into().ok());
         let capabilities = context.capabilities();
         let has = |capability: &&Capability| context.has(**capability);
-        Ok(Self {
-            most: most.unwrap_or(MOST).min(MOST),
+        Self {
+            most: context.keys_within(MOST, 1, LONGEST),
             operations: operations.unwrap_or(usize::MAX),
             capabilities: Capability::ALL.iter().filter(has).copied().collect(),
             largest: capabilities
@@ -87,7 +74,7 @@ impl Abilities {
             } else {
                 Waiting::Long
             },
-        })
+        }
     }
 
     /// Whether an operation costs next to nothing.

@@ -9,6 +9,7 @@ mod coverage;
 mod play;
 mod pools;
 mod sequence;
+mod shrinking;
 mod state;
 mod step;
 mod sweeps;

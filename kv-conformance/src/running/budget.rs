@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::outcome::{NotPassed, Outcome};
+
 /// The time for random cases: at least so many are tried, more until the time is up.
 ///
 /// A store that takes long for an operation so gets fewer cases, and a fast one gets more. With a seed of
-/// `KV_CONFORMANCE_SEED` the cases are the same ones, in the same order.
+/// `KV_CONFORMANCE_SEED`, the same effort and a store of about the same speed the cases are the same ones, in the same order.
 #[derive(Debug)]
 pub(crate) struct Budget {
     ends: Instant,
@@ -41,12 +43,28 @@ pub(crate) fn effort() -> f64 {
     given.filter(|effort| effort.is_finite()).map_or(1.0, |effort| effort.clamp(0.0, MOST))
 }
 
+/// That `KV_CONFORMANCE_EFFORT` is a number, if it is set.
+pub(crate) fn check_effort() -> Outcome {
+    match std::env::var("KV_CONFORMANCE_EFFORT") {
+        Ok(given) if !given.parse().is_ok_and(|effort: f64| effort > 0.0 && effort.is_finite()) => {
+            Err(NotPassed::failed_beside_the_store(format_args!(
+                "KV_CONFORMANCE_EFFORT is {given:?}, and has to be a number above zero, such as 0.2 or 20"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// As many of these as the effort is for: all, or fewer if it is below 1.
 pub(crate) fn part_for_effort(all: usize) -> usize {
-    let part = u32::try_from(all).map_or(1.0, f64::from) * effort().min(1.0);
+    let effort = effort();
+    if effort >= 1.0 {
+        return all;
+    }
+    let part = f64::from(u32::try_from(all).unwrap_or(u32::MAX)) * effort;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between zero and `all`")]
     let part = part.ceil() as usize;
-    part.clamp(1, all.max(1))
+    part.max(1)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod traced;
 mod watchdog;
 mod watched;
 
-pub(crate) use budget::{Budget, effort, part_for_effort};
+pub(crate) use budget::{Budget, check_effort, effort, part_for_effort};
 pub(crate) use context::Context;
 pub(crate) use expect::{expect, expect_bytes, expect_eq, expect_error, expect_that, mismatch};
 pub(crate) use outcome::{Broken, Finding, NotPassed, Outcome};

@@ -8,7 +8,9 @@ use super::builder::Suite;
 use super::reproduce;
 use crate::checks::{Check, clause_text};
 use crate::report::{CheckResult, FailureDetails, Verdict};
-use crate::running::{Broken, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, panics, trace};
+use crate::running::{
+    Broken, Context, Finding, NotPassed, Outcome, Scope, Seed, Watchdog, check_effort, panics, trace,
+};
 
 /// How often a check is repeated, in real time with longer TTLs, before it is said to have been too slow.
 const REPEATS: u32 = 3;
@@ -51,6 +53,7 @@ impl Run {
 
     /// Runs the check on this thread, and again if the machine was too slow.
     pub(super) fn attempt(&self) -> Outcome {
+        check_effort()?;
         let Self { scope, check, seed, .. } = self;
         let mut last = None;
         let cannot_tell = RefCell::new(None);

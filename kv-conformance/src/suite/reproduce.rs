@@ -17,7 +17,9 @@ pub(super) fn seed() -> u64 {
 pub(super) fn random_input(seed: &Seed) -> String {
     let cases = std::env::var("KV_CONFORMANCE_CASES").ok().filter(|cases| cases.parse::<u32>().is_ok());
     let cases = cases.map(|cases| format!("KV_CONFORMANCE_CASES={cases} ")).unwrap_or_default();
-    format!("KV_CONFORMANCE_SEED={} {cases}", seed.used())
+    let effort = std::env::var("KV_CONFORMANCE_EFFORT").ok().filter(|effort| effort.parse::<f64>().is_ok());
+    let effort = effort.map(|effort| format!("KV_CONFORMANCE_EFFORT={effort} ")).unwrap_or_default();
+    format!("KV_CONFORMANCE_SEED={} {cases}{effort}", seed.used())
 }
 
 /// The command that runs this test target.

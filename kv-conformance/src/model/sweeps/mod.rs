@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 use crate::model::abilities::Abilities;
 use crate::model::coverage::{Class, Dimension};
 use crate::model::pools::{Content, Expires, keys, ttls, values};
-use crate::model::sequence::Shrinking;
+use crate::model::shrinking::Shrinking;
 use crate::model::step::{Handle, Operation, Step, Wait, Write};
 use crate::running::part_for_effort;
 
