@@ -13,6 +13,7 @@ use crate::protocol::command::{Command, KeyedCommand, item_size};
 use crate::protocol::dialect::CLASSIC_EXTRA;
 use crate::protocol::fault::Fault;
 use crate::protocol::ttl::{self, Expiry};
+use crate::servers::node::Node;
 
 impl Client {
     /// Makes a connection to each server, so that all are known to answer, and their limits are known.
@@ -36,9 +37,8 @@ impl Client {
     pub(super) fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Expiry> {
         let expiry = Expiry::new(ttl.or_default(self.settings.default_ttl));
         if let Expiry::After(ttl) = expiry {
-            let longest = ttl::longest(SystemTime::now());
-            if ttl > longest {
-                return Err(Error::invalid_ttl(&self.label, key, ttl, longest));
+            if ttl > ttl::longest(SystemTime::now()) {
+                return Err(Error::invalid_ttl(&self.label, key, ttl, longest_ttl(self.node(key)?)));
             }
         }
         Ok(expiry)
@@ -60,11 +60,7 @@ impl Client {
 
     /// The longest TTL that all servers are known to accept now. A server that does not tell its time accepts what it can count.
     pub(super) fn longest_ttl(&self) -> Duration {
-        if self.servers.all().iter().any(|node| node.limits().lacks_clock) {
-            ttl::LONGEST_WITHOUT_CLOCK
-        } else {
-            ttl::longest(SystemTime::now())
-        }
+        self.servers.all().iter().map(longest_ttl).min().unwrap_or(ttl::LONGEST_WITHOUT_CLOCK)
     }
 
     /// The largest item of a server that has told this limit.
@@ -103,4 +99,9 @@ impl Client {
             None => Ok(()),
         }
     }
+}
+
+/// The longest TTL that this server is known to accept now.
+fn longest_ttl(node: &Node) -> Duration {
+    if node.limits().lacks_clock { ttl::LONGEST_WITHOUT_CLOCK } else { ttl::longest(SystemTime::now()) }
 }
