@@ -25,8 +25,8 @@ address() {
     # Not `counts`, as the sanitizer makes system calls and allocations of its own, nor what takes longest, clusters and
     # sentinels; nor the suite's faults of networks, whose limits are too short for it on a machine that does other things, too.
     step cargo +nightly test --package kv-core --package kv-memory --package kv-memcache --package kv-redis --all-features \
-        --lib --test access --test callers --test conformance --test ttls --test limits --test one_server \
-        --test secrets --test threads --locked --target "$host" -- \
+        --lib --test callers --test conformance --test ttls --test store --test secrets --test threads --locked --target "$host" -- \
+        --skip cluster:: --skip sentinel:: --skip faults:: \
         --skip ::n1_ --skip ::n2_ --skip ::n3_ --skip ::n4_ --skip ::n5_ --skip ::n6_
 }
 

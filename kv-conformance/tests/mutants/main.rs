@@ -3,6 +3,7 @@
 //!
 //! | environment variable | meaning |
 //! |---|---|
+//! | `UPDATE` | every wrong store is given to all checks, and `rejected_by.txt` is written anew |
 //! | `MUTANTS_REPEAT` | how often each wrong store that only checks with threads or random input have rejected is given to these again: it has to be rejected each time |
 //! | `MUTANTS_ALL` | every wrong store is given to the slow checks too, not only those that the others accept |
 //! | `MUTANTS_SLOW` | right stores that take 20 to 50 ms for an operation are run, too: minutes each |
@@ -20,6 +21,7 @@ mod histories;
 mod mutant;
 mod peculiar;
 mod racing;
+mod rejected_by;
 mod reopening;
 mod right;
 mod right_stores;

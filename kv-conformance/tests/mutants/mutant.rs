@@ -11,6 +11,7 @@ use libtest_mimic::Failed;
 
 use crate::checks::{BIG, OF_NO_BACKEND, SLOW, names};
 use crate::faults::Fault;
+use crate::rejected_by;
 use crate::right::{Clock, Config, Right};
 use crate::wrong::Wrong;
 
@@ -82,10 +83,23 @@ impl Mutant {
         self.of.into_iter().fold(suite, |suite, of| suite.opt_out(of, "what is wrong is about it"))
     }
 
-    /// The checks that reject this store, and what they say.
+    /// The checks that reject this store, and what they say: of those in `rejected_by.txt`, or of all if it has none that does.
     pub(crate) fn run(self) -> Caught {
         let started = Instant::now();
         let suite = self.suite();
+        let known = rejected_by::known(&self.name());
+        let by = known.into_iter().filter_map(|check| self.reject(&suite, check)).collect::<BTreeMap<_, _>>();
+        if by.is_empty() {
+            return self.run_all(&suite);
+        }
+        let accepts = |_: &u32| !by.keys().any(|check| self.reject(&suite, check).is_some());
+        let accepted = (0..repeats()).filter(accepts).count();
+        Caught { by, accepted, took: started.elapsed() }
+    }
+
+    /// As [`run`](Self::run), of all checks.
+    fn run_all(self, suite: &Suite) -> Caught {
+        let started = Instant::now();
         let names = names(self.of.as_slice());
         // All others would take minutes in real time, and it is T2 that has to find these.
         let only = std::env::var("MUTANTS_CHECKS").ok();
@@ -97,19 +111,19 @@ impl Mutant {
             names.iter().filter(in_question).partition::<Vec<_>, _>(|name| SLOW.contains(&name.as_str()));
         slow.sort_by_key(|name| SLOW.iter().position(|slow| slow == name));
         let mut by = BTreeMap::new();
-        by.extend(quick.into_iter().filter_map(|name| self.reject(&suite, name)));
+        by.extend(quick.into_iter().filter_map(|name| self.reject(suite, name)));
         let all = std::env::var_os("MUTANTS_ALL").is_some();
         // One slow check that rejects the store is enough.
         let most = if all { slow.len() } else { 1 };
         // What depends on random input is tried again, with other seeds, before it counts as not found.
         for round in 0..8 {
             if by.is_empty() || round == 0 && all {
-                by.extend(slow.iter().filter_map(|name| self.reject(&suite, name)).take(most));
+                by.extend(slow.iter().filter_map(|name| self.reject(suite, name)).take(most));
             }
         }
         let by_chance = by.keys().all(|check| slow.contains(&check));
         let again = if by_chance && !by.is_empty() { repeats() } else { 0 };
-        let accepts = |_: &u32| !slow.iter().any(|name| self.reject(&suite, name).is_some());
+        let accepts = |_: &u32| !slow.iter().any(|name| self.reject(suite, name).is_some());
         let accepted = (0..again).filter(accepts).count();
         Caught { by, accepted, took: started.elapsed() }
     }
@@ -165,26 +179,26 @@ impl Mutants {
         (0..self.0.len()).map(|at| self.caught(at)).collect()
     }
 
-    /// The names of the wrong stores that each check rejects. Those that are so wrong that more than a third of the checks
-    /// reject them prove nothing.
-    pub(crate) fn by_check(&self) -> BTreeMap<String, Vec<String>> {
+    /// For each check the wrong store that it rejects. Those that are so wrong that more than a third of the checks reject them prove
+    /// nothing.
+    fn proofs(&self) -> BTreeMap<String, Option<String>> {
         let names = names(Capability::ALL);
         let most = names.len() / 3;
-        let mut by_check = names.into_iter().map(|name| (name, Vec::new())).collect::<BTreeMap<_, _>>();
         let mut narrow = self.run().into_iter().filter(|(_, caught)| caught.by.len() <= most).collect::<Vec<_>>();
-        for (mutant, caught) in &narrow {
-            for check in caught.by.keys() {
-                by_check.entry(check.clone()).or_default().push(mutant.name());
-            }
-        }
+        narrow.sort_by_key(|(_, caught)| caught.by.len());
+        let is_slow = |name: &String| SLOW.contains(&name.as_str());
         // A slow check has seen few of them yet. Those that a slow check alone has rejected are the likeliest to be rejected by another one.
-        let is_slow = |check: &String| SLOW.contains(&check.as_str());
-        narrow.sort_by_key(|(_, caught)| !caught.by.keys().all(is_slow));
-        for (check, rejected) in by_check.iter_mut().filter(|(check, rejected)| rejected.is_empty() && is_slow(check)) {
-            let rejects = |(mutant, _): &&(Mutant, _)| mutant.reject(&mutant.suite(), check).is_some();
-            rejected.extend(narrow.iter().find(rejects).map(|(mutant, _)| mutant.name()));
-        }
-        by_check
+        let mut likely = narrow.clone();
+        likely.sort_by_key(|(_, caught)| !caught.by.keys().all(is_slow));
+        let proof = |name: &String| {
+            let seen = narrow.iter().find(|(_, caught)| caught.by.contains_key(name));
+            let again = |(mutant, _): &&(Mutant, &Caught)| {
+                let is_asked = is_slow(name) || rejected_by::known(&mutant.name()).contains(&name.as_str());
+                is_asked && mutant.reject(&mutant.suite(), name).is_some()
+            };
+            seen.or_else(|| likely.iter().find(again)).map(|(mutant, _)| mutant.name())
+        };
+        names.into_iter().map(|name| (name.clone(), proof(&name))).collect()
     }
 }
 
@@ -200,7 +214,11 @@ pub(crate) fn reject(mutants: &Mutants, at: usize) -> Result<(), Failed> {
 
 /// Each check has to reject a wrong store.
 pub(crate) fn prove_every_check(mutants: &Mutants) -> Result<(), Failed> {
-    let unproven = mutants.by_check().into_iter().filter(|(_, rejected)| rejected.is_empty()).map(|(check, _)| check);
+    let proofs = mutants.proofs();
+    if rejected_by::is_update() {
+        rejected_by::write(&mutants.run(), &proofs);
+    }
+    let unproven = proofs.into_iter().filter(|(_, by)| by.is_none()).map(|(check, _)| check);
     let unproven = unproven.filter(|check| !OF_NO_BACKEND.iter().any(|(name, _)| name == check)).collect::<Vec<_>>();
     if unproven.is_empty() { Ok(()) } else { Err(format!("these checks reject no wrong store: {unproven:#?}").into()) }
 }

@@ -36,10 +36,10 @@ impl Client {
     /// The expiry of an entry with this TTL (T1, T4). Whether the server accepts it is known only when a connection is.
     pub(super) fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Expiry> {
         let expiry = Expiry::new(ttl.or_default(self.settings.default_ttl));
-        if let Expiry::After(ttl) = expiry {
-            if ttl > ttl::longest(SystemTime::now()) {
-                return Err(Error::invalid_ttl(&self.label, key, ttl, longest_ttl(self.node(key)?)));
-            }
+        if let Expiry::After(ttl) = expiry
+            && ttl > ttl::longest(SystemTime::now())
+        {
+            return Err(Error::invalid_ttl(&self.label, key, ttl, longest_ttl(self.node(key)?)));
         }
         Ok(expiry)
     }

@@ -1,0 +1,24 @@
+//! What `RedisStore` does on real servers, beyond the shared suite. One program: several would each be built with the same support.
+
+#![cfg(unix)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    reason = "clippy does not see that the helpers of tests are tests"
+)]
+
+mod access;
+mod cluster;
+mod commands;
+mod endpoints;
+mod faults;
+#[path = "../support/firewall.rs"]
+mod firewall;
+mod logins;
+mod one_server;
+mod sentinel;
+#[path = "../support/mod.rs"]
+mod support;
