@@ -145,10 +145,9 @@ fn main() -> ExitCode {
             without_contains(suite("authentication", Kind::WithPassword, 1, connect)),
             tcp("three_servers", 3),
             without_contains(suite("pool_of_one", Kind::Tcp, 1, |builder| Ok(builder.pool_size(1).connect()?))),
-            without_contains(suite("arc_dyn", Kind::Tcp, 1, |builder| -> Result<Arc<dyn KeyValueStore>, _> {
-                Ok(Arc::new(builder.connect()?))
+            without_contains(suite("built_as_arc_dyn", Kind::Tcp, 1, |builder| -> Result<Arc<dyn KeyValueStore>, _> {
+                Ok(Arc::new(builder.build()?))
             })),
-            without_contains(suite("built_without_connecting", Kind::Tcp, 1, |builder| Ok(builder.build()?))),
         ]);
         if can("the suite `tls`", Need::Tls) {
             suites.push(without_contains(suite("tls", Kind::Tls { with_certificate: true }, 1, connect)));

@@ -188,19 +188,15 @@ fn main() -> ExitCode {
             let url = url.clone();
             move |number, builder| Ok(builder.url(url(number)).pool_size(1).connect()?)
         }),
-        suite("pool_of_many", {
-            let url = url.clone();
-            move |number, builder| Ok(builder.url(url(number)).pool_size(50).min_idle(3).connect()?)
-        }),
         suite("shared_connections", {
             let url = url.clone();
             move |number, builder| Ok(builder.url(url(number)).shared_connections(1).connect()?)
         })
         .with_faults(|| behind_a_proxy(Over::Shared)),
-        suite("arc_dyn", {
+        suite("pool_of_many_as_arc_dyn", {
             let url = url.clone();
             move |number, builder| -> Result<Arc<dyn KeyValueStore>, _> {
-                Ok(Arc::new(builder.url(url(number)).connect()?))
+                Ok(Arc::new(builder.url(url(number)).pool_size(50).min_idle(3).connect()?))
             }
         }),
         suite("pool_of_the_crate_redis", {

@@ -2,7 +2,9 @@
 
 /// A value that contains its key, the number of its write, and a mark at its end, and that can be recognised in a message.
 pub(crate) fn value(key: &str, write: u64, length: usize) -> String {
-    format!("{key}|{write}|{}|end", SECRET.chars().cycle().take(length).collect::<String>())
+    let mut filling = SECRET.repeat(length.div_ceil(SECRET.len()));
+    filling.truncate(length);
+    format!("{key}|{write}|{filling}|end")
 }
 
 /// The filler of values. It must not appear in errors.

@@ -1,6 +1,5 @@
 //! Looks for a secret in what is shown: for any few bytes in a row of it, in whatever way they are written (clause E3).
 
-use std::collections::HashSet;
 use std::error::Error as StdError;
 
 use super::expect::mismatch;
@@ -16,6 +15,13 @@ pub(crate) const SECRET: &[u8] =
 
 /// The text that it begins with, for what shows a value only if that is text.
 pub(crate) const TEXT: &str = "zQ7~xK}9vJ|4wY^2qZ`8";
+
+/// These bytes over and over, up to a length.
+pub(crate) fn repeated(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut repeated = bytes.repeat(length.div_ceil(bytes.len().max(1)));
+    repeated.truncate(length);
+    repeated
+}
 
 /// Everything that an error shows, and its causes.
 pub(crate) fn told_by(error: &(dyn StdError + 'static)) -> String {
@@ -39,9 +45,16 @@ pub(crate) fn expect_none(what: &str, shown: &str, secret: &[u8]) -> Outcome {
 /// A part of a secret in what is shown, and how it is written there.
 pub(crate) fn find(shown: &str, secret: &[u8]) -> Option<String> {
     let length = PART.min(secret.len()).max(1);
-    let parts = secret.windows(length).collect::<HashSet<_>>();
+    // Few bytes of a text begin a part of a secret, and thousands of errors are looked at.
+    let mut begins = [false; 256];
+    let place = |part: &[u8]| part.first().map_or(0, |first| usize::from(*first));
+    for part in secret.windows(length) {
+        begins.get_mut(place(part)).into_iter().for_each(|begins| *begins = true);
+    }
+    let is_part =
+        |piece: &&[u8]| begins.get(place(piece)) == Some(&true) && secret.windows(length).any(|part| part == *piece);
     readings(shown).into_iter().find_map(|(how, bytes)| {
-        let part = bytes.windows(length).find(|piece| parts.contains(piece))?;
+        let part = bytes.windows(length).find(is_part)?;
         Some(format!("{:?} {how}", part.escape_ascii().to_string()))
     })
 }

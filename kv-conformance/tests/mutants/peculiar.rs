@@ -30,8 +30,8 @@ pub(crate) enum Peculiarity {
     WholeSeconds,
     /// A listing yields its keys in any order, as they are when it begins.
     ListsAtRandom,
-    /// A listing asks for each key by itself, and yields what is created meanwhile behind it.
-    ListsOneByOne,
+    /// A listing asks for one key, then for as many again as it has had, and yields what is created meanwhile behind it.
+    ListsMoreAndMore,
     /// A reader gives a few bytes at a time, is interrupted now and then, and cannot go beyond 2⁶³.
     ReadsReluctantly,
     /// Readers are of files that are mapped into memory: they see what is there when they are opened, and keep it when it is removed.
@@ -115,16 +115,23 @@ impl Peculiar {
                 fastrand::shuffle(&mut keys);
                 Keys::new(keys.into_iter().map(Ok))
             }
-            Peculiarity::ListsOneByOne => {
-                let mut yielded = BTreeSet::new();
-                Keys::new(std::iter::from_fn(move || match all() {
-                    Ok(keys) => {
+            Peculiarity::ListsMoreAndMore => {
+                let (mut yielded, mut page) = (BTreeSet::new(), Vec::new());
+                Keys::new(std::iter::from_fn(move || {
+                    if page.is_empty() {
                         // The last one first: what is created anywhere before it comes as well.
-                        let next = keys.into_iter().rev().find(|key| !yielded.contains(key))?;
-                        yielded.insert(next.clone());
-                        Some(Ok(next))
+                        let more = yielded.len() + 1;
+                        match all() {
+                            Ok(keys) => {
+                                page.extend(keys.into_iter().rev().filter(|key| !yielded.contains(key)).take(more))
+                            }
+                            Err(error) => return Some(Err(error)),
+                        }
+                        page.reverse();
                     }
-                    Err(error) => Some(Err(error)),
+                    let next = page.pop()?;
+                    yielded.insert(next.clone());
+                    Some(Ok(next))
                 }))
             }
             _ => keys,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
+use crate::checks::SLOW;
 use crate::mutant::{Caught, Mutant};
 
 /// The checks that are known to reject this wrong store. None, if all are to be asked.
@@ -27,7 +28,7 @@ pub(crate) fn is_update() -> bool {
     std::env::var_os("UPDATE").is_some()
 }
 
-/// Writes for each wrong store the checks that it proves, or else the one that rejects the fewest others.
+/// Writes for each wrong store the checks that it proves, or else the one that rejects the fewest others, and not by chance if there is one.
 pub(crate) fn write(caught: &[(Mutant, &Caught)], proofs: &BTreeMap<String, Option<String>>) {
     let mut rejections = BTreeMap::<&str, usize>::new();
     for check in caught.iter().flat_map(|(_, caught)| caught.by.keys()) {
@@ -39,7 +40,9 @@ pub(crate) fn write(caught: &[(Mutant, &Caught)], proofs: &BTreeMap<String, Opti
         let proven = proofs.iter().filter(|(_, by)| by.as_ref() == Some(&name)).map(|(check, _)| check.as_str());
         let mut checks = proven.collect::<Vec<_>>();
         if checks.is_empty() {
-            checks.extend(caught.by.keys().map(String::as_str).min_by_key(|check| rejections.get(check)));
+            let by_chance = |check: &&str| SLOW.contains(check);
+            let all = caught.by.keys().map(String::as_str);
+            checks.extend(all.min_by_key(|check| (by_chance(check), rejections.get(check))));
         }
         if !checks.is_empty() {
             writeln!(text, "{name}: {}", checks.join(" ")).expect("a string takes all");

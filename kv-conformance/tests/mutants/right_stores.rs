@@ -226,7 +226,7 @@ pub(crate) fn right_stores() -> Vec<Trial> {
         ("ttls_in_whole_seconds", Peculiarity::WholeSeconds, Config::new()),
         ("ttls_in_whole_seconds_in_real_time", Peculiarity::WholeSeconds, real(Config::new())),
         ("lists_at_random", Peculiarity::ListsAtRandom, Config::new()),
-        ("lists_one_by_one", Peculiarity::ListsOneByOne, Config::new()),
+        ("lists_more_and_more", Peculiarity::ListsMoreAndMore, Config::new()),
         ("reads_reluctantly", Peculiarity::ReadsReluctantly, Config::new()),
         ("reads_mapped", Peculiarity::ReadsMapped, Config::new()),
         ("closes_slowly", Peculiarity::ClosesSlowly, Config::new()),

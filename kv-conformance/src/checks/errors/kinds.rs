@@ -6,6 +6,7 @@ use std::time::Duration;
 use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
+use crate::running::leaks::repeated;
 use crate::running::{Context, expect, expect_eq, expect_that, kind_of};
 
 checks![e1_an_error_names_its_key_and_its_store, e4_odd_input_does_not_panic,];
@@ -29,8 +30,7 @@ fn provoked(context: &Context<'_>, key: &str, value: &str) -> Vec<Error> {
         // If the limit depends on the key, it is that of the longest key. A value that is larger by the length of a key is too large for
         // every key.
         let length = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1 + 250);
-        let too_large = value.as_bytes().iter().copied().cycle().take(length).collect::<Vec<_>>();
-        results.push(store.put(key, too_large));
+        results.push(store.put(key, repeated(value.as_bytes(), length)));
     }
     results.into_iter().filter_map(Result::err).collect()
 }

@@ -7,7 +7,7 @@ use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{OPERATIONS, act, acts};
-use crate::running::leaks::{SECRET, TEXT, expect_none, told_by};
+use crate::running::leaks::{SECRET, TEXT, expect_none, repeated, told_by};
 use crate::running::{Context, Outcome};
 
 checks![e3_neither_errors_nor_the_store_show_a_value];
@@ -18,7 +18,7 @@ checks![e3_neither_errors_nor_the_store_show_a_value];
 pub fn e3_neither_errors_nor_the_store_show_a_value() -> Check {
     about(&["E3"]).run(|context| {
         let store = context.store();
-        let long = SECRET.iter().copied().cycle().take(context.size(5000)).collect::<Vec<_>>();
+        let long = repeated(SECRET, context.size(5000));
         for (at, value) in [TEXT.as_bytes(), SECRET, &long].into_iter().enumerate() {
             for (n, what) in context.sample(acts(context), 3 * OPERATIONS).into_iter().enumerate() {
                 act(context, store, what, &format!("{at}/{n}/"), value, "of a secret")?;
@@ -122,7 +122,7 @@ fn fail<'a>(context: &'a Context<'_>, value: &'a [u8]) -> Vec<(&'static str, Fai
         if let Some(limit) = context.capabilities().largest_value().filter(|limit| *limit <= 64 << 20) {
             // Where the limit depends on the key, it is the longest key's: more by the length of one is too much for any.
             let length = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1 + 250);
-            let too_large = move || value.iter().copied().cycle().take(length).collect::<Vec<_>>();
+            let too_large = move || repeated(value, length);
             add("put of a value that is too large", Box::new(move || store.put(key, too_large())));
             let many = move || store.put_many([("other", value), (key, &too_large())]);
             add("put_many with a value that is too large", Box::new(many));

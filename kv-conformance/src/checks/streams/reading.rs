@@ -266,50 +266,57 @@ const ENDS: &[(&str, &[Capability])] = &[
     ("it has expired", &[Capability::Ttls]),
 ];
 
-fn end(store: &dyn KeyValueStore, how: &str, other: &[u8]) -> Outcome {
+fn end(store: &dyn KeyValueStore, how: &str, key: &str, other: &[u8]) -> Outcome {
     match how {
-        "it was overwritten" => store.put("k", other)?,
-        "it was overwritten by put_many" => store.put_many([("k", other), ("beside", other)])?,
-        "it was overwritten by put_from" => store.put_from("k", other)?,
-        "it was deleted" => drop(store.delete("k")?),
-        "it was deleted by delete_many" => drop(store.delete_many(["k"])?),
-        "it was overwritten with a zero TTL" => store.put_with_ttl("k", other, std::time::Duration::ZERO)?,
-        "it was touched with a zero TTL" => drop(store.touch("k", std::time::Duration::ZERO)?),
-        "another was renamed to it" => store.put("other", other).and_then(|()| store.rename("other", "k"))?,
-        "it was renamed" => store.rename("k", "other").and_then(|()| store.put("other", other))?,
+        "it was overwritten" => store.put(key, other)?,
+        "it was overwritten by put_many" => store.put_many([(key, other), ("beside", other)])?,
+        "it was overwritten by put_from" => store.put_from(key, other)?,
+        "it was deleted" => drop(store.delete(key)?),
+        "it was deleted by delete_many" => drop(store.delete_many([key])?),
+        "it was overwritten with a zero TTL" => store.put_with_ttl(key, other, std::time::Duration::ZERO)?,
+        "it was touched with a zero TTL" => drop(store.touch(key, std::time::Duration::ZERO)?),
+        "another was renamed to it" => store.put("other", other).and_then(|()| store.rename("other", key))?,
+        "it was renamed" => store.rename(key, "other").and_then(|()| store.put("other", other))?,
         _ => {}
     }
     Ok(())
 }
 
-/// Opens values, short ones and long ones, reads none or a part of each, and overwrites, deletes, renames the entry or lets it expire: what is read
-/// then is the rest of the old value, and after a seek all of it.
+/// Opens values, short ones and long ones, reads none or a part of each, and overwrites, deletes, renames the entries or lets them expire: what
+/// is read then is the rest of the old value, and after a seek all of it.
 pub fn s1_an_opened_value_stays_what_it_was() -> Check {
     about(&["S1", "P3"]).run(|context| {
         let store = context.store();
         let can = |needs: &[Capability]| needs.iter().all(|&need| context.has(need));
         for (how, _) in context.sample(ENDS.iter().filter(|(_, needs)| can(needs)), 18) {
-            for (length, first) in [(100, 0), (20_000, 0), (20_000, 100), (100_000, 70_000)] {
-                let length = context.size(length);
+            let expires = *how == "it has expired";
+            let ttl = if expires { Ttl::After(context.short()) } else { Ttl::Forever };
+            let mut opened = Vec::new();
+            for (at, (length, first)) in
+                [(100, 0), (20_000, 0), (20_000, 100), (100_000, 70_000)].into_iter().enumerate()
+            {
+                let (key, length) = (format!("k{at}"), context.size(length));
                 let (value, first) = (values::patterned(length), first.min(length));
-                let expires = *how == "it has expired";
-                let ttl = if expires { Ttl::After(context.short()) } else { Ttl::Forever };
-                let (opened, expiry) = context.expiring(context.short(), || {
-                    store.put_with_ttl("k", &value, ttl)?;
-                    store.open("k")
+                let (mut reader, expiry) = context.expiring(context.short(), || {
+                    store.put_with_ttl(&key, &value, ttl)?;
+                    store.open(&key)
                 })?;
-                let mut reader = opened;
                 let what = format!("of {length} bytes, of which {first} were read before {how}");
                 expect_rest(&mut reader, &value, 0, first, &format!("what is read first, {what}"))?;
-                end(store, how, &vec![b'!'; length])?;
+                opened.push((key, value, first, reader, expiry, what));
+            }
+            for (key, value, _, _, expiry, _) in &opened {
+                end(store, how, key, &vec![b'!'; value.len()])?;
                 if expires {
-                    context.wait_for(expiry);
+                    context.wait_for(*expiry);
                     // Whoever comes across what has expired may remove it.
-                    let _ = (store.get("k")?, store.put("beside", "v")?);
+                    let _ = (store.get(key)?, store.put("beside", "v")?);
                 }
-                expect_rest(&mut reader, &value, first, length, &format!("the rest, {what}"))?;
+            }
+            for (_, value, first, mut reader, _, what) in opened {
+                expect_rest(&mut reader, &value, first, value.len(), &format!("the rest, {what}"))?;
                 reader.seek(SeekFrom::Start(0)).map_err(NotPassed::failed)?;
-                expect_rest(&mut reader, &value, 0, length, &format!("all of it after a seek, {what}"))?;
+                expect_rest(&mut reader, &value, 0, value.len(), &format!("all of it after a seek, {what}"))?;
             }
         }
         Ok(())
