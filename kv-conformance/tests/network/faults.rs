@@ -289,12 +289,15 @@ impl Fault {
             Self::SendWithoutLimit | Self::ReusedAfterHalfSent => {
                 "n1_a_request_that_the_server_does_not_read_ends_within_the_limit"
             }
-            Self::LimitForEachRead => "n1_a_reply_in_slow_single_bytes_ends_within_the_limit",
+            Self::LimitForEachRead
+            | Self::TimeoutsRepeated
+            | Self::ReadInDoubt
+            | Self::LossIsAbsentInMany
+            | Self::FailureIsCached => "n1_a_reply_in_slow_single_bytes_ends_within_the_limit",
             Self::PoolWithoutLimit => "n1_waiting_for_the_pool_ends_within_the_limit",
             Self::ConnectWithoutLimit => "n1_a_server_that_never_answers_is_an_error_within_the_limit",
             Self::ReplyInOneRead => "n2_a_reply_that_is_slow_or_comes_in_pieces_is_a_reply",
-            Self::TimeoutsRepeated
-            | Self::ReusedAfterTimeout
+            Self::ReusedAfterTimeout
             | Self::ReusedAfterHalfReply
             | Self::PanicsOnTimeout
             | Self::HalfValueReturned
