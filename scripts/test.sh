@@ -73,6 +73,9 @@ need memcached memcached
 need_component fmt rustfmt
 need_component clippy clippy
 
+# The first build is quicker without what makes the next one quicker.
+[ -d "${CARGO_TARGET_DIR:-target}/debug/incremental" ] || $quick || export CARGO_INCREMENTAL=0
+
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 if $quick; then

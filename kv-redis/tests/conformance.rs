@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kv_conformance::proxy::Proxy;
 use kv_conformance::{BoxError, Durability, Fixture, Suite};
-use kv_redis::{KeyValueStore, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis};
+use kv_redis::{KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis};
 
 mod support;
 use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients, version};
@@ -145,7 +145,7 @@ fn namespaces(redis: Arc<Redis>) -> Suite {
         // A star and a bracket: it is no pattern.
         let name = format!("n*[{}]", number());
         let store = || builder(&url, &name).connect();
-        let fixture = Fixture::new(store()?).second_handle(store()?);
+        let fixture = Fixture::new(store()?).second_handle(store()?).guard(Emptied(store()?));
         let (url, name) = (url.clone(), name.clone());
         Ok(fixture.foreign_data(move || {
             let mut connection = redis::Client::open(url.as_str())?.get_connection()?;
@@ -158,8 +158,31 @@ fn namespaces(redis: Arc<Redis>) -> Suite {
     };
     Suite::new("namespaces", fixture).with_default_ttl(move |ttl| {
         let name = number().to_string();
-        Ok(Fixture::new(builder(&second, &name).default_ttl(ttl).connect()?))
+        let store = || builder(&second, &name).default_ttl(ttl).connect();
+        Ok(Fixture::new(store()?).guard(Emptied(store()?)))
     })
+}
+
+/// A cluster: stores differ in their namespaces.
+fn in_cluster(cluster: Arc<RedisCluster>) -> Suite {
+    let fixture = move |builder: RedisStoreBuilder| {
+        let builder = settings(builder).cluster(cluster.urls()).namespace(number().to_string());
+        let store = || builder.clone().connect();
+        Ok(Fixture::new(store()?).second_handle(store()?).guard(Emptied(store()?)))
+    };
+    let with_ttl = fixture.clone();
+    Suite::new("cluster", move || fixture(RedisStore::builder()))
+        .with_default_ttl(move |ttl| with_ttl(RedisStore::builder().default_ttl(ttl)))
+}
+
+/// Empties a namespace at the end: a listing of another one goes through its keys, too.
+struct Emptied(RedisStore);
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        let keys = self.0.keys("").and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let _ = keys.and_then(|keys| self.0.delete_many(keys));
+    }
 }
 
 /// The largest value that a server is configured to accept. Older ones cannot be configured, and accept 512 MB.
@@ -173,7 +196,8 @@ fn main() -> ExitCode {
         let redis = Arc::clone(&redis);
         move |number| redis.url_of_database(number)
     };
-    let sentinels = Sentinels::start_with(&[&["--databases", "1024"], largest()].concat());
+    let databases = support::DATABASES.to_string();
+    let sentinels = Sentinels::start_with(&[&["--databases", &databases], largest()].concat());
     let sentinels = Arc::new(sentinels.without_failover());
 
     let mut suites = vec![
@@ -211,12 +235,8 @@ fn main() -> ExitCode {
             let pool = pool.build(r2d2_redis::RedisConnectionManager::new(url(number))?)?;
             Ok(builder.build_on_r2d2_redis_pool(pool)?)
         }),
-        suite("sentinel", {
-            // These servers have fewer databases.
-            move |number, builder| {
-                let builder = builder.sentinels("mymaster", sentinels.urls()).namespace(number.to_string());
-                Ok(builder.connect()?)
-            }
+        suite("sentinel", move |number, builder| {
+            Ok(builder.sentinels("mymaster", sentinels.urls()).database(number.into()).connect()?)
         }),
     ];
     if support::has_tls() {
@@ -226,9 +246,7 @@ fn main() -> ExitCode {
         // No node counts another one as down that is only slow because the machine is busy.
         let patient = ["--cluster-node-timeout", "600000"];
         let cluster = Arc::new(RedisCluster::start_with(3, 0, &[&patient[..], largest()].concat()));
-        suites.push(suite("cluster", move |number, builder| {
-            Ok(builder.cluster(cluster.urls()).namespace(number.to_string()).connect()?)
-        }));
+        suites.push(in_cluster(cluster));
     }
     kv_conformance::main(suites.into_iter().map(|suite| suite.server(version())))
 }

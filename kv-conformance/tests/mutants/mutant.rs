@@ -88,7 +88,7 @@ impl Mutant {
         let started = Instant::now();
         let suite = self.suite();
         let known = rejected_by::known(&self.name());
-        let by = known.into_iter().filter_map(|check| self.reject(&suite, check)).collect::<BTreeMap<_, _>>();
+        let by = known.iter().filter_map(|check| self.reject(&suite, check)).collect::<BTreeMap<_, _>>();
         if by.is_empty() {
             return self.run_all(&suite);
         }

@@ -123,7 +123,8 @@ impl Peculiar {
                         let more = yielded.len() + 1;
                         match all() {
                             Ok(keys) => {
-                                page.extend(keys.into_iter().rev().filter(|key| !yielded.contains(key)).take(more))
+                                let new = keys.into_iter().rev().filter(|key| !yielded.contains(key));
+                                page.extend(new.take(more));
                             }
                             Err(error) => return Some(Err(error)),
                         }
