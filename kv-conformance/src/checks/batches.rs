@@ -6,7 +6,7 @@ use std::time::Duration;
 use kv_core::{Bytes, Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::entries::{BYSTANDER, largest_length, listed, refused_ttl};
+use crate::checks::entries::{BYSTANDER, expect_remaining, largest_length, listed, refused_ttl};
 use crate::property::values::patterned;
 use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, expect_that};
 
@@ -232,19 +232,45 @@ pub fn b5_a_value_too_large_in_the_middle_changes_no_other_key() -> Check {
 /// How long the check may take that has most keys. A store that is too slow for it gets fewer.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Writes, reads, lists and deletes 100 000 keys, each in one call. This finds a limit of a server, or a socket buffer that nobody empties.
+/// How far before an entry of the largest batch an earlier one with its key is: chunks of thousands have one of them each.
+const APART: usize = 10_000;
+
+/// Writes, reads, lists and deletes 100 000 keys, each in one call: half of them with a TTL, and some twice, of which the second counts. This
+/// finds a limit of a server, a socket buffer that nobody empties, and what is wrong in a later chunk alone.
 pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
-    about(&["B6", "B1", "B3"]).run(|context| {
+    about(&["B6", "B1", "B2", "B3"]).run(|context| {
         let (store, count) = (context.store(), context.keys_within(100_000, 4, LONGEST));
         let keys = (0..count).map(|n| format!("k{n}")).collect::<Vec<_>>();
-        store.put_many(keys.iter().map(|key| (key, key)))?;
+        let has_ttls = context.has(Capability::Ttls) && context.long() > 2 * LONGEST;
+        let ttl = |n: usize| if has_ttls && n % 2 == 1 { Ttl::After(context.long()) } else { Ttl::Forever };
+        let entries = keys.iter().enumerate().flat_map(|(n, key)| {
+            let again = keys.get(n + APART).filter(|_| n.is_multiple_of(APART - 1));
+            again.map(|again| (again, "earlier", Ttl::Forever)).into_iter().chain([(key, key.as_str(), ttl(n))])
+        });
+        let (written, expiry) = context.expiring(context.long(), || store.put_many_with_ttl(entries))?;
+        let () = written;
         let got = store.get_many(&keys)?;
         expect_eq(format_args!("the number of values of get_many of {count} keys"), got.len(), count)?;
         let wrong = keys.iter().zip(&got).find(|(key, got)| got.as_deref() != Some(key.as_bytes()));
         expect_eq(format_args!("the first wrong value of get_many of {count} keys"), wrong, None)?;
+        if context.has(Capability::TtlReading) {
+            for (n, key) in keys.iter().enumerate().step_by(APART - 1) {
+                if ttl(n) == Ttl::Forever {
+                    let what = format!("ttl of {key:?} after a put_many of {count} keys");
+                    expect(what, store.ttl(key), Some(Remaining::Forever))?;
+                } else {
+                    expect_remaining(context, &format!("after a put_many of {count} keys"), key, expiry)?;
+                }
+            }
+        }
         if context.has(Capability::Listing) {
-            let listed = listed(context, "")?.len();
-            let whole = expect_eq("the number of keys(\"\")", listed, count);
+            let listed = listed(context, "")?;
+            let mut sorted = keys.clone();
+            sorted.sort_unstable();
+            let whole = expect_eq("the number of keys(\"\")", listed.len(), count).and_then(|()| {
+                let wrong = listed.iter().zip(&sorted).find(|(got, want)| got != want);
+                expect_eq("the first wrong key of keys(\"\")", wrong, None)
+            });
             whole.map_err(|outcome| outcome.breaking(["L1"]))?;
         }
         let with_absent = keys.iter().map(String::as_str).chain(["absent"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kv_core::{Capabilities, Capability, Error, KeyValueStoreExt, Remaining, Ttl};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::entries::BYSTANDER;
+use crate::checks::entries::{BYSTANDER, expect_remaining};
 use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, expect_that, mismatch, show};
 
 checks![
@@ -119,6 +119,8 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let what = format!("the reason of the opt-out of {capability}");
     expect_that(what, !reason.trim().is_empty(), "a reason, for the readers of the report", reason)?;
     store.put(bystander, unharmed)?;
+    let has_ttls = context.has(Capability::Ttls);
+    let expiry = if has_ttls { Some(context.put_long(EXPIRES, unharmed)?) } else { None };
     for (what, operation) in opted_out(context, capability) {
         let what = format!("{what}, after an opt-out of {capability}");
         let result = operation();
@@ -131,22 +133,40 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
             expect_eq(format_args!("the store in the error of {what}"), &**named, store.name())?;
         }
         expect(format_args!("get of an entry after {what}"), store.get(bystander), Some(unharmed.into()))?;
-        expect(format_args!("get of an absent key after {what}"), store.get("absent"), None)?;
+        for absent in ["absent", "other"] {
+            expect(format_args!("get of the absent key {absent:?} after {what}"), store.get(absent), None)?;
+        }
         if context.has(Capability::TtlReading) {
             expect(format_args!("ttl of an entry after {what}"), store.ttl(bystander), Some(Remaining::Forever))?;
+        }
+        if let Some(expiry) = expiry {
+            let get = || {
+                expect(
+                    format_args!("get of an entry with a TTL after {what}"),
+                    store.get(EXPIRES),
+                    Some(unharmed.into()),
+                )
+            };
+            context.while_live(expiry, get)?;
+            if context.has(Capability::TtlReading) {
+                expect_remaining(context, &format!("after {what}"), EXPIRES, expiry)?;
+            }
         }
     }
     Ok(())
 }
 
+/// The key of an entry with a TTL.
+const EXPIRES: &str = "expires";
+
 type Operation<'a> = Box<dyn Fn() -> Result<(), Error> + 'a>;
 
-/// All operations that a store without this capability lacks, on an entry and on an absent key.
+/// All operations that a store without this capability lacks, on an entry, on one with a TTL, and on an absent key.
 fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(String, Operation<'a>)> {
     let store = context.store();
     let ttls = [Ttl::After(Duration::from_secs(1000)), Ttl::After(Duration::ZERO), Ttl::After(Duration::MAX)];
     let mut operations = Vec::<(String, Operation<'a>)>::new();
-    for key in [BYSTANDER.0, "absent"] {
+    for key in [BYSTANDER.0, EXPIRES, "absent"] {
         let mut add = |what: &str, operation: Operation<'a>| operations.push((format!("{what} of {key:?}"), operation));
         match capability {
             Capability::Listing => {
@@ -158,6 +178,11 @@ fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(Strin
                 add("create", Box::new(move || store.create(key, "harmed").map(drop)));
                 let forever = move || store.create_with_ttl(key, "harmed", Ttl::Forever).map(drop);
                 add("create for ever", Box::new(forever));
+                if context.has(Capability::Ttls) {
+                    let hour = Ttl::After(Duration::from_secs(3600).min(context.capabilities().longest_ttl()));
+                    let passing = move || store.create_with_ttl(key, "harmed", hour).map(drop);
+                    add("create with a TTL", Box::new(passing));
+                }
             }
             Capability::Ttls => {
                 for ttl in ttls {

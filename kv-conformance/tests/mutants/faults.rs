@@ -625,6 +625,10 @@ faults! {
     OptedOutAddsEntry,
     /// `touch`, of which the suite opts out, says so and sets the TTL.
     OptedOutSetsTtl,
+    /// `rename`, of which the suite opts out, says so and takes the source's TTL away.
+    OptedOutClearsTtl,
+    /// `create` with a TTL, of which the suite opts out, says that TTLs are not supported, which are.
+    OptedOutNamesTtls,
     /// What the suite opts out of fails with another error.
     OptedOutFailsOtherwise,
     /// What the suite opts out of is promised by `capabilities()`.

@@ -4,7 +4,7 @@
 //! | environment variable | meaning |
 //! |---|---|
 //! | `UPDATE` | every wrong store is given to all checks, and `rejected_by.txt` is written anew |
-//! | `MUTANTS_REPEAT` | how often each wrong store that only checks with threads or random input have rejected is given to these again: it has to be rejected each time |
+//! | `MUTANTS_REPEAT` | how often each wrong store is given again to the checks that have rejected it, and each that races to those for races: one of them has to reject it each time |
 //! | `MUTANTS_ALL` | every wrong store is given to the slow checks too, not only those that the others accept |
 //! | `MUTANTS_SLOW` | right stores that take 20 to 50 ms for an operation are run, too: minutes each |
 //! | `MUTANTS_CHECKS` | only checks with this text in their names are asked: what they do not reject shows what they leave to others |

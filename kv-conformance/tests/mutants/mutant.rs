@@ -34,7 +34,8 @@ impl Mutant {
             fault if fault.is_in_real_time() => {
                 [None, Some(Capability::TtlReading)].map(|of| Self { fault, of }).to_vec()
             }
-            Fault::OptedOutAddsEntry => vec![Self { fault, of: Some(Capability::Copy) }],
+            Fault::OptedOutAddsEntry | Fault::OptedOutClearsTtl => vec![Self { fault, of: Some(Capability::Copy) }],
+            Fault::OptedOutNamesTtls => vec![Self { fault, of: Some(Capability::Create) }],
             Fault::OptedOutSetsTtl => vec![Self { fault, of: Some(Capability::Touch) }],
             fault => vec![Self { fault, of: None }],
         };

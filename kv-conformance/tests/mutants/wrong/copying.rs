@@ -18,7 +18,7 @@ impl Wrong {
         }
         let source = self.inner.live(&self.inner.lock(), &from).cloned();
         let target = self.inner.live(&self.inner.lock(), &to).cloned();
-        if self.is(Fault::OptedOutAddsEntry) {
+        if matches!(self.fault, Fault::OptedOutAddsEntry | Fault::OptedOutClearsTtl) {
             return self.inner.copy_entry(from, to);
         }
         let Some(source) = source else { return self.copy_absent(from, to, "copy") };
@@ -98,6 +98,10 @@ impl Wrong {
         let effect = || self.whole().write(to, Bytes::from_static(b"renamed").into(), Ttl::Forever);
         if let Some(result) = self.opted_out(Capability::Copy, effect) {
             return result;
+        }
+        if self.is(Fault::OptedOutClearsTtl) {
+            self.change(from, |stored| stored.end = None);
+            return self.inner.rename_entry(from, to);
         }
         if self.inner.live(&self.inner.lock(), &from).is_none() {
             return self.copy_absent(from, to, "rename");

@@ -20,6 +20,10 @@ impl Wrong {
         if self.is(Fault::CreateLocksBeside) {
             self.lock_beside(key)?;
         }
+        if self.is(Fault::OptedOutNamesTtls) {
+            let lacking = if matches!(ttl, Ttl::After(_)) { Capability::Ttls } else { Capability::Create };
+            return Err(Error::unsupported(NAME, lacking));
+        }
         if self.is(Fault::ClaimsCreate) {
             return Err(Error::unsupported(NAME, Capability::Create));
         }
