@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// The longest TTL: half of what redis can count, in milliseconds. The other half is for the time of day.
-pub(crate) const LONGEST: Duration = Duration::from_millis(i64::MAX as u64 / 2);
+/// The longest TTL: the milliseconds up to which every number is one of Lua, whose scripts copy entries on servers without `COPY`. Redis itself
+/// counts 500 times as many.
+pub(crate) const LONGEST: Duration = Duration::from_millis(1 << 53);
 
 /// How late an entry may expire: up to a millisecond each because a TTL is rounded up, because redis drops an entry in the millisecond
 /// after its last, and because a `PEXPIRE` of one millisecond is sent as one of two (see [`expire_after`]).
