@@ -73,8 +73,8 @@ need memcached memcached
 need_component fmt rustfmt
 need_component clippy clippy
 
-# The first build is quicker without what makes the next one quicker.
-[ -d "${CARGO_TARGET_DIR:-target}/debug/incremental" ] || $quick || export CARGO_INCREMENTAL=0
+# A build from nothing is quicker without what makes the next one quicker. Where there is some of that, all would be built again without.
+compgen -G "${CARGO_TARGET_DIR:-target}/debug/incremental/*" >/dev/null || $quick || export CARGO_INCREMENTAL=0
 
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --all-features --locked -- -D warnings

@@ -254,7 +254,8 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
         let wrong = keys.iter().zip(&got).find(|(key, got)| got.as_deref() != Some(key.as_bytes()));
         expect_eq(format_args!("the first wrong value of get_many of {count} keys"), wrong, None)?;
         if context.has(Capability::TtlReading) {
-            for (n, key) in keys.iter().enumerate().step_by(APART - 1) {
+            // Those that were written twice, with a TTL and without.
+            for (n, key) in keys.iter().enumerate().skip(APART).step_by(APART - 1) {
                 if ttl(n) == Ttl::Forever {
                     let what = format!("ttl of {key:?} after a put_many of {count} keys");
                     expect(what, store.ttl(key), Some(Remaining::Forever))?;

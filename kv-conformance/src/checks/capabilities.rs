@@ -119,8 +119,7 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let what = format!("the reason of the opt-out of {capability}");
     expect_that(what, !reason.trim().is_empty(), "a reason, for the readers of the report", reason)?;
     store.put(bystander, unharmed)?;
-    let has_ttls = context.has(Capability::Ttls);
-    let expiry = if has_ttls { Some(context.put_long(EXPIRES, unharmed)?) } else { None };
+    let expiry = context.has(Capability::Ttls).then(|| context.put_long(EXPIRES, unharmed)).transpose()?;
     for (what, operation) in opted_out(context, capability) {
         let what = format!("{what}, after an opt-out of {capability}");
         let result = operation();
@@ -139,24 +138,21 @@ fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
         if context.has(Capability::TtlReading) {
             expect(format_args!("ttl of an entry after {what}"), store.ttl(bystander), Some(Remaining::Forever))?;
         }
-        if let Some(expiry) = expiry {
-            let get = || {
-                expect(
-                    format_args!("get of an entry with a TTL after {what}"),
-                    store.get(EXPIRES),
-                    Some(unharmed.into()),
-                )
-            };
-            context.while_live(expiry, get)?;
-            if context.has(Capability::TtlReading) {
-                expect_remaining(context, &format!("after {what}"), EXPIRES, expiry)?;
-            }
+        let get = |want: Option<&'static str>| {
+            expect(format_args!("get({EXPIRES:?}) after {what}"), store.get(EXPIRES), want.map(Into::into))
+        };
+        match expiry {
+            Some(expiry) => context.while_live(expiry, || get(Some(unharmed)))?,
+            None => get(None)?,
+        }
+        if let (Some(expiry), true) = (expiry, context.has(Capability::TtlReading)) {
+            expect_remaining(context, &format!("after {what}"), EXPIRES, expiry)?;
         }
     }
     Ok(())
 }
 
-/// The key of an entry with a TTL.
+/// The key of an entry with a TTL, in stores that have TTLs.
 const EXPIRES: &str = "expires";
 
 type Operation<'a> = Box<dyn Fn() -> Result<(), Error> + 'a>;

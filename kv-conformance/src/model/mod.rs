@@ -16,7 +16,7 @@ mod sweeps;
 
 pub(crate) use abilities::Abilities;
 pub(crate) use coverage::{Coverage, Dimension};
-pub(crate) use play::{Handles, Model};
+pub(crate) use play::{FAR, Handles, Model};
 pub(crate) use sequence::Sequences;
 pub(crate) use step::Step;
 pub(crate) use sweeps::sweeps;

@@ -89,18 +89,17 @@ impl Mutant {
         let started = Instant::now();
         let suite = self.suite();
         let known = rejected_by::known(&self.name());
-        let by = known.iter().filter_map(|check| self.reject(&suite, check)).collect::<BTreeMap<_, _>>();
+        let mut by = known.iter().filter_map(|check| self.reject(&suite, check)).collect::<BTreeMap<_, _>>();
         if by.is_empty() {
-            return self.run_all(&suite);
+            by = self.rejected_by_any(&suite);
         }
         let accepts = |_: &u32| !by.keys().any(|check| self.reject(&suite, check).is_some());
-        let accepted = (0..repeats()).filter(accepts).count();
+        let accepted = if by.is_empty() { 0 } else { (0..repeats()).filter(accepts).count() };
         Caught { by, accepted, took: started.elapsed() }
     }
 
-    /// As [`run`](Self::run), of all checks.
-    fn run_all(self, suite: &Suite) -> Caught {
-        let started = Instant::now();
+    /// The checks that reject this store, of all.
+    fn rejected_by_any(self, suite: &Suite) -> BTreeMap<String, String> {
         let names = names(self.of.as_slice());
         // All others would take minutes in real time, and it is T2 that has to find these.
         let only = std::env::var("MUTANTS_CHECKS").ok();
@@ -111,8 +110,7 @@ impl Mutant {
         let (mut slow, quick) =
             names.iter().filter(in_question).partition::<Vec<_>, _>(|name| SLOW.contains(&name.as_str()));
         slow.sort_by_key(|name| SLOW.iter().position(|slow| slow == name));
-        let mut by = BTreeMap::new();
-        by.extend(quick.into_iter().filter_map(|name| self.reject(suite, name)));
+        let mut by = quick.into_iter().filter_map(|name| self.reject(suite, name)).collect::<BTreeMap<_, _>>();
         let all = std::env::var_os("MUTANTS_ALL").is_some();
         // One slow check that rejects the store is enough.
         let most = if all { slow.len() } else { 1 };
@@ -122,11 +120,7 @@ impl Mutant {
                 by.extend(slow.iter().filter_map(|name| self.reject(suite, name)).take(most));
             }
         }
-        let by_chance = by.keys().all(|check| slow.contains(&check));
-        let again = if by_chance && !by.is_empty() { repeats() } else { 0 };
-        let accepts = |_: &u32| !slow.iter().any(|name| self.reject(suite, name).is_some());
-        let accepted = (0..again).filter(accepts).count();
-        Caught { by, accepted, took: started.elapsed() }
+        by
     }
 
     /// Whether this check rejects this store: the name of the check, and what it says.

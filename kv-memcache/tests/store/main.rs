@@ -14,6 +14,9 @@ mod access;
 mod faults;
 #[path = "../../../kv-redis/tests/support/firewall.rs"]
 mod firewall;
+#[cfg(target_os = "linux")]
+#[path = "../../../kv-redis/tests/support/keepalive.rs"]
+mod keepalive;
 mod limits;
 #[path = "../support/mod.rs"]
 mod support;

@@ -36,7 +36,7 @@ impl RedisStoreBuilder {
         if let Some(ttl) = default_ttl.filter(|ttl| *ttl > ttl::LONGEST) {
             let longest = ttl::LONGEST;
             return Err(unsuitable(format!(
-                "`default_ttl` is {ttl:?}, and the longest that redis takes is {longest:?}"
+                "`default_ttl` is {ttl:?}, and the longest that the store takes is {longest:?}"
             )));
         }
         self.check_credentials()?;
@@ -175,7 +175,10 @@ mod tests {
         refuses(new().min_idle(11), "`min_idle` is 11, more than the `pool_size` of 10");
         refuses(new().shared_connections(11), "`shared_connections` is 11, more than the `pool_size` of 10");
         let long = Duration::MAX;
-        refuses(new().default_ttl(long), &format!("`default_ttl` is {long:?}, and the longest that redis takes is "));
+        refuses(
+            new().default_ttl(long),
+            &format!("`default_ttl` is {long:?}, and the longest that the store takes is "),
+        );
         new().default_ttl(ttl::LONGEST).build().unwrap();
     }
 }

@@ -17,6 +17,9 @@ mod endpoints;
 mod faults;
 #[path = "../support/firewall.rs"]
 mod firewall;
+#[cfg(target_os = "linux")]
+#[path = "../support/keepalive.rs"]
+mod keepalive;
 mod logins;
 mod one_server;
 mod sentinel;

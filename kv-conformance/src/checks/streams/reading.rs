@@ -10,6 +10,7 @@ use proptest::strategy::{Strategy, Union};
 use super::is_not_found;
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{OPERATIONS, act, acts};
+use crate::model::FAR;
 use crate::property::{self, values};
 use crate::running::{NotPassed, Outcome, expect_bytes, expect_eq, expect_error, expect_that, mismatch};
 
@@ -211,8 +212,8 @@ pub fn s1_an_offset_out_of_range_is_an_error() -> Check {
             let value = values::patterned(length);
             store.put("k", &value)?;
             let mut reader = store.open("k")?;
-            let far = [i64::MAX, i64::MAX - 1, 1 << 40];
-            let froms = [0, 1, length as u64, 1 << 40, i64::MAX as u64, u64::MAX - 1, u64::MAX].map(SeekFrom::Start);
+            let far = [i64::MAX, i64::MAX - 1, FAR.cast_signed()];
+            let froms = [0, 1, length as u64, FAR, i64::MAX as u64, u64::MAX - 1, u64::MAX].map(SeekFrom::Start);
             let tos = far
                 .into_iter()
                 .flat_map(|far| [far, -far])
@@ -234,7 +235,7 @@ pub fn s1_an_offset_out_of_range_is_an_error() -> Check {
                 let (want, got) = (base + by, reader.seek(to));
                 let holds = match &got {
                     Ok(got) => i128::from(*got) == want,
-                    Err(_) => !(0..=1 << 40).contains(&want),
+                    Err(_) => !(0..=i128::from(FAR)).contains(&want),
                 };
                 let what = format!("seek({to:?}) after seek({begin:?}), in a value of {length} bytes");
                 let wanted =

@@ -5,6 +5,8 @@ mod listing;
 mod reading;
 mod writing;
 
+pub(crate) use reading::FAR;
+
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
 use std::time::Duration;

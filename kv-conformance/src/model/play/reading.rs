@@ -62,7 +62,7 @@ impl Model<'_> {
 }
 
 /// A reader need not be able to go beyond this: a file system has a largest offset.
-const FAR: u64 = 1 << 40;
+pub(crate) const FAR: u64 = 1 << 40;
 
 /// What a seek that fails comes to.
 fn failed_at(position: Option<u64>) -> String {

@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use kv_redis::{Error, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl, r2d2, redis};
+use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl, r2d2, redis};
 
 mod copies;
 mod listings;

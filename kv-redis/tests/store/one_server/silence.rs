@@ -1,6 +1,5 @@
 //! A server that does not answer, and what is remembered of it (N6); idle connections.
 
-use std::collections::HashSet;
 use std::sync::Barrier;
 
 use super::*;
@@ -215,24 +214,6 @@ fn a_busy_connection_is_replaced_after_max_lifetime() {
     }
 }
 
-/// Whether the kernel has a keepalive timer for our connection to this port.
-#[cfg(target_os = "linux")]
-fn has_keepalive(port: u16) -> bool {
-    let peer = format!("0100007F:{port:04X}");
-    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    let listens = |address| rows.iter().any(|row| row[1] == address && row[3] == "0A");
-    // A server elsewhere has this peer too if its client happens to come from this port. And the kernel writes the table in parts, so that
-    // a row can be there twice while other connections come and go.
-    let timers: HashSet<_> = rows
-        .iter()
-        .filter(|row| row[2] == peer && row[3] == "01" && !listens(row[1]))
-        .map(|row| row[5].starts_with("02:"))
-        .collect();
-    assert_eq!(timers.len(), 1, "connections to {peer}:\n{table}");
-    timers.contains(&true)
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_sends_keepalive_probes_unless_they_are_turned_off() {
@@ -245,7 +226,7 @@ fn the_system_sends_keepalive_probes_unless_they_are_turned_off() {
             None => builder,
         };
         let store = builder.connect().unwrap();
-        assert_eq!(has_keepalive(proxy.port()), expected, "{idle:?}");
+        assert_eq!(crate::keepalive::has_keepalive(proxy.port()), expected, "{idle:?}");
         drop(store);
     }
 }

@@ -184,7 +184,7 @@ fn a_ttl_that_redis_cannot_express_is_refused_before_anything_is_sent() {
     let longest = longest(&store);
     for ttl in [longest + Duration::from_nanos(1), longest + MILLISECOND, 2 * longest, Duration::MAX] {
         let text = builder(redis.url()).default_ttl(ttl).build().unwrap_err().to_string();
-        let says = format!("`default_ttl` is {ttl:?}, and the longest that redis takes is {longest:?}");
+        let says = format!("`default_ttl` is {ttl:?}, and the longest that the store takes is {longest:?}");
         assert!(text.contains(&says), "{text}");
         store.put_with_ttl("k", "old", 10 * MINUTE).unwrap();
         let begin = Instant::now();
