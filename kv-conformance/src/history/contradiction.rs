@@ -91,6 +91,7 @@ impl Contradiction {
         // What others did to the key may be what broke it.
         let others = self.history.operations.iter().enumerate().filter(|(n, _)| *n != self.at);
         let others = others.filter_map(|(_, operation)| match &operation.action {
+            Action::Create(.., true) => Some("P4"),
             Action::Touch(_, true) => Some("T6"),
             Action::CopiedHere { .. } | Action::RenamedAway(_) => Some("C2"),
             _ => None,
