@@ -67,12 +67,8 @@ impl KeyValueStore for Adapter {
             // The cache counts whole seconds, so an entry may stay for up to one second more.
             .ttl_resolution(Duration::from_secs(1))
             .longest_ttl(LONGEST)
-            .without(Capability::Listing)
-            .without(Capability::Create)
-            .without(Capability::TtlReading)
-            .without(Capability::Touch)
-            // The cache does not tell TTLs, so they cannot be copied.
-            .without(Capability::Copy)
+            // The cache does not tell TTLs, so they cannot be copied either.
+            .with_all(&[Capability::Contains, Capability::Ttls])
             .build()
     }
 

@@ -31,8 +31,7 @@ impl KeyValueStore for MakesUp {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let lacking = [Capability::Listing, Capability::Create, Capability::Ttls];
-        lacking.into_iter().fold(Capabilities::builder(), kv_core::CapabilitiesBuilder::without).build()
+        Capabilities::builder().with_all(&[Capability::Contains, Capability::Copy]).build()
     }
 
     fn read(&self, key: Key<'_>) -> kv_core::Result<Option<Bytes>> {
@@ -144,10 +143,9 @@ impl KeyValueStore for WrongStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let lacking = [Capability::Listing, Capability::Create, Capability::Copy, Capability::TtlReading];
-        let lacking = lacking.into_iter().chain((self.1 == Wrong::LacksTouch).then_some(Capability::Touch));
-        let all = Capabilities::builder().longest_ttl(self.0.capabilities().longest_ttl());
-        lacking.fold(all, kv_core::CapabilitiesBuilder::without).build()
+        let few = Capabilities::builder().with_all(&[Capability::Contains, Capability::Ttls]);
+        let few = if self.1 == Wrong::LacksTouch { few } else { few.with(Capability::Touch) };
+        few.longest_ttl(self.0.capabilities().longest_ttl()).build()
     }
 
     fn read(&self, key: Key<'_>) -> kv_core::Result<Option<Bytes>> {
@@ -234,7 +232,7 @@ fn an_opt_out_of_what_works_says_what_to_do() {
     let suite = Suite::new("of", || Ok(Fixture::new(MemoryStore::new()))).opt_out(Capability::Listing, "too hard");
     let report = suite.run_matching("o3_opt_out_of_listing");
     let [CheckResult { verdict: Verdict::Failed(message), .. }] = &*report.results else { panic!("{report}") };
-    let advice = "drop `.opt_out(Listing, …)`, or have `capabilities()` say `.without(Listing)`";
+    let advice = "drop `.opt_out(Listing, …)`, or have `capabilities()` not name it by `.with(Listing)`";
     assert!(message.contains(advice), "{message}");
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kv_core::{
-    Bytes, Capabilities, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl,
-    Value,
+    Bytes, Capabilities, Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining,
+    Result, Ttl, Value,
 };
 
 type Entries = BTreeMap<KeyBuf, (Bytes, Option<Instant>)>;
@@ -51,8 +51,10 @@ impl KeyValueStore for TinyStore {
     }
 
     fn capabilities(&self) -> Capabilities {
+        use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
         let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        Capabilities::builder().longest_ttl(century).build()
+        let all = [Listing, Contains, Create, Ttls, TtlReading, Touch, Copy];
+        Capabilities::builder().with_all(&all).longest_ttl(century).build()
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {

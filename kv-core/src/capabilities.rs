@@ -53,44 +53,58 @@ impl fmt::Display for Capability {
 
 /// What a store can do, and its limits ([O1](crate::contract#11-capabilities-and-opt-outs)).
 ///
-/// The builder starts from a store that can do everything, with exact TTLs and without limits for TTLs and values. Then it
-/// takes away what the store lacks:
+/// The builder starts from a store that reads, writes and removes entries, and lacks every [`Capability`]. A backend adds what
+/// it can do, so it never claims a capability that is newer than itself:
 ///
 /// ```
 /// use std::time::Duration;
 /// use kv_core::{Capabilities, Capability};
 ///
 /// let capabilities = Capabilities::builder()
-///     .without(Capability::Listing)
+///     .with_all(&[Capability::Create, Capability::Ttls])
 ///     .ttl_resolution(Duration::from_secs(2))
 ///     .largest_value(1 << 20)
 ///     .build();
-/// assert!(!capabilities.supports(Capability::Listing));
 /// assert!(capabilities.supports(Capability::Create));
+/// assert!(!capabilities.supports(Capability::Listing));
+/// ```
+///
+/// A wrapper says what the inner store says, less what it takes away:
+///
+/// ```
+/// # use kv_core::{Capabilities, Capability};
+/// # let inner = Capabilities::builder().with_all(&[Capability::Create, Capability::Listing]).build();
+/// let capabilities = inner.to_builder().without(Capability::Listing).build();
+/// # assert!(capabilities.supports(Capability::Create) && !capabilities.supports(Capability::Listing));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    lacking: u32,
+    supported: u32,
     ttl_resolution: Duration,
     longest_ttl: Duration,
     largest_value: Option<u64>,
 }
 
 impl Capabilities {
-    /// A builder that starts from a store without any limit.
+    /// A builder that starts from a store without any capability, and without limits for TTLs and values.
     pub const fn builder() -> CapabilitiesBuilder {
         CapabilitiesBuilder(Self {
-            lacking: 0,
+            supported: 0,
             ttl_resolution: Duration::ZERO,
             longest_ttl: Duration::MAX,
             largest_value: None,
         })
     }
 
+    /// A builder that starts from these.
+    pub const fn to_builder(&self) -> CapabilitiesBuilder {
+        CapabilitiesBuilder(Self { ..*self })
+    }
+
     /// Whether the store can do this.
     pub const fn supports(&self, capability: Capability) -> bool {
-        self.lacking & capability.bit() == 0
+        self.supported & capability.bit() != 0
     }
 
     /// How late an entry may expire: it has expired when its TTL plus this resolution has passed
@@ -118,12 +132,12 @@ impl Capabilities {
     }
 }
 
-/// Shows the capabilities that are lacking, and the limits.
+/// Shows the capabilities, and the limits.
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lacking: Vec<_> = Capability::ALL.iter().filter(|&&capability| !self.supports(capability)).collect();
+        let supported: Vec<_> = Capability::ALL.iter().filter(|&&capability| self.supports(capability)).collect();
         f.debug_struct("Capabilities")
-            .field("lacking", &lacking)
+            .field("supported", &supported)
             .field("ttl_resolution", &self.ttl_resolution)
             .field("longest_ttl", &self.longest_ttl)
             .field("largest_value", &self.largest_value)
@@ -137,12 +151,34 @@ impl fmt::Debug for Capabilities {
 pub struct CapabilitiesBuilder(Capabilities);
 
 impl CapabilitiesBuilder {
-    /// Says that the store lacks this capability. [`Capability::Ttls`] also takes away [`Capability::TtlReading`]
-    /// and [`Capability::Touch`], which depend on it.
+    /// Says that the store has this capability. [`Capability::TtlReading`] and [`Capability::Touch`] also add
+    /// [`Capability::Ttls`], which they depend on.
+    pub const fn with(mut self, capability: Capability) -> Self {
+        self.0.supported |= capability.bit();
+        if matches!(capability, Capability::TtlReading | Capability::Touch) {
+            self.0.supported |= Capability::Ttls.bit();
+        }
+        self
+    }
+
+    /// As [`with`](Self::with) for each of several.
+    ///
+    /// Name them: [`Capability::ALL`] would also claim those of later versions.
+    pub const fn with_all(mut self, capabilities: &[Capability]) -> Self {
+        let mut rest = capabilities;
+        while let [capability, others @ ..] = rest {
+            self = self.with(*capability);
+            rest = others;
+        }
+        self
+    }
+
+    /// Says that the store lacks this capability, after all: for wrappers, and for settings that take one away.
+    /// [`Capability::Ttls`] also takes away [`Capability::TtlReading`] and [`Capability::Touch`], which depend on it.
     pub const fn without(mut self, capability: Capability) -> Self {
-        self.0.lacking |= capability.bit();
+        self.0.supported &= !capability.bit();
         if matches!(capability, Capability::Ttls) {
-            self.0.lacking |= Capability::TtlReading.bit() | Capability::Touch.bit();
+            self.0.supported &= !(Capability::TtlReading.bit() | Capability::Touch.bit());
         }
         self
     }
@@ -176,24 +212,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_capability_that_was_removed_is_missing() {
-        let capabilities = Capabilities::builder().without(Capability::Contains).build();
+    fn nothing_is_claimed_that_was_not_said() {
+        let none = Capabilities::builder().build();
+        assert!(Capability::ALL.iter().all(|&capability| !none.supports(capability)));
+        let one = Capabilities::builder().with(Capability::Contains).build();
         for &capability in Capability::ALL {
-            assert_eq!(capabilities.supports(capability), capability != Capability::Contains);
+            assert_eq!(one.supports(capability), capability == Capability::Contains);
         }
     }
 
     #[test]
+    fn only_the_capability_that_was_removed_is_missing() {
+        let all = Capabilities::builder().with_all(Capability::ALL).largest_value(7).build();
+        let capabilities = all.to_builder().without(Capability::Contains).build();
+        for &capability in Capability::ALL {
+            assert_eq!(capabilities.supports(capability), capability != Capability::Contains);
+        }
+        assert_eq!(capabilities.to_builder().with(Capability::Contains).build(), all);
+    }
+
+    #[test]
     fn a_store_without_ttls_cannot_read_or_touch_them() {
-        let capabilities = Capabilities::builder().without(Capability::Ttls).build();
+        let capabilities = Capabilities::builder().with_all(Capability::ALL).without(Capability::Ttls).build();
         assert!(!capabilities.supports(Capability::TtlReading));
         assert!(!capabilities.supports(Capability::Touch));
         assert!(capabilities.supports(Capability::Copy));
     }
 
     #[test]
-    fn debug_names_what_is_lacking() {
-        let capabilities = Capabilities::builder().without(Capability::Listing).build();
-        assert!(format!("{capabilities:?}").starts_with("Capabilities { lacking: [Listing], ttl_resolution: 0ns,"));
+    fn a_store_that_reads_or_touches_ttls_has_them() {
+        for of in [Capability::TtlReading, Capability::Touch] {
+            assert!(Capabilities::builder().with(of).build().supports(Capability::Ttls));
+        }
+    }
+
+    #[test]
+    fn debug_names_what_is_supported() {
+        let capabilities = Capabilities::builder().with(Capability::Listing).build();
+        assert!(format!("{capabilities:?}").starts_with("Capabilities { supported: [Listing], ttl_resolution: 0ns,"));
     }
 }

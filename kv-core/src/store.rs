@@ -50,11 +50,12 @@ use crate::{
 /// | default | methods |
 /// |---|---|
 /// | calls other methods: correct, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `read_each`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
-/// | returns [`Error::Unsupported`]: implement it, or say [`without`](crate::CapabilitiesBuilder::without) in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
+/// | returns [`Error::Unsupported`]; when you implement it, say so in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
 ///
-/// If `capabilities` says that [`Contains`](Capability::Contains) or [`Copy`](Capability::Copy) is lacking, the defaults
-/// of `exists`, `copy_entry` and `rename_entry` also return `Unsupported`. Your own implementations have to do that
-/// themselves.
+/// `capabilities` names what your backend can do ([`with`](crate::CapabilitiesBuilder::with)); what it does not name returns
+/// `Unsupported`. The defaults of `exists`, `copy_entry` and `rename_entry` look at it: they work once it names
+/// [`Contains`](Capability::Contains) and [`Copy`](Capability::Copy), where copying also needs
+/// [`TtlReading`](Capability::TtlReading) in a store with TTLs. Your own implementations look at it themselves, if it is not always the same.
 ///
 /// The callers' layer guarantees:
 ///

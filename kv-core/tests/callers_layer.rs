@@ -2,7 +2,9 @@
 
 use std::iter;
 
-use kv_core::{Bytes, Capabilities, Entry, Error, Failure, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
+use kv_core::{
+    Bytes, Capabilities, Capability, Entry, Error, Failure, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value,
+};
 
 /// A store that cannot be reached: every call is an error.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ impl KeyValueStore for Unreachable {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::builder().build()
+        Capabilities::builder().with_all(Capability::ALL).build()
     }
 
     fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use kv_core::{Bytes, Capabilities, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value};
+use kv_core::{
+    Bytes, Capabilities, Capability, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+};
 
 use crate::MemoryStoreBuilder;
 use crate::clock::TimeSource;
@@ -149,7 +151,9 @@ impl KeyValueStore for MemoryStore {
     /// Everything, with exact TTLs of up to about 292 years and values of any size
     /// ([O1](kv_core::contract#11-capabilities-and-opt-outs)).
     fn capabilities(&self) -> Capabilities {
-        Capabilities::builder().longest_ttl(LONGEST_TTL).build()
+        use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
+        let all = [Listing, Contains, Create, Ttls, TtlReading, Touch, Copy];
+        Capabilities::builder().with_all(&all).longest_ttl(LONGEST_TTL).build()
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {

@@ -14,7 +14,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyBuf, KeyValueStore, Prefix, Remaining, Result, Ttl, Value};
+use kv_core::{
+    Bytes, Capabilities, Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Prefix, Remaining, Result, Ttl, Value,
+};
 
 /// The expiry of an entry that never expires. Expiry is the time since 1970.
 const NEVER: Duration = Duration::from_nanos(u64::MAX);
@@ -115,7 +117,9 @@ impl KeyValueStore for FolderStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::builder().longest_ttl(LONGEST).build()
+        use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
+        let all = [Listing, Contains, Create, Ttls, TtlReading, Touch, Copy];
+        Capabilities::builder().with_all(&all).longest_ttl(LONGEST).build()
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {

@@ -31,7 +31,7 @@ pub fn o1_capabilities_are_those_that_were_not_opted_out_of() -> Check {
         let found = mismatch(
             "what capabilities() lacks, and was not opted out of",
             &format!(
-                "nothing. If the store cannot do it, say why:{remedy}\n  If it can, drop .without(…) in capabilities()"
+                "nothing. If the store cannot do it, say why:{remedy}\n  If it can, name it in capabilities(): .with(…)"
             ),
             &show(&lacking),
         );
@@ -46,7 +46,7 @@ pub fn o1_capabilities_are_those_that_were_not_opted_out_of() -> Check {
 
 /// What to do about an opt-out of something that the store supports.
 fn either_way(of: Capability) -> String {
-    format!("drop `.opt_out({of:?}, …)`, or have `capabilities()` say `.without({of:?})`")
+    format!("drop `.opt_out({of:?}, …)`, or have `capabilities()` not name it by `.with({of:?})`")
 }
 
 /// They have to be what they were before, but for a longest TTL that has become shorter.

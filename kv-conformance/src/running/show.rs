@@ -110,8 +110,8 @@ pub(crate) fn show_error(error: &(dyn StdError + 'static)) -> String {
 
 /// What to do about an operation that is not supported.
 const ADVICE: &str = "
-          (if the store cannot do this, say so: .without(Capability::CAPABILITY) in capabilities(),
-          .opt_out(Capability::CAPABILITY, \"why\") in the suite)";
+          (if the store cannot do this, do not name it in capabilities(),
+          and say why: .opt_out(Capability::CAPABILITY, \"why\") in the suite)";
 
 /// The name of the variant of an error.
 pub(crate) fn kind_of(error: &Error) -> &'static str {

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, CapabilitiesBuilder, Capability, Entry, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix,
-    Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Capability, Entry, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
+    Value, ValueReader,
 };
 
 use crate::right::{Config, NAME, Right, part};
@@ -161,12 +161,11 @@ impl KeyValueStore for Peculiar {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let Config { largest_value, resolution, lacking, .. } = &self.inner.config;
+        let Config { largest_value, resolution, .. } = &self.inner.config;
         let resolution = if self.how == Peculiarity::WholeSeconds { Duration::from_secs(1) } else { *resolution };
-        let builder = Capabilities::builder().longest_ttl(self.longest()).ttl_resolution(resolution);
+        let builder = self.inner.capabilities().to_builder().longest_ttl(self.longest()).ttl_resolution(resolution);
         let limit = largest_value.map(|limit| if self.how == Peculiarity::LimitByKey { limit - 250 } else { limit });
-        let builder = limit.map_or(builder.clone(), |limit| builder.largest_value(limit));
-        lacking.iter().fold(builder, |builder, &of| CapabilitiesBuilder::without(builder, of)).build()
+        limit.map_or(builder.clone(), |limit| builder.largest_value(limit)).build()
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {

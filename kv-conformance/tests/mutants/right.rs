@@ -234,7 +234,8 @@ impl KeyValueStore for Right {
 
     fn capabilities(&self) -> Capabilities {
         let Config { largest_value, longest_ttl, resolution, lacking, .. } = &self.config;
-        let mut builder = Capabilities::builder().longest_ttl(*longest_ttl).ttl_resolution(*resolution);
+        let mut builder =
+            Capabilities::builder().with_all(Capability::ALL).longest_ttl(*longest_ttl).ttl_resolution(*resolution);
         if let Some(limit) = *largest_value {
             builder = builder.largest_value(limit);
         }

@@ -138,7 +138,8 @@ fn accept_every_subset() -> Result<(), Failed> {
         let lacks = |at: usize| bits >> at & 1 == 1;
         let lacking =
             Capability::ALL.iter().enumerate().filter(|(at, _)| lacks(*at)).map(|(_, &of)| of).collect::<Vec<_>>();
-        let capabilities = lacking.iter().fold(kv_core::Capabilities::builder(), |b, &of| b.without(of)).build();
+        let all = kv_core::Capabilities::builder().with_all(Capability::ALL);
+        let capabilities = lacking.iter().fold(all, |builder, &of| builder.without(of)).build();
         if !seen.insert(format!("{capabilities:?}")) {
             continue;
         }

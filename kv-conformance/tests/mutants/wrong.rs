@@ -18,8 +18,8 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use kv_core::{
-    Bytes, Capabilities, CapabilitiesBuilder, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys,
-    Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining,
+    Result, Ttl, Value, ValueReader,
 };
 
 use crate::faults::Fault;
@@ -279,21 +279,13 @@ impl KeyValueStore for Wrong {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let lacking = &self.inner.config.lacking;
         let told = self.inner.capabilities();
-        let lacks = |more: &[Capability]| -> Capabilities {
-            let builder = Capabilities::builder().longest_ttl(told.longest_ttl()).ttl_resolution(told.ttl_resolution());
-            let builder = told.largest_value().map_or(builder.clone(), |limit| builder.largest_value(limit));
-            lacking
-                .iter()
-                .chain(more)
-                .fold(builder, |b, &capability| CapabilitiesBuilder::without(b, capability))
-                .build()
-        };
         match self.fault {
-            Fault::DeniesListing => lacks(&[Capability::Listing]),
-            Fault::CapabilitiesChange if self.state().writes > 0 => lacks(&[Capability::Touch]),
-            Fault::CapabilitiesOfHandle if self.second => lacks(&[Capability::Touch]),
+            Fault::DeniesListing => told.to_builder().without(Capability::Listing).build(),
+            Fault::CapabilitiesChange if self.state().writes > 0 => {
+                told.to_builder().without(Capability::Touch).build()
+            }
+            Fault::CapabilitiesOfHandle if self.second => told.to_builder().without(Capability::Touch).build(),
             Fault::OptedOutPromised => self.whole().capabilities(),
             _ => told,
         }

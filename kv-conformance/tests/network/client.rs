@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+    Bytes, Capabilities, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining,
+    Result, Ttl, Value,
 };
 
 use crate::connection::Broken;
@@ -152,7 +153,8 @@ impl<T: Transport> KeyValueStore for Client<T> {
 
     fn capabilities(&self) -> Capabilities {
         let millisecond = Duration::from_millis(1);
-        let builder = Capabilities::builder().longest_ttl(LONGEST_TTL).ttl_resolution(millisecond);
+        let builder =
+            Capabilities::builder().with_all(Capability::ALL).longest_ttl(LONGEST_TTL).ttl_resolution(millisecond);
         builder.largest_value(LARGEST_VALUE as u64).build()
     }
 

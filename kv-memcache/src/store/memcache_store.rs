@@ -53,17 +53,17 @@ impl KeyValueStore for MemcacheStore {
     /// 30 days or more it is later by the time that the server took to tell its time, less the time that the write takes. The longest TTL is what is left
     /// until 19 January 2038, in whole days, so it is a day shorter each day; and at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
+        use Capability::{Contains, Copy, Create, Touch, TtlReading, Ttls};
         let largest_item =
             self.client.servers.all().iter().map(|node| self.client.largest_item(node.limits().largest_item)).min();
         let capabilities = Capabilities::builder()
-            .without(Capability::Listing)
+            .with_all(&[Contains, Create, Ttls, TtlReading, Touch, Copy])
             .ttl_resolution(ttl::RESOLUTION)
             .longest_ttl(self.client.longest_ttl())
             .largest_value(largest_value(LONGEST_KEY, largest_item.unwrap_or(USUAL_ITEM)));
-        let capabilities =
-            if self.client.settings.contains { capabilities } else { capabilities.without(Capability::Contains) };
+        let capabilities = if self.client.settings.contains { capabilities } else { capabilities.without(Contains) };
         if self.client.settings.classic {
-            capabilities.without(Capability::TtlReading).without(Capability::Copy).build()
+            capabilities.without(TtlReading).without(Copy).build()
         } else {
             capabilities.build()
         }

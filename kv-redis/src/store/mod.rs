@@ -19,7 +19,9 @@ mod url;
 use std::fmt;
 use std::time::Duration;
 
-use kv_core::{Bytes, Capabilities, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value};
+use kv_core::{
+    Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+};
 #[cfg(feature = "cluster")]
 use redis::ServerErrorKind;
 use redis::Value as Reply;
@@ -69,7 +71,9 @@ impl KeyValueStore for RedisStore {
     /// Everything. An entry expires at most 3 ms late, and a value has at most 512 MiB, unless [the
     /// builder](RedisStoreBuilder::largest_value) sets another limit.
     fn capabilities(&self) -> Capabilities {
+        use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
         Capabilities::builder()
+            .with_all(&[Listing, Contains, Create, Ttls, TtlReading, Touch, Copy])
             .ttl_resolution(ttl::RESOLUTION)
             .longest_ttl(ttl::LONGEST)
             .largest_value(self.client.settings.largest_value)
