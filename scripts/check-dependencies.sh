@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what users of each crate compile: kv-core has two dependencies, and no backend pulls in another's. What two
+# Checks what users of each crate compile: kv-core has two dependencies, three with the feature serde, and no backend pulls in another's. What two
 # backends need and may not share is the same in both. And the table in CONTRIBUTING.md gives a reason for every
 # dependency there is.
 set -euo pipefail
@@ -19,7 +19,9 @@ fail() {
 }
 
 direct=$(dependencies kv-core --depth 1 | tr '\n' ' ')
-[ "$direct" = 'bytes thiserror ' ] || fail "kv-core depends on: ${direct}and should on bytes and thiserror alone"
+[ "$direct" = 'bytes serde thiserror ' ] || fail "kv-core depends on: ${direct}and should on bytes, thiserror and serde alone"
+! cargo tree --locked --package kv-core --edges normal,build --prefix none | grep serde ||
+    fail "kv-core depends on serde without its feature"
 
 for manifest in kv-*/Cargo.toml; do
     crate=$(dirname "$manifest")

@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_session_that_is_used_does_not_expire() -> Result<()> {
         let clock = ManualClock::new(); // stands still until the test advances it
-        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let store = MemoryStore::builder().clock(clock.clone()).build()?;
         let sessions = Sessions { store: Arc::new(store) };
 
         assert!(sessions.begin("42", "ada")?);

@@ -87,6 +87,16 @@ pub enum Error {
         store: Box<str>,
     },
 
+    /// A setting is not valid, so no store was made: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
+    #[error("{store}: {message}")]
+    #[non_exhaustive]
+    InvalidSetting {
+        /// The kind of store, such as `redis`.
+        store: Box<str>,
+        /// Which setting it is, and what it has to be.
+        message: Cow<'static, str>,
+    },
+
     /// The store could not be reached: the connection was refused or lost, or no connection of the pool was free.
     #[error(transparent)]
     Unavailable(Failure),
@@ -133,6 +143,12 @@ impl Error {
         Self::Unsupported { operation, store: store.into() }
     }
 
+    /// An [`InvalidSetting`](Self::InvalidSetting) of this kind of store. The message names the setting, and what it has to be; it shows no
+    /// password ([E3](crate::contract#9-errors)).
+    pub fn invalid_setting(store: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidSetting { store: store.into(), message: message.into() }
+    }
+
     /// An [`Io`](Self::Io): the caller's reader, writer or file failed. `action` says what it was doing, for instance
     /// `reading /tmp/report`.
     pub fn io(key: Key<'_>, action: impl Into<Cow<'static, str>>, source: io::Error) -> Self {
@@ -142,8 +158,8 @@ impl Error {
     /// Whether the same operation may succeed when it is tried again ([E5](crate::contract#9-errors)).
     ///
     /// True for [`Unavailable`](Self::Unavailable) and [`Timeout`](Self::Timeout), and for a
-    /// [`Backend`](Self::Backend) error that its backend marked as transient, such as that of a server that is still loading
-    /// its data.
+    /// [`Backend`](Self::Backend) error that its backend marked as transient: a server is still loading its data, or a reply
+    /// makes no sense, so that the connection was closed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Timeout(_) => true,
@@ -180,7 +196,7 @@ impl Error {
             | Self::ValueTooLarge { key, .. }
             | Self::NotFound { key, .. }
             | Self::Io { key, .. } => Some(key),
-            Self::Unsupported { .. } => None,
+            Self::Unsupported { .. } | Self::InvalidSetting { .. } => None,
             Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => failure.0.key.as_deref(),
         }
     }
@@ -191,7 +207,8 @@ impl Error {
             Self::InvalidTtl { store, .. }
             | Self::ValueTooLarge { store, .. }
             | Self::NotFound { store, .. }
-            | Self::Unsupported { store, .. } => Some(store),
+            | Self::Unsupported { store, .. }
+            | Self::InvalidSetting { store, .. } => Some(store),
             Self::InvalidKey(_) | Self::Io { .. } => None,
             Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => Some(&failure.0.store),
         }
@@ -289,7 +306,8 @@ impl Failure {
         self
     }
 
-    /// Says that trying again may help. Only [`Error::Backend`] needs it; the other two are always transient.
+    /// Says that trying again may help ([E5](crate::contract#9-errors)). Only [`Error::Backend`] needs it, also for a reply that makes no
+    /// sense; the other two are always transient.
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.0.transient = true;
@@ -374,6 +392,9 @@ mod tests {
         }
         let error = Error::unsupported("s", Capability::Listing);
         assert_eq!(error.to_string(), "s does not support listing");
+        let error = Error::invalid_setting("s", "`pool_size` is 0, and has to be 1 or more");
+        assert_eq!((error.store(), error.key(), error.is_transient()), (Some("s"), None, false));
+        assert_eq!(error.to_string(), "s: `pool_size` is 0, and has to be 1 or more");
         let error = Error::value_too_large("s", key, 2, 1);
         let says = "s: the value for key \"k\" is too large: 2 bytes were given, and the store takes at most 1";
         assert_eq!(error.to_string(), says);

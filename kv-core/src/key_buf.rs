@@ -13,6 +13,8 @@ use crate::text::impl_text;
 /// A `KeyBuf` is to [`Key`] what `String` is to `&str`. Listings yield it. It hashes and compares like its text, so a map
 /// with `KeyBuf` keys can be searched with a `&str`. Cloning it does not copy the text.
 ///
+/// With the feature `serde` it is a string; reading one that is not a valid key is an error.
+///
 /// ```
 /// use std::collections::HashMap;
 /// use kv_core::KeyBuf;

@@ -15,6 +15,8 @@ mod key_buf;
 mod keys;
 mod prefix;
 mod reader;
+#[cfg(feature = "serde")]
+mod serde;
 mod store;
 mod text;
 mod ttl;

@@ -5,7 +5,10 @@ use std::time::Duration;
 /// The TTL that a write asks for ([T1](crate::contract#4-ttls)).
 ///
 /// A `Duration` converts into `After`, so `store.put_with_ttl(key, value, Duration::from_secs(60))` compiles.
+///
+/// With the feature `serde` it is `"default"`, `"forever"` or `{"after":{"secs":60,"nanos":0}}`, in the words of JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Ttl {
     /// The store's configured default; for ever unless it was configured.
     #[default]

@@ -120,7 +120,7 @@ fn it_serves_concurrent_users_from_redis() {
 #[test]
 fn a_session_that_is_used_does_not_expire() {
     let clock = ManualClock::new();
-    let service = start(Arc::new(MemoryStore::builder().clock(clock.clone()).build()));
+    let service = start(Arc::new(MemoryStore::builder().clock(clock.clone()).build().unwrap()));
     let token = log_in(service, "ada");
     for _ in 0..3 {
         clock.advance(TTL / 2);

@@ -1,9 +1,11 @@
 //! The settings of a store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::TimeSource;
-use crate::{Clock, MemoryStore};
+use crate::store::{LONGEST_TTL, NAME};
+use crate::{Clock, Error, MemoryStore, Result};
 
 /// Configures a [`MemoryStore`]; made by [`MemoryStore::builder`].
 ///
@@ -12,7 +14,7 @@ use crate::{Clock, MemoryStore};
 /// use kv_memory::{KeyValueStoreExt, MemoryStore, Remaining};
 ///
 /// let minute = Duration::from_secs(60);
-/// let store = MemoryStore::builder().default_ttl(minute).build();
+/// let store = MemoryStore::builder().default_ttl(minute).build()?;
 /// store.put("greeting", "hello")?;
 /// assert!(matches!(store.ttl("greeting")?, Some(Remaining::For(left)) if left <= minute));
 /// # Ok::<(), kv_memory::Error>(())
@@ -27,8 +29,8 @@ pub struct MemoryStoreBuilder {
 impl MemoryStoreBuilder {
     /// The TTL of writes that name none, such as `put` ([T1](kv_core::contract#4-ttls)). Default: for ever.
     ///
-    /// It is a TTL like any other. With zero such a write leaves the key absent ([T3](kv_core::contract#4-ttls)). With more than
-    /// about 292 years such a write fails with [`InvalidTtl`](crate::Error::InvalidTtl) ([T4](kv_core::contract#4-ttls)).
+    /// It is a TTL like any other: at most about 292 years, and with zero such a write leaves the key absent
+    /// ([T3](kv_core::contract#4-ttls)).
     pub const fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = Some(ttl);
         self
@@ -38,13 +40,19 @@ impl MemoryStoreBuilder {
     ///
     /// For tests, give it a [`ManualClock`](crate::ManualClock).
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = TimeSource::Custom(Box::new(clock));
+        self.clock = TimeSource::Custom(Arc::new(clock));
         self
     }
 
     /// Makes an empty store.
-    #[must_use]
-    pub fn build(self) -> MemoryStore {
-        MemoryStore::with(self.clock, self.default_ttl)
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if [`default_ttl`](Self::default_ttl) is longer than the store can express.
+    pub fn build(self) -> Result<MemoryStore> {
+        if let Some(ttl) = self.default_ttl.filter(|ttl| *ttl > LONGEST_TTL) {
+            let message = format!("`default_ttl` is {ttl:?}, and the longest that the store takes is {LONGEST_TTL:?}");
+            return Err(Error::invalid_setting(NAME, message));
+        }
+        Ok(MemoryStore::with(self.clock, self.default_ttl))
     }
 }

@@ -35,7 +35,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 /// use kv_memory::{KeyValueStoreExt, ManualClock, MemoryStore};
 ///
 /// let clock = ManualClock::new();
-/// let store = MemoryStore::builder().clock(clock.clone()).build();
+/// let store = MemoryStore::builder().clock(clock.clone()).build()?;
 /// store.put_with_ttl("session", "token", Duration::from_secs(1800))?;
 /// clock.advance(Duration::from_secs(1799));
 /// assert!(store.contains("session")?);
@@ -71,11 +71,11 @@ impl Clock for ManualClock {
 }
 
 /// The clock of a store. The default clock is its own variant, so that reading it needs no dynamic call.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum TimeSource {
     #[default]
     Monotonic,
-    Custom(Box<dyn Clock>),
+    Custom(Arc<dyn Clock>),
 }
 
 impl TimeSource {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::num::NonZeroU64;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use foldhash::fast::RandomState;
 use kv_core::{Bytes, Key};
@@ -58,18 +58,19 @@ impl Locked {
     }
 }
 
-/// All parts of a store. A key's hash decides to which part it belongs.
+/// All parts of a store. A key's hash decides to which part it belongs. A clone has the same parts.
+#[derive(Clone)]
 pub(crate) struct Shards {
-    locks: Box<[Locked; SHARDS]>,
-    due: Box<Due>,
+    locks: Arc<[Locked; SHARDS]>,
+    due: Arc<Due>,
     pub(crate) hasher: RandomState,
 }
 
 impl Shards {
     pub(crate) fn new() -> Self {
         Self {
-            locks: Box::new(array::from_fn(|number| Locked(RwLock::new(Shard::of(number, SHARDS))))),
-            due: Box::new(array::from_fn(|_| AtomicU64::new(u64::MAX))),
+            locks: Arc::new(array::from_fn(|number| Locked(RwLock::new(Shard::of(number, SHARDS))))),
+            due: Arc::new(array::from_fn(|_| AtomicU64::new(u64::MAX))),
             hasher: RandomState::default(),
         }
     }

@@ -13,18 +13,20 @@ use crate::clock::TimeSource;
 use crate::listing;
 use crate::shards::{Shards, Swept, Writing};
 
-const NAME: &str = "memory";
+pub(crate) const NAME: &str = "memory";
 
 /// The longest TTL: half of what the clock can count. The other half is for the time when the TTL begins.
-const LONGEST_TTL: Duration = Duration::from_nanos(u64::MAX / 2);
+pub(crate) const LONGEST_TTL: Duration = Duration::from_nanos(u64::MAX / 2);
 
 /// A key-value store in memory. [The crate's page](crate) says what it does and what that costs.
 ///
 /// Applications call `get`, `put` and the other methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt), which has to be
 /// imported.
 ///
-/// Threads share it by reference or in an [`Arc`](std::sync::Arc). Values are [`Bytes`]: an owned value is stored without
-/// copying it, and reading a value copies nothing. Every operation of [`KeyValueStore`] on one or two keys is atomic.
+/// It is a handle: a clone has the same entries, and threads share it by reference or by clones. Values are [`Bytes`]: an owned
+/// value is stored without copying it, and reading a value copies nothing. Every operation of [`KeyValueStore`] on one or two
+/// keys is atomic.
+#[derive(Clone)]
 pub struct MemoryStore {
     pub(crate) shards: Shards,
     pub(crate) clock: TimeSource,

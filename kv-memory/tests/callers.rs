@@ -3,8 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use kv_memory::{Bytes, Error, InvalidKey, KeyBuf, KeyValueStore, KeyValueStoreExt, MemoryStore, Result, key};
+use kv_memory::{
+    Bytes, Error, InvalidKey, KeyBuf, KeyValueStore, KeyValueStoreExt, ManualClock, MemoryStore, Result, key,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn exercise(store: impl KeyValueStore) -> Result<()> {
     store.put("a", "1")?;
@@ -151,6 +156,22 @@ fn a_store_is_a_collection_of_pairs() {
 
     let checked = ["a", "two words"].into_iter().map(|name| Ok((KeyBuf::new(name)?, "")));
     assert!(checked.collect::<Result<MemoryStore, InvalidKey>>().is_err());
+}
+
+#[test]
+fn a_clone_is_a_handle_to_the_same_entries_and_clock() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).default_ttl(SECOND).build().unwrap();
+    let other = store.clone();
+    store.put("a", "1").unwrap();
+    assert!(other.get("a").unwrap().unwrap() == "1" && !other.create("a", "2").unwrap());
+    other.put("b", "2").unwrap();
+    assert_eq!((store.len(), other.len()), (2, 2));
+    clock.advance(SECOND);
+    assert!(store.is_empty() && other.is_empty());
+    drop(store);
+    other.put("a", "3").unwrap();
+    assert_eq!(other.clone().get("a").unwrap().unwrap(), "3");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use kv_memory::{KeyValueStore, ManualClock, MemoryStore, MemoryStoreBuilder};
 fn suite<S: KeyValueStore + 'static>(name: &str, point: fn(Arc<MemoryStore>) -> S) -> Suite {
     let fixture = move |builder: MemoryStoreBuilder| -> Result<Fixture, BoxError> {
         let clock = ManualClock::new();
-        let store = Arc::new(builder.clock(clock.clone()).build());
+        let store = Arc::new(builder.clock(clock.clone()).build()?);
         Ok(Fixture::new(point(Arc::clone(&store))).second_handle(store).clock(move |by| clock.advance(by)))
     };
     Suite::new(name, move || fixture(MemoryStore::builder()))
@@ -25,6 +25,6 @@ fn main() -> ExitCode {
         suite("box_dyn", |store| -> Box<dyn KeyValueStore> { Box::new(store) }),
         suite("arc_dyn", |store| -> Arc<dyn KeyValueStore> { store }),
         Suite::new("real_time", || Ok(Fixture::new(MemoryStore::new())))
-            .with_default_ttl(|ttl| Ok(Fixture::new(MemoryStore::builder().default_ttl(ttl).build()))),
+            .with_default_ttl(|ttl| Ok(Fixture::new(MemoryStore::builder().default_ttl(ttl).build()?))),
     ])
 }

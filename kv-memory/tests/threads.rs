@@ -111,7 +111,7 @@ impl Clock for Panicking {
 #[test]
 fn a_clock_that_panics_leaves_a_store_that_works() {
     let clock = Arc::new(Panicking::default());
-    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
     store.put_with_ttl("a", "1", Duration::from_secs(60)).unwrap();
     clock.0.store(true, Ordering::SeqCst);
     let write = || store.put_with_ttl("a", "2", Duration::from_secs(60));

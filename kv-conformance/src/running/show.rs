@@ -121,6 +121,7 @@ pub(crate) fn kind_of(error: &Error) -> &'static str {
         Error::ValueTooLarge { .. } => "ValueTooLarge",
         Error::NotFound { .. } => "NotFound",
         Error::Unsupported { .. } => "Unsupported",
+        Error::InvalidSetting { .. } => "InvalidSetting",
         Error::Unavailable(_) => "Unavailable",
         Error::Timeout(_) => "Timeout",
         Error::Io { .. } => "Io",

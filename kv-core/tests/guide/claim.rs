@@ -75,7 +75,7 @@ fn a_claim_whose_reply_is_lost_charges_once() {
     for does_it in [true, false] {
         let clock = kv_memory::ManualClock::new();
         let day = Duration::from_secs(24 * 60 * 60);
-        let inner = MemoryStore::builder().clock(clock.clone()).default_ttl(day).build();
+        let inner = MemoryStore::builder().clock(clock.clone()).default_ttl(day).build().unwrap();
         let store = LosesReply { inner, does_it, has_lost: false.into() };
         let charged = std::cell::RefCell::new(Vec::new());
         let pay = |attempt: &str| pay(&store, "17", attempt, |key| charged.borrow_mut().push(key.to_owned()));

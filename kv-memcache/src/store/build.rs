@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kv_core::{Error, Failure, Result};
+use kv_core::{Error, Result};
 
 use super::address::Address;
 use super::builder::MemcacheStoreBuilder;
@@ -66,8 +66,8 @@ impl MemcacheStoreBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Unavailable`] or [`Error::Timeout`] if a server cannot be
-    /// reached, [`Error::Backend`] if it does not accept user and password, is unsuitable, or cannot express
-    /// [`default_ttl`](Self::default_ttl).
+    /// reached, [`Error::Backend`] if it does not accept user and password or is unsuitable, [`Error::InvalidSetting`] if it cannot
+    /// express [`default_ttl`](Self::default_ttl).
     pub fn connect(self) -> Result<MemcacheStore> {
         let store = self.build()?;
         store.client.warm_up()?;
@@ -77,7 +77,7 @@ impl MemcacheStoreBuilder {
     /// Makes the store, and does not connect: the first operation will. So this does not fail if a server is unreachable.
     ///
     /// # Errors
-    /// [`Error::Backend`] if a setting is invalid: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
+    /// [`Error::InvalidSetting`] if a setting is invalid: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<MemcacheStore> {
         let (addresses, credentials) = self.check()?;
         #[cfg(feature = "tls")]
@@ -118,7 +118,7 @@ impl MemcacheStoreBuilder {
             Node::new(dialer, self.pool_size)
         };
         let servers = Servers::new(addresses.into_iter().map(node).collect());
-        Ok(MemcacheStore { client: Client::new(label, settings, servers) })
+        Ok(MemcacheStore { client: Arc::new(Client::new(label, settings, servers)) })
     }
 
     /// The addresses of the servers, and user and password for them, if the settings are valid.
@@ -213,5 +213,5 @@ impl MemcacheStoreBuilder {
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::Backend(Failure::new("memcache", message))
+    Error::invalid_setting("memcache", message)
 }

@@ -11,7 +11,6 @@ use super::client::{Client, largest_value};
 use super::settings::USUAL_ITEM;
 use crate::protocol::command::{Command, KeyedCommand, item_size};
 use crate::protocol::dialect::CLASSIC_EXTRA;
-use crate::protocol::fault::Fault;
 use crate::protocol::ttl::{self, Expiry};
 use crate::servers::node::Node;
 
@@ -22,12 +21,13 @@ impl Client {
             let limits = node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
             let default_ttl = self.settings.default_ttl.filter(|ttl| *ttl > ttl::LONGEST_WITHOUT_CLOCK);
             if let Some(ttl) = default_ttl.filter(|_| limits.lacks_clock) {
-                let fault = Fault::unsuitable(format!(
-                    "`default_ttl` is {ttl:?}, and the longest TTL on this server is {:?}: it does not tell its time, which longer ones \
-                    need, as a proxy or a managed service",
+                let which = if self.servers.all().len() > 1 { format!("{}: ", node.name()) } else { String::new() };
+                let message = format!(
+                    "{which}`default_ttl` is {ttl:?}, and the longest TTL on this server is {:?}: it does not tell its time, which longer \
+                    ones need, as a proxy or a managed service",
                     ttl::LONGEST_WITHOUT_CLOCK
-                ));
-                return Err(self.error(node, fault, &[]));
+                );
+                return Err(Error::invalid_setting(&self.label, message));
             }
         }
         Ok(())

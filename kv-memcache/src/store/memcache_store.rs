@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 use kv_core::{Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl, Value};
 
@@ -19,9 +20,10 @@ const LONGEST_KEY: usize = 250;
 /// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
 /// which has to be imported.
 ///
-/// Threads share a store by reference or in an [`Arc`](std::sync::Arc), and its pools of connections with it.
+/// It is a handle: a clone has the same pools of connections. Threads share it by reference or by clones.
+#[derive(Clone)]
 pub struct MemcacheStore {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
 }
 
 /// Shows its servers and settings, and no password ([E3](kv_core::contract#9-errors)).

@@ -31,7 +31,7 @@ struct OneShard {
 impl OneShard {
     fn new(keys: usize) -> Self {
         let clock = ManualClock::new();
-        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
         let in_first = |key: &KeyBuf| {
             let key = store.shards.hashed(key.as_key());
             std::ptr::eq(&raw const *store.shards.read(key), &raw const *store.shards.nth(0).unwrap().read())
@@ -182,7 +182,7 @@ fn a_longer_ttl_leaves_the_queue_unchanged_and_a_shorter_one_does_not() {
 #[test]
 fn writes_free_the_memory_of_a_million_expired_entries() {
     let clock = ManualClock::new();
-    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
     let second = Duration::from_secs(1);
     for number in 0..1_000_000 {
         store.put_with_ttl(format!("k{number}"), "", second).unwrap();
@@ -209,7 +209,7 @@ fn writes_free_the_memory_of_a_million_expired_entries() {
 #[test]
 fn a_sweep_frees_the_memory_of_a_store_that_nobody_writes_to() {
     let clock = ManualClock::new();
-    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
     let forever = "stays";
     store.put(forever, "").unwrap();
     for number in 0..50_000 {

@@ -98,7 +98,7 @@ impl RedisStoreBuilder {
     }
 
     fn store(&self, label: String, route: Route) -> RedisStore {
-        RedisStore { client: Client::new(label, self.settings.clone().ready(), route) }
+        RedisStore { client: Arc::new(Client::new(label, self.settings.clone().ready(), route)) }
     }
 
     pub(super) fn on_server(&self, address: &Address) -> Result<RedisStore> {

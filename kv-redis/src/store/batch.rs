@@ -165,7 +165,7 @@ impl Client {
         key: impl Fn(&'a T) -> Key<'a>,
         on_failure: OnFailure,
     ) -> Result<(Vec<Group<'a, T>>, Unowned<'a, T>)> {
-        match &self.route {
+        match &*self.route {
             Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => {
                 let _ = (key, on_failure);
                 Ok((vec![(Target::SingleServer, items)], Vec::new()))

@@ -1,9 +1,12 @@
 //! The last step of a builder: makes the store.
 
+use std::sync::Arc;
+
 use kv_core::Result;
 
 use super::RedisStore;
 use super::builder::{RedisStoreBuilder, Servers};
+use super::check::{check_namespace, unsuitable};
 use super::client::{Client, Route};
 use super::settings::Settings;
 use crate::connection::external_pool::ExternalPool;
@@ -27,6 +30,32 @@ impl RedisStore {
     /// As [`RedisStoreBuilder::connect`].
     pub fn connect(url: impl Into<String>) -> Result<Self> {
         Self::builder().url(url).connect()
+    }
+
+    /// A handle to the entries of a namespace, on the same connections: its keys begin on the server with this name and a colon. So each of
+    /// many tenants has keys of its own, and none has a pool of its own.
+    ///
+    /// ```no_run
+    /// use kv_redis::{KeyValueStoreExt, RedisStore};
+    ///
+    /// let store = RedisStore::connect("redis://127.0.0.1:6379/0")?;
+    /// let tenant = store.with_namespace("acme")?;
+    /// tenant.put("greeting", "hello")?;
+    /// assert_eq!(store.get("acme:greeting")?, tenant.get("greeting")?);
+    /// # Ok::<(), kv_redis::Error>(())
+    /// ```
+    ///
+    /// In a store that has a [namespace](RedisStoreBuilder::namespace) it is a part of that one. The store itself still sees the entries of all namespaces
+    /// in it. The name has at least one character, all of them visible ASCII characters and none a colon; it does not count for the length of keys.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) if the name is not valid.
+    pub fn with_namespace(&self, name: &str) -> Result<Self> {
+        check_namespace(name)?;
+        if name.is_empty() {
+            return Err(unsuitable("`namespace` is empty"));
+        }
+        Ok(Self { client: Arc::new(self.client.within(name)) })
     }
 
     /// Configures a store.
@@ -65,7 +94,7 @@ impl RedisStoreBuilder {
     /// Makes the store. It does not connect: the first operation does. So it succeeds if the server is unreachable.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) if a setting is not valid: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
+    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) if a setting is not valid: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<RedisStore> {
         self.check()?;
         match &self.servers {
@@ -113,20 +142,14 @@ impl RedisStoreBuilder {
 fn on_pool(settings: Settings, pool: r2d2::Pool<redis::Client>) -> RedisStore {
     let settings = settings.ready();
     let pool = ExternalPool::new(pool, settings.timeouts);
-    RedisStore {
-        client: Client::new("redis (pool of the application)".into(), settings, Route::ExternalPool(Box::new(pool))),
-    }
+    let label = "redis (pool of the application)".into();
+    RedisStore { client: Arc::new(Client::new(label, settings, Route::ExternalPool(Box::new(pool)))) }
 }
 
 #[cfg(feature = "r2d2_redis")]
 fn on_r2d2_redis_pool(settings: Settings, pool: r2d2::Pool<r2d2_redis::RedisConnectionManager>) -> RedisStore {
     let settings = settings.ready();
     let pool = ExternalPool::new(pool, settings.timeouts);
-    RedisStore {
-        client: Client::new(
-            "redis (r2d2_redis pool of the application)".into(),
-            settings,
-            Route::ExternalPool(Box::new(pool)),
-        ),
-    }
+    let label = "redis (r2d2_redis pool of the application)".into();
+    RedisStore { client: Arc::new(Client::new(label, settings, Route::ExternalPool(Box::new(pool)))) }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use kv_core::{Error, Failure, Prefix, Result};
+use kv_core::{Error, Prefix, Result};
 
 use super::address::Address;
 use super::builder::RedisStoreBuilder;
@@ -23,9 +23,7 @@ const LARGEST_POOL: u32 = u16::MAX as u32;
 impl RedisStoreBuilder {
     pub(super) fn check(&self) -> Result<()> {
         let Settings { namespace, page_size, timeouts, default_ttl, .. } = &self.settings;
-        if Prefix::new(namespace).is_err() || namespace.contains(':') {
-            return Err(unsuitable("the namespace has to be made of visible ASCII characters without a colon"));
-        }
+        check_namespace(namespace)?;
         let Timeouts { pool, connect, response } = *timeouts;
         self.settings.pool.check().map_err(unsuitable)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
@@ -142,9 +140,17 @@ pub(super) fn sentinel_address(url: &str, which: &str) -> Result<Address> {
     Ok(address)
 }
 
+/// Whether keys can begin with this name and a colon. It may be empty, for none.
+pub(super) fn check_namespace(name: &str) -> Result<()> {
+    if Prefix::new(name).is_err() || name.contains(':') {
+        return Err(unsuitable("`namespace` has to be made of visible ASCII characters without a colon"));
+    }
+    Ok(())
+}
+
 /// The error of a setting.
 pub(super) fn unsuitable(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::Backend(Failure::new("redis", message))
+    Error::invalid_setting("redis", message)
 }
 
 #[cfg(test)]
@@ -155,7 +161,7 @@ mod tests {
     #[track_caller]
     fn refuses(builder: RedisStoreBuilder, says: &str) {
         let error = builder.build().unwrap_err();
-        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{error}");
+        assert!(matches!(&error, Error::InvalidSetting { .. }), "{error}");
         assert!(error.to_string().contains(says), "{says:?} is not in {error}");
     }
 

@@ -43,7 +43,7 @@ impl Client {
     /// Passes what is known of the commands of the server that has a key.
     pub(super) fn with_known<T>(&self, key: Key<'_>, act: impl FnOnce(&KnownCommands) -> T) -> T {
         let _ = key;
-        match &self.route {
+        match &*self.route {
             Route::Node(node) => act(node.known_commands()),
             Route::Shared(shared) => act(shared.known_commands()),
             Route::ExternalPool(pool) => act(pool.known_commands()),
@@ -57,7 +57,7 @@ impl Client {
 
     /// What is known of the commands of a target.
     pub(super) fn known_of<'a>(&'a self, target: &'a Target) -> Option<&'a KnownCommands> {
-        match (target, &self.route) {
+        match (target, &*self.route) {
             (Target::SingleServer, Route::Node(node)) => Some(node.known_commands()),
             (Target::SingleServer, Route::Shared(shared)) => Some(shared.known_commands()),
             (Target::SingleServer, Route::ExternalPool(pool)) => Some(pool.known_commands()),

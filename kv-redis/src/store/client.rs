@@ -1,7 +1,6 @@
 //! Sends requests to the server that has a key, and makes an error of what goes wrong.
 
 use std::collections::VecDeque;
-#[cfg(feature = "cluster")]
 use std::sync::Arc;
 
 use kv_core::{Error, Key, Result, Ttl, Value};
@@ -26,7 +25,7 @@ pub(super) struct Client {
     /// The name of the store.
     pub(super) label: String,
     pub(super) settings: Settings,
-    pub(super) route: Route,
+    pub(super) route: Arc<Route>,
 }
 
 /// Where requests go.
@@ -67,12 +66,19 @@ impl Target {
 
 impl Client {
     pub(super) fn new(label: String, settings: Settings, route: Route) -> Self {
-        Self { label, settings, route }
+        Self { label, settings, route: Arc::new(route) }
+    }
+
+    /// The same servers and connections, with this name after the namespace.
+    pub(super) fn within(&self, name: &str) -> Self {
+        let mut settings = self.settings.clone();
+        settings.namespace.extend([name, ":"]);
+        Self { label: self.label.clone(), settings, route: Arc::clone(&self.route) }
     }
 
     /// Makes connections, so that the servers are known to answer.
     pub(super) fn warm_up(&self, connections: u32) -> Result<()> {
-        let result = match &self.route {
+        let result = match &*self.route {
             Route::Node(node) => node.warm_up(connections),
             Route::Shared(shared) => shared.transport().warm_up(connections),
             Route::ExternalPool(_) => Ok(()),
@@ -112,7 +118,7 @@ impl Client {
     /// Sends a request that concerns one key, or two of the same slot.
     pub(super) fn deliver(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer, Fault> {
         let _ = key;
-        match &self.route {
+        match &*self.route {
             Route::Node(node) => node.exchange(request),
             Route::Shared(shared) => shared.exchange(request),
             Route::ExternalPool(pool) => pool.exchange(request),
@@ -171,7 +177,7 @@ impl Client {
 
     /// Sends a request to a target.
     pub(super) fn send_to(&self, target: &Target, request: &Request<'_>) -> Result<Answer, Fault> {
-        match (target, &self.route) {
+        match (target, &*self.route) {
             (Target::SingleServer, Route::Node(node)) => node.exchange(request),
             (Target::SingleServer, Route::Shared(shared)) => shared.exchange(request),
             (Target::SingleServer, Route::ExternalPool(pool)) => pool.exchange(request),
@@ -198,7 +204,7 @@ impl Client {
 
     /// What a listing of the store has to read.
     pub(super) fn listing_targets(&self) -> Result<ListingTargets> {
-        match &self.route {
+        match &*self.route {
             Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => Ok(ListingTargets {
                 targets: VecDeque::from([Target::SingleServer]),
                 #[cfg(feature = "cluster")]
@@ -227,6 +233,6 @@ impl Client {
     /// Whether no command can take both keys.
     #[cfg(feature = "cluster")]
     pub(super) fn are_apart(&self, one: Key<'_>, other: Key<'_>) -> bool {
-        matches!(self.route, Route::Cluster(_)) && self.slot(one) != self.slot(other)
+        matches!(*self.route, Route::Cluster(_)) && self.slot(one) != self.slot(other)
     }
 }

@@ -17,6 +17,7 @@ mod settings;
 mod url;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_core::{
@@ -44,10 +45,11 @@ const CHUNK: usize = 1024;
 /// `get`, `put` and all the others that applications use are methods of [`KeyValueStoreExt`](crate::KeyValueStoreExt),
 /// which has to be imported.
 ///
-/// Threads share a store by reference or in an [`Arc`](std::sync::Arc), and its pool of connections with it. They can also [share
-/// connections](RedisStoreBuilder::shared_connections).
+/// It is a handle: a clone has the same pool of connections, and so has the store that [`with_namespace`](Self::with_namespace) makes. Threads
+/// share it by reference or by clones. They can also [share connections](RedisStoreBuilder::shared_connections).
+#[derive(Clone)]
 pub struct RedisStore {
-    client: Client,
+    client: Arc<Client>,
 }
 
 /// Shows the name and the settings, and no password ([E3](kv_core::contract#9-errors)).
@@ -169,7 +171,7 @@ impl KeyValueStore for RedisStore {
     }
 
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
-        match &self.client.route {
+        match &*self.client.route {
             Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => {
                 let mut values = Vec::with_capacity(keys.len());
                 for chunk in keys.chunks(CHUNK) {

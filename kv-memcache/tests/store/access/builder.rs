@@ -8,7 +8,7 @@ fn unfit(builder: MemcacheStoreBuilder, says: &str) {
     for result in [builder.clone().build(), builder.connect()] {
         let error = result.unwrap_err();
         let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
+        assert!(matches!(&error, Error::InvalidSetting { .. }) && !error.is_transient(), "{text}");
         assert!(text.contains(says), "{says:?} is not in {text}");
     }
 }

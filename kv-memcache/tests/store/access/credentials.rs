@@ -15,7 +15,7 @@ fn settings_of_the_url_and_of_the_builder_are_checked_together() {
     connected(patient().url(format!("memcache://:p-hush@{at}")).credentials(USER, PASSWORD));
     let on = |url: String| MemcacheStore::builder().url(url);
     let words = |builder: MemcacheStoreBuilder, words: &str| {
-        let text = refused_for_good(builder);
+        let text = invalid(builder);
         assert!(text.contains(words), "{words:?} is not in {text}");
     };
     words(on(format!("memcache://hush@{at}")), "has a user without a password");
@@ -158,9 +158,9 @@ fn a_provider_that_fails_or_panics_is_an_error_that_says_so() {
     let text = refused_for_good(on().credentials_provider(|| Ok::<_, Error>(Credentials::new("u", "two words, hush"))));
     assert!(text.contains("`credentials_provider` gave user and password that cannot be sent"), "{text}");
     let provide = || Ok::<_, Error>(Credentials::new("u", "hush"));
-    let text = refused_for_good(on().credentials("u", "hush").credentials_provider(provide));
+    let text = invalid(on().credentials("u", "hush").credentials_provider(provide));
     assert!(text.contains("both `credentials_provider` and `credentials`"), "{text}");
-    let text = refused_for_good(MemcacheStore::builder().url("memcache://u:hush@h").credentials_provider(provide));
+    let text = invalid(MemcacheStore::builder().url("memcache://u:hush@h").credentials_provider(provide));
     assert!(text.contains("`credentials_provider` is set, and the URL has a user or a password"), "{text}");
 }
 

@@ -202,7 +202,7 @@ fn a_default_ttl_that_a_server_without_a_clock_cannot_express_is_refused_by_conn
         for servers in [vec![without.clone()], vec![server.url(), without.clone()]] {
             let builder = |ttl| patient().servers(servers.clone()).default_ttl(ttl).classic(is_old());
             for ttl in [longest + Duration::from_nanos(1), 40 * DAY] {
-                let text = refused_for_good(builder(ttl));
+                let text = invalid(builder(ttl));
                 let port = without.rsplit_once(':').unwrap().1;
                 let says =
                     format!("127.0.0.1:{port}: `default_ttl` is {ttl:?}, and the longest TTL on this server is ");

@@ -81,7 +81,15 @@ fn refused(builder: MemcacheStoreBuilder) -> (Error, String) {
     (error, text)
 }
 
-/// The same, for an error that is not transient.
+/// The same, for a setting that is not valid.
+#[track_caller]
+fn invalid(builder: MemcacheStoreBuilder) -> String {
+    let (error, text) = refused(builder);
+    assert!(matches!(&error, Error::InvalidSetting { .. }) && !error.is_transient(), "{text}");
+    text
+}
+
+/// The same, for an error of the server that is not transient.
 #[track_caller]
 fn refused_for_good(builder: MemcacheStoreBuilder) -> String {
     let (error, text) = refused(builder);

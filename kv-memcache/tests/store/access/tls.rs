@@ -59,7 +59,7 @@ fn a_host_that_is_not_a_name_is_a_permanent_error() {
     let server = start(false);
     let builder = MemcacheStore::builder().url(format!("memcache+tls://127.1:{}", server.tls_port()));
     let (error, text) = refused(builder.tls(trusting(&server)));
-    assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{text}");
+    assert!(matches!(&error, Error::InvalidSetting { .. }) && !error.is_transient(), "{text}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn tls_that_is_configured_is_not_left_out() {
     for url in ["memcache://localhost", "memcache:///run/memcached.sock"] {
         let error = MemcacheStore::builder().url(url).tls(Tls::new()).build().unwrap_err();
         let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && text.contains("`memcache+tls://`"), "{text}");
+        assert!(matches!(&error, Error::InvalidSetting { .. }) && text.contains("`memcache+tls://`"), "{text}");
     }
 }
 
@@ -176,7 +176,7 @@ fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_show
         let builder = MemcacheStore::builder().url(server.url()).tls(tls.clone());
         let Err(error) = builder.clone().connect() else { panic!("{number}: {tls:?} is taken") };
         let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{number}: {text}");
+        assert!(matches!(&error, Error::InvalidSetting { .. }) && !error.is_transient(), "{number}: {text}");
         assert!(text.contains(culprit), "{number}: {culprit} is not in {text}");
         for shown in [text, format!("{error:?}"), format!("{tls:?}"), format!("{builder:?}")] {
             shows_no_secret(&shown);

@@ -267,6 +267,30 @@ fn sixty_four_threads_on_four_connections_have_no_error_and_make_no_fifth() {
 }
 
 #[test]
+fn clones_share_one_connection() {
+    let server = Memcached::start(&[]);
+    let mut stats = Stats::of(&server);
+    let before = stats.get("total_connections");
+    let store = patient(builder_for(&[&server])).pool_size(1).build().unwrap();
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let clone = store.clone();
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let (key, value) = (format!("k{number}"), format!("{number}/{round}"));
+                    clone.put(&key, value.clone()).unwrap();
+                    assert_eq!(clone.get(&key).unwrap().unwrap(), value);
+                }
+            });
+        }
+    });
+    let last = store.clone();
+    drop(store);
+    assert_eq!(last.get("k7").unwrap().unwrap(), "7/49");
+    assert_eq!(stats.get("total_connections") - before, 1);
+}
+
+#[test]
 fn whatever_the_network_does_no_operation_gets_another_ones_reply() {
     let seed = seed();
     let (server, proxy) = start();

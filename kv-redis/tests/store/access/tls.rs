@@ -56,7 +56,10 @@ fn without_an_authority_the_systems_authorities_are_trusted() {
                 }
                 ("none", Err(error)) => {
                     let text = chain(&error);
-                    assert!(matches!(error, Error::Backend(_)) && text.contains("no certificate authority"), "{text}");
+                    assert!(
+                        matches!(error, Error::InvalidSetting { .. }) && text.contains("no certificate authority"),
+                        "{text}"
+                    );
                 }
                 (expected, result) => panic!("{expected} is expected, not {result:?}"),
             }
@@ -201,7 +204,7 @@ fn an_invalid_certificate_or_key_is_refused_before_anything_is_sent_and_not_show
         let builder = RedisStore::builder().url(redis.tls_url()).tls(tls.clone());
         let Err(error) = builder.clone().build() else { panic!("{number}: {tls:?} is taken") };
         let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && !error.is_transient(), "{number}: {text}");
+        assert!(matches!(&error, Error::InvalidSetting { .. }) && !error.is_transient(), "{number}: {text}");
         assert!(text.contains(culprit), "{number}: {culprit} is not in {text}");
         for shown in [text, format!("{error:?}"), format!("{tls:?}"), format!("{builder:?}")] {
             shows_no_secret(&shown);

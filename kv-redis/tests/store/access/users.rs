@@ -224,7 +224,7 @@ fn a_user_without_a_password_is_refused_before_anything_is_sent() {
     for builder in builders {
         let error = builder.build().unwrap_err();
         let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && text.contains("without a password"), "{text}");
+        assert!(matches!(&error, Error::InvalidSetting { .. }) && text.contains("without a password"), "{text}");
     }
     assert_eq!(connections(&redis), before + 1, "only this one");
     // A user without a password accepts any password.

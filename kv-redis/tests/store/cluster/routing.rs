@@ -182,6 +182,6 @@ fn an_object_of_another_type_does_not_fail_a_batch() {
 fn connections_to_a_cluster_cannot_be_shared() {
     let error = RedisStore::builder().cluster(["redis://127.0.0.1:1"]).shared_connections(1).build().unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, Error::Backend(_)) && !error.is_transient(), "{error:?}");
+    assert!(matches!(error, Error::InvalidSetting { .. }) && !error.is_transient(), "{error:?}");
     assert!(text.contains("shared_connections") && text.contains("cluster"), "{text}");
 }

@@ -291,7 +291,10 @@ fn the_name_in_the_certificate_is_told_by_a_setting() {
         let error =
             RedisStore::builder().url(server.0.tls_url()).tls(Tls::new().server_name(wrong)).build().unwrap_err();
         let text = chain(&error);
-        assert!(matches!(&error, Error::Backend(_)) && text.contains("`Tls::server_name` is "), "{wrong:?}: {text}");
+        assert!(
+            matches!(&error, Error::InvalidSetting { .. }) && text.contains("`Tls::server_name` is "),
+            "{wrong:?}: {text}"
+        );
     }
     // And a host of which no certificate can have the name is refused before anything is sent, unless another name is given.
     let url = format!("rediss://127.1:{}", server.0.tls_port());

@@ -98,10 +98,47 @@ fn stores_with_different_namespaces_see_nothing_of_each_other() {
     assert_eq!(listed(&a, ""), set(["b:c", "copy", &longest]));
     assert_eq!(listed(&all, ""), set(every));
     assert!(a.delete(&longest).unwrap());
+    for refused in ["", "a:b", ":", "a:", "two words", "ü", "new\nline"] {
+        let error = all.with_namespace(refused).unwrap_err();
+        assert!(matches!(error, Error::InvalidSetting { .. }) && error.to_string().contains("namespace"), "{error}");
+    }
     for refused in ["a:b", ":", "a:", "two words", "ü", "new\nline"] {
         let error = builder(redis.url()).namespace(refused).build().unwrap_err();
-        assert!(matches!(error, Error::Backend(_)) && error.to_string().contains("namespace"), "{error}");
+        assert!(matches!(error, Error::InvalidSetting { .. }) && error.to_string().contains("namespace"), "{error}");
     }
+}
+
+#[test]
+fn a_thousand_namespaces_share_one_connection() {
+    const DATABASE: u16 = 11;
+    let redis = Redis::start(&[]);
+    let store = builder(redis.url_of_database(DATABASE)).namespace("app").pool_size(1).connect().unwrap();
+    let tenants =
+        (0..1000).map(|number| store.with_namespace(&format!("tenant-{number}")).unwrap()).collect::<Vec<_>>();
+    thread::scope(|scope| {
+        for (part, tenants) in tenants.chunks(250).enumerate() {
+            scope.spawn(move || {
+                for (number, tenant) in tenants.iter().enumerate() {
+                    assert!(tenant.create("k", format!("{part}/{number}")).unwrap());
+                }
+            });
+        }
+    });
+    assert_eq!(connections_to(&redis, DATABASE), 1);
+    assert_eq!(tenants[251].clone().get("k").unwrap().unwrap(), "1/1");
+    assert_eq!(listed(&tenants[7], ""), set(["k"]));
+    assert_eq!(store.get("tenant-7:k").unwrap().unwrap(), "0/7");
+    assert_eq!(listed(&store, "tenant-99:"), set(["tenant-99:k"]));
+    let all = builder(redis.url_of_database(DATABASE)).connect().unwrap();
+    assert_eq!(all.get("app:tenant-999:k").unwrap().unwrap(), "3/249");
+    assert_eq!(all.keys("app:").unwrap().count(), 1000);
+
+    // A part of a namespace is in it, and outlives the store that it came from.
+    let inner = tenants[3].with_namespace("inner").unwrap();
+    drop((store, tenants));
+    inner.put("k", "deep").unwrap();
+    assert_eq!(all.get("app:tenant-3:inner:k").unwrap().unwrap(), "deep");
+    assert_eq!(listed(&inner, ""), set(["k"]));
 }
 
 /// The objects whose types the server has.

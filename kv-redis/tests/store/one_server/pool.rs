@@ -185,5 +185,5 @@ fn a_store_connects_when_it_is_told_to_and_makes_as_many_connections_as_it_is_to
         wait_until(|| if count() == 0 { Ok(()) } else { Err(format!("{} connections are open", count())) });
     }
     let error = builder.clone().min_idle(9).build().unwrap_err();
-    assert!(matches!(error, Error::Backend(_)) && error.to_string().contains("min_idle"), "{error}");
+    assert!(matches!(error, Error::InvalidSetting { .. }) && error.to_string().contains("min_idle"), "{error}");
 }

@@ -197,7 +197,13 @@ fn connections_of_a_pool_of_the_application_cannot_be_shared() {
     let client = redis::Client::open("redis://127.0.0.1:1").unwrap();
     let pool = r2d2::Pool::builder().max_size(1).build_unchecked(client);
     let error = RedisStore::builder().shared_connections(1).build_on_pool(pool).unwrap_err();
-    assert!(matches!(error, Error::Backend(_)) && error.to_string().contains("shared_connections"), "{error:?}");
+    assert!(
+        matches!(error, Error::InvalidSetting { .. }) && error.to_string().contains("shared_connections"),
+        "{error:?}"
+    );
     let error = RedisStore::builder().shared_connections(u32::MAX).build().unwrap_err();
-    assert!(matches!(error, Error::Backend(_)) && error.to_string().contains("shared_connections"), "{error:?}");
+    assert!(
+        matches!(error, Error::InvalidSetting { .. }) && error.to_string().contains("shared_connections"),
+        "{error:?}"
+    );
 }
