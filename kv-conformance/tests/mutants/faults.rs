@@ -427,6 +427,8 @@ faults! {
     PartsByLastDelimiter,
     /// Parts end with the first delimiter of the key, also within the prefix.
     PartsFromBeginning,
+    /// A part is left out if the first of its keys has expired since the listing began.
+    PartsSkipExpired,
     /// Parts come without their delimiter.
     PartsWithoutDelimiter,
     /// Keys without a delimiter are left out.

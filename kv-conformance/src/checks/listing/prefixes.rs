@@ -9,6 +9,7 @@ use crate::running::{expect, expect_eq, expect_error};
 checks![
     l6_parts_end_with_the_first_delimiter_after_the_prefix,
     l6_a_part_comes_once_however_many_keys_share_it,
+    l6_a_part_comes_although_another_of_its_keys_expires_meanwhile,
     l2_the_store_can_be_used_inside_the_loop_over_parts,
     l2_a_listing_of_parts_can_be_dropped_early,
     l6_an_invalid_delimiter_is_refused,
@@ -57,6 +58,26 @@ pub fn l6_a_part_comes_once_however_many_keys_share_it() -> Check {
         let taken = store.prefixes("/", "in/")?.take(3).collect::<Result<Vec<_>, _>>()?;
         expect_eq("the number of parts taken", taken.len(), 3)?;
         expect("get after that", store.get("in/00/0"), Some("v".into()))
+    })
+}
+
+/// Begins to list parts, and goes on when the first or the last key in each has expired. The other one stays.
+pub fn l6_a_part_comes_although_another_of_its_keys_expires_meanwhile() -> Check {
+    about(&["L6", "T5"]).needs(&[Capability::Listing, Capability::Ttls]).run(|context| {
+        let store = context.store();
+        let count = context.keys(1500, 2, 0).max(30);
+        let key = |n: usize, place: usize| format!("in/{n:04}/{place}");
+        store.put_many((0..count).map(|n| (key(n, 1), "v")))?;
+        let ttl = context.short();
+        let expiring = (0..count).map(|n| (key(n, 2 * (n % 2)), "v", ttl));
+        let ((), end) = context.expiring(ttl, || store.put_many_with_ttl(expiring))?;
+        let mut parts = store.prefixes("/", "in/")?;
+        let first = parts.next().transpose()?;
+        context.wait_for(end);
+        let mut listed = first.into_iter().map(Ok).chain(parts).collect::<Result<Vec<_>, _>>()?;
+        listed.sort_unstable();
+        let want = (0..count).map(|n| format!("in/{n:04}/")).collect::<Vec<_>>();
+        expect_eq("prefixes(\"/\", \"in/\"), while keys expire", listed, want)
     })
 }
 

@@ -233,6 +233,15 @@ impl Wrong {
             Fault::PartCursorsLeak => {
                 return self.leaking(self.inner.list_prefixes(delimiter, prefix)?.collect::<Result<_>>()?);
             }
+            Fault::PartsSkipExpired => {
+                let (all, delimiter) = (self.all(prefix)?, delimiter.to_key_buf());
+                let mut seen = BTreeSet::new();
+                return Ok(keys(all.into_iter().filter_map(move |key| {
+                    let part = part(&key, &delimiter, begin);
+                    let is_live = self.inner.exists_whole(key.as_key());
+                    (seen.insert(part.clone()) && is_live).then_some(part)
+                })));
+            }
             Fault::ForeignInParts => self.foreign_too(prefix)?,
             Fault::ExpiredPart => self.expired_too(prefix),
             Fault::PartsByLastDelimiter
