@@ -159,6 +159,27 @@ pub(crate) fn forward(from: (&str, u16), to: u16) -> Option<()> {
     Some(())
 }
 
+/// Sends a signal to a process that another one has started.
+#[track_caller]
+pub(crate) fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
+}
+
+/// Pauses such a process, and returns when each of its threads has stopped: until then one may still answer.
+#[track_caller]
+pub(crate) fn pause(pid: &str) {
+    signal("-STOP", pid);
+    within(Duration::from_secs(20), || {
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+            if !stat.rsplit(')').next().unwrap().trim_start().starts_with('T') {
+                return Err(format!("it runs: {stat}"));
+            }
+        }
+        Ok(())
+    });
+}
+
 /// Waits until the condition holds, at most for the limit.
 #[track_caller]
 pub(crate) fn within(limit: Duration, mut is_so: impl FnMut() -> Result<(), String>) {

@@ -1,10 +1,9 @@
 //! Names of servers: several addresses, and a resolver that does not answer.
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::*;
-use crate::support::hosts::{NameServer, PrivateFiles, forward, most_threads_named, task, within};
+use crate::support::hosts::{NameServer, PrivateFiles, forward, most_threads_named, pause, signal, task, within};
 
 const HOSTS: &str = "/etc/hosts";
 
@@ -71,19 +70,18 @@ fn all_connections_follow_a_name_to_another_server() {
         store.put("old", "v").unwrap();
         fs::write(hosts, "127.0.0.1 cache.example\n").unwrap();
         store.put("still-old", "v").unwrap();
-        let signal = |signal| assert!(Command::new("kill").args([signal, pid_of_old]).status().unwrap().success());
         let is_done = AtomicBool::new(false);
-        signal("-STOP");
+        pause(pid_of_old);
         thread::scope(|scope| {
             scope.spawn(|| {
                 assert!(store.get("old").unwrap().is_some());
                 is_done.store(true, Relaxed);
             });
             // The other thread uses the only connection, so this one makes a new one.
-            thread::sleep(Duration::from_millis(300));
+            thread::sleep(Duration::from_secs(2));
             assert_eq!(store.get("old").unwrap(), None);
             assert!(!is_done.load(Relaxed));
-            signal("-CONT");
+            signal("-CONT", pid_of_old);
         });
         // Its connection came back last and would be used first.
         for number in 0..50 {
