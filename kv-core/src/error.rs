@@ -91,7 +91,7 @@ pub enum Error {
     #[error("{store}: {message}")]
     #[non_exhaustive]
     InvalidSetting {
-        /// The kind of store, such as `redis`.
+        /// The kind of store, such as `redis`, or its name.
         store: Box<str>,
         /// Which setting it is, and what it has to be.
         message: Cow<'static, str>,
