@@ -15,6 +15,12 @@ pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 pub(crate) const NO_SIGNAL: i32 = 0;
 
+/// The flag of `send` that returns instead of waiting for room in the buffer of the socket. Other systems have none: there, sending waits.
+#[cfg(unix)]
+pub(crate) const AT_ONCE: i32 = libc::MSG_DONTWAIT;
+#[cfg(not(unix))]
+pub(crate) const AT_ONCE: i32 = 0;
+
 /// Whether the peer has neither sent anything nor closed the connection, without waiting. One system call.
 #[cfg(unix)]
 pub(crate) fn is_quiet(socket: &Socket) -> bool {

@@ -19,8 +19,11 @@ use super::system;
 /// What each byte that is sent or received adds to a deadline. So a large value has the time that it takes at 10 MB/s.
 const PER_BYTE: Duration = Duration::from_nanos(100);
 
-/// A request of up to this many bytes is short.
+/// Sending up to this many bytes without waiting takes no time that matters.
 const SHORT: usize = 16 * 1024;
+
+/// How many bytes are sent by a system call that waits until the buffer of the socket has room.
+const FEW: usize = 4096;
 
 /// To which addresses of a host name a connection may be made.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +59,7 @@ impl Socket {
         deadline: Instant,
     ) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Unix(path) => {
-                let left = left(deadline, Instant::now())?;
-                Ok(Self::new(connect_to_unix(&system::unix_socket(path)?, left)?, deadline))
-            }
+            Endpoint::Unix(path) => Ok(Self::new(connect_to_unix(&system::unix_socket(path)?, deadline)?, deadline)),
             Endpoint::Tcp { host, port } => match (resolver.host(host), choice) {
                 (Err(address), _) => {
                     let (raw, _) = connect_to_any(&[(address, 0).into()], *port, deadline)?;
@@ -144,7 +144,6 @@ impl Socket {
         loop {
             self.arm(writes)?;
             let result = call(&self.raw);
-            // A short write does not wait: it fits into the buffer of the socket, which is empty when an exchange begins.
             if !(writes && matches!(result, Ok(..=SHORT))) {
                 self.now = None;
             }
@@ -159,6 +158,29 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Sends what the buffer of the socket has room for. If that is nothing, waits until there is room for a few bytes.
+    ///
+    /// A call that sends much waits for room many times, on unix sockets each time for the whole time-out. So what waits sends few bytes.
+    fn send(&mut self, all: impl Fn(&RawSocket, i32) -> io::Result<usize>, first: &[u8]) -> io::Result<usize> {
+        let few = first.get(..FEW).unwrap_or(first);
+        let mut waits = false;
+        let sent = self.until_deadline(
+            |raw| match all(raw, system::NO_SIGNAL | system::AT_ONCE) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    waits = true;
+                    raw.send_with_flags(few, system::NO_SIGNAL)
+                }
+                result => result,
+            },
+            true,
+        )?;
+        self.sent += sent;
+        if waits {
+            self.now = None;
+        }
+        Ok(sent)
     }
 
     /// Sets the time-out of the next system call to the time that is left. Setting it is a system call, too, so a time-out that is nearly
@@ -186,29 +208,16 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.until_deadline(|raw| raw.send_with_flags(bytes, system::NO_SIGNAL), true)?;
-        self.has_written(sent, bytes.len());
-        Ok(sent)
+        self.send(|raw, flags| raw.send_with_flags(bytes, flags), bytes)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let sent = self.until_deadline(|raw| raw.send_vectored_with_flags(pieces, system::NO_SIGNAL), true)?;
-        self.has_written(sent, pieces.iter().map(|piece| piece.len()).sum());
-        Ok(sent)
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        self.send(|raw, flags| raw.send_vectored_with_flags(pieces, flags), first.map_or(&[], |piece| piece))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Socket {
-    fn has_written(&mut self, sent: usize, all: usize) {
-        self.sent += sent;
-        if sent < all {
-            // The buffer was full, so the call may have waited.
-            self.now = None;
-        }
     }
 }
 
@@ -245,12 +254,40 @@ fn connect(domain: Domain, address: &SockAddr, limit: Duration) -> io::Result<Ra
 }
 
 /// Connecting to a unix socket waits like a write does, until its listener accepts more connections.
-fn connect_to_unix(address: &SockAddr, limit: Duration) -> io::Result<RawSocket> {
+fn connect_to_unix(address: &SockAddr, deadline: Instant) -> io::Result<RawSocket> {
     let raw = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-    raw.set_write_timeout(Some(limit))?;
-    raw.connect(address).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
-    })?;
-    Ok(raw)
+    loop {
+        raw.set_write_timeout(Some(left(deadline, Instant::now())?))?;
+        match raw.connect(address) {
+            Ok(()) => return Ok(raw),
+            // `left` decides whether the time is up.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn sending_ends_by_the_deadline_although_the_peer_reads_something_all_the_time() {
+        let (ours, peer) = RawSocket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        let mut socket = Socket::new(ours, Instant::now() + Duration::from_millis(300));
+        let reader = thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            while (&peer).read(&mut buffer).unwrap() > 0 {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        // At this rate the reader takes 2.5 s for all of it.
+        let error = socket.write_all(&vec![0; 8 << 20]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!((1..4 << 20).contains(&socket.sent), "{} bytes", socket.sent);
+        drop(socket);
+        reader.join().unwrap();
+    }
 }

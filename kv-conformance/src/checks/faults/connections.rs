@@ -18,6 +18,7 @@ use crate::running::{NotPassed, Outcome, expect, expect_eq, expect_that, show_er
 checks![
     n1_a_server_that_never_answers_is_an_error_within_the_limit,
     n1_a_request_that_the_server_does_not_read_ends_within_the_limit,
+    n1_a_request_that_the_server_reads_slowly_ends_within_the_limit,
     n1_waiting_for_the_pool_ends_within_the_limit,
     n6_a_silent_server_is_left_alone_for_a_short_time,
     n4_a_connection_that_was_closed_while_idle_is_not_written_to,
@@ -71,6 +72,26 @@ pub fn n1_a_request_that_the_server_does_not_read_ends_within_the_limit() -> Che
             }
         }
         // Nothing is cut that the store has to close itself.
+        proxied.heal()?;
+        proxied.works_again(format_args!("after {what}"))
+    })
+}
+
+/// Writes a value of up to 8 MiB, which the server reads in pieces of 64 KiB, with a pause before each: all of it would take several times
+/// the limit, although some of it is read all the time. A value that is too small for that is written in time, or is not.
+pub fn n1_a_request_that_the_server_reads_slowly_ends_within_the_limit() -> Check {
+    about(&["N1", "E1", "E5"]).under_faults().run(|context| {
+        let proxied = ProxiedStore::new(context.fixture())?;
+        proxied.works_again("in the beginning")?;
+        let (key, value) = (proxied.fresh_prefix(), Bytes::from(vec![b'v'; context.size(TOO_MANY_BYTES)]));
+        // Shorter than any time-out of a single system call, although a socket may tell its writer of room only once most of its buffer is
+        // empty.
+        let pause = proxied.limit / 24;
+        let what = format!("put of {} bytes, which the server reads in pieces, one every {pause:?}", value.len());
+        proxied.proxy.set(Behaviour::Delay(pause));
+        if let Err(error) = proxied.within(&what, || proxied.store.put(&key, value))? {
+            check_transient(&what, &error, proxied.store.name(), &[&key])?;
+        }
         proxied.heal()?;
         proxied.works_again(format_args!("after {what}"))
     })
