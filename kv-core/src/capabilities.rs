@@ -13,8 +13,8 @@ pub enum Capability {
     Contains,
     /// Storing only if absent, atomically: [`create`](crate::KeyValueStoreExt::create).
     Create,
-    /// TTLs. A store that lacks them also lacks [`TtlReading`](Self::TtlReading) and [`Touch`](Self::Touch). It still
-    /// accepts [`Ttl::Default`](crate::Ttl::Default) and [`Ttl::Forever`](crate::Ttl::Forever).
+    /// TTLs. A store that lacks them also lacks [`TtlReading`](Self::TtlReading), [`Touch`](Self::Touch) and
+    /// [`TouchingReads`](Self::TouchingReads). It still accepts [`Ttl::Default`](crate::Ttl::Default) and [`Ttl::Forever`](crate::Ttl::Forever).
     Ttls,
     /// Reading the rest of a TTL: [`ttl`](crate::KeyValueStoreExt::ttl). A store that has TTLs and cannot read them
     /// can neither [`copy`](crate::KeyValueStoreExt::copy) nor [`rename`](crate::KeyValueStoreExt::rename), unless its
@@ -24,12 +24,47 @@ pub enum Capability {
     Touch,
     /// Copying and renaming: [`copy`](crate::KeyValueStoreExt::copy) and [`rename`](crate::KeyValueStoreExt::rename).
     Copy,
+    /// Versions of entries, and writes that depend on them: [`get_versioned`](crate::KeyValueStoreExt::get_versioned),
+    /// [`put_if`](crate::KeyValueStoreExt::put_if), [`delete_if`](crate::KeyValueStoreExt::delete_if),
+    /// [`update`](crate::KeyValueStoreExt::update); with [`Create`](Self::Create) also
+    /// [`create_versioned`](crate::KeyValueStoreExt::create_versioned).
+    Versions,
+    /// A version also changes when the same bytes are written again. Without this, an entry whose value changed and changed back has its
+    /// old version. A store that lacks [`Versions`](Self::Versions) lacks this, too.
+    ExactVersions,
+    /// Reading and deleting in one step: [`take`](crate::KeyValueStoreExt::take).
+    Take,
+    /// Reading and setting the TTL in one step: [`get_and_touch`](crate::KeyValueStoreExt::get_and_touch).
+    TouchingReads,
+    /// Counting: [`increment`](crate::KeyValueStoreExt::increment).
+    Counters,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: &[Self] =
-        &[Self::Listing, Self::Contains, Self::Create, Self::Ttls, Self::TtlReading, Self::Touch, Self::Copy];
+    pub const ALL: &[Self] = &[
+        Self::Listing,
+        Self::Contains,
+        Self::Create,
+        Self::Ttls,
+        Self::TtlReading,
+        Self::Touch,
+        Self::Copy,
+        Self::Versions,
+        Self::ExactVersions,
+        Self::Take,
+        Self::TouchingReads,
+        Self::Counters,
+    ];
+
+    /// What a store with this capability has as well.
+    const fn depends_on(self) -> Option<Self> {
+        match self {
+            Self::TtlReading | Self::Touch | Self::TouchingReads => Some(Self::Ttls),
+            Self::ExactVersions => Some(Self::Versions),
+            _ => None,
+        }
+    }
 
     const fn bit(self) -> u32 {
         1 << self as u32
@@ -47,6 +82,11 @@ impl fmt::Display for Capability {
             Self::TtlReading => "ttl reading",
             Self::Touch => "touch",
             Self::Copy => "copy and rename",
+            Self::Versions => "versions",
+            Self::ExactVersions => "exact versions",
+            Self::Take => "take",
+            Self::TouchingReads => "touching reads",
+            Self::Counters => "counters",
         })
     }
 }
@@ -151,12 +191,12 @@ impl fmt::Debug for Capabilities {
 pub struct CapabilitiesBuilder(Capabilities);
 
 impl CapabilitiesBuilder {
-    /// Says that the store has this capability. [`Capability::TtlReading`] and [`Capability::Touch`] also add
-    /// [`Capability::Ttls`], which they depend on.
+    /// Says that the store has this capability. [`Capability::TtlReading`], [`Capability::Touch`] and [`Capability::TouchingReads`] also
+    /// add [`Capability::Ttls`], which they depend on, and [`Capability::ExactVersions`] adds [`Capability::Versions`].
     pub const fn with(mut self, capability: Capability) -> Self {
         self.0.supported |= capability.bit();
-        if matches!(capability, Capability::TtlReading | Capability::Touch) {
-            self.0.supported |= Capability::Ttls.bit();
+        if let Some(needed) = capability.depends_on() {
+            self.0.supported |= needed.bit();
         }
         self
     }
@@ -174,11 +214,17 @@ impl CapabilitiesBuilder {
     }
 
     /// Says that the store lacks this capability, after all: for wrappers, and for settings that take one away.
-    /// [`Capability::Ttls`] also takes away [`Capability::TtlReading`] and [`Capability::Touch`], which depend on it.
+    /// [`Capability::Ttls`] and [`Capability::Versions`] also take away what depends on them: see [`with`](Self::with).
     pub const fn without(mut self, capability: Capability) -> Self {
         self.0.supported &= !capability.bit();
-        if matches!(capability, Capability::Ttls) {
-            self.0.supported &= !(Capability::TtlReading.bit() | Capability::Touch.bit());
+        let mut all = Capability::ALL;
+        while let [other, others @ ..] = all {
+            if let Some(needed) = other.depends_on()
+                && needed as u32 == capability as u32
+            {
+                self.0.supported &= !other.bit();
+            }
+            all = others;
         }
         self
     }
@@ -236,14 +282,19 @@ mod tests {
         let capabilities = Capabilities::builder().with_all(Capability::ALL).without(Capability::Ttls).build();
         assert!(!capabilities.supports(Capability::TtlReading));
         assert!(!capabilities.supports(Capability::Touch));
+        assert!(!capabilities.supports(Capability::TouchingReads));
+        let capabilities = Capabilities::builder().with_all(Capability::ALL).without(Capability::Versions).build();
+        assert!(!capabilities.supports(Capability::ExactVersions) && capabilities.supports(Capability::Ttls));
         assert!(capabilities.supports(Capability::Copy));
     }
 
     #[test]
     fn a_store_that_reads_or_touches_ttls_has_them() {
-        for of in [Capability::TtlReading, Capability::Touch] {
+        for of in [Capability::TtlReading, Capability::Touch, Capability::TouchingReads] {
             assert!(Capabilities::builder().with(of).build().supports(Capability::Ttls));
         }
+        let exact = Capabilities::builder().with(Capability::ExactVersions).build();
+        assert!(exact.supports(Capability::Versions));
     }
 
     #[test]

@@ -77,6 +77,32 @@ pub enum Error {
         key: KeyBuf,
     },
 
+    /// [`increment`](crate::KeyValueStoreExt::increment) found a value that is not a counter, or would have passed the largest one. Nothing
+    /// was changed ([U5](crate::contract#12-conditional-and-atomic-updates)).
+    #[error("{store}: the value at key \"{key}\" cannot be incremented: {reason}")]
+    #[non_exhaustive]
+    NotACounter {
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+        /// The key concerned.
+        key: KeyBuf,
+        /// Why not.
+        reason: CounterFault,
+    },
+
+    /// [`update`](crate::KeyValueStoreExt::update), or a [`take`](crate::KeyValueStoreExt::take) of two steps, met other writers each
+    /// time that it tried. Nothing was changed. Trying again may help.
+    #[error("{store}: other writers changed the entry at key \"{key}\" each of the {tries} times that this tried")]
+    #[non_exhaustive]
+    Contended {
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+        /// The key concerned.
+        key: KeyBuf,
+        /// How often it tried.
+        tries: u32,
+    },
+
     /// The store lacks this operation. Nothing was changed ([O2](crate::contract#11-capabilities-and-opt-outs)).
     #[error("{store} does not support {operation}")]
     #[non_exhaustive]
@@ -138,6 +164,16 @@ impl Error {
         Self::NotFound { store: store.into(), key: key.into() }
     }
 
+    /// A [`NotACounter`](Self::NotACounter).
+    pub fn not_a_counter(store: &str, key: Key<'_>, reason: CounterFault) -> Self {
+        Self::NotACounter { store: store.into(), key: key.into(), reason }
+    }
+
+    /// A [`Contended`](Self::Contended).
+    pub fn contended(store: &str, key: Key<'_>, tries: u32) -> Self {
+        Self::Contended { store: store.into(), key: key.into(), tries }
+    }
+
     /// An [`Unsupported`](Self::Unsupported).
     pub fn unsupported(store: &str, operation: Capability) -> Self {
         Self::Unsupported { operation, store: store.into() }
@@ -157,12 +193,12 @@ impl Error {
 
     /// Whether the same operation may succeed when it is tried again ([E5](crate::contract#9-errors)).
     ///
-    /// True for [`Unavailable`](Self::Unavailable) and [`Timeout`](Self::Timeout), and for a
+    /// True for [`Unavailable`](Self::Unavailable), [`Timeout`](Self::Timeout) and [`Contended`](Self::Contended), and for a
     /// [`Backend`](Self::Backend) error that its backend marked as transient: a server is still loading its data, or a reply
     /// makes no sense, so that the connection was closed.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Timeout(_) => true,
+            Self::Unavailable(_) | Self::Timeout(_) | Self::Contended { .. } => true,
             Self::Backend(failure) => failure.0.transient,
             _ => false,
         }
@@ -195,6 +231,8 @@ impl Error {
             Self::InvalidTtl { key, .. }
             | Self::ValueTooLarge { key, .. }
             | Self::NotFound { key, .. }
+            | Self::NotACounter { key, .. }
+            | Self::Contended { key, .. }
             | Self::Io { key, .. } => Some(key),
             Self::Unsupported { .. } | Self::InvalidSetting { .. } => None,
             Self::Unavailable(failure) | Self::Timeout(failure) | Self::Backend(failure) => failure.0.key.as_deref(),
@@ -207,6 +245,8 @@ impl Error {
             Self::InvalidTtl { store, .. }
             | Self::ValueTooLarge { store, .. }
             | Self::NotFound { store, .. }
+            | Self::NotACounter { store, .. }
+            | Self::Contended { store, .. }
             | Self::Unsupported { store, .. }
             | Self::InvalidSetting { store, .. } => Some(store),
             Self::InvalidKey(_) | Self::Io { .. } => None,
@@ -220,6 +260,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Why a value cannot be incremented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CounterFault {
+    /// A counter is the digits of a whole number, without a sign, blanks, or a zero before them.
+    #[error("it is not the decimal digits of a whole number")]
+    NotANumber,
+    /// The largest counter is `i64::MAX`.
+    #[error("the sum would be larger than 9223372036854775807")]
+    TooLarge,
 }
 
 struct Report<'a>(&'a Error);
@@ -383,6 +435,8 @@ mod tests {
             Error::invalid_ttl("s", key, Duration::MAX, Duration::ZERO),
             Error::value_too_large("s", key, 2, 1),
             Error::not_found("s", key),
+            Error::not_a_counter("s", key, CounterFault::TooLarge),
+            Error::contended("s", key, 3),
             Error::Timeout(Failure::new("s", "m").at(key)),
         ];
         for error in errors {

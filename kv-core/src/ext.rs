@@ -10,7 +10,7 @@ use crate::invalid_key::Role;
 use crate::reader::CopyError;
 use crate::{
     AsKey, AsPrefix, Capability, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys, Remaining, Result, Ttl,
-    Value, ValueReader, each, file,
+    Value, ValueReader, Version, each, file, update,
 };
 
 /// A key-value store, as callers use it.
@@ -597,6 +597,196 @@ pub trait KeyValueStoreExt: KeyValueStore {
         let reader = open(self, key)?;
         file::replace(path, |file| reader.copy_to(file))
             .map_err(|error| copy_error(self, key, error, || format!("writing {}", path.display())))
+    }
+
+    /// Returns the value at a key with its version, for [`put_if`](Self::put_if) and [`delete_if`](Self::delete_if)
+    /// ([U2](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// ```
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("title", "draft")?;
+    /// let (title, version) = store.get_versioned("title")?.unwrap();
+    /// assert_eq!(title, "draft");
+    /// assert!(store.delete_if("title", &version)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Versions`](crate::Capability::Versions).
+    fn get_versioned(&self, key: impl AsKey) -> Result<Option<(Bytes, Version)>> {
+        self.read_versioned(key.as_key()?)
+    }
+
+    /// As [`create_with_ttl`](Self::create_with_ttl); returns the version of what was stored, or `None` if there was an entry
+    /// ([P4](crate::contract#3-read-write-delete), [U1](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// With the version a lock is renewed and released without reading it, and only by its holder. Store a random token: on a store
+    /// without [`ExactVersions`](crate::Capability::ExactVersions) two holders who store the same bytes have the same version.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let minute = Duration::from_secs(60);
+    /// let Some(held) = store.create_versioned("lock:report", "9f2b…", minute)? else { return Ok(()) };
+    /// let Some(held) = store.put_if("lock:report", "9f2b…", minute, &held)? else { return Ok(()) }; // renewed
+    /// assert!(store.delete_if("lock:report", &held)?); // released
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`create_with_ttl`](Self::create_with_ttl); [`Error::Unsupported`] if the store lacks
+    /// [`Versions`](crate::Capability::Versions) or [`Create`](crate::Capability::Create).
+    fn create_versioned<'v>(
+        &self,
+        key: impl AsKey,
+        value: impl Into<Value<'v>>,
+        ttl: impl Into<Ttl>,
+    ) -> Result<Option<Version>> {
+        self.write_if_absent_versioned(key.as_key()?, value.into(), ttl.into())
+    }
+
+    /// Replaces value and TTL of an entry if it still has this version; returns the new version, or `None` if the entry was changed or is
+    /// gone ([U1, U2](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// Of several callers who name the same version at most one succeeds; the others change nothing. After an error whose
+    /// [outcome is unknown](Error::outcome_unknown), a `None` may be due to one's own success: read again
+    /// ([U3](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// ```
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("title", "draft")?;
+    /// let (_, version) = store.get_versioned("title")?.unwrap();
+    /// assert!(store.put_if("title", "ours", Ttl::Default, &version)?.is_some());
+    /// assert!(store.put_if("title", "theirs", Ttl::Default, &version)?.is_none());
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`put_with_ttl`](Self::put_with_ttl); [`Error::Unsupported`] if the store lacks [`Versions`](crate::Capability::Versions).
+    fn put_if<'v>(
+        &self,
+        key: impl AsKey,
+        value: impl Into<Value<'v>>,
+        ttl: impl Into<Ttl>,
+        version: &Version,
+    ) -> Result<Option<Version>> {
+        self.write_if_version(key.as_key()?, value.into(), ttl.into(), version)
+    }
+
+    /// Deletes an entry if it still has this version; returns whether it did
+    /// ([U1](crate::contract#12-conditional-and-atomic-updates)). What [`put_if`](Self::put_if) says of an unknown outcome holds here, too.
+    ///
+    /// ```
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("title", "draft")?;
+    /// let (_, version) = store.get_versioned("title")?.unwrap();
+    /// store.put("title", "theirs")?;
+    /// assert!(!store.delete_if("title", &version)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Versions`](crate::Capability::Versions).
+    fn delete_if(&self, key: impl AsKey, version: &Version) -> Result<bool> {
+        self.remove_if_version(key.as_key()?, version)
+    }
+
+    /// Changes an entry, however many others do so at the same time: reads it, calls `change` with its value (`None` if it is absent), and
+    /// stores the result if nobody has changed the entry meanwhile; otherwise it begins again. Returns whether it stored anything.
+    ///
+    /// `change` may be called several times. If it returns `None`, the entry stays as it is, and `update` returns `false`. The entry
+    /// gets the TTL that is named. This takes two round trips, and two more for each time that another writer was faster. After some tries
+    /// it waits for a random time in between, at most 20 ms, and after 100 tries it gives up.
+    ///
+    /// ```
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("members", "ada")?;
+    /// store.update("members", Ttl::Default, |old| {
+    ///     let mut members = old.unwrap_or_default().to_vec();
+    ///     members.extend(b",grace");
+    ///     Some(members)
+    /// })?;
+    /// assert_eq!(store.get("members")?.as_deref(), Some(&b"ada,grace"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Contended`] after 100 tries; otherwise as [`get_versioned`](Self::get_versioned), [`put_if`](Self::put_if) and
+    /// [`create_versioned`](Self::create_versioned).
+    fn update<'v, V: Into<Value<'v>>>(
+        &self,
+        key: impl AsKey,
+        ttl: impl Into<Ttl>,
+        change: impl FnMut(Option<Bytes>) -> Option<V>,
+    ) -> Result<bool> {
+        update::update(self, key.as_key()?, ttl.into(), change)
+    }
+
+    /// Returns the value at a key and deletes the entry, in one step: of several concurrent callers one gets the value
+    /// ([U4](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// After an error whose [outcome is unknown](Error::outcome_unknown) the value may be lost.
+    ///
+    /// ```
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// store.put("code:4711", "ada")?;
+    /// assert_eq!(store.take("code:4711")?.as_deref(), Some(&b"ada"[..]));
+    /// assert_eq!(store.take("code:4711")?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Take`](crate::Capability::Take).
+    fn take(&self, key: impl AsKey) -> Result<Option<Bytes>> {
+        self.read_and_remove(key.as_key()?)
+    }
+
+    /// Returns the value at a key and gives the entry a new TTL, counted from this call, in one step: a session that expires some time
+    /// after it was last used ([T6](crate::contract#4-ttls)). A zero TTL deletes the entry.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let half_an_hour = Duration::from_secs(1800);
+    /// store.put_with_ttl("session:42", "ada", half_an_hour)?;
+    /// assert_eq!(store.get_and_touch("session:42", half_an_hour)?.as_deref(), Some(&b"ada"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`touch`](Self::touch); [`Error::Unsupported`] if the store lacks [`TouchingReads`](crate::Capability::TouchingReads).
+    fn get_and_touch(&self, key: impl AsKey, ttl: impl Into<Ttl>) -> Result<Option<Bytes>> {
+        self.read_and_set_expiry(key.as_key()?, ttl.into())
+    }
+
+    /// Adds to the number at a key, in one step; returns the sum ([U5](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// An absent entry begins at 0, and only then the TTL counts: a counter that is there keeps its own. So a fixed window of a rate limiter
+    /// is one call. A counter reads as decimal text. There is no decrement: memcached cannot go below 0.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    /// # let store = MemoryStore::new();
+    /// let minute = Duration::from_secs(60);
+    /// assert_eq!(store.increment("requests:ada", 1, minute)?, 1);
+    /// assert_eq!(store.increment("requests:ada", 1, minute)?, 2);
+    /// assert_eq!(store.get("requests:ada")?.as_deref(), Some(&b"2"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotACounter`] if the value is not a number or the sum would exceed `i64::MAX`, after which the entry is unchanged;
+    /// [`Error::InvalidTtl`]; [`Error::Unsupported`] if the store lacks [`Counters`](crate::Capability::Counters).
+    fn increment(&self, key: impl AsKey, by: u32, ttl: impl Into<Ttl>) -> Result<u64> {
+        self.add(key.as_key()?, by, ttl.into())
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader};
+use crate::{
+    Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version,
+};
 
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
@@ -87,6 +89,40 @@ macro_rules! forward {
 
             fn write_stream(&self, key: Key<'_>, reader: &mut dyn std::io::Read, ttl: Ttl) -> Result<()> {
                 (**self).write_stream(key, reader, ttl)
+            }
+
+            fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+                (**self).read_versioned(key)
+            }
+
+            fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+                (**self).write_if_absent_versioned(key, value, ttl)
+            }
+
+            fn write_if_version(
+                &self,
+                key: Key<'_>,
+                value: Value<'_>,
+                ttl: Ttl,
+                version: &Version,
+            ) -> Result<Option<Version>> {
+                (**self).write_if_version(key, value, ttl, version)
+            }
+
+            fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+                (**self).remove_if_version(key, version)
+            }
+
+            fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+                (**self).read_and_remove(key)
+            }
+
+            fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+                (**self).read_and_set_expiry(key, ttl)
+            }
+
+            fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+                (**self).add(key, by, ttl)
             }
         }
     )*};

@@ -20,10 +20,12 @@ mod serde;
 mod store;
 mod text;
 mod ttl;
+mod update;
 mod value;
+mod version;
 
 pub use capabilities::{Capabilities, CapabilitiesBuilder, Capability};
-pub use error::{Error, Failure, Result};
+pub use error::{CounterFault, Error, Failure, Result};
 pub use ext::KeyValueStoreExt;
 pub use invalid_key::{InvalidKey, KeyFault};
 pub use key::{AsKey, Key};
@@ -34,5 +36,6 @@ pub use reader::ValueReader;
 pub use store::{Entry, KeyValueStore};
 pub use ttl::{Remaining, Ttl};
 pub use value::Value;
+pub use version::Version;
 
 pub use bytes::Bytes;

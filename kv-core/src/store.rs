@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, each,
+    Capabilities, Capability, Error, Key, KeyBuf, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version,
+    each,
 };
 
 /// A key-value store, as a backend implements it.
@@ -41,6 +42,13 @@ use crate::{
 /// | [`rename_entry`](Self::rename_entry) | [`rename`](crate::KeyValueStoreExt::rename) | [`Copy`](Capability::Copy) | [C2, C3](crate::contract#7-copy-and-rename) |
 /// | [`read_stream`](Self::read_stream) | [`open`](crate::KeyValueStoreExt::open), [`get_into`](crate::KeyValueStoreExt::get_into), [`get_file`](crate::KeyValueStoreExt::get_file) | | [S1, S3, S4](crate::contract#8-streams-and-files) |
 /// | [`write_stream`](Self::write_stream) | [`put_from`](crate::KeyValueStoreExt::put_from), [`put_file`](crate::KeyValueStoreExt::put_file), and both with `_with_ttl` | for a TTL [`Ttls`](Capability::Ttls) | [S2, S4](crate::contract#8-streams-and-files) |
+/// | [`read_versioned`](Self::read_versioned) | [`get_versioned`](crate::KeyValueStoreExt::get_versioned) | [`Versions`](Capability::Versions) | [U2](crate::contract#12-conditional-and-atomic-updates) |
+/// | [`write_if_absent_versioned`](Self::write_if_absent_versioned) | [`create_versioned`](crate::KeyValueStoreExt::create_versioned) | [`Versions`](Capability::Versions) and [`Create`](Capability::Create) | [P4](crate::contract#3-read-write-delete), [U1](crate::contract#12-conditional-and-atomic-updates) |
+/// | [`write_if_version`](Self::write_if_version) | [`put_if`](crate::KeyValueStoreExt::put_if), and with `read_versioned` and `write_if_absent_versioned` [`update`](crate::KeyValueStoreExt::update) | [`Versions`](Capability::Versions) | [U1 to U3](crate::contract#12-conditional-and-atomic-updates) |
+/// | [`remove_if_version`](Self::remove_if_version) | [`delete_if`](crate::KeyValueStoreExt::delete_if) | [`Versions`](Capability::Versions) | [U1, U3](crate::contract#12-conditional-and-atomic-updates) |
+/// | [`read_and_remove`](Self::read_and_remove) | [`take`](crate::KeyValueStoreExt::take) | [`Take`](Capability::Take) | [U4](crate::contract#12-conditional-and-atomic-updates) |
+/// | [`read_and_set_expiry`](Self::read_and_set_expiry) | [`get_and_touch`](crate::KeyValueStoreExt::get_and_touch) | [`TouchingReads`](Capability::TouchingReads) | [T3, T4, T6](crate::contract#4-ttls) |
+/// | [`add`](Self::add) | [`increment`](crate::KeyValueStoreExt::increment) | [`Counters`](Capability::Counters) | [U5](crate::contract#12-conditional-and-atomic-updates) |
 ///
 /// # For implementers
 ///
@@ -50,7 +58,7 @@ use crate::{
 /// | default | methods |
 /// |---|---|
 /// | calls other methods: correct, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `read_each`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
-/// | returns [`Error::Unsupported`]; when you implement it, say so in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list` |
+/// | returns [`Error::Unsupported`]; when you implement it, say so in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list`, and the seven of [section 12](crate::contract#12-conditional-and-atomic-updates) |
 ///
 /// `capabilities` names what your backend can do ([`with`](crate::CapabilitiesBuilder::with)); what it does not name returns
 /// `Unsupported`. The defaults of `exists`, `copy_entry` and `rename_entry` look at it: they work once it names
@@ -560,6 +568,164 @@ pub trait KeyValueStore: Debug + Send + Sync {
             return Err(Error::value_too_large(self.name(), key, value.len() as u64, limit));
         }
         self.write(key, value.into_boxed_slice().into(), ttl)
+    }
+
+    /// Reads an entry and its version ([U2](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// **Default:** unsupported, as are the six methods that follow, because the other methods cannot do what they do in one step. Never
+    /// imitate them by a read and then a write.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// let (value, version) = store.read_versioned(key!("a"))?.unwrap();
+    /// assert!(value == "1" && store.remove_if_version(key!("a"), &version)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Capability::Versions`]; errors of the backend.
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        let _ = key;
+        Err(Error::unsupported(self.name(), Capability::Versions))
+    }
+
+    /// As [`write_if_absent`](Self::write_if_absent); returns the version of what it stored, or `None` if there was a live entry
+    /// ([P4](crate::contract#3-read-write-delete), [U1, U2](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// With a zero TTL a key that was absent stays absent, and the version is of nothing.
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// let version = store.write_if_absent_versioned(key!("lock"), "me".into(), Ttl::Default)?.unwrap();
+    /// assert!(store.write_if_absent_versioned(key!("lock"), "you".into(), Ttl::Default)?.is_none());
+    /// assert!(store.remove_if_version(key!("lock"), &version)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Error::Unsupported`] if the store lacks [`Capability::Versions`] or [`Capability::Create`].
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        let _ = (key, value, ttl);
+        Err(Error::unsupported(self.name(), Capability::Versions))
+    }
+
+    /// Replaces value and TTL of an entry if it still has this version, in one step; returns the new version, or `None` if the entry was
+    /// changed or is gone ([U1 to U3](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// With a zero TTL an entry with this version is removed, and the new version is of nothing.
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// let (_, version) = store.read_versioned(key!("a"))?.unwrap();
+    /// assert!(store.write_if_version(key!("a"), "2".into(), Ttl::Default, &version)?.is_some());
+    /// assert!(store.write_if_version(key!("a"), "3".into(), Ttl::Default, &version)?.is_none());
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Error::Unsupported`] if the store lacks [`Capability::Versions`].
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        let _ = (key, value, ttl, version);
+        Err(Error::unsupported(self.name(), Capability::Versions))
+    }
+
+    /// Removes an entry if it still has this version, in one step; returns whether it did
+    /// ([U1, U3](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("a"), "1".into(), Ttl::Default)?;
+    /// let (_, version) = store.read_versioned(key!("a"))?.unwrap();
+    /// store.write(key!("a"), "2".into(), Ttl::Default)?;
+    /// assert!(!store.remove_if_version(key!("a"), &version)?);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Capability::Versions`]; errors of the backend.
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        let _ = (key, version);
+        Err(Error::unsupported(self.name(), Capability::Versions))
+    }
+
+    /// Reads and removes an entry in one step: of several concurrent callers one gets the value
+    /// ([U4](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// store.write(key!("code"), "1234".into(), Ttl::Default)?;
+    /// assert_eq!(store.read_and_remove(key!("code"))?.as_deref(), Some(&b"1234"[..]));
+    /// assert_eq!(store.read_and_remove(key!("code"))?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Capability::Take`]; errors of the backend.
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        let _ = key;
+        Err(Error::unsupported(self.name(), Capability::Take))
+    }
+
+    /// Reads an entry and sets its TTL, counted from this call, in one step ([T6](crate::contract#4-ttls)).
+    ///
+    /// With a zero TTL the entry is removed. It is a write: it is not sent twice, and its outcome may be unknown
+    /// ([N5](crate::contract#10-connections)).
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert_eq!(store.read_and_set_expiry(key!("absent"), Ttl::Forever)?, None);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidTtl`], after which the old TTL stays; [`Error::Unsupported`] if the store lacks
+    /// [`Capability::TouchingReads`]; errors of the backend.
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        let _ = (key, ttl);
+        Err(Error::unsupported(self.name(), Capability::TouchingReads))
+    }
+
+    /// Adds to the number at a key, in one step; returns the sum ([U5](crate::contract#12-conditional-and-atomic-updates)).
+    ///
+    /// An absent entry begins at 0, and only then the TTL counts: a counter that is there keeps its TTL. With a zero TTL an absent entry
+    /// stays absent, and the sum is `by`. A counter is the decimal digits of a number up to `i64::MAX`, so it can be read and written as
+    /// any value.
+    ///
+    /// **Default:** unsupported.
+    ///
+    /// ```
+    /// # use kv_memory::*;
+    /// # let store = MemoryStore::new();
+    /// assert_eq!(store.add(key!("visits"), 2, Ttl::Forever)?, 2);
+    /// assert_eq!(store.add(key!("visits"), 3, Ttl::Forever)?, 5);
+    /// assert_eq!(store.read(key!("visits"))?.as_deref(), Some(&b"5"[..]));
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotACounter`] and [`Error::InvalidTtl`], after which the entry is unchanged; [`Error::Unsupported`] if the store lacks
+    /// [`Capability::Counters`]; errors of the backend.
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        let _ = (key, by, ttl);
+        Err(Error::unsupported(self.name(), Capability::Counters))
     }
 }
 

@@ -13,8 +13,8 @@ pub use store::builder::MemcacheStoreBuilder;
 pub use store::memcache_store::MemcacheStore;
 
 pub use kv_core::{
-    AsKey, AsPrefix, Bytes, Capabilities, Capability, Entry, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault,
-    KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, CounterFault, Entry, Error, Failure, InvalidKey, Key, KeyBuf,
+    KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
 };
 
 /// The examples of the README, compiled if all features that they use are on.

@@ -16,8 +16,8 @@ pub use clock::{Clock, ManualClock};
 pub use store::MemoryStore;
 
 pub use kv_core::{
-    AsKey, AsPrefix, Bytes, Capabilities, Capability, Entry, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault,
-    KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, CounterFault, Entry, Error, Failure, InvalidKey, Key, KeyBuf,
+    KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
 };
 
 /// The examples of the workspace's README, compiled and run as tests. `WORKSPACE.md` is a link to it, because a package

@@ -3,6 +3,7 @@
 //! Invariants of a [`Shard`]:
 //!
 //! - `index` has the key of each slot of `table`, and no other key;
+//! - each key of `versions` has a slot in `table`;
 //! - `queue` has one item for each slot that has a deadline, at `slot.queued`, and no other item;
 //! - `slot.queued` is never later than `slot.deadline`.
 //!
@@ -26,12 +27,13 @@
 //! moment or was written since then: there are at most L + w. So there are at most min(2 L - 3 w, L + w) dead slots, which is
 //! largest for w = L / 4: 5/4 L.
 
-use std::collections::BTreeSet;
 use std::collections::btree_set::Range;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::mem;
 use std::num::NonZeroU64;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foldhash::fast::RandomState;
 use kv_core::{Bytes, Key, KeyBuf};
@@ -97,6 +99,8 @@ pub(crate) struct Shard {
     table: Table,
     index: BTreeSet<KeyBuf>,
     queue: BTreeSet<(NonZeroU64, KeyBuf)>,
+    /// The versions that were asked for, of entries that have not changed since. So who never asks for one pays nothing.
+    versions: BTreeMap<KeyBuf, u64>,
     /// The number of writes so far.
     writes: usize,
 }
@@ -108,7 +112,7 @@ impl Shard {
     }
 
     fn with(table: Table) -> Self {
-        Self { table, index: BTreeSet::new(), queue: BTreeSet::new(), writes: 0 }
+        Self { table, index: BTreeSet::new(), queue: BTreeSet::new(), versions: BTreeMap::new(), writes: 0 }
     }
 
     /// Takes all entries.
@@ -172,6 +176,9 @@ impl Shard {
     ) -> Option<Bytes> {
         if let Some(slot) = self.table.find_mut(key) {
             set_deadline(&mut self.queue, slot, deadline);
+            if !self.versions.is_empty() {
+                self.versions.remove(key.key.as_str());
+            }
             return Some(mem::replace(&mut slot.value, value));
         }
         self.insert(hasher, key, value, deadline);
@@ -198,8 +205,29 @@ impl Shard {
     pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
         let mut slot = self.table.remove(hasher, key)?;
         requeue(&mut self.queue, &mut slot, None);
-        self.index.remove(slot.key.as_str());
+        self.forget(slot.key.as_str());
         Some(slot)
+    }
+
+    /// Forgets what else there is of an entry that is no longer in the table.
+    fn forget(&mut self, key: &str) {
+        self.index.remove(key);
+        self.versions.remove(key);
+    }
+
+    /// The version of the entry at a key, if it was asked for since the entry was written.
+    pub(crate) fn known_version(&self, key: HashedKey<'_>) -> Option<u64> {
+        self.versions.get(key.key.as_str()).copied()
+    }
+
+    /// The version of the entry at a key, which has to be there.
+    pub(crate) fn version(&mut self, key: HashedKey<'_>) -> u64 {
+        let known = self.known_version(key);
+        known.unwrap_or_else(|| {
+            let version = new_version();
+            self.versions.insert(key.key.into(), version);
+            version
+        })
     }
 
     /// One sweep step.
@@ -217,9 +245,15 @@ impl Shard {
             set_deadline(&mut self.queue, slot, deadline);
             return Step::Requeued;
         }
-        self.index.remove(key.key.as_str());
+        self.forget(key.key.as_str());
         self.table.remove(hasher, key).map_or(Step::Requeued, Step::Removed)
     }
+}
+
+/// A number that no entry of any store of this process has had as its version.
+pub(crate) fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 /// Sets the deadline of a slot, and moves its item only if necessary.

@@ -296,6 +296,16 @@ impl Writing<'_> {
         self.shard.remove(&self.shards.hasher, key)
     }
 
+    /// The version of the entry at a key, which has to be there.
+    pub(crate) fn version(&mut self, key: HashedKey<'_>) -> u64 {
+        self.shard.version(key)
+    }
+
+    /// Whether a live entry has this version.
+    pub(crate) fn is_version(&self, key: HashedKey<'_>, version: u64) -> bool {
+        self.shard.known_version(key) == Some(version) && self.live(key).is_some()
+    }
+
     /// Releases the lock.
     #[inline]
     pub(crate) fn release(self) {

@@ -5,12 +5,14 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Capability, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+    Bytes, Capabilities, Capability, CounterFault, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
+    Value, Version,
 };
 
 use crate::MemoryStoreBuilder;
 use crate::clock::TimeSource;
 use crate::listing;
+use crate::shard::{HashedKey, new_version};
 use crate::shards::{Shards, Swept, Writing};
 
 pub(crate) const NAME: &str = "memory";
@@ -101,6 +103,40 @@ impl MemoryStore {
         Ok(true)
     }
 
+    /// Writes an entry if this is true, and returns its version.
+    fn write_versioned(
+        &self,
+        key: Key<'_>,
+        value: Bytes,
+        ttl: Option<u64>,
+        is_to_be: impl FnOnce(&Writing<'_>, HashedKey<'_>) -> bool,
+    ) -> Result<Option<Version>> {
+        let hashed = self.shards.hashed(key);
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let deadline = deadline(&mut shard, key, ttl)?;
+        if !is_to_be(&shard, hashed) {
+            shard.end();
+            return Ok(None);
+        }
+        let replaced = shard.put(hashed, value, deadline);
+        let version = shard.version(hashed);
+        shard.end();
+        drop(replaced);
+        Ok(Some(Version::of_number(key, version)))
+    }
+
+    /// Removes an entry if this is true of it, and returns its value if it was live.
+    fn remove_at(&self, key: Key<'_>, is_it: impl FnOnce(&Writing<'_>) -> bool) -> Option<Bytes> {
+        let hashed = self.shards.hashed(key);
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let removed = if is_it(&shard) { shard.remove(hashed) } else { None };
+        let was_live = removed.as_ref().is_some_and(|slot| shard.is_live(slot));
+        shard.end();
+        removed.filter(|_| was_live).map(|slot| slot.value)
+    }
+
     /// Copies or moves an entry while the parts of both keys are locked.
     fn transfer(&self, from: Key<'_>, to: Key<'_>, keep: bool) -> Result<()> {
         let keys = [from, to].map(|key| self.shards.hashed(key));
@@ -153,8 +189,24 @@ impl KeyValueStore for MemoryStore {
     /// Everything, with exact TTLs of up to about 292 years and values of any size
     /// ([O1](kv_core::contract#11-capabilities-and-opt-outs)).
     fn capabilities(&self) -> Capabilities {
-        use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
-        let all = [Listing, Contains, Create, Ttls, TtlReading, Touch, Copy];
+        use Capability::{
+            Contains, Copy, Counters, Create, ExactVersions, Listing, Take, Touch, TouchingReads, TtlReading, Ttls,
+            Versions,
+        };
+        let all = [
+            Listing,
+            Contains,
+            Create,
+            Ttls,
+            TtlReading,
+            Touch,
+            Copy,
+            Versions,
+            ExactVersions,
+            Take,
+            TouchingReads,
+            Counters,
+        ];
         Capabilities::builder().with_all(&all).longest_ttl(LONGEST_TTL).build()
     }
 
@@ -179,14 +231,7 @@ impl KeyValueStore for MemoryStore {
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
-        let key = self.shards.hashed(key);
-        let mut swept = Swept::default();
-        let mut shard = self.shards.write(&self.clock, key, &mut swept);
-        let removed = shard.remove(key);
-        let was_live = removed.as_ref().is_some_and(|slot| shard.is_live(slot));
-        shard.end();
-        drop(removed);
-        Ok(was_live)
+        Ok(self.remove_at(key, |_| true).is_some())
     }
 
     fn exists(&self, key: Key<'_>) -> Result<bool> {
@@ -247,4 +292,106 @@ impl KeyValueStore for MemoryStore {
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.transfer(from, to, false)
     }
+
+    /// The first time after a write, this locks the part of the key as a write does, and gives the entry a version.
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        let hashed = self.shards.hashed(key);
+        let found = |value: Bytes, version| Ok(Some((value, Version::of_number(key, version))));
+        {
+            let shard = self.shards.read(hashed);
+            let Some(slot) = shard.find(hashed).filter(|slot| slot.is_live_by(&self.clock)) else { return Ok(None) };
+            if let Some(version) = shard.known_version(hashed) {
+                return found(slot.value.clone(), version);
+            }
+        }
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let value = shard.live(hashed).map(|slot| slot.value.clone());
+        let read = value.map(|value| (value, shard.version(hashed)));
+        shard.end();
+        read.map_or(Ok(None), |(value, version)| found(value, version))
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        let ttl = self.ttl_nanos(key, ttl)?;
+        if ttl == Some(0) {
+            return Ok((!self.exists(key)?).then(|| Version::of_number(key, new_version())));
+        }
+        self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| shard.live(hashed).is_none())
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        let ttl = self.ttl_nanos(key, ttl)?;
+        if ttl == Some(0) {
+            return Ok(self.remove_if_version(key, version)?.then(|| Version::of_number(key, new_version())));
+        }
+        let Some(number) = version.number_at(key) else { return Ok(None) };
+        self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| shard.is_version(hashed, number))
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        let Some(number) = version.number_at(key) else { return Ok(false) };
+        let hashed = self.shards.hashed(key);
+        Ok(self.remove_at(key, |shard| shard.is_version(hashed, number)).is_some())
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        Ok(self.remove_at(key, |_| true))
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        let ttl = self.ttl_nanos(key, ttl)?;
+        if ttl == Some(0) {
+            return self.read_and_remove(key);
+        }
+        let hashed = self.shards.hashed(key);
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let deadline = deadline(&mut shard, key, ttl)?;
+        let value = shard.live(hashed).map(|slot| slot.value.clone());
+        if value.is_some() {
+            shard.set_deadline(hashed, deadline);
+        }
+        shard.end();
+        Ok(value)
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        let ttl = self.ttl_nanos(key, ttl)?;
+        let hashed = self.shards.hashed(key);
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let deadline = deadline(&mut shard, key, ttl)?;
+        let old = shard.live(hashed).map(|slot| (counter(&slot.value), slot.deadline));
+        let (sum, deadline) = match old {
+            None => (Ok(by.into()), deadline),
+            Some((Some(old), deadline)) => (sum(old, by).ok_or(CounterFault::TooLarge), deadline),
+            Some((None, _)) => (Err(CounterFault::NotANumber), None),
+        };
+        let sum = sum.map_err(|fault| Error::not_a_counter(NAME, key, fault))?;
+        let replaced = if old.is_none() && ttl == Some(0) {
+            None
+        } else {
+            shard.put(hashed, Bytes::from(sum.to_string()), deadline)
+        };
+        shard.end();
+        drop(replaced);
+        Ok(sum)
+    }
+}
+
+/// The number that a value is, if it is a counter ([U5](kv_core::contract#12-conditional-and-atomic-updates)).
+fn counter(value: &[u8]) -> Option<u64> {
+    let is_written_so = match value {
+        [b'0'] => true,
+        [first, ..] => *first != b'0' && value.iter().all(u8::is_ascii_digit),
+        [] => false,
+    };
+    let number = str::from_utf8(value).ok().filter(|_| is_written_so)?.parse::<i64>().ok()?;
+    u64::try_from(number).ok()
+}
+
+/// The sum, if it is not larger than a counter may be.
+fn sum(old: u64, by: u32) -> Option<u64> {
+    old.checked_add(by.into()).filter(|sum| i64::try_from(*sum).is_ok())
 }

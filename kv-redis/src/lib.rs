@@ -16,8 +16,8 @@ pub use connection::tls::Tls;
 pub use store::{RedisStore, RedisStoreBuilder};
 
 pub use kv_core::{
-    AsKey, AsPrefix, Bytes, Capabilities, Capability, Entry, Error, Failure, InvalidKey, Key, KeyBuf, KeyFault,
-    KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, key,
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, CounterFault, Entry, Error, Failure, InvalidKey, Key, KeyBuf,
+    KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
 };
 
 // The application's pools have to be of these versions.

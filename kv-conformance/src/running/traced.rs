@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use kv_core::{
-    Bytes, Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version,
 };
 
 use super::followed;
@@ -102,6 +102,12 @@ fn debug<T: Debug>(got: &T) -> String {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "it is what came, as of the other operations")]
 fn done((): &()) -> String {
     "done".into()
+}
+
+/// Whether there is a version, which shows nothing.
+#[expect(clippy::ref_option, reason = "it is what came, as of the other operations")]
+fn is_some(got: &Option<Version>) -> String {
+    if got.is_some() { "a version" } else { "None" }.into()
 }
 
 fn found(got: Option<&Bytes>) -> String {
@@ -235,6 +241,44 @@ impl KeyValueStore for Traced {
         self.watchdog.writes(1);
         let run = || self.inner.write_stream(key, reader, ttl);
         self.note(&[key], || format!("put_from({}, a stream, {ttl:?})", keys(&[key])), run, done)
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        let came = |got: &Option<(Bytes, Version)>| found(got.as_ref().map(|(value, _)| value));
+        self.note(&[key], || format!("get_versioned({})", keys(&[key])), || self.inner.read_versioned(key), came)
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        let operation = format!("create_versioned({}, {}, {ttl:?})", keys(&[key]), value(new.as_bytes()));
+        self.watchdog.writes(1);
+        self.note(&[key], || operation, || self.inner.write_if_absent_versioned(key, new, ttl), is_some)
+    }
+
+    fn write_if_version(&self, key: Key<'_>, new: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        let operation = format!("put_if({}, {}, {ttl:?}, a version)", keys(&[key]), value(new.as_bytes()));
+        self.watchdog.writes(1);
+        self.note(&[key], || operation, || self.inner.write_if_version(key, new, ttl, version), is_some)
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        let run = || self.inner.remove_if_version(key, version);
+        self.note(&[key], || format!("delete_if({}, a version)", keys(&[key])), run, debug)
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        let run = || self.inner.read_and_remove(key);
+        self.note(&[key], || format!("take({})", keys(&[key])), run, |got| found(got.as_ref()))
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        let run = || self.inner.read_and_set_expiry(key, ttl);
+        self.note(&[key], || format!("get_and_touch({}, {ttl:?})", keys(&[key])), run, |got| found(got.as_ref()))
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.watchdog.writes(1);
+        let operation = || format!("increment({}, {by}, {ttl:?})", keys(&[key]));
+        self.note(&[key], operation, || self.inner.add(key, by, ttl), debug)
     }
 }
 
