@@ -146,7 +146,13 @@ where
                 drop(guard.0.take());
                 return Err(Fault::Lacks(server_info.commands));
             }
-            match self.try_exchange(connection, request) {
+            let result = self.try_exchange(connection, request).and_then(|mut replies| {
+                if let Some(next) = request.next(&replies) {
+                    replies.extend(self.try_exchange(connection, &next)?);
+                }
+                Ok(replies)
+            });
+            match result {
                 Ok(replies) => {
                     let answer = Answer { replies, page: None, run_id: server_info.run_id, server: None };
                     if answer.leaves_connection_usable() {

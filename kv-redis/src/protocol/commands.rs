@@ -7,6 +7,10 @@
 //! | [`PERSIST`](Commands::PERSIST): redis 3.2 | `MULTI`, `PERSIST`, `EXISTS`, `EXEC` | an `EXISTS` before the `PERSIST` |
 //! | [`LARGE_PAGES`](Commands::LARGE_PAGES): all but KeyDB | `SCAN … COUNT 1000` | with KeyDB the same in `MULTI` and `EXEC`, else `SCAN … COUNT 99` |
 //! | [`EVAL`](Commands::EVAL), `DELIFEQ` (valkey 9), `DELEX` (redis 8.4) | an entry is removed if it is what was copied | `rename` across slots is refused |
+//! | `EVAL`, else [`SET_IFEQ`](Commands::SET_IFEQ): redis 8.4, valkey 8.1 | a value is replaced if it is what was read, by a script or `SET … IFEQ` | `WATCH` and `GET`, then `MULTI`, `SET`, `EXEC` on the same connection |
+//! | `EVAL`, else `DELIFEQ`, `DELEX` | an entry is removed if its value is what was read | `WATCH` and `GET`, then `MULTI`, `DEL`, `EXEC` |
+//! | [`GETDEL`](Commands::GETDEL): redis 6.2 | `GETDEL` | a script; without scripts as above |
+//! | [`GETEX`](Commands::GETEX): redis 6.2 | `GETEX` | `MULTI`, `GET`, `PEXPIRE` or `PERSIST`, `EXEC` |
 //!
 //! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
 //! `COPY`), unknown (`INFO` is renamed or forbidden), or not enough (the user may not use `EVAL`). So a request says what it
@@ -31,10 +35,8 @@ impl Commands {
     pub(crate) const PERSIST: Self = Self(1 << 2);
     /// Scripts.
     pub(crate) const EVAL: Self = Self(1 << 3);
-    #[cfg(feature = "cluster")]
     /// Of valkey 9.
     pub(crate) const DELIFEQ: Self = Self(1 << 4);
-    #[cfg(feature = "cluster")]
     /// Of redis 8.4.
     pub(crate) const DELEX: Self = Self(1 << 5);
     #[cfg(feature = "cluster")]
@@ -47,7 +49,12 @@ impl Commands {
     pub(crate) const LARGE_PAGES: Self = Self(1 << 7);
     /// The same for a page that is requested in a transaction: KeyDB has this.
     pub(crate) const PAGES_IN_EXEC: Self = Self(1 << 8);
-    pub(crate) const ALL: Self = Self((1 << 9) - 1);
+    pub(crate) const GETDEL: Self = Self(1 << 9);
+    pub(crate) const GETEX: Self = Self(1 << 10);
+    /// `SET … IFEQ`. A server that lacks it says that the syntax is wrong.
+    pub(crate) const SET_IFEQ: Self = Self(1 << 11);
+    pub(crate) const WATCH: Self = Self(1 << 12);
+    pub(crate) const ALL: Self = Self((1 << 13) - 1);
 
     /// The largest `COUNT` without [`LARGE_PAGES`](Self::LARGE_PAGES).
     pub(super) const SMALL_PAGE: u64 = 99;
@@ -61,7 +68,7 @@ impl Commands {
         let untold = if version.is_none() { Self::PERSIST.with(Self::LARGE_PAGES) } else { Self::NONE };
         Self::ALL
             .without(Self::WHOLE.with(Self::PAGES_IN_EXEC))
-            .without(since(Self::COPY, (6, 2, 0)))
+            .without(since(Self::COPY.with(Self::GETDEL).with(Self::GETEX), (6, 2, 0)))
             .without(since(Self::SCAN_TYPE, (6, 0, 0)))
             .without(since(Self::PERSIST, (3, 2, 0)))
             .without(untold)
@@ -74,11 +81,13 @@ impl Commands {
             Self::SCAN_TYPE => &["scan"],
             Self::PAGES_IN_EXEC => &["multi", "exec"],
             Self::PERSIST => &["persist"],
-            Self::EVAL => &["eval", "lua"],
-            #[cfg(feature = "cluster")]
+            Self::EVAL => &["eval", "evalsha", "lua"],
             Self::DELIFEQ => &["delifeq"],
-            #[cfg(feature = "cluster")]
             Self::DELEX => &["delex"],
+            Self::GETDEL => &["getdel"],
+            Self::GETEX => &["getex"],
+            Self::SET_IFEQ => &["ifeq"],
+            Self::WATCH => &["watch"],
             _ => &[],
         }
     }

@@ -89,12 +89,13 @@ mod tests {
     #[test]
     fn a_version_tells_which_commands_there_are() {
         let all = Commands::ALL.without(Commands::WHOLE).without(Commands::PAGES_IN_EXEC);
+        let of_6_2 = Commands::COPY.with(Commands::GETDEL).with(Commands::GETEX);
         for (version, lacks) in [
-            ("2.8.12", Commands::COPY.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
-            ("3.0.7", Commands::COPY.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
-            ("3.2.0", Commands::COPY.with(Commands::SCAN_TYPE)),
-            ("5.0.14", Commands::COPY.with(Commands::SCAN_TYPE)),
-            ("6.0.0", Commands::COPY),
+            ("2.8.12", of_6_2.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
+            ("3.0.7", of_6_2.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
+            ("3.2.0", of_6_2.with(Commands::SCAN_TYPE)),
+            ("5.0.14", of_6_2.with(Commands::SCAN_TYPE)),
+            ("6.0.0", of_6_2),
             ("6.2.0", Commands::NONE),
             ("8.4.0", Commands::NONE),
         ] {

@@ -18,3 +18,4 @@ pub(crate) mod server_name;
 pub(crate) mod silent;
 pub(crate) mod timeouts;
 pub(crate) mod ttl;
+pub(crate) mod updates;

@@ -74,7 +74,11 @@ pub(crate) struct Request<'a> {
     /// What the server lacks if it refuses that command.
     of_needy: Commands,
     meanwhile: Meanwhile<'a>,
+    then: Option<Then<'a>>,
 }
+
+/// Makes, of the replies, what is sent next on the same connection.
+type Then<'a> = Box<dyn Fn(&[Reply]) -> Request<'a> + Send + 'a>;
 
 /// Work that is done once, after a request was sent and before its replies are received.
 type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + Send + 'a>>>;
@@ -92,6 +96,7 @@ impl<'a> Request<'a> {
             needy: 0,
             of_needy: Commands::NONE,
             meanwhile: Cell::default(),
+            then: None,
         }
     }
 
@@ -148,6 +153,18 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Says what is sent next, on the same connection and before anything else: the commands of a transaction that depends on what was
+    /// read, or an `UNWATCH`. Its replies follow those of this request.
+    pub(crate) fn then(mut self, next: impl Fn(&[Reply]) -> Request<'a> + Send + 'a) -> Self {
+        self.then = Some(Box::new(next));
+        self
+    }
+
+    /// What is sent after these replies, if anything.
+    pub(crate) fn next(&self, replies: &[Reply]) -> Option<Request<'a>> {
+        self.then.as_ref().map(|next| next(replies))
+    }
+
     /// A request without a command, to which others are [appended](Self::append).
     pub(crate) const fn empty() -> Self {
         Self {
@@ -160,6 +177,7 @@ impl<'a> Request<'a> {
             needy: 0,
             of_needy: Commands::NONE,
             meanwhile: Cell::new(None),
+            then: None,
         }
     }
 
@@ -259,6 +277,10 @@ impl<'a> Request<'a> {
         request.long_bytes = self.long_bytes;
         request.needs = self.needs;
         request.shapes.extend_from_slice(&self.shapes);
+        if self.then.is_some() {
+            // A node that is getting the slot accepts no transaction on it, so nothing follows.
+            request.add(Shape::Any, ["UNWATCH".into()]);
+        }
         request
     }
 

@@ -2,6 +2,44 @@
 //!
 //! Errors are passed on (`pcall`), so that they keep their codes: WRONGTYPE, OOM, READONLY.
 
+/// A script that is called by its SHA-1 once the server knows it.
+pub(super) struct Script {
+    pub(super) source: &'static str,
+    /// In hexadecimal digits. A test has servers check it.
+    pub(super) sha1: &'static str,
+}
+
+/// Replaces a value and its TTL, if there is one, if the value is the first argument.
+pub(super) const WRITE_IF: Script = Script {
+    source: "\
+local v = redis.pcall('GET', KEYS[1]) \
+if type(v) == 'table' then return v end \
+if v ~= ARGV[1] then return 0 end \
+local s \
+if ARGV[3] then s = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) else s = redis.pcall('SET', KEYS[1], ARGV[2]) end \
+if s.err then return s end \
+return 1",
+    sha1: "0a9371682f2183cfa36b8ccf4a4a5fc2fa2335c0",
+};
+
+/// Removes an entry if this is its value.
+pub(super) const REMOVE_IF: Script = Script {
+    source: "\
+local v = redis.pcall('GET', KEYS[1]) \
+if type(v) == 'table' then return v end \
+if v ~= ARGV[1] then return 0 end \
+return redis.pcall('DEL', KEYS[1])",
+    sha1: "f1e92a99477a20f0f15f0daeb359bb1ac72c0a9c",
+};
+
+/// `GETDEL`.
+pub(super) const TAKE_SCRIPT: &str = "\
+local v = redis.pcall('GET', KEYS[1]) \
+if type(v) == 'table' or not v then return v end \
+local d = redis.pcall('DEL', KEYS[1]) \
+if type(d) == 'table' then return d end \
+return v";
+
 /// `COPY … REPLACE`. The `PTTL` after the `SET` corrects the TTL by the time that the `SET` took. Numbers of Lua are exact up to 2⁵³, and
 /// only `%.0f` writes them without an exponent.
 pub(super) const COPY_SCRIPT: &str = "\

@@ -139,7 +139,13 @@ fn exchange_on(
         permit.keep(connection);
         return Err(Fault::Lacks(commands));
     }
-    let result = connection.exchange(request, now, now + limit);
+    let result = connection.exchange(request, now, now + limit).and_then(|mut answer| {
+        if let Some(next) = request.next(&answer.replies) {
+            let now = Instant::now();
+            answer.replies.extend(connection.exchange(&next, now, now + limit)?.replies);
+        }
+        Ok(answer)
+    });
     match &result {
         Ok(answer) if answer.leaves_connection_usable() => permit.keep(connection),
         Err(fault) if fault.is_silence() => permit.note_time_out(now, had_been_idle, fault),

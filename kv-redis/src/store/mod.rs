@@ -14,6 +14,7 @@ mod listing;
 mod rename;
 mod scan;
 mod settings;
+mod updates;
 mod url;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use kv_core::{
     Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+    Version,
 };
 #[cfg(feature = "cluster")]
 use redis::ServerErrorKind;
@@ -32,6 +34,7 @@ use crate::protocol::commands::Commands;
 use crate::protocol::fault::Fault;
 use crate::protocol::request::{Arg, Request, Shape};
 use crate::protocol::ttl;
+use crate::protocol::updates::Replacement;
 use client::{Client, Route, Target};
 use listing::Listing;
 
@@ -73,9 +76,23 @@ impl KeyValueStore for RedisStore {
     /// Everything. An entry expires at most 3 ms late, and a value has at most 512 MiB, unless [the
     /// builder](RedisStoreBuilder::largest_value) sets another limit.
     fn capabilities(&self) -> Capabilities {
-        use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
+        use Capability::{
+            Contains, Copy, Counters, Create, Listing, Take, Touch, TouchingReads, TtlReading, Ttls, Versions,
+        };
         Capabilities::builder()
-            .with_all(&[Listing, Contains, Create, Ttls, TtlReading, Touch, Copy])
+            .with_all(&[
+                Listing,
+                Contains,
+                Create,
+                Ttls,
+                TtlReading,
+                Touch,
+                Copy,
+                Versions,
+                Take,
+                TouchingReads,
+                Counters,
+            ])
             .ttl_resolution(ttl::RESOLUTION)
             .longest_ttl(ttl::LONGEST)
             .largest_value(self.client.settings.largest_value)
@@ -304,6 +321,56 @@ impl KeyValueStore for RedisStore {
             }
             reply => self.client.no_error(reply.unwrap_or_default(), server.as_ref(), from, true).map(drop),
         }
+    }
+
+    /// The version is the value itself: equal bytes have equal versions.
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        Ok(self.read(key)?.map(|value| (value.clone(), Version::of_content(key, value))))
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        let content = value.into_bytes();
+        Ok(self.write_if_absent(key, (&content).into(), ttl)?.then(|| Version::of_content(key, content)))
+    }
+
+    /// By a script; where those are refused, by `SET … IFEQ`, which new servers have, or else in two round trips: `WATCH` and `GET`, then
+    /// `MULTI`, `SET` and `EXEC`. A script that the server does not know yet costs one round trip more.
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.client.check_size(key, &value)?;
+        let ttl = self.client.ttl_millis(key, ttl)?;
+        let Some(old) = version.content_at(key) else { return Ok(None) };
+        let content = value.into_bytes();
+        let is_done = match ttl {
+            Some(0) => self.client.remove_if(key, old)?,
+            ttl => self.client.write_if(key, Replacement { old, new: &content, ttl })?,
+        };
+        Ok(is_done.then(|| Version::of_content(key, content)))
+    }
+
+    /// In the same ways, with `DELIFEQ` or `DELEX`.
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        let Some(old) = version.content_at(key) else { return Ok(false) };
+        self.client.remove_if(key, old)
+    }
+
+    /// `GETDEL`; before redis 6.2 a script, and where those are refused two round trips with `WATCH`.
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.client.take(key)
+    }
+
+    /// `GETEX`; before redis 6.2 a transaction.
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        match self.client.ttl_millis(key, ttl)? {
+            Some(0) => self.client.take(key),
+            ttl => self.client.read_and_touch(key, ttl),
+        }
+    }
+
+    /// `INCRBY`, with a TTL in a transaction after a `SET … NX`. An error that a negative number was there costs a second round trip, which
+    /// takes back what was added.
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        let ttl = self.client.ttl_millis(key, ttl)?;
+        self.client.add(key, by, ttl)
     }
 }
 

@@ -1,0 +1,211 @@
+//! The requests of conditional and atomic updates, by the commands that a server has: see the table of [`Commands`](super::commands).
+
+use redis::Value as Reply;
+
+use super::commands::Commands;
+use super::request::{Arg, Request, Shape};
+use super::scripts::{REMOVE_IF, Script, TAKE_SCRIPT, WRITE_IF};
+
+/// How a script is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    /// By its SHA-1. A server that does not know it says `NOSCRIPT`, and does nothing.
+    BySha1,
+    /// By its source, after which the server knows it.
+    BySource,
+}
+
+impl Call {
+    fn begin(self, script: &Script) -> [Arg<'static>; 3] {
+        match self {
+            Self::BySha1 => ["EVALSHA".into(), script.sha1.into(), 1.into()],
+            Self::BySource => ["EVAL".into(), script.source.into(), 1.into()],
+        }
+    }
+}
+
+/// A write that replaces a value.
+#[derive(Clone, Copy)]
+pub(crate) struct Replacement<'a> {
+    pub(crate) old: &'a [u8],
+    pub(crate) new: &'a [u8],
+    /// The TTL in milliseconds; `None` is for ever.
+    pub(crate) ttl: Option<u64>,
+}
+
+impl<'a> Replacement<'a> {
+    fn ttl(self) -> impl Iterator<Item = Arg<'a>> {
+        self.ttl.into_iter().flat_map(|millis| ["PX".into(), millis.into()])
+    }
+}
+
+impl Commands {
+    /// Replaces a value if it is the old one; `None` if there is no way. [`was_done`] reads the replies.
+    pub(crate) fn write_if<'a>(self, key: Arg<'a>, call: Call, replacement: Replacement<'a>) -> Option<Request<'a>> {
+        let Replacement { old, new, ttl } = replacement;
+        let mut request = Request::writing();
+        if self.has(Self::EVAL) {
+            let arguments = call.begin(&WRITE_IF).into_iter().chain([key, old.into(), new.into()]);
+            let ttl = ttl.map(Arg::from);
+            request.add_all(Shape::Integer, 6 + usize::from(ttl.is_some()), arguments.chain(ttl));
+            return Some(request.needing(Self::EVAL));
+        }
+        let count = if ttl.is_some() { 2 } else { 0 };
+        if self.has(Self::SET_IFEQ) {
+            let arguments = ["SET".into(), key, new.into(), "IFEQ".into(), old.into()];
+            request.add_all(Shape::Done, 5 + count, arguments.into_iter().chain(replacement.ttl()));
+            return Some(request.needing(Self::SET_IFEQ));
+        }
+        self.watching(key, move |value, transaction| {
+            let arguments = ["SET".into(), key, new.into()].into_iter().chain(replacement.ttl());
+            transaction.add_all(Shape::Any, 3 + count, arguments);
+            value == old
+        })
+    }
+
+    /// Removes an entry if this is its value; `None` if there is no way. [`was_done`] reads the replies.
+    pub(crate) fn remove_if<'a>(self, key: Arg<'a>, call: Call, old: &'a [u8]) -> Option<Request<'a>> {
+        let mut request = Request::writing();
+        if self.has(Self::EVAL) {
+            request.add_all(Shape::Integer, 5, call.begin(&REMOVE_IF).into_iter().chain([key, old.into()]));
+            return Some(request.needing(Self::EVAL));
+        }
+        if self.has(Self::DELIFEQ) {
+            return Some(request.with(Shape::Integer, ["DELIFEQ".into(), key, old.into()]).needing(Self::DELIFEQ));
+        }
+        if self.has(Self::DELEX) {
+            let arguments = ["DELEX".into(), key, "IFEQ".into(), old.into()];
+            return Some(request.with(Shape::Integer, arguments).needing(Self::DELEX));
+        }
+        self.watching(key, move |value, transaction| {
+            transaction.add(Shape::Any, ["DEL".into(), key]);
+            value == old
+        })
+    }
+
+    /// Reads and removes an entry; `None` if there is no way. [`taken`] reads the replies.
+    pub(crate) fn take(self, key: Arg<'_>) -> Option<Request<'_>> {
+        let request = Request::writing();
+        if self.has(Self::GETDEL) {
+            return Some(request.with(Shape::Value, ["GETDEL".into(), key]).needing(Self::GETDEL));
+        }
+        if self.has(Self::EVAL) {
+            let script = ["EVAL".into(), TAKE_SCRIPT.into(), 1.into(), key];
+            return Some(request.with(Shape::Value, script).needing(Self::EVAL));
+        }
+        self.watching(key, move |_, transaction| {
+            transaction.add(Shape::Any, ["DEL".into(), key]);
+            true
+        })
+    }
+
+    /// Reads an entry and sets its TTL in milliseconds, `None` for ever. The reply is the value, or an array that begins with it.
+    pub(crate) fn read_and_touch(self, key: Arg<'_>, ttl: Option<u64>) -> Request<'_> {
+        let request = Request::writing();
+        if self.has(Self::GETEX) {
+            return match ttl {
+                None => request.with(Shape::Value, ["GETEX".into(), key, "PERSIST".into()]),
+                Some(millis) => request.with(Shape::Value, ["GETEX".into(), key, "PX".into(), millis.into()]),
+            }
+            .needing(Self::GETEX);
+        }
+        let request = request.with(Shape::Any, ["MULTI".into()]).with(Shape::Any, ["GET".into(), key]);
+        match ttl {
+            // An old `PERSIST` revives an expired entry, but the `GET` has removed it.
+            None => request.with(Shape::Any, ["PERSIST".into(), key]),
+            Some(millis) => request.with(Shape::Any, ["PEXPIRE".into(), key, millis.into()]),
+        }
+        .with(Shape::Any, ["EXEC".into()])
+    }
+
+    /// Reads an entry while the server watches it. If it is there and `add`, which adds a command to a transaction, says so, the transaction
+    /// is carried out unless somebody has changed the entry since. Otherwise it is watched no longer. Two exchanges on one connection.
+    fn watching<'a>(
+        self,
+        key: Arg<'a>,
+        add: impl Fn(&[u8], &mut Request<'a>) -> bool + Send + 'a,
+    ) -> Option<Request<'a>> {
+        if !self.has(Self::WATCH) {
+            return None;
+        }
+        let request = Request::writing().with(Shape::Any, ["WATCH".into(), key]).needing(Self::WATCH);
+        let next = move |replies: &[Reply]| {
+            let mut transaction = Request::writing().with(Shape::Any, ["MULTI".into()]);
+            match replies {
+                [Reply::Okay, Reply::BulkString(value)] if add(value, &mut transaction) => {
+                    transaction.with(Shape::Any, ["EXEC".into()])
+                }
+                _ => Request::reading().with(Shape::Any, ["UNWATCH".into()]),
+            }
+        };
+        Some(request.with(Shape::Any, ["GET".into(), key]).then(next))
+    }
+}
+
+/// Adds to a number, and sets the TTL in milliseconds if there was none; `None` is for ever. [`sum`] reads the replies.
+pub(crate) fn add(key: Arg<'_>, by: u32, ttl: Option<u64>) -> Request<'_> {
+    let by = Arg::Number(by.into());
+    let Some(millis) = ttl else { return Request::writing().with(Shape::Integer, ["INCRBY".into(), key, by]) };
+    Request::writing()
+        .with(Shape::Any, ["MULTI".into()])
+        .with(Shape::Any, ["SET".into(), key, 0.into(), "PX".into(), millis.into(), "NX".into()])
+        .with(Shape::Any, ["INCRBY".into(), key, by])
+        .with(Shape::Any, ["EXEC".into()])
+}
+
+/// Whether a conditional write or removal was done, by replies without an error.
+pub(crate) fn was_done(replies: &[Reply]) -> Option<bool> {
+    match replies {
+        [Reply::Int(done)] => Some(*done != 0),
+        [Reply::Okay] => Some(true),
+        // `WATCH`, `GET`, `UNWATCH`.
+        [Reply::Nil] | [Reply::Okay, Reply::BulkString(_) | Reply::Nil, Reply::Okay] => Some(false),
+        // `WATCH`, `GET`, `MULTI`, the command, and `EXEC`, which returns nothing if somebody else was faster.
+        [Reply::Okay, Reply::BulkString(_), Reply::Okay, _, exec] => match exec {
+            Reply::Nil => Some(false),
+            Reply::Array(results) if results.len() == 1 => Some(true),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a `take` did.
+pub(crate) enum Taken {
+    Value(Vec<u8>),
+    Nothing,
+    /// Somebody changed the entry meanwhile.
+    Changed,
+}
+
+/// What was taken, by replies without an error.
+pub(crate) fn taken(mut replies: Vec<Reply>) -> Option<Taken> {
+    match (was_done(&replies), replies.len()) {
+        (Some(true), 5) => match replies.swap_remove(1) {
+            Reply::BulkString(value) => Some(Taken::Value(value)),
+            _ => None,
+        },
+        (Some(false), 5) => Some(Taken::Changed),
+        (Some(false), 3) => Some(Taken::Nothing),
+        (_, 1) => match replies.pop() {
+            Some(Reply::BulkString(value)) => Some(Taken::Value(value)),
+            Some(Reply::Nil) => Some(Taken::Nothing),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The sum, and whether the counter was new, by replies without an error. A user who may not use `MULTI` has had the commands carried out
+/// one after the other.
+pub(crate) fn sum(replies: &[Reply]) -> Option<(i64, bool)> {
+    match replies {
+        [Reply::Int(sum)] => Some((*sum, false)),
+        [.., Reply::Array(results)] => match results.as_slice() {
+            [set, Reply::Int(sum)] => Some((*sum, *set == Reply::Okay)),
+            _ => None,
+        },
+        [_, set, Reply::Int(sum), _] => Some((*sum, *set == Reply::Okay)),
+        _ => None,
+    }
+}

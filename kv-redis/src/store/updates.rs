@@ -1,0 +1,138 @@
+//! Conditional and atomic updates.
+
+use std::thread;
+use std::time::Duration;
+
+use kv_core::{Bytes, CounterFault, Error, Failure, Key, Result};
+use redis::{ServerError, Value as Reply};
+
+use super::client::Client;
+use crate::protocol::answer::Answer;
+use crate::protocol::commands::Commands;
+use crate::protocol::request::{Request, Shape};
+use crate::protocol::ttl;
+use crate::protocol::updates::{self, Call, Replacement, Taken};
+
+/// How often a `take` under `WATCH` tries.
+const TRIES: u32 = 100;
+
+/// How long it takes at most until an entry with a TTL of one millisecond has expired.
+const EXPIRED: Duration = Duration::from_millis(3);
+
+impl Client {
+    /// Replaces a value if it is the old one; returns whether it did.
+    pub(super) fn write_if(&self, key: Key<'_>, replacement: Replacement<'_>) -> Result<bool> {
+        let make = |commands: Commands, call| commands.write_if(self.name(key), call, replacement);
+        self.done_on_condition(key, make)
+    }
+
+    /// Removes an entry if this is its value; returns whether it did.
+    pub(super) fn remove_if(&self, key: Key<'_>, value: &[u8]) -> Result<bool> {
+        let make = |commands: Commands, call| commands.remove_if(self.name(key), call, value);
+        self.done_on_condition(key, make)
+    }
+
+    fn done_on_condition<'a>(
+        &self,
+        key: Key<'_>,
+        make: impl Fn(Commands, Call) -> Option<Request<'a>>,
+    ) -> Result<bool> {
+        let mut answer = self.send_fitting(key, |commands| make(commands, Call::BySha1))?;
+        if let Some(Answer { replies, .. }) = &answer
+            && matches!(replies.first(), Some(Reply::ServerError(error)) if error.code() == "NOSCRIPT")
+        {
+            answer = self.send_fitting(key, |commands| make(commands, Call::BySource))?;
+        }
+        let answer = answer.ok_or_else(|| self.cannot_compare(key))?;
+        let replies = self.without_error(key, answer)?;
+        updates::was_done(&replies).ok_or_else(|| self.not_understood(key))
+    }
+
+    pub(super) fn take(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        for _ in 0..TRIES {
+            let answer = self.send_fitting(key, |commands| commands.take(self.name(key)))?;
+            let answer = answer.ok_or_else(|| self.cannot_compare(key))?;
+            match updates::taken(self.without_error(key, answer)?) {
+                Some(Taken::Value(value)) => return Ok(Some(value.into())),
+                Some(Taken::Nothing) => return Ok(None),
+                Some(Taken::Changed) => {}
+                None => return Err(self.not_understood(key)),
+            }
+        }
+        Err(Error::contended(self.label(), key, TRIES))
+    }
+
+    pub(super) fn read_and_touch(&self, key: Key<'_>, ttl: Option<u64>) -> Result<Option<Bytes>> {
+        let ttl = ttl.map(ttl::expire_after);
+        let answer = self.send_fitting(key, |commands| Some(commands.read_and_touch(self.name(key), ttl)))?;
+        let mut replies = self.without_error(key, answer.ok_or_else(|| self.not_understood(key))?)?;
+        let mut last = replies.pop();
+        if let Some(Reply::Array(results)) = last {
+            last = results.into_iter().next();
+        }
+        match last {
+            Some(Reply::BulkString(value)) => Ok(Some(value.into())),
+            Some(Reply::Nil) => Ok(None),
+            _ => Err(self.not_understood(key)),
+        }
+    }
+
+    /// Adds to a number. A TTL of zero leaves an absent entry absent: it is made with the shortest TTL that redis has, and waited for.
+    pub(super) fn add(&self, key: Key<'_>, by: u32, ttl: Option<u64>) -> Result<u64> {
+        let Answer { replies, server, .. } =
+            self.send(key, &updates::add(self.name(key), by, ttl.map(|ttl| ttl.max(1))))?;
+        let Some((sum, is_new)) = updates::sum(&replies) else {
+            let error = first_error(&replies).ok_or_else(|| self.not_understood(key))?;
+            let fault = match error.details().unwrap_or_default() {
+                text if text.contains("overflow") => Some(CounterFault::TooLarge),
+                text if text.contains("not an integer") => Some(CounterFault::NotANumber),
+                _ => None,
+            };
+            return Err(match fault {
+                Some(fault) => Error::not_a_counter(self.label(), key, fault),
+                None => return self.no_error(Reply::ServerError(error), server.as_ref(), key, true).map(|_| 0),
+            });
+        };
+        if ttl == Some(0) && is_new {
+            thread::sleep(EXPIRED);
+        }
+        match u64::try_from(sum) {
+            Ok(sum) if sum >= by.into() => Ok(sum),
+            // Redis counts below zero, too; a counter of the contract does not.
+            _ => {
+                let back = ["DECRBY".into(), self.name(key), u64::from(by).into()];
+                self.ask(key, &Request::writing().with(Shape::Integer, back))?;
+                Err(Error::not_a_counter(self.label(), key, CounterFault::NotANumber))
+            }
+        }
+    }
+
+    /// The replies, unless one of them is an error.
+    fn without_error(&self, key: Key<'_>, answer: Answer) -> Result<Vec<Reply>> {
+        let Answer { replies, server, .. } = answer;
+        match first_error(&replies) {
+            Some(error) => self.no_error(Reply::ServerError(error), server.as_ref(), key, true).map(|_| replies),
+            None => Ok(replies),
+        }
+    }
+
+    /// The replies make no sense, and something may have been written.
+    fn not_understood(&self, key: Key<'_>) -> Error {
+        self.error(crate::protocol::fault::Fault::Desynchronized, Some(key), true)
+    }
+
+    fn cannot_compare(&self, key: Key<'_>) -> Error {
+        let message = "this needs EVAL, a command that compares (SET … IFEQ, DELIFEQ or DELEX, which new servers have), or WATCH; the server \
+            has none of them, or the user may not use them";
+        Error::Backend(Failure::new(self.label(), message).at(key))
+    }
+}
+
+/// The first error of a server, in a transaction as well.
+fn first_error(replies: &[Reply]) -> Option<ServerError> {
+    replies.iter().find_map(|reply| match reply {
+        Reply::ServerError(error) => Some(error.clone()),
+        Reply::Array(results) => first_error(results),
+        _ => None,
+    })
+}
