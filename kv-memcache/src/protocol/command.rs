@@ -27,7 +27,9 @@ impl<'a> KeyedCommand<'a> {
     pub(crate) fn item_size(&self) -> u64 {
         match self.command {
             Command::Put { value, client_flags, .. } => item_size(self.key.len(), value.len() as u64, client_flags),
-            Command::Create(value, _) => item_size(self.key.len(), value.len() as u64, 0),
+            Command::Create(value, _) | Command::CreateVersioned(value, _) | Command::PutVersion { value, .. } => {
+                item_size(self.key.len(), value.len() as u64, 0)
+            }
             _ => 0,
         }
     }
@@ -54,6 +56,25 @@ pub(crate) enum Command<'a> {
     Delete,
     /// Deletes only this version of the entry.
     DeleteVersion(u64),
+    /// Asks for the value and the version of the entry.
+    GetVersioned,
+    /// As `Create`, and asks for the version of what was stored.
+    CreateVersioned(&'a [u8], Expiry),
+    /// Replaces only this version of the entry, and asks for the new one.
+    PutVersion {
+        value: &'a [u8],
+        expiry: Expiry,
+        version: u64,
+    },
+    /// Asks for the value, and sets the TTL.
+    GetAndTouch(Expiry),
+    /// Adds to a number, and asks for the sum. If the entry is absent, this is its value, with this TTL.
+    Add {
+        by: u32,
+        expiry: Expiry,
+    },
+    /// Takes back what was added to a number.
+    Subtract(u32),
 }
 
 impl<'a> Command<'a> {
@@ -68,12 +89,18 @@ impl<'a> Command<'a> {
     }
 
     pub(crate) fn writes(&self) -> bool {
-        !matches!(self, Self::Get | Self::GetAll | Self::Contains | Self::TtlOf)
+        !matches!(self, Self::Get | Self::GetAll | Self::GetVersioned | Self::Contains | Self::TtlOf)
     }
 
     pub(crate) fn expiry(&self) -> Option<Expiry> {
         match *self {
-            Self::Touch(expiry) | Self::Put { expiry, .. } | Self::Create(_, expiry) => Some(expiry),
+            Self::Touch(expiry)
+            | Self::Put { expiry, .. }
+            | Self::Create(_, expiry)
+            | Self::CreateVersioned(_, expiry)
+            | Self::PutVersion { expiry, .. }
+            | Self::GetAndTouch(expiry)
+            | Self::Add { expiry, .. } => Some(expiry),
             // A server that does not compare versions in `md` gets an expired entry instead.
             Self::DeleteVersion(_) => Some(Expiry::Now),
             _ => None,
@@ -82,7 +109,10 @@ impl<'a> Command<'a> {
 
     pub(crate) fn value(&self) -> Option<&'a [u8]> {
         match *self {
-            Self::Put { value, .. } | Self::Create(value, _) => Some(value),
+            Self::Put { value, .. }
+            | Self::Create(value, _)
+            | Self::CreateVersioned(value, _)
+            | Self::PutVersion { value, .. } => Some(value),
             _ => None,
         }
     }

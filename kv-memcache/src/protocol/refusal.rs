@@ -30,6 +30,11 @@ impl Refusal {
         !self.0.starts_with("SERVER_ERROR") && self.0 != NOT_STORED
     }
 
+    /// Whether it means that the value is not a number.
+    pub(crate) fn is_of_counter(&self) -> bool {
+        self.0.contains("non-numeric value")
+    }
+
     /// Whether it means that the server wants user and password.
     pub(crate) fn is_of_authentication(&self) -> bool {
         self.0.contains("unauthenticated")

@@ -32,6 +32,7 @@ pub(crate) struct Hit {
     pub(crate) value: Bytes,
     /// The seconds that are left of its TTL; -1 if it does not expire.
     pub(crate) seconds_left: i64,
+    /// 0 if the server did not tell it.
     pub(crate) version: u64,
     /// The number that another client stored with the value.
     pub(crate) client_flags: u64,

@@ -44,10 +44,15 @@ impl Client {
 
     /// Sends a command and returns its reply. An error that the server sends is an error.
     pub(super) fn ask(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
+        let reply = self.send(key, command)?;
+        self.no_refusal(self.node(key)?, reply, &KeyedCommand::new(0, key, command))
+    }
+
+    /// Sends a command and returns its reply, which may be an error that the server sends.
+    pub(super) fn send(&self, key: Key<'_>, command: Command<'_>) -> Result<Reply> {
         let (node, keyed) = (self.node(key)?, KeyedCommand::new(0, key, command));
         let answer = node.exchange(Request::new(&[keyed], self.tags(1)));
-        let reply = answer.map_err(|fault| self.error(node, fault, &[keyed]))?.pop();
-        self.no_refusal(node, reply.unwrap_or(Reply::Miss), &keyed)
+        Ok(answer.map_err(|fault| self.error(node, fault, &[keyed]))?.pop().unwrap_or(Reply::Miss))
     }
 
     /// A reply that is not an error of the server.

@@ -4,7 +4,10 @@ use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
-use kv_core::{Bytes, Capabilities, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl, Value};
+use kv_core::{
+    Bytes, Capabilities, CapabilitiesBuilder, Capability, Entry, Error, Key, KeyValueStore, Remaining, Result, Ttl,
+    Value, Version,
+};
 
 use super::client::{Client, largest_value};
 use super::settings::USUAL_ITEM;
@@ -55,17 +58,32 @@ impl KeyValueStore for MemcacheStore {
     /// 30 days or more it is later by the time that the server took to tell its time, less the time that the write takes. The longest TTL is what is left
     /// until 19 January 2038, in whole days, so it is a day shorter each day; and at least 30 days less 2 s.
     fn capabilities(&self) -> Capabilities {
-        use Capability::{Contains, Copy, Create, Touch, TtlReading, Ttls};
+        use Capability::{
+            Contains, Copy, Counters, Create, ExactVersions, Take, Touch, TouchingReads, TtlReading, Ttls, Versions,
+        };
         let largest_item =
             self.client.servers.all().iter().map(|node| self.client.largest_item(node.limits().largest_item)).min();
         let capabilities = Capabilities::builder()
-            .with_all(&[Contains, Create, Ttls, TtlReading, Touch, Copy])
+            .with_all(&[
+                Contains,
+                Create,
+                Ttls,
+                TtlReading,
+                Touch,
+                Copy,
+                Versions,
+                ExactVersions,
+                Take,
+                TouchingReads,
+                Counters,
+            ])
             .ttl_resolution(ttl::RESOLUTION)
             .longest_ttl(self.client.longest_ttl())
             .largest_value(largest_value(LONGEST_KEY, largest_item.unwrap_or(USUAL_ITEM)));
         let capabilities = if self.client.settings.contains { capabilities } else { capabilities.without(Contains) };
         if self.client.settings.classic {
-            capabilities.without(TtlReading).without(Copy).build()
+            let lacking = [TtlReading, Copy, Versions, Take, TouchingReads, Counters];
+            lacking.into_iter().fold(capabilities, CapabilitiesBuilder::without).build()
         } else {
             capabilities.build()
         }
@@ -146,6 +164,55 @@ impl KeyValueStore for MemcacheStore {
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let version = self.copy_version(from, to)?;
         self.client.ask(from, Command::DeleteVersion(version)).map(drop)
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.not_classic(Capability::Versions)?;
+        let read = self.client.read_versioned(key)?;
+        Ok(read.map(|(value, version)| (value, Version::of_number(key, version))))
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.not_classic(Capability::Versions)?;
+        self.client.check_size(key, value.len())?;
+        let expiry = self.client.expiry(key, ttl)?;
+        self.client.store_versioned(key, Command::CreateVersioned(value.as_bytes(), expiry))
+    }
+
+    /// A server before 1.6.18 is asked for the new version, which is a second round trip.
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.not_classic(Capability::Versions)?;
+        self.client.check_size(key, value.len())?;
+        let expiry = self.client.expiry(key, ttl)?;
+        let Some(version) = version.number_at(key) else { return Ok(None) };
+        self.client.store_versioned(key, Command::PutVersion { value: value.as_bytes(), expiry, version })
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.not_classic(Capability::Versions)?;
+        let Some(version) = version.number_at(key) else { return Ok(false) };
+        self.client.ask(key, Command::DeleteVersion(version)).map(|reply| reply.is_hit())
+    }
+
+    /// Reads value and version, then deletes this version: two round trips, and two more each time that the entry was changed in between.
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.not_classic(Capability::Take)?;
+        self.client.take(key)
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.not_classic(Capability::TouchingReads)?;
+        let expiry = self.client.expiry(key, ttl)?;
+        Ok(self.client.ask(key, Command::GetAndTouch(expiry))?.hit().map(|hit| hit.value))
+    }
+
+    /// memcached takes more for a number than the contract: digits after blanks, a `+` or zeros, and before a blank and anything behind it.
+    /// What is there then is replaced by the sum, with blanks up to the length that it had. A sum over `i64::MAX` costs a second round
+    /// trip, which takes back what was added.
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.not_classic(Capability::Counters)?;
+        let expiry = self.client.expiry(key, ttl)?;
+        self.client.add(key, by, expiry)
     }
 
     /// Like [`write`](Self::write). It holds the value in memory, up to the limit for this key.

@@ -8,4 +8,5 @@ mod client;
 mod limits;
 pub(crate) mod memcache_store;
 mod settings;
+mod updates;
 mod url;

@@ -79,18 +79,15 @@ impl Client {
 
     /// Adds to a number. A TTL of zero leaves an absent entry absent: it is made with the shortest TTL that redis has, and waited for.
     pub(super) fn add(&self, key: Key<'_>, by: u32, ttl: Option<u64>) -> Result<u64> {
-        let Answer { replies, server, .. } =
+        let Answer { replies, server, run_id, .. } =
             self.send(key, &updates::add(self.name(key), by, ttl.map(|ttl| ttl.max(1))))?;
         let Some((sum, is_new)) = updates::sum(&replies) else {
-            let error = first_error(&replies).ok_or_else(|| self.not_understood(key))?;
-            let fault = match error.details().unwrap_or_default() {
-                text if text.contains("overflow") => Some(CounterFault::TooLarge),
-                text if text.contains("not an integer") => Some(CounterFault::NotANumber),
-                _ => None,
-            };
+            // A user who may not use `MULTI` gets that error, too.
+            let fault = errors(&replies).find_map(counter_fault);
+            let error = self.without_error(key, Answer { replies, page: None, run_id, server }).err();
             return Err(match fault {
                 Some(fault) => Error::not_a_counter(self.label(), key, fault),
-                None => return self.no_error(Reply::ServerError(error), server.as_ref(), key, true).map(|_| 0),
+                None => error.unwrap_or_else(|| self.not_understood(key)),
             });
         };
         if ttl == Some(0) && is_new {
@@ -110,7 +107,8 @@ impl Client {
     /// The replies, unless one of them is an error.
     fn without_error(&self, key: Key<'_>, answer: Answer) -> Result<Vec<Reply>> {
         let Answer { replies, server, .. } = answer;
-        match first_error(&replies) {
+        let error = errors(&replies).next().cloned();
+        match error {
             Some(error) => self.no_error(Reply::ServerError(error), server.as_ref(), key, true).map(|_| replies),
             None => Ok(replies),
         }
@@ -128,11 +126,24 @@ impl Client {
     }
 }
 
-/// The first error of a server, in a transaction as well.
-fn first_error(replies: &[Reply]) -> Option<ServerError> {
-    replies.iter().find_map(|reply| match reply {
-        Reply::ServerError(error) => Some(error.clone()),
-        Reply::Array(results) => first_error(results),
+/// The errors of a server, in a transaction as well.
+fn errors(replies: &[Reply]) -> impl Iterator<Item = &ServerError> {
+    let in_transaction = replies.iter().filter_map(|reply| match reply {
+        Reply::Array(results) => Some(results),
+        _ => None,
+    });
+    replies.iter().chain(in_transaction.flatten()).filter_map(|reply| match reply {
+        Reply::ServerError(error) => Some(error),
         _ => None,
     })
+}
+
+/// Why redis does not add to a value, if this error says so.
+fn counter_fault(error: &ServerError) -> Option<CounterFault> {
+    let text = error.details()?;
+    if text.contains("overflow") {
+        Some(CounterFault::TooLarge)
+    } else {
+        text.contains("not an integer").then_some(CounterFault::NotANumber)
+    }
 }

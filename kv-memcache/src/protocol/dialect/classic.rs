@@ -64,7 +64,15 @@ pub(super) fn write_line(
             Deletion::ByExpiry => write!(line, "touch {key} {LONG_AGO}\r\n"),
         },
         // The store has already refused these operations.
-        Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => {
+        Command::GetAll
+        | Command::TtlOf
+        | Command::DeleteVersion(_)
+        | Command::GetVersioned
+        | Command::CreateVersioned(..)
+        | Command::PutVersion { .. }
+        | Command::GetAndTouch(_)
+        | Command::Add { .. }
+        | Command::Subtract(_) => {
             return Err(Fault::unsuitable("there is no classic command for this"));
         }
     };
@@ -89,7 +97,8 @@ pub(super) fn read_first_line(
         Command::Create(..) => (b"STORED", b"NOT_STORED"),
         Command::Delete if deletes == Deletion::ByExpiry => (b"TOUCHED", b"NOT_FOUND"),
         Command::Delete => (b"DELETED", b"NOT_FOUND"),
-        Command::GetAll | Command::TtlOf | Command::DeleteVersion(_) => return Err(Fault::Desynchronized),
+        // The store has sent no such command.
+        _ => return Err(Fault::Desynchronized),
     };
     if line == hit {
         Ok(FirstLine::Whole(Reply::Hit(Hit::default())))

@@ -14,8 +14,8 @@ use crate::protocol::fault::Fault;
 use crate::protocol::reply::{FirstLine, Hit, Reply, number};
 use crate::protocol::ttl::Exptime;
 
-/// The length of the longest flags of a command: `S1073741824 ME O18446744073709551615 T4294967295 F4294967295`.
-const LONGEST_FLAGS: usize = 64;
+/// The length of the longest flags of a command: `S1073741824 C18446744073709551615 c O18446744073709551615 T4294967295`.
+const LONGEST_FLAGS: usize = 80;
 
 /// How the meta commands of a server differ from those of others.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,10 +34,38 @@ pub(crate) struct Meta {
 
 /// Newest first.
 const TABLE: [Meta; 4] = [
-    Meta { since: [1, 6, 18], length: "", says_ok: false, deletes_versions: true, tags_misses: true },
-    Meta { since: [1, 6, 13], length: "", says_ok: true, deletes_versions: true, tags_misses: false },
-    Meta { since: [1, 6, 10], length: "", says_ok: true, deletes_versions: false, tags_misses: false },
-    Meta { since: Meta::OLDEST, length: "S", says_ok: true, deletes_versions: false, tags_misses: false },
+    Meta {
+        since: [1, 6, 18],
+        length: "",
+        says_ok: false,
+        deletes_versions: true,
+        tags_misses: true,
+        tells_version: true,
+    },
+    Meta {
+        since: [1, 6, 13],
+        length: "",
+        says_ok: true,
+        deletes_versions: true,
+        tags_misses: false,
+        tells_version: false,
+    },
+    Meta {
+        since: [1, 6, 10],
+        length: "",
+        says_ok: true,
+        deletes_versions: false,
+        tags_misses: false,
+        tells_version: false,
+    },
+    Meta {
+        since: Meta::OLDEST,
+        length: "S",
+        says_ok: true,
+        deletes_versions: false,
+        tags_misses: false,
+        tells_version: false,
+    },
 ];
 
 /// The reply that a command may have, besides an error. Any other does not belong to this command: the connection is
@@ -49,17 +77,22 @@ struct Shape {
     flags: &'static [u8],
 }
 
-fn shape(command: &Command<'_>) -> Shape {
+fn shape(command: &Command<'_>, tells_version: bool) -> Shape {
     use ReturnCode::{En, Ex, Hd, Nf, Ns, Va};
+    let version: &[u8] = if tells_version { b"c" } else { b"" };
     let (hit, misses, flags): (_, &[ReturnCode], &[u8]) = match command {
-        Command::Get => (Va, &[En], b""),
+        Command::Get | Command::GetAndTouch(_) => (Va, &[En], b""),
         Command::GetAll => (Va, &[En], b"tcf"),
         Command::TtlOf => (Hd, &[En], b"t"),
         Command::Contains | Command::Touch(_) => (Hd, &[En], b""),
         Command::Put { .. } => (Hd, &[], b""),
         Command::Create(..) => (Hd, &[Ns], b""),
-        Command::Delete => (Hd, &[Nf], b""),
+        Command::Delete | Command::Subtract(_) => (Hd, &[Nf], b""),
         Command::DeleteVersion(_) => (Hd, &[Nf, Ex], b""),
+        Command::GetVersioned => (Va, &[En], b"c"),
+        Command::CreateVersioned(..) => (Hd, &[Ns], version),
+        Command::PutVersion { .. } => (Hd, &[Nf, Ex], version),
+        Command::Add { .. } => (Va, &[], b""),
     };
     Shape { hit, misses, flags }
 }
@@ -74,6 +107,11 @@ impl Meta {
         if version >= newest.since { newest } else { TABLE.iter().find(|meta| version >= meta.since).unwrap_or(oldest) }
     }
 
+    /// Whether `ms` is asked for the version of what it stored. Servers before 1.6.18 are not known to tell it.
+    fn tells_version(&self) -> bool {
+        self.tags_misses
+    }
+
     /// All flags are passed as one, which gives the same bytes. The first one is at the place of the length of a value.
     pub(super) fn write_line(
         &self,
@@ -84,6 +122,7 @@ impl Meta {
         tag: u64,
     ) -> Result<(), Fault> {
         let Self { length, .. } = self;
+        let version = if self.tells_version() { " c" } else { "" };
         let (operation, flags) = match *command {
             Command::Get => (MetaOp::Get, flags(format_args!("v O{tag}"))),
             Command::GetAll => (MetaOp::Get, flags(format_args!("v t c f O{tag}"))),
@@ -102,6 +141,18 @@ impl Meta {
                 let (size, digits) = (value.len(), tag_digits(value));
                 (MetaOp::Set, flags(format_args!("{length}{size} ME O{tag:0digits$} T{exptime}")))
             }
+            Command::CreateVersioned(value, _) => {
+                let (size, digits) = (value.len(), tag_digits(value));
+                (MetaOp::Set, flags(format_args!("{length}{size} ME{version} O{tag:0digits$} T{exptime}")))
+            }
+            Command::PutVersion { value, version: old, .. } => {
+                let (size, digits) = (value.len(), tag_digits(value));
+                (MetaOp::Set, flags(format_args!("{length}{size} C{old}{version} O{tag:0digits$} T{exptime}")))
+            }
+            Command::GetVersioned => (MetaOp::Get, flags(format_args!("v c O{tag}"))),
+            Command::GetAndTouch(_) => (MetaOp::Get, flags(format_args!("v O{tag} T{exptime}"))),
+            Command::Add { by, .. } => (MetaOp::Arithmetic, flags(format_args!("N{exptime} J{by} D{by} v O{tag}"))),
+            Command::Subtract(by) => (MetaOp::Arithmetic, flags(format_args!("MD D{by} O{tag}"))),
             Command::Delete => (MetaOp::Delete, flags(format_args!("O{tag}"))),
             Command::DeleteVersion(version) if self.deletes_versions => {
                 (MetaOp::Delete, flags(format_args!("C{version} O{tag}")))
@@ -131,7 +182,7 @@ impl Meta {
         }
         // The parser's error is not shown, because it quotes the reply.
         let head = MetaResponse::parse_header(line).map_err(|_| Fault::Desynchronized)?;
-        let shape = shape(command);
+        let shape = shape(command, self.tells_version());
         let is_hit = head.rc() == shape.hit;
         if !is_hit && !shape.misses.contains(&head.rc()) {
             return Err(Fault::Desynchronized);
@@ -221,6 +272,7 @@ mod tests {
     #[test]
     fn commands_are_those_of_the_meta_protocol() {
         let copy = Command::Put { value: b"v", expiry: TTL, client_flags: 16 };
+        let put_version = Command::PutVersion { value: b"v", expiry: TTL, version: 12 };
         for (command, new, old) in [
             (Command::Get, "mg k v O7\r\n", None),
             (Command::GetAll, "mg k v t c f O7\r\n", None),
@@ -237,6 +289,14 @@ mod tests {
             (Command::Create(b"v", Expiry::Now), "ms k 1 ME O7 T-1\r\n", Some("ms k S1 ME O7 T-1\r\n")),
             (Command::Delete, "md k O7\r\n", None),
             (Command::DeleteVersion(12), "md k C12 O7\r\n", Some("ms k S0 C12 O7 T-1\r\n\r\n")),
+            (Command::GetVersioned, "mg k v c O7\r\n", None),
+            (Command::CreateVersioned(b"v", TTL), "ms k 1 ME c O7 T3\r\n", Some("ms k S1 ME O7 T3\r\n")),
+            (put_version, "ms k 1 C12 c O7 T3\r\n", Some("ms k S1 C12 O7 T3\r\n")),
+            (Command::GetAndTouch(TTL), "mg k v O7 T3\r\n", None),
+            (Command::GetAndTouch(Expiry::Now), "mg k v O7 T-1\r\n", None),
+            (Command::Add { by: 5, expiry: TTL }, "ma k N3 J5 D5 v O7\r\n", None),
+            (Command::Add { by: 5, expiry: Expiry::Now }, "ma k N-1 J5 D5 v O7\r\n", None),
+            (Command::Subtract(5), "ma k MD D5 O7\r\n", None),
         ] {
             assert_eq!(line(NEW, &command), new);
             assert_eq!(line([1, 6, 9], &command), old.unwrap_or(new));

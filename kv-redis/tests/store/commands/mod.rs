@@ -17,6 +17,7 @@ mod copies;
 mod listings;
 mod refusals;
 mod renames;
+mod updates;
 mod versions;
 
 use crate::support::{self, PATIENCE, RENAMED_INFO, Redis, RedisCluster, can_test, chain, is_since, wait_until};
