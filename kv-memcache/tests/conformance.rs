@@ -102,7 +102,12 @@ fn without_contains(suite: Suite) -> Suite {
 /// Stores that use the classic commands.
 fn without_ttl_reading(suite: Suite) -> Suite {
     let reason = "the classic commands do not tell what is left of a TTL";
-    suite.opt_out(Capability::TtlReading, reason).opt_out(Capability::Copy, reason)
+    let suite = suite.opt_out(Capability::TtlReading, reason).opt_out(Capability::Copy, reason);
+    let reason = "the store uses the classic commands for what proxies have, too";
+    [Capability::Versions, Capability::Take, Capability::TouchingReads, Capability::Counters]
+        .into_iter()
+        .fold(suite, |suite, of| suite.opt_out(of, reason))
+        .opt_out(Capability::ExactVersions, "without versions there are no exact ones")
 }
 
 /// Stores on twemproxy, which has three servers behind it.

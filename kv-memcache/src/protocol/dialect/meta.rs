@@ -34,38 +34,10 @@ pub(crate) struct Meta {
 
 /// Newest first.
 const TABLE: [Meta; 4] = [
-    Meta {
-        since: [1, 6, 18],
-        length: "",
-        says_ok: false,
-        deletes_versions: true,
-        tags_misses: true,
-        tells_version: true,
-    },
-    Meta {
-        since: [1, 6, 13],
-        length: "",
-        says_ok: true,
-        deletes_versions: true,
-        tags_misses: false,
-        tells_version: false,
-    },
-    Meta {
-        since: [1, 6, 10],
-        length: "",
-        says_ok: true,
-        deletes_versions: false,
-        tags_misses: false,
-        tells_version: false,
-    },
-    Meta {
-        since: Meta::OLDEST,
-        length: "S",
-        says_ok: true,
-        deletes_versions: false,
-        tags_misses: false,
-        tells_version: false,
-    },
+    Meta { since: [1, 6, 18], length: "", says_ok: false, deletes_versions: true, tags_misses: true },
+    Meta { since: [1, 6, 13], length: "", says_ok: true, deletes_versions: true, tags_misses: false },
+    Meta { since: [1, 6, 10], length: "", says_ok: true, deletes_versions: false, tags_misses: false },
+    Meta { since: Meta::OLDEST, length: "S", says_ok: true, deletes_versions: false, tags_misses: false },
 ];
 
 /// The reply that a command may have, besides an error. Any other does not belong to this command: the connection is

@@ -146,3 +146,22 @@ fn an_entry_is_deleted_by_its_expiry_where_delete_may_remove_it_twice() {
         assert_eq!((server.stat("delete_hits"), server.stat("touch_hits")), expected, "{version}");
     }
 }
+
+#[test]
+fn an_older_server_is_asked_for_the_version_of_what_it_stored() {
+    if !can("an older server is asked for the version of what it stored", Need::Tags) {
+        return;
+    }
+    for version in ["1.6.17", "1.6.18"] {
+        let (_server, proxy, builder) = start();
+        says(&proxy, version);
+        let store = builder.connect().unwrap();
+        let before = proxy.exchanges();
+        let first = store.create_versioned("k", "v", Ttl::Forever).unwrap().unwrap();
+        let second = store.put_if("k", "w", Ttl::Forever, &first).unwrap().unwrap();
+        assert!(store.put_if("k", "x", Ttl::Forever, &first).unwrap().is_none());
+        assert!(store.delete_if("k", &second).unwrap());
+        let exchanges = if version == "1.6.17" { 6 } else { 4 };
+        assert_eq!(proxy.exchanges() - before, exchanges, "{version}");
+    }
+}

@@ -1,4 +1,4 @@
-//! TTLs, sizes, keys, values, copies, and a server that is full.
+//! TTLs, sizes, keys, values, copies, updates, and a server that is full.
 
 mod bytes;
 mod copies;
@@ -7,6 +7,7 @@ mod memory;
 mod others;
 mod sizes;
 mod ttls;
+mod updates;
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
