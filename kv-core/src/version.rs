@@ -35,13 +35,13 @@ enum Token {
 }
 
 impl Version {
-    /// A version of the entry at this key, for a backend that numbers versions.
-    pub fn of_number(key: Key<'_>, number: u64) -> Self {
+    /// A version of the entry at this key, for a backend that numbers versions. A `KeyBuf` is shared, not copied.
+    pub fn of_number(key: impl Into<KeyBuf>, number: u64) -> Self {
         Self { key: key.into(), token: Token::Number(number) }
     }
 
     /// A version of the entry at this key, for a backend that compares values. `content` is the value; `Bytes` are shared, not copied.
-    pub fn of_content(key: Key<'_>, content: Bytes) -> Self {
+    pub fn of_content(key: impl Into<KeyBuf>, content: Bytes) -> Self {
         Self { key: key.into(), token: Token::Content(content) }
     }
 

@@ -12,8 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use counting::{assert_allocations, assert_system_calls};
-use kv_memcache::{KeyValueStoreExt, MemcacheStore};
+use kv_memcache::{KeyValueStoreExt, MemcacheStore, Ttl};
 use support::{Memcached, Need, PATIENCE, can};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn open(url: &str) -> MemcacheStore {
     let builder = support::builder().url(url);
@@ -32,6 +34,28 @@ fn the_allocations_of_an_operation() {
         assert_allocations(&format!("put of {size}"), put, || store.put("key", &value).unwrap());
         assert_allocations(&format!("get of {size}"), get, || drop(store.get("key").unwrap().unwrap()));
     }
+}
+
+#[test]
+fn the_allocations_of_an_update() {
+    if !can("the allocations of an update", Need::Meta) {
+        return;
+    }
+    let server = Memcached::start(&[]);
+    let store = open(&server.url());
+    let value = vec![b'v'; 100];
+    store.put("key", &value).unwrap();
+    let mut version = store.get_versioned("key").unwrap().unwrap().1;
+    assert_allocations("get_versioned", 19, || drop(store.get_versioned("key").unwrap().unwrap()));
+    let put_if = || version = store.put_if("key", &value, HOUR, &version).unwrap().unwrap();
+    assert_allocations("put_if", 19, put_if);
+    assert_allocations("get_and_touch", 19, || drop(store.get_and_touch("key", HOUR).unwrap().unwrap()));
+    assert_allocations("increment", 19, || {
+        store.increment("counter", 1, HOUR).unwrap();
+    });
+    assert_allocations("increment of a counter without a TTL", 19, || {
+        drop(store.increment("own", 1, Ttl::Forever).unwrap())
+    });
 }
 
 #[test]
@@ -55,6 +79,13 @@ fn an_operation_is_one_send_and_one_receive() {
         counting::mark("put of 100 kB", || store.put("key", &large).unwrap());
         counting::mark("put", || store.put("key", &value).unwrap());
         counting::mark("get", || drop(store.get("key").unwrap().unwrap()));
+        let mut version = store.get_versioned("key").unwrap().unwrap().1;
+        counting::mark("put_if", || version = store.put_if("key", &value, HOUR, &version).unwrap().unwrap());
+        counting::mark("get_and_touch", || drop(store.get_and_touch("key", HOUR).unwrap().unwrap()));
+        counting::mark("increment", || {
+            store.increment("counter", 1, HOUR).unwrap();
+        });
+        counting::mark("take", || drop((store.put("code", "v").unwrap(), store.take("code").unwrap().unwrap())));
         counting::mark("get after a while", || {
             thread::sleep(Duration::from_millis(1));
             drop(store.get("key").unwrap().unwrap());
@@ -67,6 +98,11 @@ fn an_operation_is_one_send_and_one_receive() {
         ("put of 100 kB", &["sendmsg", "recvfrom"][..]),
         ("put", &["sendto", "recvfrom"]),
         ("get", &["sendto", "recvfrom"]),
+        ("put_if", &["sendto", "recvfrom"]),
+        ("get_and_touch", &["sendto", "recvfrom"]),
+        ("increment", &["sendto", "recvfrom"]),
+        // After the `put`, two round trips.
+        ("take", &["sendto", "recvfrom", "sendto", "recvfrom", "sendto", "recvfrom"]),
         ("get after a while", &["clock_nanosleep", "getpid", "peek", "sendto", "recvfrom"]),
     ] {
         assert_system_calls(what, &calls[what], each_time);

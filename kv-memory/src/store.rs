@@ -12,7 +12,7 @@ use kv_core::{
 use crate::MemoryStoreBuilder;
 use crate::clock::TimeSource;
 use crate::listing;
-use crate::shard::{HashedKey, new_version};
+use crate::shard::{HashedKey, Slot, new_version};
 use crate::shards::{Shards, Swept, Writing};
 
 pub(crate) const NAME: &str = "memory";
@@ -296,20 +296,19 @@ impl KeyValueStore for MemoryStore {
     /// The first time after a write, this locks the part of the key as a write does, and gives the entry a version.
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
         let hashed = self.shards.hashed(key);
-        let found = |value: Bytes, version| Ok(Some((value, Version::of_number(key, version))));
-        {
-            let shard = self.shards.read(hashed);
-            let Some(slot) = shard.find(hashed).filter(|slot| slot.is_live_by(&self.clock)) else { return Ok(None) };
-            if let Some(version) = shard.known_version(hashed) {
-                return found(slot.value.clone(), version);
-            }
+        let content = |slot: &Slot| (slot.value.clone(), slot.key.clone());
+        let shard = self.shards.read(hashed);
+        let Some(slot) = shard.find(hashed).filter(|slot| slot.is_live_by(&self.clock)) else { return Ok(None) };
+        if let Some(version) = shard.known_version(hashed) {
+            let (value, key) = content(slot);
+            return Ok(Some((value, Version::of_number(key, version))));
         }
+        drop(shard);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let value = shard.live(hashed).map(|slot| slot.value.clone());
-        let read = value.map(|value| (value, shard.version(hashed)));
+        let read = shard.live(hashed).map(content).map(|content| (content, shard.version(hashed)));
         shard.end();
-        read.map_or(Ok(None), |(value, version)| found(value, version))
+        Ok(read.map(|((value, key), version)| (value, Version::of_number(key, version))))
     }
 
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {

@@ -1,10 +1,14 @@
 //! What operations cost once tables have their size: allocations and system calls. `DESIGN.md` has the numbers.
 
+use std::time::Duration;
+
 #[path = "../../kv-redis/tests/support/counting.rs"]
 mod counting;
 
 use counting::{assert_allocations, assert_system_calls};
-use kv_memory::{Bytes, KeyValueStoreExt, MemoryStore};
+use kv_memory::{Bytes, KeyValueStoreExt, MemoryStore, Ttl};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 const SIZES: [(&str, usize); 2] = [("100 B", 100), ("100 kB", 100_000)];
 
@@ -19,6 +23,24 @@ fn an_operation_allocates_only_the_value() {
         let shared = Bytes::from(value.clone());
         assert_allocations(&format!("put of shared {size}"), 0, || store.put("key", &shared).unwrap());
     }
+}
+
+#[test]
+fn the_allocations_of_an_update() {
+    let store = MemoryStore::new();
+    let value = vec![b'v'; 100];
+    store.put("key", &value).unwrap();
+    let mut version = store.get_versioned("key").unwrap().unwrap().1;
+    assert_allocations("get_versioned", 0, || drop(store.get_versioned("key").unwrap().unwrap()));
+    let put_if = || version = store.put_if("key", &value, HOUR, &version).unwrap().unwrap();
+    assert_allocations("put_if", 9, put_if);
+    assert_allocations("get_and_touch", 0, || drop(store.get_and_touch("key", HOUR).unwrap().unwrap()));
+    assert_allocations("increment", 9, || {
+        store.increment("counter", 1, HOUR).unwrap();
+    });
+    assert_allocations("increment of a counter without a TTL", 9, || {
+        drop(store.increment("own", 1, Ttl::Forever).unwrap())
+    });
 }
 
 #[test]

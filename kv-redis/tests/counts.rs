@@ -12,8 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use counting::{assert_allocations, assert_system_calls};
-use kv_redis::{KeyValueStoreExt, RedisStore};
+use kv_redis::{KeyValueStoreExt, RedisStore, Ttl};
 use support::{PATIENCE, Redis};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn open(url: &str) -> RedisStore {
     let builder = RedisStore::builder().url(url);
@@ -29,6 +31,25 @@ fn the_allocations_of_an_operation() {
         assert_allocations(&format!("put of {size}"), put, || store.put("key", &value).unwrap());
         assert_allocations(&format!("get of {size}"), get, || drop(store.get("key").unwrap().unwrap()));
     }
+}
+
+#[test]
+fn the_allocations_of_an_update() {
+    let server = Redis::start(&[]);
+    let store = open(&server.url());
+    let value = vec![b'v'; 100];
+    store.put("key", &value).unwrap();
+    let mut version = store.get_versioned("key").unwrap().unwrap().1;
+    assert_allocations("get_versioned", 9, || drop(store.get_versioned("key").unwrap().unwrap()));
+    let put_if = || version = store.put_if("key", &value, HOUR, &version).unwrap().unwrap();
+    assert_allocations("put_if", 9, put_if);
+    assert_allocations("get_and_touch", 9, || drop(store.get_and_touch("key", HOUR).unwrap().unwrap()));
+    assert_allocations("increment", 9, || {
+        store.increment("counter", 1, HOUR).unwrap();
+    });
+    assert_allocations("increment of a counter without a TTL", 9, || {
+        drop(store.increment("own", 1, Ttl::Forever).unwrap())
+    });
 }
 
 /// Those of `get_many` depend on how much is received at once.
@@ -50,6 +71,13 @@ fn an_operation_is_one_send_and_one_receive() {
         counting::mark("put of 100 kB", || store.put("key", &large).unwrap());
         counting::mark("put", || store.put("key", &value).unwrap());
         counting::mark("get", || drop(store.get("key").unwrap().unwrap()));
+        let mut version = store.get_versioned("key").unwrap().unwrap().1;
+        counting::mark("put_if", || version = store.put_if("key", &value, HOUR, &version).unwrap().unwrap());
+        counting::mark("get_and_touch", || drop(store.get_and_touch("key", HOUR).unwrap().unwrap()));
+        counting::mark("increment", || {
+            store.increment("counter", 1, HOUR).unwrap();
+        });
+        counting::mark("take of nothing", || drop(store.take("absent").unwrap()));
         counting::mark("get after a while", || {
             thread::sleep(Duration::from_millis(1));
             drop(store.get("key").unwrap().unwrap());
@@ -62,6 +90,10 @@ fn an_operation_is_one_send_and_one_receive() {
         ("put of 100 kB", &["sendmsg", "recvfrom"][..]),
         ("put", &["sendto", "recvfrom"]),
         ("get", &["sendto", "recvfrom"]),
+        ("put_if", &["sendto", "recvfrom"]),
+        ("get_and_touch", &["sendto", "recvfrom"]),
+        ("increment", &["sendto", "recvfrom"]),
+        ("take of nothing", &["sendto", "recvfrom"]),
         ("get after a while", &["clock_nanosleep", "getpid", "peek", "sendto", "recvfrom"]),
     ] {
         assert_system_calls(what, &calls[what], each_time);
