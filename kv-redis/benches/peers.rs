@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kv_conformance::bench::{Bench, Row, together};
 use kv_conformance::server::Server;
-use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder, r2d2, redis};
+use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder, Ttl, r2d2, redis};
 
 type Error = Box<dyn StdError + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
@@ -23,6 +23,7 @@ fn main() -> Result {
     threads(&mut bench, &setup)?;
     shared_connections(&mut bench, &setup)?;
     listings(&mut bench, &setup)?;
+    updates(&mut bench, &setup)?;
     bench.finish()
 }
 
@@ -159,6 +160,42 @@ fn batches(bench: &mut Bench, setup: &Setup) -> Result {
         bench.compare_timed(row("delete_many", "a pipeline of DEL"), delete_many, || timed(&pipeline))?;
         store.delete_many(&keys)?;
     }
+    Ok(())
+}
+
+/// Conditional and atomic updates, compared with the same commands on a bare connection.
+fn updates(bench: &mut Bench, setup: &Setup) -> Result {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (store, bare) = (setup.store(4)?, RefCell::new(setup.bare()?));
+    let value = vec![b'v'; 100];
+    let row = |what: &str, beside: &str| Row::new(what).beside(beside).at_most(1.05).rounds(31);
+    bench.section("Updates, 100 B");
+    let count = || store.increment("counter", 1, Ttl::Forever);
+    let incr = || redis::cmd("INCR").arg("bare").query::<u64>(&mut *bare.borrow_mut());
+    bench.compare(row("increment", "INCR"), count, incr)?;
+    let window = || store.increment("window", 1, HOUR);
+    let transaction = || {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().cmd("SET").arg("bare:window").arg(0).arg("PX").arg(3_600_000).arg("NX").ignore();
+        pipeline.cmd("INCRBY").arg("bare:window").arg(1);
+        pipeline.query::<(u64,)>(&mut *bare.borrow_mut())
+    };
+    bench.compare(row("increment with a TTL", "MULTI, SET NX, INCRBY"), window, transaction)?;
+    store.put("key", &value)?;
+    let getex = || redis::cmd("GETEX").arg("key").arg("PX").arg(3_600_000).query::<Vec<u8>>(&mut *bare.borrow_mut());
+    bench.compare(row("get_and_touch", "GETEX"), || store.get_and_touch("key", HOUR), getex)?;
+    let getdel = || redis::cmd("GETDEL").arg("absent").query::<Option<Vec<u8>>>(&mut *bare.borrow_mut());
+    bench.compare(row("take, key is absent", "GETDEL"), || store.take("absent"), getdel)?;
+    // The value stays the same, so its version does, too.
+    let (_, version) = store.get_versioned("key")?.ok_or("the key is absent")?;
+    let script = redis::Script::new(
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1",
+    );
+    let evalsha = || {
+        let mut call = script.key("key");
+        call.arg(&value).arg(&value).arg(3_600_000).invoke::<u64>(&mut *bare.borrow_mut())
+    };
+    bench.compare(row("put_if", "EVALSHA"), || store.put_if("key", &value, HOUR, &version), evalsha)?;
     Ok(())
 }
 

@@ -234,6 +234,7 @@ fn main() -> Result {
     if bench.wants("sweeping") {
         sweeping::measure();
     }
+    updates(&mut bench)?;
     growth_of_keys(&mut bench)?;
     bench.finish()
 }
@@ -256,6 +257,55 @@ fn beside_maps(bench: &mut Bench) -> Result {
             })?;
         }
     }
+    Ok(())
+}
+
+/// Conditional and atomic updates, compared with the same under the lock of a dashmap's entry.
+fn updates(bench: &mut Bench) -> Result {
+    const COUNT: usize = 10_000;
+    bench.section("Updates of 10 000 keys, 100 B, of each");
+    let (store, keys) = (MemoryStore::new(), keys(COUNT));
+    let map = dashmap::DashMap::<Box<str>, Bytes, RandomState>::default();
+    let row = |what: &str| Row::new(what).beside("dashmap's entry").operations(10_000).at_most(1.3);
+    let add = |key: &str| {
+        let mut entry = map.entry(key.into()).or_insert_with(|| Bytes::from_static(b"0"));
+        let sum = str::from_utf8(&entry)?.parse::<u64>()? + 1;
+        *entry = Bytes::from(sum.to_string());
+        Ok::<_, BoxError>(())
+    };
+    bench.compare(
+        row("increment"),
+        || keys.iter().try_for_each(|key| store.increment(key, 1, Ttl::Forever).map(drop)),
+        || keys.iter().try_for_each(|key| add(key)),
+    )?;
+    // What is replaced is compared as a number beside it: the least that a map can do.
+    let value = Bytes::from(vec![b'v'; 100]);
+    let mut versions = Vec::with_capacity(COUNT);
+    for key in &keys {
+        let (_, version) = store.get_versioned(key)?.ok_or("the key is absent")?;
+        versions.push(version);
+    }
+    let numbered = dashmap::DashMap::<Box<str>, (u64, Bytes), RandomState>::default();
+    let mut number = 0;
+    bench.compare(
+        row("put_if"),
+        || {
+            for (key, version) in keys.iter().zip(&mut versions) {
+                *version = store.put_if(key, &value, Ttl::Forever, version)?.ok_or("somebody has changed it")?;
+            }
+            Ok::<_, BoxError>(())
+        },
+        || {
+            for key in &keys {
+                let mut entry = numbered.entry(key.as_str().into()).or_insert_with(|| (number, value.clone()));
+                if entry.0 == number {
+                    *entry = (number + 1, value.clone());
+                }
+            }
+            number += 1;
+            Ok::<_, BoxError>(())
+        },
+    )?;
     Ok(())
 }
 
