@@ -179,7 +179,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 /// Every operation on one or two keys is atomic; an operation on several keys is a loop. The only errors are
-/// [`Error::InvalidTtl`] and [`Error::NotFound`].
+/// [`Error::InvalidTtl`], [`Error::NotFound`] and [`Error::NotACounter`].
 impl KeyValueStore for MemoryStore {
     /// `"memory"`.
     fn name(&self) -> &str {

@@ -163,5 +163,11 @@ fn an_older_server_is_asked_for_the_version_of_what_it_stored() {
         assert!(store.delete_if("k", &second).unwrap());
         let exchanges = if version == "1.6.17" { 6 } else { 4 };
         assert_eq!(proxy.exchanges() - before, exchanges, "{version}");
+        store.put("code", "v").unwrap();
+        let before = proxy.exchanges();
+        assert_eq!(store.take("code").unwrap().unwrap(), "v");
+        assert_eq!(store.take("code").unwrap(), None);
+        assert_eq!(store.increment("n", 1, Ttl::Forever).unwrap(), 1);
+        assert_eq!(proxy.exchanges() - before, 2 + 1 + 1, "{version}");
     }
 }
