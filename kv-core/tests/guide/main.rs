@@ -4,6 +4,7 @@
 
 mod claim;
 mod races;
+mod stores;
 mod updates;
 
 #[path = "../../examples/first_service.rs"]

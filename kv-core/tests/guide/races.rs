@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use documents::Saved;
 use kv_core::{Error, KeyValueStore, KeyValueStoreExt, Ttl};
@@ -98,8 +98,12 @@ fn a_lock_has_one_holder_at_a_time(store: &dyn KeyValueStore, threads: usize) {
 }
 
 fn an_expired_lock_is_lost(store: &dyn KeyValueStore, _: usize) {
-    let mut first = Lock::acquire(store, "brief", Duration::from_millis(500)).unwrap().unwrap();
-    assert!(Lock::acquire(store, "brief", MINUTE).unwrap().is_none());
+    let mut first = Lock::acquire(store, "brief", Duration::from_secs(1)).unwrap().unwrap();
+    let other = Lock::acquire(store, "brief", MINUTE).unwrap();
+    if first.left().is_zero() {
+        return eprintln!("  SKIPPED: the machine was too busy");
+    }
+    assert!(other.is_none());
     thread::sleep(first.left() + store.capabilities().ttl_resolution());
     assert_eq!(first.left(), Duration::ZERO);
     let second = Lock::acquire(store, "brief", MINUTE).unwrap().unwrap();
@@ -138,13 +142,17 @@ fn a_limit_admits_exactly_so_many(store: &dyn KeyValueStore, threads: usize) {
 }
 
 fn a_window_ends(store: &dyn KeyValueStore, _: usize) {
-    let window = Duration::from_millis(500);
+    let window = Duration::from_secs(1);
     let admit = || counters::admit(store, "192.0.2.3", 1, window);
-    assert!(admit() && !admit());
-    // A request does not make the window longer.
+    let began = Instant::now();
+    let admitted = [admit(), admit()];
     thread::sleep(window / 2);
-    admit();
-    thread::sleep(window / 2 + store.capabilities().ttl_resolution());
+    let later = admit(); // which does not make the window longer
+    if began.elapsed() >= window {
+        return eprintln!("  SKIPPED: the machine was too busy");
+    }
+    assert!(admitted == [true, false] && !later);
+    thread::sleep(window.saturating_sub(began.elapsed()) + store.capabilities().ttl_resolution());
     assert!(admit());
 }
 
@@ -175,7 +183,7 @@ fn a_code_is_used_once(store: &dyn KeyValueStore, threads: usize) {
 }
 
 fn a_replaced_code_is_void_and_the_new_one_is_not(store: &dyn KeyValueStore, _: usize) {
-    let used = (0..50).filter(|round| {
+    for round in 0..50 {
         let user = format!("replaced{round}");
         codes::issue(store, &user, "old").unwrap();
         assert!(!codes::redeem(store, &user, "wrong").unwrap());
@@ -194,9 +202,7 @@ fn a_replaced_code_is_void_and_the_new_one_is_not(store: &dyn KeyValueStore, _: 
         assert!(count(&results, &true) <= 1);
         assert!(!codes::redeem(store, &user, "old").unwrap(), "it is void");
         assert!(codes::redeem(store, &user, "new").unwrap(), "the new code was destroyed");
-        results.contains(&true)
-    });
-    eprintln!("  of 50 old codes, {} were used in time", used.count());
+    }
 }
 
 fn guesses_are_limited(store: &dyn KeyValueStore, threads: usize) {

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
 
 use std::fmt;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value, Version};
+use kv_core::{KeyValueStore, KeyValueStoreExt, Result};
 use kv_memory::{ManualClock, MemoryStore};
 
 use crate::races::documents::{self, Saved};
 use crate::races::lock::Lock;
 use crate::races::{self, codes, sessions};
+use crate::stores::{ByContent, Lost, Unsteady};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -20,6 +20,17 @@ fn the_programs_win_their_races() {
     for threads in [16, 100] {
         races::run(&MemoryStore::new(), threads);
     }
+}
+
+#[test]
+fn the_programs_win_their_races_where_a_version_is_the_value() {
+    races::run(&ByContent::default(), 16);
+}
+
+/// Both kinds of stores: with exact versions, and without.
+fn with_both(test: impl Fn(&dyn KeyValueStore)) {
+    test(&MemoryStore::new());
+    test(&ByContent::default());
 }
 
 #[test]
@@ -53,111 +64,6 @@ fn a_session_expires_some_time_after_its_last_use() {
     assert!(!sessions::add_item(&store, "42", "a pen").unwrap());
 }
 
-/// What becomes of a conditional write whose reply does not come.
-#[derive(Clone, Copy, Debug)]
-enum Lost {
-    /// The server does it: the reply is lost.
-    Reply,
-    /// The server never gets it.
-    Request,
-    /// It is under way until the test delivers it.
-    Late,
-}
-
-type Write<'s> = Box<dyn FnOnce() + Send + 's>;
-
-/// A store that does not answer the next conditional write when the test says so.
-struct Unsteady<'s> {
-    inner: &'s MemoryStore,
-    next: Mutex<Option<Lost>>,
-    under_way: Mutex<Vec<Write<'s>>>,
-}
-
-impl<'s> Unsteady<'s> {
-    fn new(inner: &'s MemoryStore) -> Self {
-        Self { inner, next: Mutex::default(), under_way: Mutex::default() }
-    }
-
-    /// The next conditional write is not answered.
-    fn lose(&self, what: Lost) {
-        *self.next.lock().unwrap() = Some(what);
-    }
-
-    /// What was under way arrives.
-    fn deliver(&self) {
-        let arriving = std::mem::take(&mut *self.under_way.lock().unwrap());
-        for write in arriving {
-            write();
-        }
-    }
-
-    fn send<T>(&self, key: Key<'_>, write: impl FnOnce(&MemoryStore) -> Result<T> + Send + 's) -> Result<T> {
-        let inner = self.inner;
-        match self.next.lock().unwrap().take() {
-            None => return write(inner),
-            Some(Lost::Reply) => drop(write(inner)),
-            Some(Lost::Request) => {}
-            Some(Lost::Late) => self.under_way.lock().unwrap().push(Box::new(move || drop(write(inner)))),
-        }
-        Err(Error::Timeout(Failure::new(self.name(), "no answer").at(key).with_unknown_outcome()))
-    }
-}
-
-impl fmt::Debug for Unsteady<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unsteady")
-    }
-}
-
-impl KeyValueStore for Unsteady<'_> {
-    fn name(&self) -> &'static str {
-        "unsteady"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-        self.inner.read(key)
-    }
-
-    fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
-        self.inner.write(key, value, ttl)
-    }
-
-    fn remove(&self, key: Key<'_>) -> Result<bool> {
-        self.inner.remove(key)
-    }
-
-    fn write_if_absent(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<bool> {
-        self.inner.write_if_absent(key, value, ttl)
-    }
-
-    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
-        self.inner.read_versioned(key)
-    }
-
-    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
-        let (of, value) = (key.to_key_buf(), value.into_bytes());
-        self.send(key, move |inner| inner.create_versioned(of, value, ttl))
-    }
-
-    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
-        let (of, value, version) = (key.to_key_buf(), value.into_bytes(), version.clone());
-        self.send(key, move |inner| inner.put_if(of, value, ttl, &version))
-    }
-
-    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
-        let (of, version) = (key.to_key_buf(), version.clone());
-        self.send(key, move |inner| inner.delete_if(of, &version))
-    }
-
-    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
-        self.inner.add(key, by, ttl)
-    }
-}
-
 fn is_unknown<T: fmt::Debug>(result: Result<T>) -> bool {
     result.unwrap_err().outcome_unknown()
 }
@@ -188,81 +94,124 @@ fn a_lock_whose_reply_is_lost_is_ours_or_expires() {
 
 #[test]
 fn a_renewal_whose_reply_is_lost_does_not_lose_the_lock() {
-    let inner = MemoryStore::new();
-    let store = Unsteady::new(&inner);
-    for lost in [Lost::Reply, Lost::Request, Lost::Late] {
-        let mut lock = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
-        store.lose(lost);
-        assert!(is_unknown(lock.renew()), "{lost:?}");
-        assert!(lock.left() > Duration::ZERO && lock.renew().unwrap(), "{lost:?}");
-        store.lose(lost);
-        assert!(is_unknown(lock.renew()), "{lost:?}");
-        store.deliver();
-        assert!(lock.release().unwrap(), "{lost:?}");
-        assert!(inner.get("lock:lock").unwrap().is_none(), "{lost:?}");
-    }
+    with_both(|inner| {
+        let store = Unsteady::new(inner);
+        for lost in [Lost::Reply, Lost::Request, Lost::Late] {
+            let mut lock = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
+            store.lose(lost);
+            assert!(is_unknown(lock.renew()), "{lost:?}");
+            assert!(lock.left() > Duration::ZERO && lock.renew().unwrap(), "{lost:?}");
+            store.lose(lost);
+            assert!(is_unknown(lock.renew()), "{lost:?}");
+            store.deliver();
+            assert!(lock.release().unwrap(), "{lost:?}");
+            assert!(inner.get("lock:lock").unwrap().is_none(), "{lost:?}");
+        }
+    });
 }
 
 #[test]
 fn a_late_renewal_does_not_bring_back_what_was_released() {
-    let inner = MemoryStore::new();
-    let store = Unsteady::new(&inner);
-    let mut lock = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
-    store.lose(Lost::Late);
-    assert!(is_unknown(lock.renew()));
-    assert!(lock.release().unwrap());
-    let next = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
-    store.deliver();
-    assert!(next.release().unwrap(), "it is still the next one's");
+    with_both(|inner| {
+        let store = Unsteady::new(inner);
+        let mut lock = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
+        store.lose(Lost::Late);
+        assert!(is_unknown(lock.renew()));
+        assert!(lock.release().unwrap());
+        let next = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
+        store.deliver();
+        assert!(next.release().unwrap(), "it is still the next one's");
+    });
 }
 
 #[test]
 fn a_release_whose_reply_is_lost_does_not_release_the_lock_of_the_next() {
-    let inner = MemoryStore::new();
-    let store = Unsteady::new(&inner);
-    let lock = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
-    store.lose(Lost::Reply);
-    assert!(is_unknown(lock.release()));
-    let next = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
-    assert!(next.release().unwrap());
+    with_both(|inner| {
+        let store = Unsteady::new(inner);
+        let lock = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
+        store.lose(Lost::Reply);
+        assert!(is_unknown(lock.release()));
+        let next = Lock::acquire(&store, "lock", MINUTE).unwrap().unwrap();
+        assert!(next.release().unwrap());
+    });
 }
 
 #[test]
 fn a_document_is_saved_once_however_often_it_is_tried() {
     for lost in [Lost::Reply, Lost::Request, Lost::Late] {
-        let inner = MemoryStore::new();
-        let store = Unsteady::new(&inner);
-        documents::create(&store, "plan", "draft", "a").unwrap();
-        store.lose(lost);
-        assert!(is_unknown(documents::save(&store, "plan", "ours", "a", "b")), "{lost:?}");
-        assert_eq!(documents::save(&store, "plan", "ours", "a", "b").unwrap(), Saved::Yes, "{lost:?}");
-        assert_eq!(documents::save(&store, "plan", "theirs", "b", "c").unwrap(), Saved::Yes, "{lost:?}");
-        store.deliver();
-        let (_, text) = documents::load(&store, "plan").unwrap().unwrap();
-        assert_eq!(text, "theirs", "{lost:?}: what arrives late changes nothing");
+        with_both(|inner| {
+            let store = Unsteady::new(inner);
+            documents::create(&store, "plan", "draft", "a").unwrap();
+            store.lose(lost);
+            assert!(is_unknown(documents::save(&store, "plan", "ours", "a", "b")), "{lost:?}");
+            assert_eq!(documents::save(&store, "plan", "ours", "a", "b").unwrap(), Saved::Yes, "{lost:?}");
+            assert_eq!(documents::save(&store, "plan", "theirs", "b", "c").unwrap(), Saved::Yes, "{lost:?}");
+            store.deliver();
+            let (_, text) = documents::load(&store, "plan").unwrap().unwrap();
+            assert_eq!(text, "theirs", "{lost:?}: what arrives late changes nothing");
 
-        let rule = |text| format!("{text}!");
-        store.lose(lost);
-        assert!(is_unknown(documents::edit(&store, "plan", "d", rule)), "{lost:?}");
-        assert!(documents::edit(&store, "plan", "d", rule).unwrap(), "{lost:?}");
-        store.deliver();
-        let (_, text) = documents::load(&store, "plan").unwrap().unwrap();
-        assert_eq!(text, "theirs!", "{lost:?}");
+            let rule = |text| format!("{text}!");
+            store.lose(lost);
+            assert!(is_unknown(documents::edit(&store, "plan", "d", rule)), "{lost:?}");
+            assert!(documents::edit(&store, "plan", "d", rule).unwrap(), "{lost:?}");
+            store.deliver();
+            let (_, text) = documents::load(&store, "plan").unwrap().unwrap();
+            assert_eq!(text, "theirs!", "{lost:?}");
+        });
     }
 }
 
 #[test]
 fn a_code_whose_reply_is_lost_is_never_used_twice() {
     for lost in [Lost::Reply, Lost::Request, Lost::Late] {
-        let inner = MemoryStore::new();
-        let store = Unsteady::new(&inner);
-        codes::issue(&store, "ada", "4711").unwrap();
-        store.lose(lost);
-        assert!(is_unknown(codes::redeem(&store, "ada", "4711")), "{lost:?}");
-        let was_done = matches!(lost, Lost::Reply);
-        assert_eq!(codes::redeem(&store, "ada", "4711").unwrap(), !was_done, "{lost:?}");
-        codes::issue(&store, "ada", "0815").unwrap();
-        store.deliver();
-        assert!(codes::redeem(&store, "ada", "0815").unwrap(), "{lost:?}: what arrives late is not for this code");
+        with_both(|inner| {
+            let store = Unsteady::new(inner);
+            codes::issue(&store, "ada", "4711").unwrap();
+            store.lose(lost);
+            assert!(is_unknown(codes::redeem(&store, "ada", "4711")), "{lost:?}");
+            let was_done = matches!(lost, Lost::Reply);
+            assert_eq!(codes::redeem(&store, "ada", "4711").unwrap(), !was_done, "{lost:?}");
+            codes::issue(&store, "ada", "0815").unwrap();
+            store.deliver();
+            assert!(codes::redeem(&store, "ada", "0815").unwrap(), "{lost:?}: what arrives late is not for this code");
+        });
     }
+}
+
+#[test]
+fn a_code_that_is_replaced_after_it_was_read_is_void() {
+    with_both(|inner| {
+        let store = Unsteady::new(inner);
+        codes::issue(&store, "ada", "old").unwrap();
+        store.after_read(|| codes::issue(inner, "ada", "new").unwrap());
+        assert!(!codes::redeem(&store, "ada", "old").unwrap());
+        assert!(codes::redeem(&store, "ada", "new").unwrap());
+    });
+}
+
+#[test]
+fn a_session_that_changes_after_it_was_read_is_read_again() {
+    with_both(|inner| {
+        let store = Unsteady::new(inner);
+        sessions::begin(&store, "42", "ada").unwrap();
+        store.after_read(|| assert!(sessions::add_item(inner, "42", "theirs").unwrap()));
+        assert!(sessions::add_item(&store, "42", "ours").unwrap());
+        assert_eq!(sessions::read(&store, "42").unwrap().unwrap(), ["ada", "theirs", "ours"]);
+        store.after_read(|| assert!(sessions::end(inner, "42").unwrap()));
+        assert!(!sessions::add_item(&store, "42", "late").unwrap());
+        assert_eq!(sessions::read(inner, "42").unwrap(), None);
+    });
+}
+
+#[test]
+fn a_document_that_changes_after_it_was_read_is_not_overwritten() {
+    with_both(|inner| {
+        let store = Unsteady::new(inner);
+        documents::create(&store, "plan", "draft", "a").unwrap();
+        store.after_read(|| assert_eq!(documents::save(inner, "plan", "theirs", "a", "b").unwrap(), Saved::Yes));
+        assert_eq!(documents::save(&store, "plan", "ours", "a", "c").unwrap(), Saved::Changed);
+        store.after_read(|| assert_eq!(documents::save(inner, "plan", "theirs too", "b", "d").unwrap(), Saved::Yes));
+        assert!(documents::edit(&store, "plan", "e", |text| format!("{text}!")).unwrap());
+        assert_eq!(documents::load(&store, "plan").unwrap(), Some(("e".into(), "theirs too!".into())));
+    });
 }
