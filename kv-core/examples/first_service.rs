@@ -20,10 +20,8 @@ impl Sessions {
 
     /// Returns the session's user, and extends the session.
     fn user(&self, id: &str) -> Result<Option<String>> {
-        let key = format!("session:{id}");
-        let Some(user) = self.store.get(&key)? else { return Ok(None) };
-        let is_live = self.store.touch(&key, TTL)?; // false: it has expired in between
-        Ok(is_live.then(|| String::from_utf8_lossy(&user).into_owned()))
+        let user = self.store.get_and_touch(format!("session:{id}"), TTL)?;
+        Ok(user.map(|user| String::from_utf8_lossy(&user).into_owned()))
     }
 
     /// Ends a session; returns whether there was one.

@@ -114,18 +114,19 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Stores a value with a TTL if the key is absent, atomically; returns whether it did
-    /// ([P4](crate::contract#3-read-write-delete)). This is a lock that expires by itself.
+    /// ([P4](crate::contract#3-read-write-delete)).
+    ///
+    /// For a lock, use [`create_versioned`](Self::create_versioned): a [`delete`](Self::delete) of a lock may remove that of the next
+    /// holder, if one's own has expired meanwhile.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Remaining, Ttl};
     /// # let store = MemoryStore::new();
-    /// let minute = Duration::from_secs(60);
-    /// assert!(store.create_with_ttl("lock:report", "me", minute)?);
-    /// assert!(!store.create_with_ttl("lock:report", "you", minute)?);
-    /// // Only within the minute: later this may delete somebody else's lock. To let the lock expire is always safe.
-    /// store.delete("lock:report")?;
-    /// assert!(store.create_with_ttl("lock:report", "you", minute)?);
+    /// // One process sends the reminder each day. Nobody deletes the entry: it expires.
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// assert!(store.create_with_ttl("reminder", "one process", day)?);
+    /// assert!(!store.create_with_ttl("reminder", "another", day)?);
     /// # Ok::<(), kv_memory::Error>(())
     /// ```
     ///
@@ -622,7 +623,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// ([P4](crate::contract#3-read-write-delete), [U1](crate::contract#12-conditional-and-atomic-updates)).
     ///
     /// With the version a lock is renewed and released without reading it, and only by its holder. Store a random token: on a store
-    /// without [`ExactVersions`](crate::Capability::ExactVersions) two holders who store the same bytes have the same version.
+    /// without [`ExactVersions`](crate::Capability::ExactVersions) two holders who store the same bytes have the same version. The
+    /// guide has [a whole lock](crate::guide::updates#a-lock), and what it cannot promise.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -652,7 +654,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// Of several callers who name the same version at most one succeeds; the others change nothing. After an error whose
     /// [outcome is unknown](Error::outcome_unknown), a `None` may be due to one's own success: read again
-    /// ([U3](crate::contract#12-conditional-and-atomic-updates)).
+    /// ([U3](crate::contract#12-conditional-and-atomic-updates)). [Documents](crate::guide::updates#documents) of the guide shows how.
     ///
     /// ```
     /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
@@ -700,7 +702,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     ///
     /// `change` may be called several times. If it returns `None`, the entry stays as it is, and `update` returns `false`. The entry
     /// gets the TTL that is named. This takes two round trips, and two more for each time that another writer was faster. After some tries
-    /// it waits for a random time in between, at most 20 ms, and after 100 tries it gives up.
+    /// it waits for a random time in between, at most 20 ms, and after 100 tries it gives up. The guide changes
+    /// [sessions](crate::guide::updates#sliding-sessions) in this way.
     ///
     /// ```
     /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
@@ -730,7 +733,9 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// Returns the value at a key and deletes the entry, in one step: of several concurrent callers one gets the value
     /// ([U4](crate::contract#12-conditional-and-atomic-updates)).
     ///
-    /// After an error whose [outcome is unknown](Error::outcome_unknown) the value may be lost.
+    /// After an error whose [outcome is unknown](Error::outcome_unknown) the value may be lost. To compare a value before it is removed,
+    /// use [`get_versioned`](Self::get_versioned) and [`delete_if`](Self::delete_if), as
+    /// [one-time codes](crate::guide::updates#one-time-codes) of the guide do.
     ///
     /// ```
     /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
@@ -748,7 +753,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     }
 
     /// Returns the value at a key and gives the entry a new TTL, counted from this call, in one step: a session that expires some time
-    /// after it was last used ([T6](crate::contract#4-ttls)). A zero TTL deletes the entry.
+    /// after it was last used ([T6](crate::contract#4-ttls)). A zero TTL deletes the entry. The guide has
+    /// [such sessions](crate::guide::updates#sliding-sessions).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -769,7 +775,8 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// Adds to the number at a key, in one step; returns the sum ([U5](crate::contract#12-conditional-and-atomic-updates)).
     ///
     /// An absent entry begins at 0, and only then the TTL counts: a counter that is there keeps its own. So a fixed window of a rate limiter
-    /// is one call. A counter reads as decimal text. There is no decrement: memcached cannot go below 0.
+    /// is [one call](crate::guide::updates#a-limit-for-requests-and-counters). A counter reads as decimal text. There is no decrement:
+    /// memcached cannot go below 0.
     ///
     /// ```
     /// # use std::time::Duration;

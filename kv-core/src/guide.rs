@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [A first service](first_service) | sessions with TTLs, on redis in production and in memory in the tests; start here |
 //! | [Choosing a backend](choosing) | which backend to take, what each one guarantees, and how to choose when the program starts |
-//! | [TTLs](ttls) | what a TTL means on each backend; sessions that are extended, locks that expire |
+//! | [TTLs](ttls) | what a TTL means on each backend; entries that stay while they are used |
+//! | [Updates](updates) | locks, limits and counters, one-time codes, sliding sessions, documents that several people edit: whole programs |
 //! | [Errors, and trying again](errors) | what to do about each error, what may be tried again, and what an unknown outcome of a write means |
 //! | [Production](production) | limits, pools, threads and async, logs |
 //! | [Coming from simplekv](simplekv) | for users of Python's simplekv: every call of its in-memory stores beside ours |
@@ -16,7 +17,9 @@
 /// several targets, the first one counts.
 macro_rules! page {
     ($name:ident, $text:expr) => {
+        /// [choosing]: crate::guide::choosing
         /// [ttls]: crate::guide::ttls
+        /// [updates]: crate::guide::updates
         /// [errors]: crate::guide::errors
         /// [production]: crate::guide::production
         /// [reasons]: crate::guide::reasons
@@ -28,6 +31,16 @@ macro_rules! page {
         /// [create]: crate::KeyValueStoreExt::create
         /// [create_with_ttl]: crate::KeyValueStoreExt::create_with_ttl
         /// [touch]: crate::KeyValueStoreExt::touch
+        /// [get_each]: crate::KeyValueStoreExt::get_each
+        /// [get_versioned]: crate::KeyValueStoreExt::get_versioned
+        /// [create_versioned]: crate::KeyValueStoreExt::create_versioned
+        /// [put_if]: crate::KeyValueStoreExt::put_if
+        /// [delete_if]: crate::KeyValueStoreExt::delete_if
+        /// [update]: crate::KeyValueStoreExt::update
+        /// [take]: crate::KeyValueStoreExt::take
+        /// [get_and_touch]: crate::KeyValueStoreExt::get_and_touch
+        /// [increment]: crate::KeyValueStoreExt::increment
+        /// [Version]: crate::Version
         /// [Ttl]: crate::Ttl
         /// [Error]: crate::Error
         /// [report]: crate::Error::report
@@ -41,6 +54,7 @@ macro_rules! page {
 page!(first_service, include_str!("../guide/first_service.md"));
 page!(choosing, include_str!("../guide/choosing.md"));
 page!(ttls, include_str!("../guide/ttls.md"));
+page!(updates, include_str!("../guide/updates.md"));
 page!(errors, include_str!("../guide/errors.md"));
 page!(production, include_str!("../guide/production.md"));
 page!(simplekv, include_str!("../guide/simplekv.md"));

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "programs; only their tests run")]
 
 mod claim;
+mod races;
+mod stores;
+mod updates;
 
 #[path = "../../examples/first_service.rs"]
 mod first_service;

@@ -14,6 +14,7 @@ mod access;
 mod faults;
 #[path = "../../../kv-redis/tests/support/firewall.rs"]
 mod firewall;
+mod guide;
 #[cfg(target_os = "linux")]
 #[path = "../../../kv-redis/tests/support/keepalive.rs"]
 mod keepalive;

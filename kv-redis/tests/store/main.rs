@@ -17,6 +17,7 @@ mod endpoints;
 mod faults;
 #[path = "../support/firewall.rs"]
 mod firewall;
+mod guide;
 #[cfg(target_os = "linux")]
 #[path = "../support/keepalive.rs"]
 mod keepalive;
