@@ -360,7 +360,8 @@ impl KeyValueStore for MemoryStore {
         let hashed = self.shards.hashed(key);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, ttl)?;
+        // With a zero TTL nothing new is stored.
+        let deadline = if ttl == Some(0) { None } else { deadline(&mut shard, key, ttl)? };
         let old = shard.live(hashed).map(|slot| (counter(&slot.value), slot.deadline));
         let (sum, deadline) = match old {
             None => (Ok(by.into()), deadline),
