@@ -19,14 +19,14 @@ pub(crate) struct Lock<'s> {
 }
 
 impl<'s> Lock<'s> {
-    /// Takes the lock, unless somebody has it. After an error it may be taken by nobody until its TTL has passed.
+    /// Takes the lock, unless somebody has it. After an error it may be taken until its TTL has passed, and nobody is the holder.
     pub(crate) fn acquire(store: &'s dyn KeyValueStore, name: &str, ttl: Duration) -> Result<Option<Self>> {
         let (key, token) = (format!("lock:{name}"), token());
         let began = Instant::now(); // before the call: the store counts from then on, or from later
         let version = match store.create_versioned(&key, token.as_str(), ttl) {
             // It may have been stored all the same. Then the token is ours.
-            Err(error) if error.outcome_unknown() => match store.get_versioned(&key)? {
-                Some((holder, version)) if holder == token => Some(version),
+            Err(error) if error.outcome_unknown() => match store.get_versioned(&key) {
+                Ok(Some((holder, version))) if holder == token => Some(version),
                 _ => return Err(error),
             },
             result => result?,
