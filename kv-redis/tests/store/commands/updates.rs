@@ -137,7 +137,7 @@ fn many_writers_of_one_entry_lose_nothing_whatever_the_server_has() {
     on_each_way(|name, store| {
         store.delete_many(["list", "n", "code"]).unwrap();
         thread::scope(|scope| {
-            let takes: Vec<_> = (0..THREADS)
+            let threads: Vec<_> = (0..THREADS)
                 .map(|thread| {
                     scope.spawn(move || {
                         let mut taken = 0;
@@ -156,7 +156,7 @@ fn many_writers_of_one_entry_lose_nothing_whatever_the_server_has() {
                     })
                 })
                 .collect();
-            let taken = takes.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>();
+            let taken = threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>();
             assert!((1..=THREADS * EACH).contains(&taken), "{name}: {taken}");
         });
         let list = store.get("list").unwrap().unwrap();

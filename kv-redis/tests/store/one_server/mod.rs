@@ -20,7 +20,9 @@ use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kv_redis::{Bytes, Error, Key, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl};
+use kv_redis::{
+    Bytes, Capability, Error, Key, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl,
+};
 use redis::{Connection, FromRedisValue, Value};
 
 use crate::support::{self, PATIENCE, Redis, wait_until};
