@@ -188,12 +188,12 @@ fn updates(bench: &mut Bench, setup: &Setup) -> Result {
     bench.compare(row("take, key is absent", "GETDEL"), || store.take("absent"), getdel)?;
     // The value stays the same, so its version does, too.
     let (_, version) = store.get_versioned("key")?.ok_or("the key is absent")?;
-    let script = redis::Script::new(
-        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1",
-    );
+    let script = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1";
+    let sha1 = redis::cmd("SCRIPT").arg("LOAD").arg(script).query::<String>(&mut *bare.borrow_mut())?;
     let evalsha = || {
-        let mut call = script.key("key");
-        call.arg(&value).arg(&value).arg(3_600_000).invoke::<u64>(&mut *bare.borrow_mut())
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(&sha1).arg(1).arg("key").arg(&value).arg(&value).arg(3_600_000).query::<u64>(&mut *bare.borrow_mut())
     };
     bench.compare(row("put_if", "EVALSHA"), || store.put_if("key", &value, HOUR, &version), evalsha)?;
     Ok(())

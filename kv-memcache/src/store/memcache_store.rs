@@ -11,6 +11,7 @@ use kv_core::{
 
 use super::client::{Client, largest_value};
 use super::settings::USUAL_ITEM;
+use super::updates;
 use crate::protocol::command::Command;
 use crate::protocol::reply::Reply;
 use crate::protocol::ttl::{self, Expiry};
@@ -184,13 +185,13 @@ impl KeyValueStore for MemcacheStore {
         self.not_classic(Capability::Versions)?;
         self.client.check_size(key, value.len())?;
         let expiry = self.client.expiry(key, ttl)?;
-        let Some(version) = version.number_at(key) else { return Ok(None) };
+        let Some(version) = updates::number(version, key) else { return Ok(None) };
         self.client.store_versioned(key, Command::PutVersion { value: value.as_bytes(), expiry, version })
     }
 
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
         self.not_classic(Capability::Versions)?;
-        let Some(version) = version.number_at(key) else { return Ok(false) };
+        let Some(version) = updates::number(version, key) else { return Ok(false) };
         self.client.ask(key, Command::DeleteVersion(version)).map(|reply| reply.is_hit())
     }
 

@@ -4,7 +4,7 @@ use kv_core::{Bytes, CounterFault, Error, Failure, Key, Result, Version};
 
 use super::client::Client;
 use crate::protocol::command::{Command, KeyedCommand};
-use crate::protocol::reply::{Hit, Reply, number};
+use crate::protocol::reply::{self, Hit, Reply};
 use crate::protocol::ttl::Expiry;
 
 /// How often a `take` tries.
@@ -12,6 +12,11 @@ const TRIES: u32 = 100;
 
 /// A version that no entry has: the server counts from 1.
 const OF_NOTHING: u64 = u64::MAX;
+
+/// The number to compare with, unless nothing has this version.
+pub(super) fn number(version: &Version, key: Key<'_>) -> Option<u64> {
+    version.number_at(key).filter(|&number| number != OF_NOTHING)
+}
 
 impl Client {
     /// The value of an entry and its version.
@@ -58,7 +63,7 @@ impl Client {
             Reply::Refused(refusal) if refusal.is_of_counter() => return Err(not_a_counter(CounterFault::NotANumber)),
             reply => self.no_refusal(self.node(key)?, reply, &KeyedCommand::new(0, key, command))?.hit(),
         };
-        let sum = hit.and_then(|hit| number::<u64>(&hit.value)).unwrap_or(u64::MAX);
+        let sum = hit.and_then(|hit| reply::number::<u64>(&hit.value)).unwrap_or(u64::MAX);
         if i64::try_from(sum).is_ok() {
             return Ok(sum);
         }

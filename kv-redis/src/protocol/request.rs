@@ -278,7 +278,8 @@ impl<'a> Request<'a> {
         request.needs = self.needs;
         request.shapes.extend_from_slice(&self.shapes);
         if self.then.is_some() {
-            // A node that is getting the slot accepts no transaction on it, so nothing follows.
+            // `ASKING` holds for one command, so no transaction can follow. Twice, so that this shows in the replies.
+            request.add(Shape::Any, ["UNWATCH".into()]);
             request.add(Shape::Any, ["UNWATCH".into()]);
         }
         request

@@ -170,6 +170,11 @@ pub(crate) fn was_done(replies: &[Reply]) -> Option<bool> {
     }
 }
 
+/// Whether nothing was decided, because the slot of the key is on its way to another node: `WATCH`, `GET`, and `UNWATCH` twice.
+pub(crate) fn is_undecided(replies: &[Reply]) -> bool {
+    matches!(replies, [_, _, Reply::Okay, Reply::Okay])
+}
+
 /// What a `take` did.
 pub(crate) enum Taken {
     Value(Vec<u8>),

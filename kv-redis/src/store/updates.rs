@@ -109,6 +109,11 @@ impl Client {
         let Answer { replies, server, .. } = answer;
         let error = errors(&replies).next().cloned();
         match error {
+            None if updates::is_undecided(&replies) => {
+                let message =
+                    "the slot of the key is on its way to another node, where nothing can be compared; try again later";
+                Err(Error::Unavailable(Failure::new(self.label(), message).at(key)))
+            }
             Some(error) => self.no_error(Reply::ServerError(error), server.as_ref(), key, true).map(|_| replies),
             None => Ok(replies),
         }

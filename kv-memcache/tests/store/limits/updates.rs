@@ -144,5 +144,10 @@ fn a_server_without_versions_is_an_error_that_says_so() {
         assert!(chain(&error).contains("`-C`"), "{}", chain(&error));
     }
     assert_eq!(store.get("k").unwrap().unwrap(), "v");
+    // What was made there can never be told from what others make.
+    let version = store.create_versioned("lock", "mine", LONG).unwrap().unwrap();
+    assert!(!store.delete_if("lock", &version).unwrap());
+    assert!(store.put_if("lock", "mine", LONG, &version).unwrap().is_none());
+    assert_eq!(store.get("lock").unwrap().unwrap(), "mine");
     assert_eq!(store.increment("n", 1, LONG).unwrap(), 1);
 }

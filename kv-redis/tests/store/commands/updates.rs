@@ -212,13 +212,17 @@ fn nodes_of_a_cluster_and_slots_on_their_way_take_updates() {
         }
     };
     all(&store, "");
-    if is_since((6, 0, 0)) {
+    let without_scripts = is_since((6, 0, 0)).then(|| {
+        let without: &[&str] =
+            if is_since((8, 0, 0)) { &["-@scripting", "-delifeq", "-delex"] } else { &["-@scripting"] };
         for node in cluster.nodes() {
-            user(node, "", &["-@scripting"]);
+            user(node, "", without);
         }
         let urls = cluster.urls().into_iter().map(|url| url.replace("redis://", "redis://app:secret@"));
-        all(&patient().cluster(urls).connect().unwrap(), "without_scripts");
-    }
+        let store = patient().cluster(urls).connect().unwrap();
+        all(&store, "without_scripts");
+        store
+    });
     let slot = cluster.slot_of("{tag}");
     let from = cluster.primary_of_slot(slot);
     let migration = cluster.migrate_slot(slot, from, (from + 1) % 3);
@@ -227,6 +231,14 @@ fn nodes_of_a_cluster_and_slots_on_their_way_take_updates() {
     let (_, version) = store.get_versioned("{tag}there").unwrap().unwrap();
     assert!(store.put_if("{tag}there", "w", LONG, &version).unwrap().is_some());
     assert_eq!(store.take("{tag}there").unwrap().unwrap(), "w");
+    if let Some(store) = without_scripts {
+        // On the node that gets the slot `WATCH` decides nothing, which is an error and no "changed".
+        store.put("{tag}there", "v").unwrap();
+        let (_, version) = store.get_versioned("{tag}there").unwrap().unwrap();
+        let error = store.delete_if("{tag}there", &version).unwrap_err();
+        assert!(error.is_transient() && !error.outcome_unknown(), "{}", chain(&error));
+        assert!(store.delete("{tag}there").unwrap());
+    }
     migration.finish();
     cluster.wait_until_ok();
     all(&store, "{tag}");
