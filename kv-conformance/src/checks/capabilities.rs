@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kv_core::{Capabilities, Capability, Error, KeyValueStoreExt, Remaining, Ttl};
+use kv_core::{Capabilities, Capability, Error, Key, KeyValueStoreExt, Remaining, Ttl, Version};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::entries::{BYSTANDER, expect_remaining};
+use crate::checks::entries::{BYSTANDER, expect_remaining, expect_stored, version_of};
 use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, expect_that, mismatch, show};
 
 checks![
@@ -106,18 +106,48 @@ pub(crate) fn opt_out_of(capability: Capability) -> Check {
         Capability::TtlReading => ("o3_opt_out_of_ttl_reading", |context| verify(context, Capability::TtlReading)),
         Capability::Touch => ("o3_opt_out_of_touch", |context| verify(context, Capability::Touch)),
         Capability::Copy => ("o3_opt_out_of_copy", |context| verify(context, Capability::Copy)),
+        Capability::Versions => ("o3_opt_out_of_versions", |context| verify(context, Capability::Versions)),
+        Capability::ExactVersions => ("o3_opt_out_of_exact_versions", verify_inexact),
+        Capability::Take => ("o3_opt_out_of_take", |context| verify(context, Capability::Take)),
+        Capability::TouchingReads => {
+            ("o3_opt_out_of_touching_reads", |context| verify(context, Capability::TouchingReads))
+        }
+        Capability::Counters => ("o3_opt_out_of_counters", |context| verify(context, Capability::Counters)),
         _ => ("o3_opt_out_of_something_unknown", |_| Err(NotPassed::failed("the suite does not know this capability"))),
     };
     about(&["O3", "O2"]).run(run).named(name, module_path!())
+}
+
+/// The opt-out has to have a reason.
+fn expect_reason(context: &Context<'_>, capability: Capability) -> Outcome {
+    let reason = context.scope.opt_outs.get(&capability).map(String::as_str).unwrap_or_default();
+    let what = format!("the reason of the opt-out of {capability}");
+    expect_that(what, !reason.trim().is_empty(), "a reason, for the readers of the report", reason)
+}
+
+/// No operation needs exact versions, so their opt-out is verified by what U2 says of a store that lacks them: an entry that is overwritten with
+/// equal bytes has its old version still.
+fn verify_inexact(context: &Context<'_>) -> Outcome {
+    expect_reason(context, Capability::ExactVersions)?;
+    if !context.has(Capability::Versions) {
+        // There is no version that could hold, as the opt-out of versions verifies.
+        return Ok(());
+    }
+    let store = context.store();
+    store.put("k", "v")?;
+    let version = version_of(store, "k", "v")?;
+    store.put("k", "v")?;
+    let what = "put_if with the version from before a put of equal bytes, after an opt-out of exact versions";
+    let advice = format!("\n{}", either_way(Capability::ExactVersions));
+    let stored = expect_stored(what, store.put_if("k", "new", Ttl::Forever, &version));
+    stored.map_err(|outcome| outcome.map_text(|text| text + &advice)).map(drop)
 }
 
 /// The operations that were opted out of have to return `Unsupported`, which names operation and store, and to change nothing.
 fn verify(context: &Context<'_>, capability: Capability) -> Outcome {
     let store = context.store();
     let (bystander, unharmed) = BYSTANDER;
-    let reason = context.scope.opt_outs.get(&capability).map(String::as_str).unwrap_or_default();
-    let what = format!("the reason of the opt-out of {capability}");
-    expect_that(what, !reason.trim().is_empty(), "a reason, for the readers of the report", reason)?;
+    expect_reason(context, capability)?;
     store.put(bystander, unharmed)?;
     let expiry = context.has(Capability::Ttls).then(|| context.put_long(EXPIRES, unharmed)).transpose()?;
     for (what, operation) in opted_out(context, capability) {
@@ -179,6 +209,10 @@ fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(Strin
                     let passing = move || store.create_with_ttl(key, "harmed", hour).map(drop);
                     add("create with a TTL", Box::new(passing));
                 }
+                if context.has(Capability::Versions) {
+                    let versioned = move || store.create_versioned(key, "harmed", Ttl::Forever).map(drop);
+                    add("create_versioned", Box::new(versioned));
+                }
             }
             Capability::Ttls => {
                 for ttl in ttls {
@@ -190,6 +224,20 @@ fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(Strin
                     add(&format!("put_from with {ttl:?}"), Box::new(stream));
                     if context.has(Capability::Create) {
                         add(&format!("create with {ttl:?}"), Box::new(create));
+                    }
+                    let increment = move || store.increment(key, 1, ttl).map(drop);
+                    if context.has(Capability::Counters) {
+                        add(&format!("increment with {ttl:?}"), Box::new(increment));
+                    }
+                    let versioned = move || store.create_versioned(key, "harmed", ttl).map(drop);
+                    if context.has(Capability::Create) && context.has(Capability::Versions) {
+                        add(&format!("create_versioned with {ttl:?}"), Box::new(versioned));
+                    }
+                    if context.has(Capability::Versions) {
+                        for version in foreign_versions(key) {
+                            let put_if = move || store.put_if(key, "harmed", ttl, &version).map(drop);
+                            add(&format!("put_if with {ttl:?}"), Box::new(put_if));
+                        }
                     }
                 }
             }
@@ -207,8 +255,43 @@ fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(Strin
                 add("rename onto it", Box::new(move || store.rename("other", key)));
                 add("rename to itself", Box::new(move || store.rename(key, key)));
             }
+            Capability::Versions => {
+                add("get_versioned", Box::new(move || store.get_versioned(key).map(drop)));
+                // Of both kinds that there are, one of which would hold.
+                for version in foreign_versions(key) {
+                    let other = version.clone();
+                    let put_if = move || store.put_if(key, "harmed", Ttl::Forever, &version).map(drop);
+                    add("put_if", Box::new(put_if));
+                    add("delete_if", Box::new(move || store.delete_if(key, &other).map(drop)));
+                }
+                add("update", Box::new(move || store.update(key, Ttl::Forever, |_| Some("harmed")).map(drop)));
+                if context.has(Capability::Create) {
+                    let create = move || store.create_versioned(key, "harmed", Ttl::Forever).map(drop);
+                    add("create_versioned", Box::new(create));
+                }
+            }
+            Capability::Take => add("take", Box::new(move || store.take(key).map(drop))),
+            Capability::TouchingReads => {
+                for ttl in ttls.into_iter().chain([Ttl::Forever, Ttl::Default]) {
+                    let run = move || store.get_and_touch(key, ttl).map(drop);
+                    add(&format!("get_and_touch with {ttl:?}"), Box::new(run));
+                }
+            }
+            Capability::Counters => {
+                let ttls = ttls.into_iter().take(if context.has(Capability::Ttls) { 1 } else { 0 });
+                for ttl in ttls.chain([Ttl::Forever, Ttl::Default]) {
+                    let run = move || store.increment(key, 1, ttl).map(drop);
+                    add(&format!("increment with {ttl:?}"), Box::new(run));
+                }
+            }
             _ => {}
         }
     }
     operations
+}
+
+/// Versions of the entry at a key as a store without versions may be given them: a number, and the content that is there.
+fn foreign_versions(key: &'static str) -> Vec<Version> {
+    let versions = |key| [Version::of_number(key, 1), Version::of_content(key, BYSTANDER.1.into())];
+    Key::new(key).into_iter().flat_map(versions).collect()
 }

@@ -27,6 +27,7 @@ pub mod streams;
 mod table;
 pub mod threads;
 pub mod ttl;
+pub mod updates;
 pub mod values;
 
 pub(crate) use capabilities::opt_out_of;
@@ -46,6 +47,7 @@ checks_of![
     copies,
     streams,
     errors,
+    updates,
     faults,
     capabilities,
     random,

@@ -1,9 +1,9 @@
-//! What a store promises if it does not promise one order.
+//! What a store promises if it does not promise everything.
 
 use std::fmt;
 
-/// A part of [linearizability](crate::history) that a store does not promise to concurrent threads. Declare it with
-/// [`Suite::weaker`](crate::Suite::weaker).
+/// A part of the contract that a store does not promise: of [linearizability](crate::history) to concurrent threads, or of what a counter is.
+/// Declare it with [`Suite::weaker`](crate::Suite::weaker).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Weakness {
@@ -12,6 +12,17 @@ pub enum Weakness {
     /// A read may return an older value, like that of a replica that lags. It may return any value whose write began before the read
     /// returned, and nothing if the key may have held nothing before. Writes and their answers still need an order.
     StaleReads,
+    /// `increment` takes more for a number than digits, such as `007`, or `5` and a blank
+    /// ([U5](kv_core::contract#12-conditional-and-atomic-updates)). A check verifies that it takes at least one such value. What does not
+    /// begin with a number is refused all the same.
+    LenientCounters,
+}
+
+impl Weakness {
+    /// Whether it is about the order of what concurrent threads do, and not about what one thread sees.
+    pub(crate) fn is_of_order(self) -> bool {
+        self != Self::LenientCounters
+    }
 }
 
 /// Its name in messages and in a report.
@@ -20,6 +31,7 @@ impl fmt::Display for Weakness {
         f.write_str(match self {
             Self::MayEvict => "an entry may be evicted at any time",
             Self::StaleReads => "a read may tell of an older time",
+            Self::LenientCounters => "a counter may be more than digits",
         })
     }
 }

@@ -142,6 +142,12 @@ impl Scope {
         has == Some(&false) && !self.is_opted_out(capability)
     }
 
+    /// The declared weaknesses that are about the order of operations, and why.
+    pub(crate) fn weaknesses_of_order(&self) -> impl Iterator<Item = (Weakness, &str)> {
+        let declared = self.weaknesses.iter().filter(|(weakness, _)| weakness.is_of_order());
+        declared.map(|(weakness, reason)| (*weakness, reason.as_str()))
+    }
+
     /// Notes what random sequences have tried, for the report, unless that was noted before.
     pub(crate) fn covers(&self, rows: Vec<CoverageRow>) {
         let mut coverage = self.coverage.lock().unwrap_or_else(PoisonError::into_inner);

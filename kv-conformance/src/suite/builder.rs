@@ -88,10 +88,11 @@ impl Suite {
         self
     }
 
-    /// Declares what the store promises where it is not [linearizable](crate::history), and says why.
+    /// Declares what the store promises where it is not [linearizable](crate::history), or where its counters take more than digits, and
+    /// says why.
     ///
-    /// The checks of histories then allow for it. Those that make sense only without it are ignored, with the reason. An empty reason fails
-    /// them all.
+    /// The checks of histories then allow for the one, and the checks of counters for the other. Those that make sense only without it are
+    /// ignored, with the reason. An empty reason fails them all.
     #[must_use]
     pub fn weaker(mut self, weakness: Weakness, reason: impl Into<String>) -> Self {
         self.scope.weaknesses.insert(weakness, reason.into());

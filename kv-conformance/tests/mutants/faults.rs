@@ -490,6 +490,152 @@ faults! {
     /// `delete_many` removes 65 536 keys and forgets the rest.
     DeleteManyCutAt65536,
 
+    // Conditional and atomic updates.
+    /// `put_if` compares and then writes, with time between.
+    PutIfRace,
+    /// `delete_if` compares and then removes, with time between.
+    DeleteIfRace,
+    /// Versions are compared as text, in which what is not UTF-8 is replaced: redis-rs #2315.
+    VersionIsText,
+    /// The version of an entry is the length of its value.
+    VersionIsLength,
+    /// The version of an entry is the first 64 bytes of its value.
+    VersionIsBeginning,
+    /// Versions are compared without regard to case: a collation.
+    VersionIgnoresCase,
+    /// The version of an entry is its value, but it is said to be exact.
+    VersionIsContent,
+    /// The versions of a key are counted from 1 again when it was removed.
+    VersionCountsAnew,
+    /// The version of one key is good for another.
+    VersionOfAnyKey,
+    /// A copy, or what was renamed, has the version that the original has.
+    VersionCopied,
+    /// `put_many` does not change versions.
+    VersionKeptByMany,
+    /// `put_from` does not change versions.
+    VersionKeptByStream,
+    /// `increment` does not change versions.
+    VersionKeptByIncrement,
+    /// `touch` changes the version.
+    TouchChangesVersion,
+    /// `get_and_touch` changes the version.
+    TouchingReadChangesVersion,
+    /// Reading an entry changes its version.
+    ReadChangesVersion,
+    /// Each handle has versions of its own.
+    VersionOfHandle,
+    /// `get_versioned` trims values: a text protocol.
+    VersionedReadTrimmed,
+    /// `get_versioned` gives what has expired.
+    VersionedReadOfExpired,
+    /// `put_if` keeps the TTL that was there: `SETRANGE`, `KEEPTTL`.
+    PutIfKeepsTtl,
+    /// `put_if` ignores its TTL.
+    PutIfIgnoresTtl,
+    /// `put_if` stores where the entry is gone.
+    PutIfCreates,
+    /// `put_if` returns the version that it was told.
+    PutIfReturnsOld,
+    /// A refused `put_if` sets the TTL.
+    RefusedPutIfSetsTtl,
+    /// A refused `put_if` says that it stored the value: an aborted `EXEC` that is taken for success.
+    RefusedPutIfSaysStored,
+    /// `put_if` with a zero TTL is for ever.
+    PutIfZeroStays,
+    /// `put_if` with a zero TTL removes the entry whatever its version is.
+    PutIfZeroRemovesAny,
+    /// `put_if` with a value that is too large removes the entry.
+    PutIfTooLargeDeletes,
+    /// `put_if` with a TTL that is too long stores for ever.
+    PutIfHugeTtlForever,
+    /// A refused `delete_if` takes the TTL away.
+    RefusedDeleteIfClearsTtl,
+    /// `delete_if` removes the entry whatever its version is.
+    DeleteIfIsDelete,
+    /// `delete_if` is always true.
+    DeleteIfAlwaysTrue,
+    /// `create_versioned` overwrites.
+    CreateVersionedOverwrites,
+    /// `create_versioned` says that it created what is there already.
+    CreateVersionedSaysStored,
+    /// `create_versioned` ignores its TTL.
+    CreateVersionedIgnoresTtl,
+    /// `create_versioned` returns another version than the entry has.
+    CreateVersionedOther,
+    /// `create_versioned` looks first and writes then, with time between.
+    CreateVersionedRace,
+    /// `create_versioned` with a zero TTL is for ever.
+    CreateVersionedZeroStays,
+    /// `create_versioned` has no limit.
+    CreateVersionedTooLarge,
+    /// `create_versioned` with a TTL that is too long stores for ever.
+    CreateVersionedHugeTtlForever,
+    /// `take` reads and then deletes, with time between.
+    TakeRace,
+    /// `take` does not remove the entry.
+    TakeLeaves,
+    /// `take` gives nothing for an empty value, which it removes.
+    TakeOfEmptyIsNone,
+    /// `take` gives what has expired.
+    TakeOfExpired,
+    /// What is put where something was taken has its TTL.
+    TakeLeavesTtl,
+    /// `take` leaves entries that the other handle has put.
+    TakeOfHandle,
+    /// `get_and_touch` does not set the TTL.
+    TouchingReadIsRead,
+    /// `get_and_touch` sets longer TTLs only.
+    TouchingReadOnlyExtends,
+    /// `get_and_touch` sets shorter TTLs only.
+    TouchingReadOnlyShortens,
+    /// `get_and_touch` with a zero TTL does not remove the entry.
+    TouchingReadZeroStays,
+    /// `get_and_touch` brings back what has expired.
+    TouchingReadRevives,
+    /// `get_and_touch` of an absent key makes an empty entry.
+    TouchingReadCreates,
+    /// `get_and_touch` gives text.
+    TouchingReadAsUtf8,
+    /// `get_and_touch` with a TTL that is too long sets none.
+    TouchingReadHugeTtlForever,
+    /// `increment` reads, adds and writes, with time between.
+    IncrementRace,
+    /// `increment` of a counter that is there takes its TTL away: `GET` and `SET`.
+    IncrementLosesTtl,
+    /// `increment` sets the TTL each time.
+    IncrementSetsTtl,
+    /// `increment` never sets a TTL.
+    IncrementIgnoresTtl,
+    /// An expired counter goes on.
+    IncrementContinuesExpired,
+    /// A counter that was expired begins anew, for ever.
+    IncrementExpiredForever,
+    /// `increment` wraps at 2⁶³.
+    IncrementWraps,
+    /// `increment` stays at the largest number.
+    IncrementSaturates,
+    /// What is no number counts as 0.
+    IncrementTakesText,
+    /// `increment` reads the digits at the beginning.
+    IncrementReadsBeginning,
+    /// `increment` takes a number with blanks or zeros before it.
+    IncrementTrims,
+    /// `increment` counts with floating-point numbers.
+    IncrementFloats,
+    /// `increment` returns what was there before.
+    IncrementReturnsOld,
+    /// `increment` stores eight bytes.
+    IncrementStoresBinary,
+    /// `increment` with a zero TTL makes an entry.
+    IncrementZeroStores,
+    /// A refused `increment` takes the TTL away.
+    RefusedIncrementClearsTtl,
+    /// `increment` with a TTL that is too long begins for ever.
+    IncrementHugeTtlForever,
+    /// Each handle counts by itself, and adds what it has counted now and then.
+    IncrementOfHandle,
+
     // Copy and rename.
     /// A copy has no TTL.
     CopyLosesTtl,

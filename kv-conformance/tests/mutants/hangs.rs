@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kv_conformance::{BoxError, Fixture, Report, Suite, Verdict};
 use kv_core::{
-    Bytes, Capabilities, Entry, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Entry, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version,
 };
 use libtest_mimic::{Failed, Trial};
 
@@ -207,6 +207,34 @@ impl KeyValueStore for Hanging {
             _ => return self.inner.read_stream(key),
         }
         Ok(self.read(key)?.map(|value| ValueReader::new(Holding(Cursor::new(value), self.hold()))))
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.inner.read_versioned(key)
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.inner.write_if_absent_versioned(key, value, ttl)
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.inner.write_if_version(key, value, ttl, version)
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.inner.remove_if_version(key, version)
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.inner.read_and_remove(key)
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.inner.read_and_set_expiry(key, ttl)
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.inner.add(key, by, ttl)
     }
 }
 

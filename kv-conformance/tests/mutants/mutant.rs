@@ -26,6 +26,11 @@ pub(crate) struct Mutant {
 impl Mutant {
     pub(crate) fn all() -> Vec<Self> {
         let of_fault = |&fault: &Fault| match fault {
+            // No operation needs exact versions.
+            Fault::OptedOutHasEffect | Fault::OptedOutFailsOtherwise => {
+                let of = Capability::ALL.iter().filter(|of| **of != Capability::ExactVersions);
+                of.map(|&of| Self { fault, of: Some(of) }).collect()
+            }
             fault if fault.is_of_opt_out() => Capability::ALL.iter().map(|&of| Self { fault, of: Some(of) }).collect(),
             Fault::ForeverRefused | Fault::CreateTtlIgnoredWithout => {
                 vec![Self { fault, of: Some(Capability::Ttls) }]

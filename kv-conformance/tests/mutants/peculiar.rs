@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kv_core::{
     Bytes, Capabilities, Capability, Entry, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
-    Value, ValueReader,
+    Value, ValueReader, Version,
 };
 
 use crate::right::{Config, NAME, Right, part};
@@ -299,6 +299,50 @@ impl KeyValueStore for Peculiar {
         let value = crate::right::read_all(self.limit_for(key), key, reader)?;
         self.check(key, value.len(), ttl)?;
         self.inner.write(key, value.into(), self.rounded(ttl))
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.take_time(1);
+        self.inner.read_versioned(key)
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.take_time(1);
+        self.inner.need(Capability::Versions)?;
+        self.inner.need(Capability::Create)?;
+        self.check(key, value.len(), ttl)?;
+        self.inner.write_if_absent_versioned(key, value, self.rounded(ttl))
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.take_time(1);
+        self.inner.need(Capability::Versions)?;
+        self.check(key, value.len(), ttl)?;
+        self.inner.write_if_version(key, value, self.rounded(ttl), version)
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.take_time(1);
+        self.inner.remove_if_version(key, version)
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.take_time(1);
+        self.inner.read_and_remove(key)
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.take_time(1);
+        self.inner.need(Capability::TouchingReads)?;
+        self.check(key, 0, ttl)?;
+        self.inner.read_and_set_expiry(key, self.rounded(ttl))
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.take_time(1);
+        self.inner.need(Capability::Counters)?;
+        self.check(key, 0, ttl)?;
+        self.inner.add(key, by, self.rounded(ttl))
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kv_conformance::{BoxError, Fixture, Suite};
 use kv_core::{
     Bytes, Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
-    Value, ValueReader,
+    Value, ValueReader, Version,
 };
 use libtest_mimic::{Failed, Trial};
 
@@ -371,6 +371,34 @@ impl KeyValueStore for Racing {
             between();
         }
         self.write_in_steps(key, &value, ttl)
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.inner.read_versioned(key)
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.inner.write_if_absent_versioned(key, value, ttl)
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.inner.write_if_version(key, value, ttl, version)
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.inner.remove_if_version(key, version)
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.inner.read_and_remove(key)
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.inner.read_and_set_expiry(key, ttl)
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.inner.add(key, by, ttl)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A store that keeps the contract, with every method of its own, so that a wrong store can break each one of them.
 
+mod updating;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -9,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use kv_core::{
     Bytes, Capabilities, Capability, Entry, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
-    Value, ValueReader,
+    Value, ValueReader, Version,
 };
+
+pub(crate) use updating::new_version;
 
 /// What the store is called in errors.
 pub(crate) const NAME: &str = "right";
@@ -82,6 +86,14 @@ pub(crate) struct Stored {
     pub(crate) value: Bytes,
     /// When it expires.
     pub(crate) end: Option<Duration>,
+    /// No two entries ever have the same.
+    pub(crate) version: u64,
+}
+
+impl Stored {
+    pub(crate) fn new(value: Bytes, end: Option<Duration>) -> Self {
+        Self { value, end, version: new_version() }
+    }
 }
 
 /// Names and what is at them: those of this store, which begin with [`OWN`], and others'.
@@ -136,7 +148,7 @@ impl Right {
     pub(crate) fn plant(&self) {
         let mut map = self.lock();
         for name in ["another a", "another b", "own", "own not a key", "own ", "", "\u{fc}", "zzz"] {
-            map.insert(name.to_owned(), Stored { value: Bytes::from_static(b"foreign"), end: None });
+            map.insert(name.to_owned(), Stored::new(Bytes::from_static(b"foreign"), None));
         }
     }
 
@@ -173,11 +185,11 @@ impl Right {
         if end == Some(Duration::ZERO) {
             map.remove(&own(&key));
         } else {
-            map.insert(own(&key), Stored { value, end });
+            map.insert(own(&key), Stored::new(value, end));
         }
     }
 
-    fn take(&self, map: &mut Map, key: Key<'_>) -> Option<Stored> {
+    pub(crate) fn take(&self, map: &mut Map, key: Key<'_>) -> Option<Stored> {
         map.remove(&own(&key)).filter(|stored| self.is_live(stored))
     }
 
@@ -281,14 +293,7 @@ impl KeyValueStore for Right {
 
     fn set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<bool> {
         self.need(Capability::Touch)?;
-        let end = self.check(key, 0, ttl)?;
-        let mut map = self.lock();
-        let stored = self.take(&mut map, key);
-        let was_there = stored.is_some();
-        if let Some(stored) = stored {
-            Self::insert(&mut map, key, stored.value, end);
-        }
-        Ok(was_there)
+        Ok(self.get_and_touch(key, ttl)?.is_some())
     }
 
     fn list(&self, prefix: Prefix<'_>) -> Result<Keys<'_>> {
@@ -326,7 +331,7 @@ impl KeyValueStore for Right {
         self.need(Capability::Copy)?;
         let mut map = self.lock();
         let stored = self.live(&map, &from).cloned().ok_or_else(|| Error::not_found(NAME, from))?;
-        map.insert(own(&to), stored);
+        map.insert(own(&to), Stored::new(stored.value, stored.end));
         Ok(())
     }
 
@@ -334,7 +339,7 @@ impl KeyValueStore for Right {
         self.need(Capability::Copy)?;
         let mut map = self.lock();
         let stored = self.take(&mut map, from).ok_or_else(|| Error::not_found(NAME, from))?;
-        map.insert(own(&to), stored);
+        map.insert(own(&to), Stored::new(stored.value, stored.end));
         Ok(())
     }
 
@@ -346,6 +351,56 @@ impl KeyValueStore for Right {
         self.check(key, 0, ttl)?;
         let value = read_all(self.config.largest_value, key, reader)?;
         self.write(key, value.into(), ttl)
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.need(Capability::Versions)?;
+        Ok(self.live(&self.lock(), &key).map(|stored| (stored.value.clone(), self.version(key, stored))))
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.need(Capability::Versions)?;
+        self.need(Capability::Create)?;
+        let end = self.check(key, value.len(), ttl)?;
+        let mut map = self.lock();
+        Ok(self.live(&map, &key).is_none().then(|| self.insert_versioned(&mut map, key, value.into_bytes(), end)))
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.need(Capability::Versions)?;
+        let end = self.check(key, value.len(), ttl)?;
+        let mut map = self.lock();
+        let holds = self.holds(&map, key, version);
+        Ok(holds.then(|| self.insert_versioned(&mut map, key, value.into_bytes(), end)))
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.need(Capability::Versions)?;
+        let mut map = self.lock();
+        Ok(self.holds(&map, key, version) && self.take(&mut map, key).is_some())
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.need(Capability::Take)?;
+        Ok(self.take(&mut self.lock(), key).map(|stored| stored.value))
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.need(Capability::TouchingReads)?;
+        self.get_and_touch(key, ttl)
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.need(Capability::Counters)?;
+        let end = self.check(key, 0, ttl)?;
+        let mut map = self.lock();
+        let old = self.live(&map, &key).map(|stored| (stored.value.clone(), stored.end));
+        let (sum, end) = match old {
+            Some((value, end)) => (updating::sum(key, &value, by)?, end),
+            None => (by.into(), end),
+        };
+        Self::insert(&mut map, key, sum.to_string().into(), end);
+        Ok(sum)
     }
 }
 

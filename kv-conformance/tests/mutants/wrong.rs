@@ -8,6 +8,7 @@ mod opening;
 mod reading;
 mod removing;
 mod streaming;
+mod updating;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use kv_core::{
     Bytes, Capabilities, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining,
-    Result, Ttl, Value, ValueReader,
+    Result, Ttl, Value, ValueReader, Version,
 };
 
 use crate::faults::Fault;
@@ -54,6 +55,8 @@ struct State {
     index: BTreeSet<KeyBuf>,
     reads: u64,
     writes: u64,
+    /// What this handle has counted, by key.
+    counted: BTreeMap<KeyBuf, u64>,
     /// How many writes are under way.
     writing: u64,
     dead_deleted: u64,
@@ -380,5 +383,36 @@ impl KeyValueStore for Wrong {
 
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
         self.put_from(self.key(key)?.as_key(), reader, ttl)
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.get_versioned(self.key(key)?.as_key())
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.pass_other()?;
+        self.create_versioned(self.key(key)?.as_key(), value.into_bytes(), ttl)
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        self.pass_other()?;
+        self.put_if(self.key(key)?.as_key(), value.into_bytes(), ttl, version)
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.delete_if(self.key(key)?.as_key(), version)
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.take(self.key(key)?.as_key())
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.pass_other()?;
+        self.get_and_touch(self.key(key)?.as_key(), ttl)
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.increment(self.key(key)?.as_key(), by, ttl)
     }
 }

@@ -6,6 +6,7 @@ use super::super::cell::Cell;
 use super::super::result::{CheckResult, Verdict, opted_out};
 use super::super::{Report, StoreInfo};
 use crate::error::BoxError;
+use crate::history::Weakness;
 
 #[derive(Clone, Debug)]
 pub(super) struct Column {
@@ -52,7 +53,7 @@ impl Column {
         let has_passed = |results: &[&CheckResult]| results.iter().any(|result| result.verdict == Verdict::Passed);
         let by_the_way = !is_opted_out && !about.iter().any(|result| result.has_failed()) && has_passed(&others);
         if has_passed(&about) || by_the_way {
-            return Cell { note: self.weaknesses_in(&about, &others), ..Cell::kept() };
+            return Cell { note: self.weaknesses_in(clause, &about, &others), ..Cell::kept() };
         }
         let undecided = self.failed(|result| result.clauses.iter().any(|of| of == clause));
         let note = match (reasons.is_empty(), clause) {
@@ -105,11 +106,14 @@ impl Column {
         }
     }
 
-    /// The weaknesses that the store declares, if the clause is checked by histories.
-    fn weaknesses_in(&self, about: &[&CheckResult], others: &[&CheckResult]) -> Option<String> {
+    /// The weaknesses that the store declares: of the order of operations, if the clause is checked by histories, and of counters at U5.
+    fn weaknesses_in(&self, clause: &str, about: &[&CheckResult], others: &[&CheckResult]) -> Option<String> {
         let is_of_history = |result: &&&CheckResult| result.name.starts_with("p1_histories_");
-        about.iter().chain(others).find(is_of_history)?;
-        let weaknesses = self.report.weaknesses.iter().map(|(what, reason)| format!("weaker: {what}: {reason}"));
+        let has_histories = about.iter().chain(others).any(|result| is_of_history(&result));
+        let lenient = Weakness::LenientCounters.to_string();
+        let concerns = |what: &str| if what == lenient { clause == "U5" } else { has_histories };
+        let declared = self.report.weaknesses.iter().filter(|(what, _)| concerns(what));
+        let weaknesses = declared.map(|(what, reason)| format!("weaker: {what}: {reason}"));
         Some(weaknesses.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())
     }
 }

@@ -67,6 +67,7 @@ impl Wrong {
             between();
         }
         self.inner.write(key, value.into(), ttl)?;
+        self.keep_version(key, old.as_ref(), way == Way::Many, way == Way::Stream);
         let keeps = match (self.fault, way) {
             (Fault::PutKeepsTtl, Way::One) => !matches!(ttl, Ttl::After(_)),
             (Fault::ManyKeepsTtl, Way::Many) | (Fault::StreamKeepsTtl, Way::Stream) => true,
@@ -329,6 +330,9 @@ impl Wrong {
             if self.is(Fault::ZeroTtlListed) && zero {
                 state.deleted.insert(key.into());
             }
+        }
+        if self.is(Fault::TouchChangesVersion) {
+            self.change(key, |stored| stored.version = crate::right::new_version());
         }
         if self.is(Fault::TouchCutsValue) {
             self.change(key, |stored| stored.value.truncate(4096));

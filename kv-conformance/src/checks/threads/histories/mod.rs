@@ -123,18 +123,19 @@ fn check_histories(context: &Context<'_>, plan: &Plan<'_>) -> Outcome {
 
 /// The declared weaknesses. One without a reason does not count.
 fn weaknesses(context: &Context<'_>) -> Outcome<Vec<Weakness>> {
-    let declared = &context.scope.weaknesses;
-    for (weakness, reason) in declared {
+    let mut declared = Vec::new();
+    for (weakness, reason) in context.scope.weaknesses_of_order() {
         let what = format!("the reason for weaker(Weakness::{weakness:?}, reason)");
         expect_that(what, !reason.trim().is_empty(), "a reason that a reader of the report understands", reason)?;
+        declared.push(weakness);
     }
-    Ok(declared.keys().copied().collect())
+    Ok(declared)
 }
 
 /// Without an order, neither a lock nor a counter is reliable.
 fn needs_order(context: &Context<'_>) -> Outcome {
     weaknesses(context)?;
-    match &context.scope.weaknesses.iter().next() {
+    match context.scope.weaknesses_of_order().next() {
         Some((weakness, reason)) => Err(NotPassed::Ignored(format!("declared to be weaker, {weakness}: {reason}"))),
         None => Ok(()),
     }
