@@ -108,5 +108,9 @@ pub(crate) fn main() -> ExitCode {
         .opt_out(Capability::TtlReading, "the cache does not tell when an entry expires")
         .opt_out(Capability::Touch, "a TTL is given by set alone")
         .opt_out(Capability::Copy, "a TTL cannot be told, and so not copied")
+        .opt_out(Capability::Versions, "the cache has get and set, and nothing that compares")
+        .opt_out(Capability::Take, "the cache has get and del, and nothing that is both")
+        .opt_out(Capability::TouchingReads, "a TTL is given by set alone")
+        .opt_out(Capability::Counters, "the cache cannot count")
         .main()
 }

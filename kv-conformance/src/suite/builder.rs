@@ -68,14 +68,18 @@ impl Suite {
     ///
     /// The checks that need it are shown as ignored, with the reason. Another check verifies the opt-out: the
     /// operation has to return `Unsupported` and to change nothing, and `capabilities()` has to lack it. An opt-out
-    /// of [`Capability::Ttls`] is also one of [`Capability::TtlReading`] and [`Capability::Touch`].
+    /// of [`Capability::Ttls`] is also one of [`Capability::TtlReading`], [`Capability::Touch`] and [`Capability::TouchingReads`], and one of
+    /// [`Capability::Versions`] also one of [`Capability::ExactVersions`].
     #[must_use]
     pub fn opt_out(mut self, capability: Capability, reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        if capability == Capability::Ttls {
-            for implied in [Capability::TtlReading, Capability::Touch] {
-                self.scope.opt_outs.entry(implied).or_insert_with(|| reason.clone());
-            }
+        let implied: &[Capability] = match capability {
+            Capability::Ttls => &[Capability::TtlReading, Capability::Touch, Capability::TouchingReads],
+            Capability::Versions => &[Capability::ExactVersions],
+            _ => &[],
+        };
+        for implied in implied {
+            self.scope.opt_outs.entry(*implied).or_insert_with(|| reason.clone());
         }
         self.scope.opt_outs.insert(capability, reason);
         self

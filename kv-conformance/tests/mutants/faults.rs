@@ -583,6 +583,8 @@ faults! {
     TakeLeavesTtl,
     /// `take` leaves entries that the other handle has put.
     TakeOfHandle,
+    /// `get_and_touch` reads the entry, and writes it again with its new TTL.
+    TouchingReadRace,
     /// `get_and_touch` does not set the TTL.
     TouchingReadIsRead,
     /// `get_and_touch` sets longer TTLs only.

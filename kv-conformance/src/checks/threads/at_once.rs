@@ -10,10 +10,10 @@ use kv_core::Error;
 use crate::running::{Context, NotPassed, Outcome, mismatch, panics};
 
 /// How many threads race unless a check says otherwise.
-pub(super) const THREADS: usize = 8;
+pub(crate) const THREADS: usize = 8;
 
 /// Runs the same in several threads at the same time, each with a number, and collects the results.
-pub(super) fn at_once<T: Send>(threads: usize, run: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
+pub(crate) fn at_once<T: Send>(threads: usize, run: impl Fn(usize) -> Result<T, Error> + Sync) -> Outcome<Vec<T>> {
     let barrier = Barrier::new(threads);
     let results = thread::scope(|scope| {
         let threads = (0..threads).map(|thread| {
@@ -34,16 +34,16 @@ const ROUNDS: usize = 20;
 const KEYS: usize = 25;
 
 /// How often they start together with this store: less often with a slow one.
-pub(super) fn rounds(context: &Context<'_>) -> usize {
+pub(crate) fn rounds(context: &Context<'_>) -> usize {
     context.items(ROUNDS, 4 * KEYS)
 }
 
-pub(super) fn keys_of(round: usize) -> Vec<String> {
+pub(crate) fn keys_of(round: usize) -> Vec<String> {
     (0..KEYS).map(|key| format!("{round}/{key}")).collect()
 }
 
 /// Tells the other threads of a race that it is over, also if its owner panics.
-pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -53,7 +53,7 @@ impl Drop for Over<'_> {
 
 /// Fails if a thread has found something wrong.
 #[track_caller]
-pub(super) fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
+pub(crate) fn expect_nothing(what: impl Display, want: &str, wrong: Vec<Option<String>>) -> Outcome {
     match wrong.into_iter().flatten().next() {
         None => Ok(()),
         Some(wrong) => Err(mismatch(what, want, &wrong)),

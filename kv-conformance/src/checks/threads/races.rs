@@ -225,36 +225,44 @@ pub fn d1_of_many_deleters_one_removes_the_entry() -> Check {
 /// the entry and writes it again undoes a write in between.
 pub fn t6_a_touch_does_not_undo_a_write() -> Check {
     about(&["T6", "P1"]).needs(&[Capability::Touch]).run(|context| {
-        let store = context.store();
-        store.put("k", "v")?;
-        let (touches, done) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let touch = || -> Result<(), Error> {
-            while !done.load(Ordering::Relaxed) {
-                store.touch("k", Ttl::Forever)?;
-                touches.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        };
-        let write = || -> Result<Option<String>, Error> {
-            for n in 0..100 {
-                let value = Bytes::from(n.to_string());
-                store.put("k", &value)?;
-                let before = touches.load(Ordering::Relaxed);
-                while touches.load(Ordering::Relaxed) < before + 2 && !done.load(Ordering::Relaxed) {
-                    thread::yield_now();
-                }
-                let got = store.get("k")?;
-                if got.as_ref() != Some(&value) {
-                    return Ok(Some(format!("{got:?} after put of {value:?}")));
-                }
-            }
-            Ok(None)
-        };
-        let wrong = at_once(2, |thread| {
-            let _over = Over(&done);
-            if thread == 0 { write() } else { touch().map(|()| None) }
-        })?;
-        let what = "what a thread reads at a key that it alone writes, and another thread touches";
-        expect_nothing(what, "what it wrote last", wrong)
+        expect_no_write_undone(context.store(), |store| store.touch("k", Ttl::Forever).map(drop))
     })
+}
+
+/// Each write of a thread to `k` has to stay while another thread touches it in this way.
+#[track_caller]
+pub(crate) fn expect_no_write_undone(
+    store: &dyn KeyValueStore,
+    touch: impl Fn(&dyn KeyValueStore) -> Result<(), Error> + Sync,
+) -> Outcome {
+    store.put("k", "v")?;
+    let (touches, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let touch = || -> Result<(), Error> {
+        while !done.load(Ordering::Relaxed) {
+            touch(store)?;
+            touches.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let write = || -> Result<Option<String>, Error> {
+        for n in 0..100 {
+            let value = Bytes::from(n.to_string());
+            store.put("k", &value)?;
+            let before = touches.load(Ordering::Relaxed);
+            while touches.load(Ordering::Relaxed) < before + 2 && !done.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            let got = store.get("k")?;
+            if got.as_ref() != Some(&value) {
+                return Ok(Some(format!("{got:?} after put of {value:?}")));
+            }
+        }
+        Ok(None)
+    };
+    let wrong = at_once(2, |thread| {
+        let _over = Over(&done);
+        if thread == 0 { write() } else { touch().map(|()| None) }
+    })?;
+    let what = "what a thread reads at a key that it alone writes, and another thread touches";
+    expect_nothing(what, "what it wrote last", wrong)
 }

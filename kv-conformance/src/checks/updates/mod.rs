@@ -4,6 +4,7 @@ pub mod conditional;
 pub mod counters;
 pub mod creating;
 mod holding;
+pub mod races;
 pub mod refused;
 pub mod taking;
 pub mod touching;
@@ -11,4 +12,4 @@ pub mod versions;
 
 use super::check::checks_of;
 
-checks_of![versions, conditional, creating, refused, taking, touching, counters];
+checks_of![versions, conditional, creating, refused, taking, touching, counters, races];

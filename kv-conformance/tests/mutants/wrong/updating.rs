@@ -278,6 +278,11 @@ impl Wrong {
             self.inner.write(key, Bytes::new().into(), ttl)?;
             return Ok(None);
         }
+        if let (Fault::TouchingReadRace, Some(old)) = (self.fault, &old) {
+            pause();
+            self.inner.write(key, old.value.clone().into(), ttl)?;
+            return Ok(Some(old.value.clone()));
+        }
         let read = self.inner.read_and_set_expiry(key, ttl)?;
         if self.is(Fault::TouchingReadChangesVersion) {
             self.change(key, |stored| stored.version = new_version());
