@@ -47,9 +47,14 @@ impl KeyValueStore for MakesUp {
     }
 }
 
+/// What none of the stores of these tests can do.
+const UPDATES: [Capability; 4] =
+    [Capability::Versions, Capability::Take, Capability::TouchingReads, Capability::Counters];
+
 fn wrong() -> Suite {
     [Capability::Listing, Capability::Create, Capability::Ttls]
         .into_iter()
+        .chain(UPDATES)
         .fold(Suite::new("wrong", || Ok(Fixture::new(MakesUp::default()))), |suite, of| suite.opt_out(of, "too hard"))
         .server("host 1.2")
 }
@@ -172,6 +177,7 @@ impl KeyValueStore for WrongStore {
 fn suite_of(wrong: Wrong) -> Suite {
     [Capability::Listing, Capability::Create, Capability::Copy, Capability::TtlReading]
         .into_iter()
+        .chain(UPDATES)
         .fold(Suite::new("of", move || Ok(Fixture::new(WrongStore(MemoryStore::new(), wrong)))), |suite, of| {
             suite.opt_out(of, "too hard")
         })

@@ -1,4 +1,4 @@
-//! A whole backend: a map behind a lock. It keeps the contract, and the conformance suite runs on it.
+//! A whole backend: a map behind a lock. It keeps the contract but for section 12, and the conformance suite runs on it.
 
 use std::collections::BTreeMap;
 use std::fmt;

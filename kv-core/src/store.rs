@@ -87,7 +87,8 @@ use crate::{
 ///   client runs the client on a thread of its own, and does not wait with `Runtime::block_on`, which panics there.
 /// - `Debug` shows neither values nor passwords ([E3](crate::contract#9-errors)).
 ///
-/// This is a whole backend, which the suite of `kv-conformance` accepts without an opt-out:
+/// This is a whole backend, which the suite of `kv-conformance` accepts with an opt-out only of the updates of
+/// [section 12](crate::contract#12-conditional-and-atomic-updates):
 ///
 #[doc = "```"]
 #[doc = include_str!("../examples/tiny_store.rs")]

@@ -1,4 +1,4 @@
-//! A whole store: each entry is a file in a folder. It keeps the contract without opting out of anything.
+//! A whole store: each entry is a file in a folder. It keeps the contract, and opts out of section 12 only.
 //!
 //! - The name of a file is `=` and the key, with a space in place of each `/`. No two keys share a name if the file system distinguishes
 //!   upper and lower case. The longest name has 251 bytes; 255 are allowed. Files with other names do not belong to the store.

@@ -1,8 +1,9 @@
 //! The keys and values that an operation uses in a check.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-use kv_core::{Bytes, Error, KeyValueStore, KeyValueStoreExt};
+use kv_core::{Bytes, Capability, Error, Failure, KeyValueStore, KeyValueStoreExt, Version};
 
 use super::values::value;
 use crate::running::Context;
@@ -14,6 +15,8 @@ const LARGE: usize = 200_000;
 pub(crate) struct Case {
     pub(super) prefix: String,
     large: usize,
+    /// The version of the entry at `k` at the beginning, in a store that has versions.
+    version: OnceLock<Version>,
 }
 
 /// The value at each key of a case.
@@ -24,7 +27,7 @@ const NAMES: &[&str] = &["k", "other", "new", "to", "more"];
 
 impl Case {
     pub(crate) fn new(context: &Context<'_>, prefix: String) -> Self {
-        Self { prefix, large: context.size(LARGE).saturating_sub(100) }
+        Self { prefix, large: context.size(LARGE).saturating_sub(100), version: OnceLock::new() }
     }
 
     pub(crate) fn key(&self, name: &str) -> String {
@@ -51,7 +54,24 @@ impl Case {
 
     /// Writes the entries of the beginning.
     pub(crate) fn prepare(&self, store: &dyn KeyValueStore) -> Result<(), Error> {
-        store.put_many(["k", "other"].map(|name| (self.key(name), self.old(name))))
+        store.put_many(["k", "other"].map(|name| (self.key(name), self.old(name))))?;
+        if store.capabilities().supports(Capability::Versions) {
+            self.version(store)?;
+        }
+        Ok(())
+    }
+
+    /// The version of the entry at `k` at the beginning. It is read while there is no fault, so that the operations that need it are one
+    /// exchange each.
+    pub(super) fn version(&self, store: &dyn KeyValueStore) -> Result<Version, Error> {
+        if let Some(version) = self.version.get() {
+            return Ok(version.clone());
+        }
+        let key = self.key("k");
+        let (_, version) = store.get_versioned(&key)?.ok_or_else(|| {
+            Error::Backend(Failure::new("kv-conformance", "there is no entry of which the version could be read"))
+        })?;
+        Ok(self.version.get_or_init(|| version).clone())
     }
 
     /// Writes a large value, which no operation changes.

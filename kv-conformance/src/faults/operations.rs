@@ -17,12 +17,13 @@ pub(crate) enum Answer {
     Values(Vec<Option<Bytes>>),
     Ttl(Option<Remaining>),
     Keys(Vec<String>),
+    Sum(u64),
 }
 
 /// An operation on the keys of a case.
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
-    pub(crate) needs: Option<Capability>,
+    pub(crate) needs: &'static [Capability],
     pub(crate) writes: bool,
     /// An error has to name one of these keys. Empty for a batch or a listing.
     pub(crate) keys: &'static [&'static str],
@@ -52,12 +53,12 @@ impl Operation {
     }
 
     pub(crate) fn is_listing(&self) -> bool {
-        self.needs == Some(Capability::Listing)
+        self.needs.contains(&Capability::Listing)
     }
 
     /// All operations that the store supports.
     pub(crate) fn all(context: &Context<'_>) -> Vec<&'static Self> {
-        ALL.iter().filter(|operation| operation.needs.is_none_or(|needs| context.has(needs))).collect()
+        ALL.iter().filter(|operation| operation.needs.iter().all(|&needs| context.has(needs))).collect()
     }
 }
 
@@ -71,7 +72,7 @@ fn an_hour(store: &dyn KeyValueStore) -> Ttl {
 const ALL: &[Operation] = &[
     Operation {
         name: "get",
-        needs: None,
+        needs: &[],
         writes: false,
         keys: &["k"],
         run: |store, case| Ok(Answer::Value(store.get(case.key("k"))?)),
@@ -81,7 +82,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "get_many",
-        needs: None,
+        needs: &[],
         writes: false,
         keys: &[],
         run: |store, case| Ok(Answer::Values(store.get_many(["k", "new", "other"].map(|name| case.key(name)))?)),
@@ -91,7 +92,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "contains",
-        needs: Some(Capability::Contains),
+        needs: &[Capability::Contains],
         writes: false,
         keys: &["k"],
         run: |store, case| Ok(Answer::Bool(store.contains(case.key("k"))?)),
@@ -101,7 +102,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "ttl",
-        needs: Some(Capability::TtlReading),
+        needs: &[Capability::TtlReading],
         writes: false,
         keys: &["k"],
         run: |store, case| Ok(Answer::Ttl(store.ttl(case.key("k"))?)),
@@ -111,7 +112,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "keys",
-        needs: Some(Capability::Listing),
+        needs: &[Capability::Listing],
         writes: false,
         keys: &[],
         run: |store, case| {
@@ -126,7 +127,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "prefixes",
-        needs: Some(Capability::Listing),
+        needs: &[Capability::Listing],
         writes: false,
         keys: &[],
         run: |store, case| {
@@ -141,7 +142,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "get_into",
-        needs: None,
+        needs: &[],
         writes: false,
         keys: &["k"],
         run: |store, case| {
@@ -155,7 +156,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "get of a large value",
-        needs: None,
+        needs: &[],
         writes: false,
         keys: &["large"],
         run: |store, case| Ok(Answer::Value(store.get(case.key("large"))?)),
@@ -165,7 +166,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put",
-        needs: None,
+        needs: &[],
         writes: true,
         keys: &["k"],
         run: |store, case| store.put(case.key("k"), case.new_value("k")).map(|()| Answer::Done),
@@ -175,7 +176,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put of a large value",
-        needs: None,
+        needs: &[],
         writes: true,
         keys: &["k"],
         run: |store, case| store.put(case.key("k"), case.large("k")).map(|()| Answer::Done),
@@ -185,7 +186,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put_from",
-        needs: None,
+        needs: &[],
         writes: true,
         keys: &["k"],
         run: |store, case| store.put_from(case.key("k"), &*case.new_value("k")).map(|()| Answer::Done),
@@ -195,7 +196,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put_many",
-        needs: None,
+        needs: &[],
         writes: true,
         keys: &[],
         run: |store, case| {
@@ -207,7 +208,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "create",
-        needs: Some(Capability::Create),
+        needs: &[Capability::Create],
         writes: true,
         keys: &["new"],
         run: |store, case| Ok(Answer::Bool(store.create(case.key("new"), case.new_value("new"))?)),
@@ -217,7 +218,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put with a TTL",
-        needs: Some(Capability::Ttls),
+        needs: &[Capability::Ttls],
         writes: true,
         keys: &["k"],
         run: |store, case| {
@@ -229,7 +230,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "put_many with TTLs",
-        needs: Some(Capability::Ttls),
+        needs: &[Capability::Ttls],
         writes: true,
         keys: &[],
         run: |store, case| {
@@ -242,7 +243,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "create with a TTL",
-        needs: Some(Capability::Create),
+        needs: &[Capability::Create],
         writes: true,
         keys: &["new"],
         run: |store, case| {
@@ -257,7 +258,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "delete",
-        needs: None,
+        needs: &[],
         writes: true,
         keys: &["k"],
         run: |store, case| Ok(Answer::Bool(store.delete(case.key("k"))?)),
@@ -267,7 +268,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "delete_many",
-        needs: None,
+        needs: &[],
         writes: true,
         keys: &[],
         run: |store, case| Ok(Answer::Bools(store.delete_many(["k", "new"].map(|name| case.key(name)))?)),
@@ -277,7 +278,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "touch",
-        needs: Some(Capability::Touch),
+        needs: &[Capability::Touch],
         writes: true,
         keys: &["k"],
         run: |store, case| Ok(Answer::Bool(store.touch(case.key("k"), an_hour(store))?)),
@@ -287,7 +288,7 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "copy",
-        needs: Some(Capability::Copy),
+        needs: &[Capability::Copy],
         writes: true,
         keys: &["k", "to"],
         run: |store, case| store.copy(case.key("k"), case.key("to")).map(|()| Answer::Done),
@@ -297,12 +298,113 @@ const ALL: &[Operation] = &[
     },
     Operation {
         name: "rename",
-        needs: Some(Capability::Copy),
+        needs: &[Capability::Copy],
         writes: true,
         keys: &["k", "to"],
         run: |store, case| store.rename(case.key("k"), case.key("to")).map(|()| Answer::Done),
         answer: |_| Answer::Done,
         change: |case, state| state.extend([(case.key("to"), Some(case.old("k"))), (case.key("k"), None)]),
         gives: None,
+    },
+    Operation {
+        name: "get_versioned",
+        needs: &[Capability::Versions],
+        writes: false,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Value(store.get_versioned(case.key("k"))?.map(|(value, _)| value))),
+        answer: |case| Answer::Value(Some(case.old("k"))),
+        change: nothing,
+        gives: None,
+    },
+    Operation {
+        name: "create_versioned",
+        needs: &[Capability::Versions, Capability::Create],
+        writes: true,
+        keys: &["new"],
+        run: |store, case| {
+            let created = store.create_versioned(case.key("new"), case.new_value("new"), Ttl::Default)?;
+            Ok(Answer::Bool(created.is_some()))
+        },
+        answer: |_| Answer::Bool(true),
+        change: |case, state| drop(state.insert(case.key("new"), Some(case.new_value("new")))),
+        gives: None,
+    },
+    Operation {
+        name: "put_if",
+        needs: &[Capability::Versions],
+        writes: true,
+        keys: &["k"],
+        run: |store, case| {
+            let version = case.version(store)?;
+            let stored = store.put_if(case.key("k"), case.new_value("k"), Ttl::Default, &version)?;
+            Ok(Answer::Bool(stored.is_some()))
+        },
+        answer: |_| Answer::Bool(true),
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.new_value("k")))),
+        gives: None,
+    },
+    Operation {
+        name: "put_if with a TTL",
+        needs: &[Capability::Versions, Capability::Ttls],
+        writes: true,
+        keys: &["k"],
+        run: |store, case| {
+            let version = case.version(store)?;
+            let stored = store.put_if(case.key("k"), case.new_value("k"), an_hour(store), &version)?;
+            Ok(Answer::Bool(stored.is_some()))
+        },
+        answer: |_| Answer::Bool(true),
+        change: |case, state| drop(state.insert(case.key("k"), Some(case.new_value("k")))),
+        gives: Some("k"),
+    },
+    Operation {
+        name: "delete_if",
+        needs: &[Capability::Versions],
+        writes: true,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Bool(store.delete_if(case.key("k"), &case.version(store)?)?)),
+        answer: |_| Answer::Bool(true),
+        change: |case, state| drop(state.insert(case.key("k"), None)),
+        gives: None,
+    },
+    Operation {
+        name: "take",
+        needs: &[Capability::Take],
+        writes: true,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Value(store.take(case.key("k"))?)),
+        answer: |case| Answer::Value(Some(case.old("k"))),
+        change: |case, state| drop(state.insert(case.key("k"), None)),
+        gives: None,
+    },
+    Operation {
+        name: "get_and_touch",
+        needs: &[Capability::TouchingReads],
+        writes: true,
+        keys: &["k"],
+        run: |store, case| Ok(Answer::Value(store.get_and_touch(case.key("k"), an_hour(store))?)),
+        answer: |case| Answer::Value(Some(case.old("k"))),
+        change: nothing,
+        gives: Some("k"),
+    },
+    Operation {
+        name: "increment",
+        needs: &[Capability::Counters],
+        writes: true,
+        keys: &["new"],
+        run: |store, case| Ok(Answer::Sum(store.increment(case.key("new"), 7, Ttl::Default)?)),
+        answer: |_| Answer::Sum(7),
+        change: |case, state| drop(state.insert(case.key("new"), Some(Bytes::from_static(b"7")))),
+        gives: None,
+    },
+    Operation {
+        name: "increment with a TTL",
+        needs: &[Capability::Counters, Capability::Ttls],
+        writes: true,
+        keys: &["new"],
+        run: |store, case| Ok(Answer::Sum(store.increment(case.key("new"), 7, an_hour(store))?)),
+        answer: |_| Answer::Sum(7),
+        change: |case, state| drop(state.insert(case.key("new"), Some(Bytes::from_static(b"7")))),
+        gives: Some("new"),
     },
 ];

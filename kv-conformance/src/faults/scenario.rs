@@ -93,10 +93,12 @@ impl Scenario<'_> {
         }
         match (&result, want) {
             (Ok(_), ExpectedResult::Fails { .. }) => {
-                let want = match operation.needs {
-                    _ if operation.writes => "an error: a write that may have been sent is not sent again (N5)",
-                    Some(Capability::Listing) => "an error: a listing that was cut does not look whole (L3)",
-                    _ => "an error (N1)",
+                let want = if operation.writes {
+                    "an error: a write that may have been sent is not sent again (N5)"
+                } else if operation.is_listing() {
+                    "an error: a listing that was cut does not look whole (L3)"
+                } else {
+                    "an error (N1)"
                 };
                 return Err(NotPassed::failed(format_args!("{name}\nexpected: {want}\ngot:      {shown}")));
             }

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining,
-    Result, Ttl, Value,
+    Bytes, Capabilities, Capability, CounterFault, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix,
+    Remaining, Result, Ttl, Value, Version,
 };
 
 use crate::connection::Broken;
 use crate::map::{ttl_field, ttl_of};
 use crate::pool::{Limits, Pool, Transport};
-use crate::wire::{Field, Op, Request};
+use crate::wire::{self, Field, Op, Request};
 
 /// The most entries that go into one request.
 const CHUNK: usize = 1000;
@@ -153,8 +153,9 @@ impl<T: Transport> KeyValueStore for Client<T> {
 
     fn capabilities(&self) -> Capabilities {
         let millisecond = Duration::from_millis(1);
-        let builder =
-            Capabilities::builder().with_all(Capability::ALL).longest_ttl(LONGEST_TTL).ttl_resolution(millisecond);
+        // A version is the value itself.
+        let builder = Capabilities::builder().with_all(Capability::ALL).without(Capability::ExactVersions);
+        let builder = builder.longest_ttl(LONGEST_TTL).ttl_resolution(millisecond);
         builder.largest_value(LARGEST_VALUE as u64).build()
     }
 
@@ -252,6 +253,51 @@ impl<T: Transport> KeyValueStore for Client<T> {
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.found(from, &self.ask_one(Op::Rename, from, &[to.as_bytes()])?)
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        let versioned = |value: Bytes| (value.clone(), Version::of_content(key, value));
+        Ok(self.read(key)?.map(versioned))
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        let value = value.into_bytes();
+        let created = self.write_if_absent(key, value.clone().into(), ttl)?;
+        Ok(created.then(|| Version::of_content(key, value)))
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        let ttl_bytes = self.check(key, value.len(), ttl)?;
+        let Some(old) = version.content_at(key) else { return Ok(None) };
+        let stored = self.ask_one(Op::WriteIf, key, &[value.as_bytes(), &ttl_bytes, old])?;
+        Ok(stored.map(|_| Version::of_content(key, value.into_bytes())))
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        let Some(old) = version.content_at(key) else { return Ok(false) };
+        self.ask_one(Op::RemoveIf, key, &[old]).map(|removed| removed.is_some())
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.ask_one(Op::Take, key, &[])
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        let ttl_bytes = self.check(key, 0, ttl)?;
+        self.ask_one(Op::ReadTouch, key, &[&ttl_bytes])
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        let ttl_bytes = self.check(key, 0, ttl)?;
+        let reply = self.ask_one(Op::Add, key, &[&by.to_be_bytes(), &ttl_bytes])?.unwrap_or_default();
+        match &*reply {
+            wire::NOT_A_NUMBER => Err(Error::not_a_counter(&self.name, key, CounterFault::NotANumber)),
+            wire::TOO_LARGE => Err(Error::not_a_counter(&self.name, key, CounterFault::TooLarge)),
+            sum => std::str::from_utf8(sum)
+                .ok()
+                .and_then(|sum| sum.parse().ok())
+                .ok_or_else(|| self.explain(Some(key), &Request::new(Op::Add, []), Broken::Nonsense)),
+        }
     }
 }
 

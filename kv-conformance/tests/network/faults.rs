@@ -81,6 +81,20 @@ faults! {
     CreateRepeated,
     /// `delete` is sent again when its reply was lost: it says false to the caller that deleted.
     DeleteRepeated,
+    /// `take` is sent again when its reply was lost: the value is lost with it.
+    TakeRepeated,
+    /// `put_if` is sent again when its reply was lost: it is refused because of its own success.
+    PutIfRepeated,
+    /// `delete_if` is sent again when its reply was lost.
+    DeleteIfRepeated,
+    /// `increment` is sent again when its reply was lost: it counts twice.
+    IncrementRepeated,
+    /// `get_and_touch` is sent again when its reply was lost, as if it were a read.
+    TouchingReadRepeated,
+    /// `put_if` looks first whether the version holds.
+    PutIfLooksFirst,
+    /// `take` is told as a read whose reply was lost: that it may have happened is not said.
+    LostTakeIsCertain,
     /// A write whose reply was lost is sent again later, by the next operation: an old value comes back over a newer one.
     PutReplayedLater,
     /// A server that was down is not tried again for 5 s.
@@ -333,6 +347,7 @@ impl Fault {
             | Self::CreateLooksFirst
             | Self::PutReadsBack
             | Self::PutThenTtl
+            | Self::PutIfLooksFirst
             | Self::CreateThenTtl => "n3_one_operation_is_one_exchange",
             Self::IdleNotLookedAt | Self::IdleCloseNotSeen => {
                 "n4_a_connection_that_was_closed_while_idle_is_not_written_to"

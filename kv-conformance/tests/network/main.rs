@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use kv_conformance::proxy::Proxy;
 use kv_conformance::{BoxError, Durability, Fixture, Suite, Verdict};
-use kv_core::KeyValueStore;
+use kv_core::{Capability, KeyValueStore};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::client::Client;
@@ -101,9 +101,14 @@ fn behind_proxy<S: KeyValueStore + 'static>(
 /// The suite of a right store: its server keeps what it is said to keep.
 fn right(persistence: Persistence, durability: Durability) -> Suite {
     let open = |default_ttl| Ok(direct(&Arc::new(Server::start_new(Persistence::EachWrite)?), default_ttl));
-    Suite::new(format!("right/{durability:?}"), move || open(None))
+    let suite = Suite::new(format!("right/{durability:?}"), move || open(None));
+    inexact(suite)
         .with_default_ttl(move |ttl| open(Some(ttl)))
         .with_faults(move || behind_proxy(persistence, durability, Client::new))
+}
+
+fn inexact(suite: Suite) -> Suite {
+    suite.opt_out(Capability::ExactVersions, "a version is the value itself")
 }
 
 /// The suite of a wrong store, of which only the checks of faults are of interest.
@@ -127,7 +132,7 @@ fn wrong(fault: Fault) -> Suite {
         Fault::SilentTooLong | Fault::SilentForEver | Fault::SilenceForgotten => Duration::from_millis(300),
         _ => Duration::ZERO,
     };
-    Suite::new(format!("{fault:?}"), nothing).with_faults(move || {
+    inexact(Suite::new(format!("{fault:?}"), nothing)).with_faults(move || {
         let mut at = None;
         let fixture = behind_proxy(persistence, durability, |address, limits| {
             at = Some(address);

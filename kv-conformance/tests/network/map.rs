@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kv_core::Bytes;
 
-use crate::wire::{Field, Op};
+use crate::wire::{Field, NOT_A_NUMBER, Op, TOO_LARGE};
 
 /// How many names a page of a listing has.
 pub(crate) const PAGE: usize = 100;
@@ -83,8 +83,47 @@ impl Map {
                 let entry = self.take(from);
                 flag(entry.map(|entry| self.0.insert(to.clone(), entry)).is_some())
             }
+            (Op::WriteIf, [key, value, ttl, old]) => {
+                let holds = self.holds(key, old);
+                if holds {
+                    self.put(key, value, ttl)?;
+                }
+                flag(holds)
+            }
+            (Op::RemoveIf, [key, old]) => flag(self.holds(key, old) && self.take(key).is_some()),
+            (Op::Take, [key]) => vec![self.take(key).map(|(value, _)| value)],
+            (Op::ReadTouch, [key, ttl]) => {
+                let value = self.live(key).map(|(value, _)| value.clone());
+                if let Some(value) = &value {
+                    self.put(key, value, ttl)?;
+                }
+                vec![value]
+            }
+            (Op::Add, [key, by, ttl]) => vec![Some(self.add(key, u32::from_be_bytes((&**by).try_into().ok()?), ttl)?)],
             _ => return None,
         })
+    }
+
+    /// Whether this value is there.
+    fn holds(&self, key: &Bytes, old: &Bytes) -> bool {
+        self.live(key).is_some_and(|(value, _)| value == old)
+    }
+
+    /// Adds to the number at a key: the sum, or why there is none.
+    fn add(&mut self, key: &Bytes, by: u32, ttl: &[u8]) -> Option<Bytes> {
+        let Some((value, end)) = self.live(key).cloned() else {
+            let sum = Bytes::from(by.to_string());
+            self.put(key, &sum, ttl)?;
+            return Some(sum);
+        };
+        let is_number = value.iter().all(u8::is_ascii_digit) && (&*value == b"0" || !value.starts_with(b"0"));
+        let text = std::str::from_utf8(&value).ok().filter(|text| is_number && !text.is_empty());
+        let Some(text) = text else { return Some(Bytes::from_static(NOT_A_NUMBER)) };
+        let sum = text.parse::<i64>().ok().and_then(|number| number.checked_add(by.into()));
+        let Some(sum) = sum else { return Some(Bytes::from_static(TOO_LARGE)) };
+        let sum = Bytes::from(sum.to_string());
+        self.0.insert(Bytes::copy_from_slice(key), (sum.clone(), end));
+        Some(sum)
     }
 
     /// Puts names beside those of the stores that are no keys.

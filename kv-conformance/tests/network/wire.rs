@@ -54,10 +54,25 @@ pub(crate) enum Op {
     Copy = b'y' as isize,
     /// From and to; whether there was something to rename.
     Rename = b'm' as isize,
+    /// Key, value, TTL and the value that has to be there; whether it was.
+    WriteIf = b'i' as isize,
+    /// Key and the value that has to be there; whether it was.
+    RemoveIf = b'f' as isize,
+    /// A key; the value that was there, which is removed.
+    Take = b'k' as isize,
+    /// Key and TTL; the value.
+    ReadTouch = b'g' as isize,
+    /// Key, number and TTL; the sum, or why there is none.
+    Add = b'a' as isize,
 }
 
+/// What comes in place of a sum: of what is not a number, and of what is too large.
+pub(crate) const NOT_A_NUMBER: &[u8] = b"n";
+pub(crate) const TOO_LARGE: &[u8] = b"l";
+
+
 impl Op {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 15] = [
         Self::Read,
         Self::Write,
         Self::Create,
@@ -68,6 +83,11 @@ impl Op {
         Self::List,
         Self::Copy,
         Self::Rename,
+        Self::WriteIf,
+        Self::RemoveIf,
+        Self::Take,
+        Self::ReadTouch,
+        Self::Add,
     ];
 
     /// Whether it may change something.

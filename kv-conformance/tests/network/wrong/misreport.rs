@@ -50,6 +50,7 @@ pub(super) fn explain(fault: Fault, broken: Broken, op: Op, scene: &Scene<'_>) -
             certain
         }
         (Fault::LostCreateIsCertain, What::Lost) if op == Op::Create => certain,
+        (Fault::LostTakeIsCertain, What::Lost) if op == Op::Take => certain,
         (Fault::ReadInDoubt, _) => Scene { writes: true, ..*scene },
         (Fault::ErrorWithoutKey, _) => Scene { key: None, ..*scene },
         (Fault::ErrorOfAnotherKey, _) => Scene { key: scene.key.map(|_| Key::from_static("another")), ..*scene },

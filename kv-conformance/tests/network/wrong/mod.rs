@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use kv_core::{
     Bytes, Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+    Version,
 };
 
 use crate::client::Client;
@@ -233,6 +234,40 @@ impl KeyValueStore for Wrong {
             }
             _ => self.client.write_stream(key, reader, ttl),
         }
+    }
+
+    fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
+        self.client.read_versioned(key)
+    }
+
+    fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
+        self.client.write_if_absent_versioned(key, value, ttl)
+    }
+
+    fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
+        if self.fault == Fault::PutIfLooksFirst {
+            return match self.client.read_versioned(key)? {
+                Some((_, now)) if now == *version => self.client.write_if_version(key, value, ttl, version),
+                _ => Ok(None),
+            };
+        }
+        self.client.write_if_version(key, value, ttl, version)
+    }
+
+    fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
+        self.client.remove_if_version(key, version)
+    }
+
+    fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.client.read_and_remove(key)
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
+        self.client.read_and_set_expiry(key, ttl)
+    }
+
+    fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
+        self.client.add(key, by, ttl)
     }
 }
 
