@@ -285,7 +285,9 @@ fn it_truncates_each_connection_by_itself() {
         for stream in &mut streams {
             ask(&mut **stream, "truncated\n");
         }
-        streams.iter_mut().for_each(|stream| expect_silence(&mut **stream));
+        for stream in &mut streams {
+            expect_silence(&mut **stream);
+        }
         assert_eq!(proxied.proxy.waiting_for_reply(), 2);
     }
 }

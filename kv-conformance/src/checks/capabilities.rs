@@ -278,7 +278,7 @@ fn opted_out<'a>(context: &'a Context<'_>, capability: Capability) -> Vec<(Strin
                 }
             }
             Capability::Counters => {
-                let ttls = ttls.into_iter().take(if context.has(Capability::Ttls) { 1 } else { 0 });
+                let ttls = ttls.into_iter().take(usize::from(context.has(Capability::Ttls)));
                 for ttl in ttls.chain([Ttl::Forever, Ttl::Default]) {
                     let run = move || store.increment(key, 1, ttl).map(drop);
                     add(&format!("increment with {ttl:?}"), Box::new(run));

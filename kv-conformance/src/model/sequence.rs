@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::SeekFrom;
 use std::time::Duration;
 
-use Capability::{Contains, Copy, Create, Listing, Touch, TtlReading, Ttls};
+use Capability::{Contains, Copy, Counters, Create, Listing, Take, Touch, TouchingReads, TtlReading, Ttls, Versions};
 use fastrand::Rng;
 use kv_core::{Capability, KeyBuf};
 use proptest::prelude::any;
@@ -16,7 +16,7 @@ use super::abilities::{Abilities, Waiting};
 use super::coverage::{Class, Coverage, Dimension};
 use super::pools::{Content, Expires, keys, ttls, values};
 use super::shrinking::Shrinking;
-use super::step::{Handle, Operation, Reading, Step, Wait, Write};
+use super::step::{Handle, Operation, Reading, Step, Wait, Which, Write};
 
 /// How many steps are made for each that is taken: the one that tries most that was not tried yet.
 const CANDIDATES: usize = 4;
@@ -42,6 +42,13 @@ const OPERATIONS: &[(&str, u32, &[Capability])] = &[
     ("delete", 5, &[]),
     ("delete_many", 3, &[]),
     ("touch", 7, &[Touch]),
+    ("get_versioned", 3, &[Versions]),
+    ("create_versioned", 4, &[Versions, Create]),
+    ("put_if", 7, &[Versions]),
+    ("delete_if", 3, &[Versions]),
+    ("take", 4, &[Take]),
+    ("get_and_touch", 5, &[TouchingReads]),
+    ("increment", 6, &[Counters]),
     ("copy", 6, &[Copy]),
     ("rename", 6, &[Copy]),
     ("while a listing is open", 3, &[Listing]),
@@ -198,6 +205,16 @@ impl Choices<'_> {
             "delete" => Operation::Delete(self.key(random, covers)),
             "delete_many" => Operation::DeleteMany(self.batch(sizes, random, covers)),
             "touch" => Operation::Touch(self.key(random, covers), self.expires(random, covers)),
+            "get_versioned" => Operation::GetVersioned(self.key(random, covers)),
+            "create_versioned" => Operation::CreateVersioned(self.write(random, covers)),
+            "put_if" => Operation::PutIf(self.write(random, covers), which(random)),
+            "delete_if" => Operation::DeleteIf(self.key(random, covers), which(random)),
+            "take" => Operation::Take(self.key(random, covers)),
+            "get_and_touch" => Operation::GetAndTouch(self.key(random, covers), self.expires(random, covers)),
+            "increment" => {
+                let by = random.choice([0, 1, 1, 9, 1000, u32::MAX]).unwrap_or(1);
+                Operation::Increment(self.key(random, covers), by, self.expires(random, covers))
+            }
             "copy" => Operation::Copy(self.key(random, covers), self.key(random, covers)),
             "rename" => Operation::Rename(self.key(random, covers), self.key(random, covers)),
             "while a listing is open" => {
@@ -320,6 +337,15 @@ impl Choices<'_> {
 fn delimiter(random: &mut Rng) -> KeyBuf {
     const DELIMITERS: &[&str] = &["/", ":", "a", "//", ".", "*", "k", "more/0"];
     KeyBuf::new(one_of(random, DELIMITERS)).unwrap_or_else(|_| more(0))
+}
+
+fn which(random: &mut Rng) -> Which {
+    match random.usize(..6) {
+        0..=2 => Which::Current,
+        3 => Which::Earlier(0),
+        4 => Which::Earlier(random.usize(1..4)),
+        _ => Which::Foreign,
+    }
 }
 
 fn wait(random: &mut Rng) -> Wait {

@@ -31,6 +31,8 @@ pub(super) struct Possible(Vec<Option<Entry>>);
 #[derive(Debug, Default)]
 pub(super) struct State {
     keys: BTreeMap<KeyBuf, Possible>,
+    /// How often something other than a TTL was written at each key.
+    writes: BTreeMap<KeyBuf, u64>,
     listings: Vec<OpenListing>,
 }
 
@@ -124,6 +126,21 @@ impl Possible {
         Self::some(self.0.into_iter().filter(could_be).collect())
     }
 
+    /// What can be there while an operation is under way: an entry, or none.
+    pub(super) fn alternatives(&self, during: During) -> Vec<Option<&Entry>> {
+        let each = self.0.iter().flat_map(|entry| match entry.as_ref().map(|entry| entry.liveness(during)) {
+            Some(Liveness::Live) => vec![entry.as_ref()],
+            Some(Liveness::Expired) | None => vec![None],
+            Some(Liveness::Unknown) => vec![entry.as_ref(), None],
+        });
+        each.collect()
+    }
+
+    /// Any of these.
+    pub(super) fn any(of: Vec<Option<Entry>>) -> Option<Self> {
+        Self::some(of)
+    }
+
     fn some(mut left: Vec<Option<Entry>>) -> Option<Self> {
         left.dedup();
         (!left.is_empty()).then_some(Self(left))
@@ -160,6 +177,17 @@ impl State {
 
     /// An operation has changed what is at a key.
     pub(super) fn set(&mut self, key: &KeyBuf, possible: Possible, during: During) {
+        *self.writes.entry(key.clone()).or_default() += 1;
+        self.set_ttl(key, possible, during);
+    }
+
+    /// How often something was written at a key, other than a TTL.
+    pub(super) fn writes(&self, key: &KeyBuf) -> u64 {
+        self.writes.get(key).copied().unwrap_or_default()
+    }
+
+    /// An operation has changed the TTL of what is at a key.
+    pub(super) fn set_ttl(&mut self, key: &KeyBuf, possible: Possible, during: During) {
         let is_live = |possible: &Possible| possible.is_live(during);
         let (old, new) = (self.at(key), possible);
         for listing in &mut self.listings {

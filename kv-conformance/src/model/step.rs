@@ -50,6 +50,13 @@ pub(crate) enum Operation {
     Delete(KeyBuf),
     DeleteMany(Vec<KeyBuf>),
     Touch(KeyBuf, Expires),
+    GetVersioned(KeyBuf),
+    CreateVersioned(Write),
+    PutIf(Write, Which),
+    DeleteIf(KeyBuf, Which),
+    Take(KeyBuf),
+    GetAndTouch(KeyBuf, Expires),
+    Increment(KeyBuf, u32, Expires),
     Copy(KeyBuf, KeyBuf),
     Rename(KeyBuf, KeyBuf),
     /// Takes so many keys of a listing, does something, and takes the rest, or drops it.
@@ -67,6 +74,17 @@ pub(crate) enum Operation {
     },
     Wait(Wait),
     Reopen,
+}
+
+/// Which version a step names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one that the entry has now, which is read before.
+    Current,
+    /// One that the key had, or has: the last of those that are known, or one before.
+    Earlier(usize),
+    /// One of another key.
+    Foreign,
 }
 
 /// An entry to be written.
@@ -120,6 +138,13 @@ impl Operation {
             Self::Contains(_) => "T5, P1 or K3",
             Self::Ttl(_) => "T6, T1, T5, P2 or K3",
             Self::Touch(..) => "T6, T5, T4, P2 or K3",
+            Self::GetVersioned(_) => "U2, or P1, P2, T2, T5, V1 or K3",
+            Self::CreateVersioned(_) => "P4, U1, T5, T4, V3 or K3",
+            Self::PutIf(..) => "U1, U2, T5, T4, V3 or K3",
+            Self::DeleteIf(..) => "U1, U2, T5 or K3",
+            Self::Take(_) => "U4, or P1, P2, T2, T5, V1 or K3",
+            Self::GetAndTouch(..) => "T6, T5, T4, P2, V1 or K3",
+            Self::Increment(..) => "U5, T5, T4 or K3",
             Self::Copy(..) => "C1, C3, C4, T5 or K3",
             Self::Rename(..) => "C2, C3, C4, T5 or K3",
             Self::Keys(_) => "L1, K4, T5 or K3",
@@ -136,10 +161,13 @@ impl Operation {
             Self::PutFrom(..) | Self::PutFromFailing(..) => Some("S2"),
             Self::PutFile(_) => Some("S4"),
             Self::PutMany(_) => Some("B2"),
-            Self::Create(_) => Some("P4"),
+            Self::Create(_) | Self::CreateVersioned(_) => Some("P4"),
             Self::Delete(_) => Some("D1"),
             Self::DeleteMany(_) => Some("B3"),
-            Self::Touch(..) => Some("T6"),
+            Self::Touch(..) | Self::GetAndTouch(..) => Some("T6"),
+            Self::PutIf(..) | Self::DeleteIf(..) => Some("U1"),
+            Self::Take(_) => Some("U4"),
+            Self::Increment(..) => Some("U5"),
             Self::Copy(..) => Some("C1"),
             Self::Rename(..) => Some("C2"),
             Self::Reopen => Some("P5"),
@@ -152,6 +180,14 @@ impl Operation {
         match self {
             Self::Put(write) => write.simpler().map(Self::Put).collect(),
             Self::Create(write) => write.simpler().map(Self::Create).collect(),
+            Self::CreateVersioned(write) => {
+                std::iter::once(Self::Create(write.clone())).chain(write.simpler().map(Self::CreateVersioned)).collect()
+            }
+            Self::PutIf(write, which) => write.simpler().map(|write| Self::PutIf(write, *which)).collect(),
+            Self::GetVersioned(key) => vec![Self::Get(key.clone())],
+            Self::Increment(key, by, expires) if *expires != Expires::Forever || *by != 1 => {
+                vec![Self::Increment(key.clone(), 1, Expires::Forever)]
+            }
             Self::PutFile(write) => write.simpler().map(Self::PutFile).collect(),
             Self::PutFrom(write, portion) => write.simpler().map(|write| Self::PutFrom(write, *portion)).collect(),
             Self::PutFromFailing(write, after) => {
@@ -291,6 +327,13 @@ impl fmt::Display for Operation {
             Self::Delete(key) => write!(f, "delete({})", text(key)),
             Self::DeleteMany(keys) => write!(f, "delete_many([{}])", few(keys, |key| text(key))),
             Self::Touch(key, expires) => write!(f, "touch({}, {expires:?})", text(key)),
+            Self::GetVersioned(key) => write!(f, "get_versioned({})", text(key)),
+            Self::CreateVersioned(entry) => write!(f, "create_versioned({entry})"),
+            Self::PutIf(entry, which) => write!(f, "put_if({entry}, {which})"),
+            Self::DeleteIf(key, which) => write!(f, "delete_if({}, {which})", text(key)),
+            Self::Take(key) => write!(f, "take({})", text(key)),
+            Self::GetAndTouch(key, expires) => write!(f, "get_and_touch({}, {expires:?})", text(key)),
+            Self::Increment(key, by, expires) => write!(f, "increment({}, {by}, {expires:?})", text(key)),
             Self::Copy(from, to) => write!(f, "copy({}, {})", text(from), text(to)),
             Self::Rename(from, to) => write!(f, "rename({}, {})", text(from), text(to)),
             Self::WhileListing { prefix, taken, steps, to_the_end } => {
@@ -314,6 +357,17 @@ fn nested(f: &mut fmt::Formatter<'_>, steps: &[Step]) -> fmt::Result {
         write!(f, "{}{step}", if at == 0 { "" } else { "; " })?;
     }
     Ok(())
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => f.write_str("the version that get_versioned gives before"),
+            Self::Earlier(0) => f.write_str("the last version that is known"),
+            Self::Earlier(before) => write!(f, "the version that was known {before} before the last"),
+            Self::Foreign => f.write_str("a version of another key"),
+        }
+    }
 }
 
 impl fmt::Display for Write {

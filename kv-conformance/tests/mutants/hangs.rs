@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use kv_conformance::{BoxError, Fixture, Report, Suite, Verdict};
 use kv_core::{
-    Bytes, Capabilities, Entry, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version,
+    Bytes, Capabilities, Entry, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Version,
 };
 use libtest_mimic::{Failed, Trial};
 

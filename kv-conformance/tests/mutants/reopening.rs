@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kv_conformance::{BoxError, Fixture, Suite, Verdict};
 use kv_core::{
-    Bytes, Capabilities, Capability, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Bytes, Capabilities, Capability, Entry, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
+    ValueReader,
 };
 use libtest_mimic::{Failed, Trial};
 

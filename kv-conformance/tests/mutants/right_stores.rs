@@ -188,7 +188,8 @@ const UNLIMITED: &[&str] = &[
     NO_TTLS,
 ];
 /// The checks that compare a long TTL with a short one, and cannot if an entry may expire as late as the longest TTL takes.
-const COMPARES: &[&str] = &[NO_TTLS, "t1_", "t2_", "t6_", "p2_", "c1_", "c2_", "p4_", "p5_", "u1_", "u2_", "u4_", "u5_"];
+const COMPARES: &[&str] =
+    &[NO_TTLS, "t1_", "t2_", "t6_", "p2_", "c1_", "c2_", "p4_", "p5_", "u1_", "u2_", "u4_", "u5_"];
 
 /// Whether the checks of a right store wait more than they compute.
 fn waits(name: &str) -> bool {

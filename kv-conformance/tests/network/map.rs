@@ -99,7 +99,9 @@ impl Map {
                 }
                 vec![value]
             }
-            (Op::Add, [key, by, ttl]) => vec![Some(self.add(key, u32::from_be_bytes((&**by).try_into().ok()?), ttl)?)],
+            (Op::Add, [key, by, ttl]) => {
+                vec![Some(self.add(key, u32::from_be_bytes((&**by).try_into().ok()?), ttl)?)]
+            }
             _ => return None,
         })
     }

@@ -70,7 +70,6 @@ pub(crate) enum Op {
 pub(crate) const NOT_A_NUMBER: &[u8] = b"n";
 pub(crate) const TOO_LARGE: &[u8] = b"l";
 
-
 impl Op {
     const ALL: [Self; 15] = [
         Self::Read,

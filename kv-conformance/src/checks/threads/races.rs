@@ -224,9 +224,9 @@ pub fn d1_of_many_deleters_one_removes_the_entry() -> Check {
 /// Lets a thread write a key, wait until another thread has touched it twice, and read it back. Each write has to stay: a touch that reads
 /// the entry and writes it again undoes a write in between.
 pub fn t6_a_touch_does_not_undo_a_write() -> Check {
-    about(&["T6", "P1"]).needs(&[Capability::Touch]).run(|context| {
-        expect_no_write_undone(context.store(), |store| store.touch("k", Ttl::Forever).map(drop))
-    })
+    about(&["T6", "P1"])
+        .needs(&[Capability::Touch])
+        .run(|context| expect_no_write_undone(context.store(), |store| store.touch("k", Ttl::Forever).map(drop)))
 }
 
 /// Each write of a thread to `k` has to stay while another thread touches it in this way.

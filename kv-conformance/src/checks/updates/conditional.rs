@@ -165,7 +165,12 @@ pub fn u1_put_if_with_a_zero_ttl_removes_the_entry() -> Check {
                 expect("get after that", store.get("k"), None)?;
             }
             store.put("k", "other")?;
-            expect_holds_not(store, "k", &of_nothing, "what put_if with a zero TTL returned, where there is another entry")?;
+            expect_holds_not(
+                store,
+                "k",
+                &of_nothing,
+                "what put_if with a zero TTL returned, where there is another entry",
+            )?;
         }
         Ok(())
     })

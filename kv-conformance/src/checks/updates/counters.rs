@@ -116,26 +116,14 @@ fn refused(context: &Context<'_>, key: &str, by: u32, value: &str, fault: Counte
 }
 
 /// Texts that no reader of numbers takes for one that a counter can be.
-const NO_NUMBERS: &[&str] = &[
-    "-1",
-    "",
-    "abc",
-    "one",
-    "a1",
-    "nil",
-    "\0",
-    "-",
-    "+",
-    ".5",
-    "\u{663}",
-    "{\"n\": 1}",
-];
+const NO_NUMBERS: &[&str] = &["-1", "", "abc", "one", "a1", "nil", "\0", "-", "+", ".5", "\u{663}", "{\"n\": 1}"];
 
 /// Texts that a reader of numbers may take for one if it does not look at all of them.
 const LENIENT: &[&str] = &[" 1", "1 ", "+1", "007", "00", "5 apples", "1\r\n", "\t1", "1\0", " ", "-0"];
 
 /// Texts that begin like a number, and go on with what no blank follows.
-const BEGINNINGS: &[&str] = &["1.5", "1a", "0x10", "1e3", "1,000", "1_000", "99999999999999999999", "9223372036854775808"];
+const BEGINNINGS: &[&str] =
+    &["1.5", "1a", "0x10", "1e3", "1,000", "1_000", "99999999999999999999", "9223372036854775808"];
 
 /// Increments what is not a number: words, signs, fractions, other systems, numbers that are too large. Value and TTL stay.
 pub fn u5_a_value_that_is_no_number_is_refused() -> Check {
@@ -158,7 +146,12 @@ pub fn u5_a_value_that_is_no_number_is_refused() -> Check {
         }
         store.put("k", &b"1\xFF"[..])?;
         let is_kind = |error: &Error| matches!(error, Error::NotACounter { .. });
-        expect_error("increment of bytes that are not text", store.increment("k", 1, Ttl::Default), "NotACounter", is_kind)?;
+        expect_error(
+            "increment of bytes that are not text",
+            store.increment("k", 1, Ttl::Default),
+            "NotACounter",
+            is_kind,
+        )?;
         expect("get after that", store.get("k"), Some(Bytes::from_static(b"1\xFF")))?;
         if context.has(Capability::Ttls) {
             let end = context.put_long("k", "abc")?;
@@ -244,7 +237,8 @@ pub fn u5_an_increment_changes_no_ttl() -> Check {
         let end = context.put_for("short", "9", context.short())?;
         let long = context.put_long("long", "9")?;
         store.put_with_ttl("forever", "9", Ttl::Forever)?;
-        context.while_live(end, || expect("increment within the TTL", store.increment("short", 1, Ttl::Forever), 10))?;
+        context
+            .while_live(end, || expect("increment within the TTL", store.increment("short", 1, Ttl::Forever), 10))?;
         context.while_live(long, || expect("increment", store.increment("long", 1, context.short()), 10))?;
         expect("increment", store.increment("forever", 1, context.short()), 10)?;
         if context.has(Capability::TtlReading) {
@@ -278,7 +272,11 @@ pub fn u5_an_expired_counter_begins_anew() -> Check {
         context.wait_for(end);
         expect("get after the second TTL", store.get("again"), None)?;
         for key in ["forever", "text"] {
-            expect(format_args!("get({key:?}) of a counter that began anew, for ever"), store.get(key), Some("1".into()))?;
+            expect(
+                format_args!("get({key:?}) of a counter that began anew, for ever"),
+                store.get(key),
+                Some("1".into()),
+            )?;
         }
         Ok(())
     })

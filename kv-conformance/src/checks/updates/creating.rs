@@ -29,7 +29,11 @@ pub fn p4_create_versioned_creates_and_returns_the_version() -> Check {
             let version = expect_stored("create_versioned of an absent key", created)?;
             expect("get after create_versioned", store.get("k"), Some(value.clone()))?;
             let read = version_of(store, "k", &value)?;
-            expect_eq("the version that create_versioned returned, and the one that get_versioned does", &version, &read)?;
+            expect_eq(
+                "the version that create_versioned returned, and the one that get_versioned does",
+                &version,
+                &read,
+            )?;
             expect("delete_if with the version of create_versioned", store.delete_if("k", &version), true)?;
             expect("get after that", store.get("k"), None)?;
         }
@@ -67,21 +71,27 @@ pub fn p4_a_refused_create_versioned_changes_nothing() -> Check {
 
 /// Creates with a short TTL, is refused within it, and creates again after it. Over what has expired a new entry has a new version.
 pub fn p4_create_versioned_takes_a_ttl() -> Check {
-    about(&["P4", "T2", "T5", "U2"]).needs(&[Capability::Create, Capability::Versions, Capability::Ttls]).run(|context| {
-        let store = context.store();
-        let ttl = context.short();
-        let (created, end) = context.expiring(ttl, || Ok(store.create_versioned("k", "first", ttl)))?;
-        let first = expect_stored("create_versioned of an absent key", created)?;
-        context.while_live(end, || {
-            expect("get within the TTL", store.get("k"), Some("first".into()))?;
-            expect_not_stored("create_versioned within the TTL", store.create_versioned("k", "second", Ttl::Forever))
-        })?;
-        context.wait_for(end);
-        let second = expect_stored("create_versioned after the TTL", store.create_versioned("k", "second", Ttl::Forever))?;
-        expect("get after that", store.get("k"), Some("second".into()))?;
-        expect_holds_not(store, "k", &first, "the version of the entry that has expired")?;
-        expect("delete_if with the version of the entry that is there", store.delete_if("k", &second), true)
-    })
+    about(&["P4", "T2", "T5", "U2"]).needs(&[Capability::Create, Capability::Versions, Capability::Ttls]).run(
+        |context| {
+            let store = context.store();
+            let ttl = context.short();
+            let (created, end) = context.expiring(ttl, || Ok(store.create_versioned("k", "first", ttl)))?;
+            let first = expect_stored("create_versioned of an absent key", created)?;
+            context.while_live(end, || {
+                expect("get within the TTL", store.get("k"), Some("first".into()))?;
+                expect_not_stored(
+                    "create_versioned within the TTL",
+                    store.create_versioned("k", "second", Ttl::Forever),
+                )
+            })?;
+            context.wait_for(end);
+            let second =
+                expect_stored("create_versioned after the TTL", store.create_versioned("k", "second", Ttl::Forever))?;
+            expect("get after that", store.get("k"), Some("second".into()))?;
+            expect_holds_not(store, "k", &first, "the version of the entry that has expired")?;
+            expect("delete_if with the version of the entry that is there", store.delete_if("k", &second), true)
+        },
+    )
 }
 
 /// Creates with a zero TTL: where the key is absent, it says that it did, and the key stays absent; where there is an entry, that stays.

@@ -8,7 +8,7 @@ use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::version_of;
-use crate::checks::threads::{THREADS, at_once, expect_nothing, expect_no_write_undone, keys_of, rounds};
+use crate::checks::threads::{THREADS, at_once, expect_no_write_undone, expect_nothing, keys_of, rounds};
 use crate::running::{Context, Outcome, expect, expect_eq, expect_that};
 
 checks![
@@ -112,7 +112,11 @@ pub fn u1_no_update_is_lost() -> Check {
             expect_eq("how many updates said that they stored something", stored, WRITERS * count)?;
             let [store, _] = handles;
             let got = store.get(key)?.unwrap_or_default();
-            expect_eq(format_args!("how many of {} updates are in the value", WRITERS * count), got.len(), WRITERS * count)?;
+            expect_eq(
+                format_args!("how many of {} updates are in the value", WRITERS * count),
+                got.len(),
+                WRITERS * count,
+            )?;
             for thread in 0..WRITERS {
                 let mine = got.iter().filter(|byte| [letter(thread, 0), letter(thread, 1)].contains(*byte)).copied();
                 let want = (0..count).map(|n| letter(thread, n)).collect::<Vec<_>>();

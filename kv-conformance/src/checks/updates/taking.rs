@@ -66,7 +66,11 @@ pub fn u4_what_was_taken_can_be_written_anew() -> Check {
                 store.put("k", "old")?;
             }
             let take = || expect("take", store.take("k"), Some("old".into()));
-            if let Some(end) = end { context.while_live(end, take)? } else { take()? }
+            if let Some(end) = end {
+                context.while_live(end, take)?
+            } else {
+                take()?
+            }
             if n == 1 && context.has(Capability::Create) {
                 expect("create of what was taken", store.create("k", "new"), true)?;
             } else {

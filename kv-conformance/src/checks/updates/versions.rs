@@ -132,7 +132,10 @@ fn change(store: &dyn KeyValueStore, way: &str, key: &str, value: &str) -> Outco
     match way {
         "put_if" => {
             let Some((_, version)) = store.get_versioned(key)? else { return Err(NotPassed::failed("no entry")) };
-            expect_stored("put_if with the version of what is there", store.put_if(key, value, Ttl::Default, &version))?;
+            expect_stored(
+                "put_if with the version of what is there",
+                store.put_if(key, value, Ttl::Default, &version),
+            )?;
         }
         "create_versioned" => {
             expect("delete", store.delete(key), true)?;
@@ -203,7 +206,8 @@ pub fn u2_setting_a_ttl_keeps_the_version() -> Check {
             let (touched, end) = context.expiring(context.long() / 2, || store.touch("k", ttl))?;
             expect_eq(format_args!("touch with {ttl:?}"), touched, true)?;
             context.while_live(end, || {
-                expect_holds(store, "k", "new", &version, &format!("the version from before touch with {ttl:?}")).map(drop)
+                expect_holds(store, "k", "new", &version, &format!("the version from before touch with {ttl:?}"))
+                    .map(drop)
             })?;
         }
         Ok(())

@@ -3,20 +3,23 @@
 mod answers;
 mod listing;
 mod reading;
+mod updating;
 mod writing;
 
 pub(crate) use reading::FAR;
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kv_core::{Capability, Error, KeyValueStore, KeyValueStoreExt};
+use kv_core::{Capability, Error, KeyBuf, KeyValueStore, KeyValueStoreExt};
 
 use crate::model::state::{During, Possible, State};
 use crate::model::step::{Handle, Operation, Step, Wait, text};
 use crate::running::{Context, NotPassed, Outcome, Time, show_error};
 use answers::fits_there;
+use updating::Known;
 use writing::Portions;
 
 /// How far the clock is advanced at most, in all.
@@ -41,6 +44,8 @@ pub(crate) struct Model<'a> {
     state: State,
     resolution: Duration,
     default_ttl: Option<Duration>,
+    /// The versions that are known, of each key the last one last.
+    versions: BTreeMap<KeyBuf, Vec<Known>>,
     /// A file, for what reads and writes files.
     file: PathBuf,
     /// The clauses of the steps so far that a later one may show to be broken.
@@ -50,7 +55,15 @@ pub(crate) struct Model<'a> {
 impl<'a> Model<'a> {
     pub(crate) fn new(context: &'a Context<'a>, default_ttl: Option<Duration>, file: PathBuf) -> Self {
         let resolution = context.capabilities().ttl_resolution();
-        Self { context, state: State::default(), resolution, default_ttl, file, left: Vec::new() }
+        Self {
+            context,
+            state: State::default(),
+            resolution,
+            default_ttl,
+            versions: BTreeMap::new(),
+            file,
+            left: Vec::new(),
+        }
     }
 
     /// Does one step with the store and with the model, and compares.
@@ -62,6 +75,10 @@ impl<'a> Model<'a> {
 
     /// Notes that the store was opened again.
     pub(crate) fn leave(&mut self, step: &Step) {
+        if step.reopens() {
+            // Versions need not outlive the store.
+            self.versions.clear();
+        }
         if let Some(clause) = step.operation.leaves()
             && !self.left.contains(&clause)
         {
@@ -143,7 +160,9 @@ impl<'a> Model<'a> {
                 self.put(&run, &resolved, |store, write| store.put_file_with_ttl(&write.key, &file, write.ttl))
             }
             Operation::PutMany(writes) => self.put_many(&run, writes),
-            Operation::Create(write) => self.create(&run, write),
+            Operation::Create(write) => {
+                self.create(&run, write, |store, write| store.create_with_ttl(&write.key, write.value(), write.ttl))
+            }
             Operation::Delete(key) => {
                 let (deleted, during) = self.works(&run, |store| store.delete(key))?;
                 self.see(&run, key, deleted, &deleted, during)?;
@@ -159,7 +178,6 @@ impl<'a> Model<'a> {
                 }
                 Ok(())
             }
-            Operation::Touch(key, expires) => self.touch(&run, key, *expires),
             Operation::Copy(from, to) => {
                 let (copied, during) = self.finds(&run, |store| fits_there(store, to, store.copy(from, to)))?;
                 self.see_copied(&run, from, to, copied, during)
@@ -182,6 +200,7 @@ impl<'a> Model<'a> {
             }
             // That is done to the fixture.
             Operation::Reopen => Ok(()),
+            update => self.update(&run, update),
         }
     }
 

@@ -210,6 +210,8 @@ impl Model<'_> {
                     let old = self.state.at(&write.key);
                     let new = self.written(write, during);
                     self.state.set(&write.key, old.or(new), during);
+                    // Whether they hold is not known.
+                    self.versions.remove(&write.key);
                 }
                 Ok(())
             }
@@ -221,9 +223,14 @@ impl Model<'_> {
         }
     }
 
-    pub(super) fn create(&mut self, run: &Run<'_>, write: &Write) -> Outcome {
+    pub(super) fn create(
+        &mut self,
+        run: &Run<'_>,
+        write: &Write,
+        create: impl FnOnce(&dyn KeyValueStore, &Resolved) -> Result<bool, Error>,
+    ) -> Outcome {
         let write = self.resolve(run, write)?;
-        let (result, during) = run.during(|store| store.create_with_ttl(&write.key, write.value(), write.ttl));
+        let (result, during) = run.during(|store| create(store, &write));
         // Where there is an entry, what is wrong with the other one need not be looked at.
         let is_live = self.state.at(&write.key).is_live(during) != Some(false);
         if let (Ok(false), true) = (&result, is_live) {
@@ -237,36 +244,49 @@ impl Model<'_> {
         Ok(())
     }
 
-    pub(super) fn touch(&mut self, run: &Run<'_>, key: &KeyBuf, expires: Expires) -> Outcome {
+    /// A write of a TTL alone.
+    pub(super) fn resolve_ttl(&self, run: &Run<'_>, key: &KeyBuf, expires: Expires) -> Resolved {
         let longest = run.store.capabilities().longest_ttl();
         let ttl = expires.ttl(longest);
-        let fits = self.ttl_fits(ttl, longest);
-        let (result, during) = run.during(|store| store.touch(key, ttl));
-        let store = run.store.name().to_owned();
-        let given = ttl.or_default(self.default_ttl);
-        let write = Resolved {
+        Resolved {
             key: key.clone(),
             value: Bytes::new(),
             ttl,
-            fits,
+            fits: self.ttl_fits(ttl, longest),
             is_owned: false,
-            given,
+            given: ttl.or_default(self.default_ttl),
             longest,
             tolerance: self.tolerance(),
-            store,
-        };
+            store: run.store.name().to_owned(),
+        }
+    }
+
+    /// Sets a TTL: what does it says whether there was an entry, and perhaps its value.
+    pub(super) fn touch(
+        &mut self,
+        run: &Run<'_>,
+        key: &KeyBuf,
+        expires: Expires,
+        touch: impl FnOnce(&dyn KeyValueStore, Ttl) -> Result<Option<Option<Bytes>>, Error>,
+    ) -> Outcome {
+        let write = self.resolve_ttl(run, key, expires);
+        let given = write.given;
+        let (result, during) = run.during(|store| touch(store, write.ttl));
         // Where there is no entry, the TTL need not be looked at.
         let is_absent = self.state.at(key).is_live(during) != Some(true);
-        if let (Ok(false), true) = (&result, is_absent) {
+        if let (Ok(None), true) = (&result, is_absent) {
             return self.see(run, key, false, &false, during);
         }
         let Some(touched) = self.expect_fits(run, &write, result)? else { return Ok(()) };
-        self.see(run, key, touched, &touched, during)?;
-        if touched {
+        if let Some(Some(value)) = &touched {
+            self.see_value(run, key, Some(value.clone()), during)?;
+        }
+        self.see(run, key, touched.is_some(), &touched.is_some(), during)?;
+        if touched.is_some() {
             let expiry = given.map(|ttl| Expiry::of(ttl, during.before, during.after, self.resolution));
             let touched = |entry: Entry| (given != Some(Duration::ZERO)).then_some(Entry { expiry, ..entry });
             let possible = self.state.at(key).map(touched);
-            self.state.set(key, possible, during);
+            self.state.set_ttl(key, possible, during);
         }
         Ok(())
     }
@@ -287,7 +307,7 @@ impl Model<'_> {
 
 impl Fits {
     /// Whether this error says what does not fit, and says it right.
-    fn explains(self, error: &Error, write: &Resolved) -> bool {
+    pub(super) fn explains(self, error: &Error, write: &Resolved) -> bool {
         if error.store() != Some(&write.store) || error.key() != Some(&write.key) {
             return false;
         }

@@ -29,13 +29,7 @@ impl Right {
     }
 
     /// Puts what was [checked](Self::check) already. Returns its version.
-    pub(crate) fn insert_versioned(
-        &self,
-        map: &mut Map,
-        key: Key<'_>,
-        value: Bytes,
-        end: Option<Duration>,
-    ) -> Version {
+    pub(crate) fn insert_versioned(&self, map: &mut Map, key: Key<'_>, value: Bytes, end: Option<Duration>) -> Version {
         let of_nothing = self.version(key, &Stored::new(value.clone(), end));
         Self::insert(map, key, value, end);
         map.get(&own(&key)).map_or(of_nothing, |stored| self.version(key, stored))

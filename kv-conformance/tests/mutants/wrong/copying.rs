@@ -31,6 +31,7 @@ impl Wrong {
         let default = self.inner.config.default_ttl.map(|ttl| self.inner.now() + ttl);
         match self.fault {
             Fault::CopyCutAt64K => self.change(to, |stored| stored.value.truncate(1 << 16)),
+            Fault::VersionCopied => self.change(to, |stored| stored.version = source.version),
             Fault::CopyLosesTtl => self.change(to, |stored| stored.end = None),
             Fault::CopyTakesDefault => self.change(to, |stored| stored.end = stored.end.or(default)),
             Fault::CopyRestartsTtl => {

@@ -23,6 +23,7 @@ impl Wrong {
             Fault::VersionOfAnyKey => return Version::of_content(kv_core::key!("any"), value.clone()),
             Fault::VersionCopied => return Version::of_number(kv_core::key!("any"), stored.version),
             Fault::VersionOfHandle => return Version::of_number(key, stored.version * 2 + u64::from(self.second)),
+            Fault::OptedOutWorks => return self.whole().version(key, stored),
             _ => return self.inner.version(key, stored),
         };
         Version::of_content(key, content)
@@ -357,20 +358,25 @@ impl Wrong {
                 let digits = text.chars().take_while(char::is_ascii_digit).collect::<String>();
                 if let Ok(number) = digits.parse::<i64>().map(i64::unsigned_abs)
                     && !digits.is_empty()
-                    && number + by_ <= i64::MAX as u64
+                    && i64::try_from(number + by_).is_ok()
                 {
                     return put(number + by_, old.end);
                 }
             }
             (Fault::IncrementTrims, _) => {
                 if let Ok(number) = text.trim().parse::<u64>()
-                    && number + by_ <= i64::MAX as u64
+                    && i64::try_from(number + by_).is_ok()
                 {
                     return put(number + by_, old.end);
                 }
             }
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the fault")]
-            (Fault::IncrementFloats, Some(number)) if number + by_ <= i64::MAX as u64 => {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the fault"
+            )]
+            (Fault::IncrementFloats, Some(number)) if i64::try_from(number + by_).is_ok() => {
                 return put((number as f64 + f64::from(by)) as u64, old.end);
             }
             (Fault::IncrementOfHandle, Some(number)) if self.second => {

@@ -18,8 +18,8 @@ use std::thread;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
-    Version,
+    Bytes, Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
+    Value, Version,
 };
 
 use crate::client::Client;
