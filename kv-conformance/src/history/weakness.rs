@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::report::LENIENT_COUNTERS;
+
 /// A part of the contract that a store does not promise: of [linearizability](crate::history) to concurrent threads, or of what a counter is.
 /// Declare it with [`Suite::weaker`](crate::Suite::weaker).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +33,7 @@ impl fmt::Display for Weakness {
         f.write_str(match self {
             Self::MayEvict => "an entry may be evicted at any time",
             Self::StaleReads => "a read may tell of an older time",
-            Self::LenientCounters => "a counter may be more than digits",
+            Self::LenientCounters => LENIENT_COUNTERS,
         })
     }
 }

@@ -24,6 +24,9 @@ pub use result::{CheckResult, FailureDetails, Verdict};
 pub use servers::ServerTable;
 pub(crate) use writing::folder;
 
+/// What a report says of a store whose counters take more than digits.
+pub(crate) const LENIENT_COUNTERS: &str = "a counter may be more than digits";
+
 /// What [`Suite::run`](crate::Suite::run) has found.
 ///
 /// It contains no password: of a URL that has one, the text before the `@` is left out. The only values in it are those that a check wrote

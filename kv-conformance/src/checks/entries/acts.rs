@@ -4,6 +4,7 @@ use std::io::Read;
 
 use kv_core::{Bytes, Capability, Error, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
 
+use super::versions::{expect_stored, version_of};
 use crate::running::{Context, NotPassed, Outcome, expect, expect_bytes, expect_error, expect_that};
 
 /// What can be done, and what the store has to be able to do for it.
@@ -28,6 +29,12 @@ const ACTS: &[(&str, &[Capability])] = &[
     ("touch", &[Capability::Touch]),
     ("copy", &[Capability::Copy]),
     ("rename", &[Capability::Copy]),
+    ("put_if", &[Capability::Versions]),
+    ("delete_if", &[Capability::Versions]),
+    ("create_versioned", &[Capability::Versions, Capability::Create]),
+    ("take", &[Capability::Take]),
+    ("get_and_touch", &[Capability::TouchingReads]),
+    ("increment", &[Capability::Counters]),
     ("keys", &[Capability::Listing]),
     ("prefixes", &[Capability::Listing]),
 ];
@@ -87,6 +94,12 @@ pub(crate) fn act(
             expect(&what, store.create(&key, value), true)?;
             expect(format_args!("{what}, again"), store.create(&key, value), false)
         }
+        "create_versioned" => {
+            let version = expect_stored(&what, store.create_versioned(&key, value, Ttl::Default))?;
+            is_there(&key)?;
+            expect(format_args!("delete_if after {what}"), store.delete_if(&key, &version), true)
+        }
+        "increment" => expect(&what, store.increment(&key, 7, Ttl::Default), 7),
         act => do_with_what_is_there(context, store, act, prefix, value, &what),
     }
 }
@@ -137,6 +150,16 @@ fn do_with_what_is_there(
             let is_not_found = |error: &Error| matches!(error, Error::NotFound { .. });
             expect_error(what, store.rename(&absent, &other), "NotFound", is_not_found).map(drop)
         }
+        "put_if" => {
+            let version = version_of(store, &key, value)?;
+            expect_stored(what, store.put_if(&key, "new", Ttl::Default, &version)).map(drop)
+        }
+        "delete_if" => {
+            let version = version_of(store, &key, value)?;
+            expect(what, store.delete_if(&key, &version), true)
+        }
+        "take" => expect(what, store.take(&key), want()),
+        "get_and_touch" => expect(what, store.get_and_touch(&key, Ttl::Forever), want()),
         listing => {
             let keys = if listing == "keys" { store.keys(prefix) } else { store.prefixes("/", prefix) };
             let keys = keys?.collect::<Result<Vec<_>, _>>()?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kv_core::{Bytes, Capability, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
 
 use super::listed::listed_by;
+use super::versions::{expect_stored, version_of};
 use crate::property::values::patterned;
 use crate::running::{Context, Outcome, Time, expect, expect_eq, expect_that};
 
@@ -35,6 +36,29 @@ pub(crate) fn change(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcom
         expect("create", store.create("created", "v"), true)?;
         expect("create of what is there", store.create("put", "other"), false)?;
         want.push(("created", value("v")));
+    }
+    if context.has(Capability::Versions) {
+        store.put_many([("put_if", "old"), ("delete_if", "old")])?;
+        let version = version_of(store, "put_if", "old")?;
+        expect_stored("put_if", store.put_if("put_if", "new", Ttl::Default, &version))?;
+        let version = version_of(store, "delete_if", "old")?;
+        expect("delete_if", store.delete_if("delete_if", &version), true)?;
+        want.extend([("put_if", value("new")), ("delete_if", None)]);
+        if context.has(Capability::Create) {
+            expect_stored("create_versioned", store.create_versioned("create_versioned", "v", Ttl::Default))?;
+            want.push(("create_versioned", value("v")));
+        }
+    }
+    if context.has(Capability::Take) {
+        store.put("taken", "v")?;
+        expect("take", store.take("taken"), value("v"))?;
+        want.push(("taken", None));
+    }
+    if context.has(Capability::Counters) {
+        store.put("counted", "9")?;
+        expect("increment", store.increment("counted", 1, Ttl::Default), 10)?;
+        expect("increment of an absent key", store.increment("counter", 7, Ttl::Default), 7)?;
+        want.extend([("counted", value("10")), ("counter", value("7"))]);
     }
     if context.has(Capability::Copy) {
         store.put_many([("from/copy", "copied"), ("from/rename", "renamed"), ("to/rename", "old")])?;
@@ -96,6 +120,20 @@ impl Given {
             expect("touch for ever", store.touch("kept", Ttl::Forever), true)?;
             lasting.push("touched");
             forever.push("kept");
+        }
+        if context.has(Capability::TouchingReads) {
+            store.put_many([("read", "v"), ("read/kept", "v")])?;
+            expect("get_and_touch", store.get_and_touch("read", long), Some("v".into()))?;
+            expect("get_and_touch", store.get_and_touch("read/kept", long), Some("v".into()))?;
+            expect("get_and_touch for ever", store.get_and_touch("read/kept", Ttl::Forever), Some("v".into()))?;
+            lasting.push("read");
+            forever.push("read/kept");
+        }
+        if context.has(Capability::Versions) {
+            store.put("put_if/long", "old")?;
+            let version = version_of(store, "put_if/long", "old")?;
+            expect_stored("put_if with a TTL", store.put_if("put_if/long", "v", long, &version))?;
+            lasting.push("put_if/long");
         }
         if context.has(Capability::Copy) {
             store.put_with_ttl("original", "v", long)?;

@@ -62,7 +62,7 @@ pub fn p1_threads_on_keys_of_their_own_do_not_disturb_each_other() -> Check {
 /// How often a value is read at least while it is overwritten.
 const READS: usize = 50;
 
-/// Lets two threads overwrite one key, in each way of writing and by copying and renaming onto it, with values of one repeated
+/// Lets two threads overwrite one key, in each way of writing, by version, and by copying and renaming onto it, with values of one repeated
 /// byte and of different lengths, while others read it, alone, in a batch and as a stream. Each read has to give one of the
 /// values that were written: no mixture, no piece, not nothing.
 pub fn p3_a_reader_sees_the_old_or_the_new_value_whole() -> Check {
@@ -73,6 +73,9 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole() -> Check {
         let mut ways = vec!["put", "put_many", "put_from"];
         if context.has(Capability::Copy) {
             ways.extend(["copy", "rename"]);
+        }
+        if context.has(Capability::Versions) {
+            ways.push("put_if");
         }
         store.put("k", value(0))?;
         for way in ways {
@@ -92,6 +95,10 @@ pub fn p3_a_reader_sees_the_old_or_the_new_value_whole() -> Check {
                                 "put" => store.put("k", value),
                                 "put_many" => store.put_many([("k", value)]),
                                 "put_from" => store.put_from("k", value.as_slice()),
+                                "put_if" => match store.get_versioned("k")? {
+                                    Some((_, version)) => store.put_if("k", value, Ttl::Default, &version).map(drop),
+                                    None => Ok(()),
+                                },
                                 "copy" => store.put(&from, value).and_then(|()| store.copy(&from, "k")),
                                 _ => store.put(&from, value).and_then(|()| store.rename(&from, "k")),
                             }

@@ -66,7 +66,7 @@ fn expire(context: &Context<'_>, keys: &[&str]) -> Outcome {
 /// Lets 2000 entries expire at once, and asks for them in every way, each way with its own keys. A store that removes a few expired entries
 /// with each write still has most of them.
 pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
-    about(&["T5", "D1", "B3", "P4", "T6", "C3", "L1"]).needs(&[Capability::Ttls]).run(|context| {
+    about(&["T5", "D1", "B3", "P4", "T6", "C3", "L1", "U2", "U4", "U5"]).needs(&[Capability::Ttls]).run(|context| {
         let store = context.store();
         let mut ways = vec!["get", "get_many", "get_each", "delete", "delete_many", "open"];
         let further = [
@@ -77,6 +77,9 @@ pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
             (Capability::Touch, "touch with a zero TTL"),
             (Capability::Copy, "copy"),
             (Capability::Copy, "rename"),
+            (Capability::Versions, "get_versioned"),
+            (Capability::Take, "take"),
+            (Capability::TouchingReads, "get_and_touch"),
         ];
         ways.extend(further.into_iter().filter(|(capability, _)| context.has(*capability)).map(|(_, way)| way));
         let (ttl, count) = (Duration::from_millis(5), context.keys(2000, 1, 1));
@@ -101,6 +104,9 @@ pub fn t5_of_thousands_that_expire_at_once_each_is_absent() -> Check {
                 "create" => !store.create(&key, "new")?,
                 "touch" => store.touch(&key, Ttl::Forever)?,
                 "touch with a zero TTL" => store.touch(&key, Duration::ZERO)?,
+                "get_versioned" => store.get_versioned(&key)?.is_some(),
+                "take" => store.take(&key)?.is_some(),
+                "get_and_touch" => store.get_and_touch(&key, Ttl::Forever)?.is_some(),
                 "copy" => copied(store.copy(&key, "copy"))?,
                 _ => copied(store.rename(&key, "renamed"))?,
             };

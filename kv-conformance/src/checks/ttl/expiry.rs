@@ -58,6 +58,26 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check 
                 store.put_with_ttl("touch", "v", Ttl::Forever)?;
                 store.touch("touch", Ttl::Default)?;
             }
+            if context.has(Capability::TouchingReads) {
+                by_default.push("get_and_touch");
+                store.put_with_ttl("get_and_touch", "v", Ttl::Forever)?;
+                store.get_and_touch("get_and_touch", Ttl::Default)?;
+            }
+            if context.has(Capability::Versions) {
+                by_default.push("put_if");
+                store.put_with_ttl("put_if", "old", Ttl::Forever)?;
+                if let Some((_, version)) = store.get_versioned("put_if")? {
+                    store.put_if("put_if", "v", Ttl::Default, &version)?;
+                }
+                if context.has(Capability::Create) {
+                    by_default.push("create_versioned");
+                    store.create_versioned("create_versioned", "v", Ttl::Default)?;
+                }
+            }
+            if context.has(Capability::Counters) {
+                by_default.push("increment");
+                store.increment("increment", 1, Ttl::Default)?;
+            }
             Ok::<_, Error>(())
         })?;
         let long = context.put_long("long", "v")?;
@@ -70,7 +90,8 @@ pub fn t1_a_configured_default_applies_unless_a_write_says_otherwise() -> Check 
             store.rename("to-be-renamed", "renamed")?;
         }
         for key in &by_default {
-            context.while_live(end, || expect("get within the default TTL", store.get(key), Some("v".into())))?;
+            let value = if *key == "increment" { "1" } else { "v" };
+            context.while_live(end, || expect("get within the default TTL", store.get(key), Some(value.into())))?;
         }
         context.wait_for(end);
         for key in by_default {

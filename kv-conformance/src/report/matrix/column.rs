@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::super::cell::Cell;
 use super::super::result::{CheckResult, Verdict, opted_out};
-use super::super::{Report, StoreInfo};
+use super::super::{LENIENT_COUNTERS, Report, StoreInfo};
 use crate::error::BoxError;
-use crate::history::Weakness;
 
 #[derive(Clone, Debug)]
 pub(super) struct Column {
@@ -110,8 +109,7 @@ impl Column {
     fn weaknesses_in(&self, clause: &str, about: &[&CheckResult], others: &[&CheckResult]) -> Option<String> {
         let is_of_history = |result: &&&CheckResult| result.name.starts_with("p1_histories_");
         let has_histories = about.iter().chain(others).any(|result| is_of_history(&result));
-        let lenient = Weakness::LenientCounters.to_string();
-        let concerns = |what: &str| if what == lenient { clause == "U5" } else { has_histories };
+        let concerns = |what: &str| if what == LENIENT_COUNTERS { clause == "U5" } else { has_histories };
         let declared = self.report.weaknesses.iter().filter(|(what, _)| concerns(what));
         let weaknesses = declared.map(|(what, reason)| format!("weaker: {what}: {reason}"));
         Some(weaknesses.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())
