@@ -67,9 +67,9 @@ pub fn u4_what_was_taken_can_be_written_anew() -> Check {
             }
             let take = || expect("take", store.take("k"), Some("old".into()));
             if let Some(end) = end {
-                context.while_live(end, take)?
+                context.while_live(end, take)?;
             } else {
-                take()?
+                take()?;
             }
             if n == 1 && context.has(Capability::Create) {
                 expect("create of what was taken", store.create("k", "new"), true)?;
