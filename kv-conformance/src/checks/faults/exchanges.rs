@@ -68,7 +68,7 @@ pub fn n1_silence_at_any_point_of_an_exchange_is_a_time_out() -> Check {
 ///
 /// A store that sends a write again is told `false` for what it created or deleted itself.
 pub fn n5_after_a_cut_at_any_point_reads_are_retried_and_writes_are_not() -> Check {
-    about(&["N5", "N2", "N6", "E1", "E5"]).under_faults().run(|context| {
+    about(&["N5", "N2", "N6", "E1", "E5", "U3"]).under_faults().run(|context| {
         for_each_operation(context, |scenario| {
             let exchange = scenario.exchange()?;
             for cut in [Cut::Close, Cut::Reset] {
