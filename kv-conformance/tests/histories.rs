@@ -12,6 +12,8 @@ mod recorded;
 mod transfers;
 #[path = "histories/ttls.rs"]
 mod ttls;
+#[path = "histories/updates.rs"]
+mod updates;
 
 use std::time::Duration;
 

@@ -80,6 +80,9 @@ impl Contradiction {
     pub fn clauses(&self) -> Vec<&'static str> {
         let failed: &[&str] = match self.operation().map(|operation| (&operation.action, operation.call)) {
             Some((Action::Create(..), _)) => &["P4"],
+            Some((Action::PutIf { .. } | Action::DeleteIf(..), _)) => &["U1"],
+            Some((Action::Take(_), _)) => &["U4"],
+            Some((Action::GetAndTouch(..), _)) => &["P1", "T6"],
             Some((Action::Touch(Ttl::After(Duration::ZERO), _) | Action::Delete(_), _)) => &["D1"],
             Some((Action::Touch(..), _)) => &["T6"],
             Some((Action::Ttl(_), _)) => &["P2", "T6"],
@@ -92,7 +95,9 @@ impl Contradiction {
         let others = self.history.operations.iter().enumerate().filter(|(n, _)| *n != self.at);
         let others = others.filter_map(|(_, operation)| match &operation.action {
             Action::Create(.., true) => Some("P4"),
-            Action::Touch(_, true) => Some("T6"),
+            Action::PutIf { stored: true, .. } | Action::DeleteIf(_, true) => Some("U1"),
+            Action::Take(Some(_)) => Some("U4"),
+            Action::Touch(_, true) | Action::GetAndTouch(_, Some(_)) => Some("T6"),
             Action::CopiedHere { .. } | Action::RenamedAway(_) => Some("C2"),
             _ => None,
         });
@@ -108,6 +113,8 @@ impl Contradiction {
             Some(
                 Action::Create(.., answer)
                 | Action::Delete(answer)
+                | Action::PutIf { stored: answer, .. }
+                | Action::DeleteIf(_, answer)
                 | Action::Touch(_, answer)
                 | Action::Contains(answer),
             ) => (!answer).to_string(),

@@ -47,7 +47,11 @@
 //! | `create` | [`Create`](Action::Create) |
 //! | `delete`, `delete_many` | [`Delete`](Action::Delete) |
 //! | `touch` | [`Touch`](Action::Touch) |
-//! | `get`, `get_into`, `get_many`, `get_each`, `open` with all of the reading; a `copy` whose result is read | [`Get`](Action::Get) |
+//! | `put_if` | [`PutIf`](Action::PutIf) |
+//! | `delete_if` | [`DeleteIf`](Action::DeleteIf) |
+//! | `take` | [`Take`](Action::Take) |
+//! | `get_and_touch` | [`GetAndTouch`](Action::GetAndTouch) |
+//! | `get`, `get_into`, `get_many`, `get_each`, `get_versioned`, `open` with all of the reading; a `copy` whose result is read | [`Get`](Action::Get) |
 //! | `contains`; for each key that a listing may have, whether it was listed | [`Contains`](Action::Contains) |
 //! | `ttl` | [`Ttl`](Action::Ttl) |
 //! | a `copy` or `rename` of what is not known, to this key | [`CopiedHere`](Action::CopiedHere) |

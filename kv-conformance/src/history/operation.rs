@@ -53,6 +53,11 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.call)?;
         match &self.action {
+            Action::PutIf { old, value, ttl, .. } => {
+                write!(f, " {} over {}", show(Some(value)), show(Some(old)))?;
+                if let Ttl::After(ttl) = ttl { write!(f, " for {ttl:?}") } else { Ok(()) }
+            }
+            Action::DeleteIf(old, _) => write!(f, " of {}", show(Some(old))),
             Action::Put(value, ttl) | Action::Create(value, ttl, _) => {
                 write!(f, " {}", show(Some(value)))?;
                 match ttl {
@@ -60,11 +65,11 @@ impl fmt::Display for Operation {
                     Ttl::Default | Ttl::Forever => Ok(()),
                 }
             }
-            Action::Touch(Ttl::After(ttl), _) => write!(f, " for {ttl:?}"),
-            Action::Touch(..) => f.write_str(" for ever"),
+            Action::Touch(Ttl::After(ttl), _) | Action::GetAndTouch(Ttl::After(ttl), _) => write!(f, " for {ttl:?}"),
+            Action::Touch(..) | Action::GetAndTouch(..) => f.write_str(" for ever"),
             Action::CopiedHere { .. } => f.write_str(" to here"),
             Action::RenamedAway(_) => f.write_str(" from here"),
-            Action::Delete(_) | Action::Get(_) | Action::Contains(_) | Action::Ttl(_) => Ok(()),
+            Action::Delete(_) | Action::Take(_) | Action::Get(_) | Action::Contains(_) | Action::Ttl(_) => Ok(()),
         }
     }
 }
@@ -81,6 +86,23 @@ pub enum Action {
     Delete(bool),
     /// `touch` with this TTL; whether there was an entry. It changes the TTL alone; with a zero TTL it is a `delete`.
     Touch(Ttl, bool),
+    /// `put_if` with the version that the key had with one value, of another value with this TTL; whether it was stored.
+    PutIf {
+        /// The value of which the version was named.
+        old: Bytes,
+        /// The value to be stored.
+        value: Bytes,
+        /// Its TTL.
+        ttl: Ttl,
+        /// Whether it was stored.
+        stored: bool,
+    },
+    /// `delete_if` with the version that the key had with this value; whether there was such an entry.
+    DeleteIf(Bytes, bool),
+    /// `take`; the value that it gave, and removed.
+    Take(Held),
+    /// `get_and_touch` with this TTL; the value that it gave. With a zero TTL it is a `take`.
+    GetAndTouch(Ttl, Held),
     /// A read; the value that it gave.
     Get(Held),
     /// A question whether there is an entry; what was said.
@@ -110,6 +132,10 @@ impl Action {
             Self::Create(..) => "create",
             Self::Delete(_) => "delete",
             Self::Touch(..) => "touch",
+            Self::PutIf { .. } => "put_if",
+            Self::DeleteIf(..) => "delete_if",
+            Self::Take(_) => "take",
+            Self::GetAndTouch(..) => "get_and_touch",
             Self::Get(_) => "get",
             Self::Contains(_) => "contains",
             Self::Ttl(_) => "ttl",
@@ -126,7 +152,15 @@ impl Action {
     /// Whether it has changed nothing, by its answer.
     pub(super) fn changed_nothing(&self) -> bool {
         match self {
-            Self::Get(_) | Self::Contains(_) | Self::Ttl(_) | Self::Delete(false) | Self::Touch(_, false) => true,
+            Self::Get(_)
+            | Self::Contains(_)
+            | Self::Ttl(_)
+            | Self::Delete(false)
+            | Self::Touch(_, false)
+            | Self::PutIf { stored: false, .. }
+            | Self::DeleteIf(_, false)
+            | Self::Take(None)
+            | Self::GetAndTouch(_, None) => true,
             Self::Create(_, ttl, created) => !created || is_zero(*ttl),
             _ => false,
         }
@@ -135,7 +169,9 @@ impl Action {
     /// The values that it writes, or wanted to write.
     pub(super) fn values(&self) -> &[Bytes] {
         match self {
-            Self::Put(value, ttl) | Self::Create(value, ttl, _) if !is_zero(*ttl) => std::slice::from_ref(value),
+            Self::Put(value, ttl) | Self::Create(value, ttl, _) | Self::PutIf { value, ttl, .. } if !is_zero(*ttl) => {
+                std::slice::from_ref(value)
+            }
             Self::CopiedHere { values, .. } => values,
             _ => &[],
         }
@@ -144,7 +180,13 @@ impl Action {
     /// The TTLs that it gives.
     pub(super) fn ttls(&self) -> &[Ttl] {
         match self {
-            Self::Put(_, ttl) | Self::Create(_, ttl, _) | Self::Touch(ttl, _) if !is_zero(*ttl) => {
+            Self::Put(_, ttl)
+            | Self::Create(_, ttl, _)
+            | Self::PutIf { ttl, .. }
+            | Self::Touch(ttl, _)
+            | Self::GetAndTouch(ttl, _)
+                if !is_zero(*ttl) =>
+            {
                 std::slice::from_ref(ttl)
             }
             Self::CopiedHere { ttls, .. } => ttls,
@@ -155,16 +197,19 @@ impl Action {
     /// Whether it removes what is there, if something is.
     pub(super) fn removes(&self) -> bool {
         match self {
-            Self::Put(_, ttl) | Self::Touch(ttl, _) => is_zero(*ttl),
-            Self::Delete(_) | Self::RenamedAway(_) => true,
+            Self::Put(_, ttl) | Self::PutIf { ttl, .. } | Self::Touch(ttl, _) | Self::GetAndTouch(ttl, _) => {
+                is_zero(*ttl)
+            }
+            Self::Delete(_) | Self::DeleteIf(..) | Self::Take(_) | Self::RenamedAway(_) => true,
             _ => false,
         }
     }
 
-    /// The value that was seen.
+    /// The value that was seen, or was to be there.
     pub(super) fn seen(&self) -> Option<&Bytes> {
         match self {
-            Self::Get(held) | Self::RenamedAway(held) => held.as_ref(),
+            Self::Get(held) | Self::RenamedAway(held) | Self::Take(held) | Self::GetAndTouch(_, held) => held.as_ref(),
+            Self::PutIf { old, .. } | Self::DeleteIf(old, _) => Some(old),
             _ => None,
         }
     }
@@ -173,10 +218,15 @@ impl Action {
     pub(super) fn answer(&self) -> String {
         match self {
             Self::Put(..) | Self::CopiedHere { .. } | Self::RenamedAway(None) => "ok".to_owned(),
-            Self::Create(.., answer) | Self::Delete(answer) | Self::Touch(_, answer) | Self::Contains(answer) => {
-                answer.to_string()
+            Self::Create(.., answer)
+            | Self::Delete(answer)
+            | Self::PutIf { stored: answer, .. }
+            | Self::DeleteIf(_, answer)
+            | Self::Touch(_, answer)
+            | Self::Contains(answer) => answer.to_string(),
+            Self::Get(held) | Self::RenamedAway(held) | Self::Take(held) | Self::GetAndTouch(_, held) => {
+                show(held.as_ref())
             }
-            Self::Get(held) | Self::RenamedAway(held) => show(held.as_ref()),
             Self::Ttl(told) => show_ttl(*told),
         }
     }

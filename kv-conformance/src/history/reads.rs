@@ -33,8 +33,10 @@ impl History {
             told.push(Start::default());
         }
         let begun = || self.operations.iter().take_while(|operation| operation.began <= end);
-        let retimed =
-            begun().filter(|operation| matches!(operation.action, Action::Touch(_, true)) || operation.ended.is_none());
+        let retimed = begun().filter(|operation| {
+            let touched = matches!(operation.action, Action::Touch(_, true) | Action::GetAndTouch(_, Some(_)));
+            touched || operation.ended.is_none()
+        });
         let retimed = retimed.flat_map(|operation| operation.action.ttls()).copied().map(Some).collect::<Vec<_>>();
         for write in begun() {
             let action = &write.action;

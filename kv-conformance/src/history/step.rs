@@ -39,6 +39,8 @@ enum When {
     Present,
     /// It holds this value.
     Holds(usize),
+    /// It holds something else, or nothing.
+    HoldsNot(usize),
     /// It has one of these TTLs.
     Lasts(Rc<[usize]>),
 }
@@ -71,6 +73,7 @@ impl Step {
             When::Absent => state == NOTHING,
             When::Present => state != NOTHING,
             When::Holds(value) => state.value == *value,
+            When::HoldsNot(value) => state.value != *value,
             When::Lasts(ttls) => state != NOTHING && (state.ttl == UNKNOWN || ttls.contains(&state.ttl)),
         }
     }
@@ -104,6 +107,8 @@ pub(super) struct Numbers<'h> {
     seen: BTreeSet<&'h Bytes>,
     /// Of a history in which nobody asks for a TTL there are none.
     ttls: Vec<Ttl>,
+    /// Whether a value may have come to the key again: then it may have another version.
+    has_copies: bool,
 }
 
 impl<'h> Numbers<'h> {
@@ -123,7 +128,8 @@ impl<'h> Numbers<'h> {
                 }
             }
         }
-        Self { history, values, seen, ttls }
+        let has_copies = actions().any(|action| matches!(action, Action::CopiedHere { .. }));
+        Self { history, values, seen, ttls, has_copies }
     }
 
     fn value(&self, value: &Bytes) -> usize {
@@ -189,6 +195,27 @@ impl<'h> Numbers<'h> {
             }
             Action::Touch(ttl, _) if is_zero(*ttl) => remove(When::Present),
             Action::Touch(ttl, _) => Step::new(When::Present, Then::Lasts(self.ttl(*ttl))),
+            Action::PutIf { old, value, ttl, stored: true } if returned => {
+                Step::becoming(When::Holds(self.value(old)), self.entry(value, *ttl))
+            }
+            Action::PutIf { old, stored: false, .. } | Action::DeleteIf(old, false) if returned => {
+                let other = if self.has_copies { When::Always } else { When::HoldsNot(self.value(old)) };
+                Step::new(other, Then::Stays)
+            }
+            Action::PutIf { old, value, ttl, .. } => {
+                Step::becoming(When::Holds(self.value(old)), self.unanswered(value, *ttl))
+            }
+            Action::DeleteIf(old, _) => remove(When::Holds(self.value(old))),
+            Action::Take(Some(value)) if returned => remove(When::Holds(self.value(value))),
+            Action::GetAndTouch(ttl, Some(value)) if returned => {
+                let holds = When::Holds(self.value(value));
+                if is_zero(*ttl) { remove(holds) } else { Step::new(holds, Then::Lasts(self.ttl(*ttl))) }
+            }
+            Action::GetAndTouch(ttl, _) if !returned && !is_zero(*ttl) => {
+                Step::new(When::Present, Then::Lasts(self.ttl(*ttl)))
+            }
+            Action::Take(_) | Action::GetAndTouch(..) if !returned => remove(When::Present),
+            Action::Take(_) | Action::GetAndTouch(..) => Step::new(When::Absent, Then::Stays),
             Action::Get(None) | Action::Ttl(None) if returned => Step::new(When::Absent, Then::Stays),
             Action::Get(Some(value)) if returned => Step::new(When::Holds(self.value(value)), Then::Stays),
             Action::Ttl(Some(told)) if returned => {

@@ -2,6 +2,7 @@
 
 mod reads;
 mod transfers;
+mod updates;
 mod writes;
 
 use std::time::{Duration, Instant};

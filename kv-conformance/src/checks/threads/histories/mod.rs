@@ -26,6 +26,7 @@ checks![
     p1_histories_of_random_operations_are_linearizable,
     p1_histories_of_create_and_delete_are_linearizable,
     p2_histories_of_long_values_and_ttls_are_linearizable,
+    u1_histories_of_conditional_updates_are_linearizable,
     p1_no_increment_under_a_lock_is_lost,
     p1_creates_minus_deletes_are_what_is_left,
 ];
@@ -109,6 +110,24 @@ pub fn p2_histories_of_long_values_and_ttls_are_linearizable() -> Check {
                 kinds_at_once: 4,
                 shapes: &[shape(2, 1, 2), shape(3, 1, 3), shape(2, 2, 3), shape(4, 1, 3)],
                 long_one_of: 3,
+                time: Duration::from_millis(1500),
+            },
+        )
+    })
+}
+
+/// As [`p1_histories_of_random_operations_are_linearizable`], with what depends on what is there, beside writes of every other kind, in short
+/// rounds: a `put_if` succeeds only on the value that its thread has read, and what `take` gives nobody else gets.
+pub fn u1_histories_of_conditional_updates_are_linearizable() -> Check {
+    about(&["U1", "U4", "P1", "P4", "D1", "T6"]).needs(&[Capability::Versions]).run(|context| {
+        use Kind::{Create, Delete, DeleteIf, Get, GetAndTouch, Put, PutIf, Take, Touch};
+        check_histories(
+            context,
+            &Plan {
+                kinds: &[PutIf, PutIf, DeleteIf, Take, GetAndTouch, Put, Create, Delete, Touch, Get],
+                kinds_at_once: 4,
+                shapes: &[shape(2, 1, 2), shape(3, 1, 2), shape(2, 1, 4), shape(8, 1, 2)],
+                long_one_of: 40,
                 time: Duration::from_millis(1500),
             },
         )

@@ -29,6 +29,12 @@ pub(super) enum Kind {
     GetEach,
     Contains,
     Ttl,
+    /// `put_if` with the version that is read just before.
+    PutIf,
+    /// `delete_if` likewise.
+    DeleteIf,
+    Take,
+    GetAndTouch,
     /// From and to keys of the thread's own.
     PutByCopy,
     PutByRename,
@@ -60,6 +66,10 @@ impl Kind {
         Self::GetEach,
         Self::Contains,
         Self::Ttl,
+        Self::PutIf,
+        Self::DeleteIf,
+        Self::Take,
+        Self::GetAndTouch,
         Self::PutByCopy,
         Self::PutByRename,
         Self::GetByCopy,
@@ -78,6 +88,9 @@ impl Kind {
             Self::Contains => Some(Capability::Contains),
             Self::Ttl => Some(Capability::TtlReading),
             Self::Keys => Some(Capability::Listing),
+            Self::PutIf | Self::DeleteIf => Some(Capability::Versions),
+            Self::Take => Some(Capability::Take),
+            Self::GetAndTouch => Some(Capability::TouchingReads),
             Self::PutByCopy | Self::PutByRename | Self::GetByCopy | Self::GetByRename | Self::Copy | Self::Rename => {
                 Some(Capability::Copy)
             }
@@ -240,6 +253,21 @@ impl Step {
             }
             Kind::Contains => recording.contains(key).map(drop)?,
             Kind::Ttl => recording.ttl(key).map(drop)?,
+            Kind::PutIf => {
+                if let Some(read) = recording.get_versioned(key)? {
+                    self.let_others();
+                    let value = self.value(recording);
+                    recording.put_if(key, &read, value, ttl).map(drop)?;
+                }
+            }
+            Kind::DeleteIf => {
+                if let Some(read) = recording.get_versioned(key)? {
+                    self.let_others();
+                    recording.delete_if(key, &read).map(drop)?;
+                }
+            }
+            Kind::Take => recording.take(key).map(drop)?,
+            Kind::GetAndTouch => recording.get_and_touch(key, ttl).map(drop)?,
             Kind::PutByCopy => {
                 if let Some(Some((source, value, ttl))) = on.sources.get(nth) {
                     recording.put_by_copy(key, source.as_key(), value.clone(), *ttl)?;
@@ -262,6 +290,11 @@ impl Step {
             }
         }
         Ok(())
+    }
+
+    /// Lets others go first, between a read and what depends on it.
+    fn let_others(&self) {
+        (0..self.yields).for_each(|_| std::thread::yield_now());
     }
 
     pub(super) fn yields(&self) -> usize {
