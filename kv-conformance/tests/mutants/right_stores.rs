@@ -144,7 +144,8 @@ fn accept_every_subset() -> Result<(), Failed> {
             Capability::ALL.iter().enumerate().filter(|(at, _)| lacks(*at)).map(|(_, &of)| of).collect::<Vec<_>>();
         let all = kv_core::Capabilities::builder().with_all(Capability::ALL);
         let capabilities = lacking.iter().fold(all, |builder, &of| builder.without(of)).build();
-        if !seen.insert(format!("{capabilities:?}")) {
+        let each = Capability::ALL.iter().take(EACH).filter(|of| capabilities.supports(**of)).collect::<Vec<_>>();
+        if !seen.insert(each) {
             continue;
         }
         // What TTLs take away with them is said, too.

@@ -91,7 +91,8 @@ const WRITERS: usize = 4;
 pub fn u1_no_update_is_lost() -> Check {
     about(&["U1"]).needs(&[Capability::Versions, Capability::Create]).run(|context| {
         let handles = handles(context);
-        let count = context.items(100, 6 * WRITERS);
+        // The value has all of it in the end.
+        let count = context.items(100, 6 * WRITERS).min(context.size(1000) / WRITERS);
         for key in ["one", "two"] {
             let letter = |thread: usize, n: usize| {
                 let letters = if n.is_multiple_of(2) { b"abcd" } else { b"ABCD" };
