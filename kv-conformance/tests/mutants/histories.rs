@@ -8,7 +8,7 @@ use crate::mutant::Mutant;
 
 /// What is in the names of the checks of histories, and how many they are.
 const HISTORIES: &str = "_histories_of_";
-const COUNT: usize = 3;
+const COUNT: usize = 4;
 
 /// In how many runs a store has to be found that is wrong by chance, when threads meet.
 const RUNS: u32 = 10;
