@@ -612,7 +612,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// As [`write`](Self::write); [`Error::Unsupported`] if the store lacks [`Capability::Versions`] or [`Capability::Create`].
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
         let _ = (key, value, ttl);
-        Err(Error::unsupported(self.name(), Capability::Versions))
+        let has_versions = self.capabilities().supports(Capability::Versions);
+        Err(Error::unsupported(self.name(), if has_versions { Capability::Create } else { Capability::Versions }))
     }
 
     /// Replaces value and TTL of an entry if it still has this version, in one step; returns the new version, or `None` if the entry was

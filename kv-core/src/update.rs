@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{Error, Key, KeyValueStore, Result, Ttl, Value};
 
-/// How often it tries. With random pauses, that is enough for a hundred writers of one entry.
+/// How often it tries. With random pauses, a hundred threads that change one entry in memory are done long before: a test of the guide.
 const TRIES: u32 = 100;
 
 /// So many times it tries again at once.

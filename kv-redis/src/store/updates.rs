@@ -65,11 +65,17 @@ impl Client {
     pub(super) fn read_and_touch(&self, key: Key<'_>, ttl: Option<u64>) -> Result<Option<Bytes>> {
         let ttl = ttl.map(ttl::expire_after);
         let answer = self.send_fitting(key, |commands| Some(commands.read_and_touch(self.name(key), ttl)))?;
-        let mut replies = self.without_error(key, answer.ok_or_else(|| self.not_understood(key))?)?;
-        let mut last = replies.pop();
-        if let Some(Reply::Array(results)) = last {
-            last = results.into_iter().next();
+        let mut answer = answer.ok_or_else(|| self.not_understood(key))?;
+        // A user who may not use `MULTI` has had the commands carried out one after the other.
+        if let [Reply::ServerError(_), Reply::BulkString(_) | Reply::Nil, Reply::Int(_), _] = answer.replies.as_slice()
+        {
+            answer.replies.truncate(2);
+            answer.replies.remove(0);
         }
+        let last = match self.without_error(key, answer)?.pop() {
+            Some(Reply::Array(results)) => results.into_iter().next(),
+            last => last,
+        };
         match last {
             Some(Reply::BulkString(value)) => Ok(Some(value.into())),
             Some(Reply::Nil) => Ok(None),

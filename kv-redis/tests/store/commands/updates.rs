@@ -11,7 +11,9 @@ fn on_each_way(act: impl Fn(&str, &RedisStore)) {
     if !is_since((6, 0, 0)) {
         return;
     }
-    for without in [&["-evalsha"][..], &["-@scripting"], &["-@scripting", "-getdel", "-getex"], &["-multi"]] {
+    for without in
+        [&["-evalsha"][..], &["-@scripting"], &["-@scripting", "-getdel", "-getex"], &["-multi"], &["-multi", "-getex"]]
+    {
         let without: Vec<_> =
             without.iter().filter(|right| is_since((6, 2, 0)) || !right.starts_with("-get")).copied().collect();
         let url = user(&redis, &redis.url(), &without);
