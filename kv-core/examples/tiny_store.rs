@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kv_core::{
-    Bytes, Capabilities, Capability, Error, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining,
-    Result, Ttl, Value,
+    Bytes, Capabilities, Capability, Key, KeyBuf, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result,
+    Ttl, Value,
 };
 
 type Entries = BTreeMap<KeyBuf, (Bytes, Option<Instant>)>;
@@ -31,11 +31,9 @@ impl TinyStore {
     }
 
     fn expiry_at(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Instant>> {
-        let longest = self.capabilities().longest_ttl();
-        match ttl.or_default(None) {
-            Some(ttl) if ttl > longest => Err(Error::invalid_ttl(self.name(), key, ttl, longest)),
-            ttl => Ok(ttl.map(|ttl| Instant::now() + ttl)),
-        }
+        let ttl = ttl.or_default(None);
+        self.capabilities().check_ttl(self.name(), key, ttl)?;
+        Ok(ttl.map(|ttl| Instant::now() + ttl))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::{Error, Key, Result};
+
 /// Something that a store may be unable to do ([section 11 of the contract](crate::contract#11-capabilities-and-opt-outs)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -124,16 +126,18 @@ pub struct Capabilities {
     ttl_resolution: Duration,
     longest_ttl: Duration,
     largest_value: Option<u64>,
+    longest_key: usize,
 }
 
 impl Capabilities {
-    /// A builder that starts from a store without any capability, and without limits for TTLs and values.
+    /// A builder that starts from a store without any capability, and without limits of its own for keys, values and TTLs.
     pub const fn builder() -> CapabilitiesBuilder {
         CapabilitiesBuilder(Self {
             supported: 0,
             ttl_resolution: Duration::ZERO,
             longest_ttl: Duration::MAX,
             largest_value: None,
+            longest_key: Key::MAX_LEN,
         })
     }
 
@@ -170,6 +174,63 @@ impl Capabilities {
     pub const fn largest_value(&self) -> Option<u64> {
         self.largest_value
     }
+
+    /// The length in bytes of the longest key: [`Key::MAX_LEN`], or less in a store that needs room for something beside the key, as one
+    /// with a namespace may. A longer key is [`KeyTooLong`](crate::Error::KeyTooLong) ([K5](crate::contract#1-keys)).
+    pub const fn longest_key(&self) -> usize {
+        self.longest_key
+    }
+}
+
+/// For authors of backends: the errors that the limits ask for.
+///
+/// ```
+/// use std::time::Duration;
+/// use kv_core::{Capabilities, Capability, Error, key};
+///
+/// let year = Duration::from_secs(365 * 24 * 60 * 60);
+/// let capabilities = Capabilities::builder().with(Capability::Ttls).longest_ttl(year).largest_value(3).build();
+/// assert!(capabilities.check_ttl("tiny", key!("k"), Some(year)).is_ok());
+/// assert!(matches!(capabilities.check_ttl("tiny", key!("k"), Some(2 * year)), Err(Error::InvalidTtl { .. })));
+/// assert!(matches!(capabilities.check_value("tiny", key!("k"), 4), Err(Error::ValueTooLarge { limit: 3, .. })));
+/// assert!(capabilities.check_key("tiny", key!("k")).is_ok());
+/// ```
+impl Capabilities {
+    /// Checks the length of a key. `store` is the [name](crate::KeyValueStore::name) for the error.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLong`] if it is longer than [`longest_key`](Self::longest_key).
+    #[inline]
+    pub fn check_key(&self, store: &str, key: Key<'_>) -> Result<()> {
+        if key.len() <= self.longest_key { Ok(()) } else { Err(Error::key_too_long(store, key, self.longest_key)) }
+    }
+
+    /// Checks the size of a value in bytes.
+    ///
+    /// # Errors
+    /// [`Error::ValueTooLarge`] if it is larger than [`largest_value`](Self::largest_value).
+    #[inline]
+    pub fn check_value(&self, store: &str, key: Key<'_>, size: u64) -> Result<()> {
+        match self.largest_value {
+            Some(limit) if size > limit => Err(Error::value_too_large(store, key, size, limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a TTL, as [`Ttl::or_default`](crate::Ttl::or_default) returns it: `None` is for ever.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store lacks [`Capability::Ttls`]; [`Error::InvalidTtl`] if the TTL is longer than
+    /// [`longest_ttl`](Self::longest_ttl).
+    #[inline]
+    pub fn check_ttl(&self, store: &str, key: Key<'_>, ttl: Option<Duration>) -> Result<()> {
+        match ttl {
+            None => Ok(()),
+            Some(_) if !self.supports(Capability::Ttls) => Err(Error::unsupported(store, Capability::Ttls)),
+            Some(ttl) if ttl > self.longest_ttl => Err(Error::invalid_ttl(store, key, ttl, self.longest_ttl)),
+            Some(_) => Ok(()),
+        }
+    }
 }
 
 /// Shows the capabilities, and the limits.
@@ -181,6 +242,7 @@ impl fmt::Debug for Capabilities {
             .field("ttl_resolution", &self.ttl_resolution)
             .field("longest_ttl", &self.longest_ttl)
             .field("largest_value", &self.largest_value)
+            .field("longest_key", &self.longest_key)
             .finish()
     }
 }
@@ -247,6 +309,16 @@ impl CapabilitiesBuilder {
         self
     }
 
+    /// The length in bytes of the longest key: 1 to [`Key::MAX_LEN`], which is the default. A length beyond these counts as the nearer one.
+    pub const fn longest_key(mut self, limit: usize) -> Self {
+        self.0.longest_key = match limit {
+            0 => 1,
+            1..=Key::MAX_LEN => limit,
+            _ => Key::MAX_LEN,
+        };
+        self
+    }
+
     /// The capabilities.
     pub const fn build(self) -> Capabilities {
         self.0
@@ -295,6 +367,41 @@ mod tests {
         }
         let exact = Capabilities::builder().with(Capability::ExactVersions).build();
         assert!(exact.supports(Capability::Versions));
+    }
+
+    #[test]
+    fn no_key_is_longer_than_any_may_be() {
+        let longest = |limit| Capabilities::builder().longest_key(limit).build().longest_key();
+        assert_eq!([0, 1, 245, 250, 251].map(longest), [1, 1, 245, 250, 250]);
+        assert_eq!(Capabilities::builder().build().longest_key(), 250);
+    }
+
+    #[test]
+    fn each_limit_has_its_error() {
+        let key = crate::key!("four");
+        let none = Capabilities::builder().build();
+        assert!(none.check_key("s", key).is_ok() && none.check_value("s", key, u64::MAX).is_ok());
+        assert!(none.check_ttl("s", key, None).is_ok());
+        let lacking = none.check_ttl("s", key, Some(Duration::ZERO)).unwrap_err();
+        assert!(matches!(lacking, Error::Unsupported { operation: Capability::Ttls, .. }), "{lacking}");
+
+        let second = Duration::from_secs(1);
+        let some = none.to_builder().with(Capability::Ttls).longest_ttl(second).largest_value(9).longest_key(3).build();
+        assert!(some.check_ttl("s", key, Some(second)).is_ok() && some.check_value("s", key, 9).is_ok());
+        assert!(some.check_key("s", crate::key!("six")).is_ok());
+        let errors = [
+            some.check_key("s", key).unwrap_err().to_string(),
+            some.check_value("s", key, 10).unwrap_err().to_string(),
+            some.check_ttl("s", key, Some(2 * second)).unwrap_err().to_string(),
+        ];
+        assert_eq!(
+            errors,
+            [
+                "s: the key \"four\" is too long: it has 4 bytes, and the store takes at most 3",
+                "s: the value for key \"four\" is too large: 10 bytes were given, and the store takes at most 9",
+                "s: the TTL for key \"four\" is too long: it is 2s, and the store takes at most 1s",
+            ]
+        );
     }
 
     #[test]

@@ -36,6 +36,18 @@ pub enum Error {
     #[error(transparent)]
     InvalidKey(#[from] InvalidKey),
 
+    /// The key is longer than this store takes. Nothing was changed ([K5](crate::contract#1-keys)).
+    #[error("{store}: the key \"{key}\" is too long: it has {} bytes, and the store takes at most {limit}", key.len())]
+    #[non_exhaustive]
+    KeyTooLong {
+        /// The store, as [`KeyValueStore::name`](crate::KeyValueStore::name) names it.
+        store: Box<str>,
+        /// The key concerned.
+        key: KeyBuf,
+        /// The length of the longest key, in bytes.
+        limit: usize,
+    },
+
     /// The store cannot express this TTL, because it is too long. Nothing was written ([T4](crate::contract#4-ttls)).
     #[error("{store}: the TTL for key \"{key}\" is too long: it is {ttl:?}, and the store takes at most {longest:?}")]
     #[non_exhaustive]
@@ -149,6 +161,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A [`KeyTooLong`](Self::KeyTooLong); the limit in bytes.
+    pub fn key_too_long(store: &str, key: Key<'_>, limit: usize) -> Self {
+        Self::KeyTooLong { store: store.into(), key: key.into(), limit }
+    }
+
     /// An [`InvalidTtl`](Self::InvalidTtl).
     pub fn invalid_ttl(store: &str, key: Key<'_>, ttl: Duration, longest: Duration) -> Self {
         Self::InvalidTtl { store: store.into(), key: key.into(), ttl, longest }
@@ -228,7 +245,8 @@ impl Error {
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::InvalidKey(invalid) => Some(invalid.excerpt()),
-            Self::InvalidTtl { key, .. }
+            Self::KeyTooLong { key, .. }
+            | Self::InvalidTtl { key, .. }
             | Self::ValueTooLarge { key, .. }
             | Self::NotFound { key, .. }
             | Self::NotACounter { key, .. }
@@ -242,7 +260,8 @@ impl Error {
     /// The store concerned, if the error comes from one.
     pub fn store(&self) -> Option<&str> {
         match self {
-            Self::InvalidTtl { store, .. }
+            Self::KeyTooLong { store, .. }
+            | Self::InvalidTtl { store, .. }
             | Self::ValueTooLarge { store, .. }
             | Self::NotFound { store, .. }
             | Self::NotACounter { store, .. }
@@ -344,10 +363,10 @@ impl Failure {
         }))
     }
 
-    /// Names the key.
+    /// Names the key, if the failure concerns one: a [`Key`], or an `Option` of it.
     #[must_use]
-    pub fn at(mut self, key: Key<'_>) -> Self {
-        self.0.key = Some(key.into());
+    pub fn at<'k>(mut self, key: impl Into<Option<Key<'k>>>) -> Self {
+        self.0.key = key.into().map(KeyBuf::from);
         self
     }
 
@@ -432,6 +451,7 @@ mod tests {
     fn an_error_names_its_key_and_store() {
         let key = key!("k");
         let errors = [
+            Error::key_too_long("s", key, 0),
             Error::invalid_ttl("s", key, Duration::MAX, Duration::ZERO),
             Error::value_too_large("s", key, 2, 1),
             Error::not_found("s", key),

@@ -1,7 +1,7 @@
 //! The iterator of a listing.
 
 use std::fmt;
-use std::iter::FusedIterator;
+use std::iter::{self, FusedIterator};
 
 use crate::{KeyBuf, Result};
 
@@ -26,6 +26,46 @@ impl<'a> Keys<'a> {
     /// For authors of backends: makes a listing of an iterator. The iterator need not stop after an error.
     pub fn new(keys: impl Iterator<Item = Result<KeyBuf>> + Send + 'a) -> Self {
         Self(Some(Box::new(keys)))
+    }
+
+    /// For authors of backends: a listing of pages, each of which is read when the keys before it have been taken.
+    ///
+    /// `read` gets `first` for the first page, and for each other page what the one before returned as the place of the next: a cursor,
+    /// a token, the last key. `None` ends the listing, and so does an error. An empty page that has a next one is passed over.
+    ///
+    /// ```
+    /// use kv_core::{KeyBuf, Keys, Result};
+    ///
+    /// // A server that lists two names at a time, from a number on.
+    /// let names = ["a", "b", "c", "two words", "d"];
+    /// let page = move |from: usize| -> Result<(Vec<KeyBuf>, Option<usize>)> {
+    ///     let page = names.iter().skip(from).take(2);
+    ///     let keys = page.filter_map(|name| KeyBuf::new(name).ok()).collect(); // what is not a key is not ours (L5)
+    ///     Ok((keys, (from + 2 < names.len()).then_some(from + 2)))
+    /// };
+    /// let keys = Keys::pages(0, page).collect::<Result<Vec<_>>>()?;
+    /// assert_eq!(keys, ["a", "b", "c", "d"]);
+    /// # Ok::<(), kv_core::Error>(())
+    /// ```
+    pub fn pages<P, I>(first: P, mut read: impl FnMut(P) -> Result<(I, Option<P>)> + Send + 'a) -> Self
+    where
+        P: Send + 'a,
+        I: IntoIterator<Item = KeyBuf>,
+        I::IntoIter: Send + 'a,
+    {
+        let mut next = Some(first);
+        let mut page: Option<I::IntoIter> = None;
+        Self::new(iter::from_fn(move || {
+            loop {
+                if let Some(key) = page.as_mut().and_then(Iterator::next) {
+                    return Some(Ok(key));
+                }
+                match read(next.take()?) {
+                    Ok((keys, after)) => (page, next) = (Some(keys.into_iter()), after),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        }))
     }
 }
 
@@ -53,6 +93,33 @@ impl fmt::Debug for Keys<'_> {
 mod tests {
     use super::*;
     use crate::{Capability, Error};
+
+    #[test]
+    fn a_page_is_read_when_the_keys_before_it_are_taken() {
+        let mut read = Vec::new();
+        let key = |text: &str| text.parse::<KeyBuf>().unwrap();
+        let keys = Keys::pages(0, |page| {
+            read.push(page);
+            match page {
+                0 => Ok((vec![key("a"), key("b")], Some(1))),
+                1 => Ok((vec![], Some(2))),
+                2 => Ok((vec![key("c")], Some(3))),
+                _ => Err(Error::unsupported("s", Capability::Listing)),
+            }
+        });
+        let listed = keys.map(|key| key.map_or("error".to_owned(), String::from)).collect::<Vec<_>>();
+        assert_eq!(listed, ["a", "b", "c", "error"]);
+        assert_eq!(read, [0, 1, 2, 3]);
+
+        let mut read = 0;
+        let mut keys = Keys::pages((), |()| {
+            read += 1;
+            Ok((vec![key("a"), key("b")], Some(())))
+        });
+        assert!(keys.next().is_some() && keys.next().is_some());
+        drop(keys);
+        assert_eq!(read, 1);
+    }
 
     #[test]
     fn a_listing_ends_with_its_first_error() {

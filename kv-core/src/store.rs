@@ -78,7 +78,9 @@ use crate::{
 ///   ([T1](crate::contract#4-ttls)). [`Ttl::or_default`] resolves it.
 /// - A write with a zero TTL leaves the key absent ([T3](crate::contract#4-ttls)).
 /// - A TTL that you cannot express is [`Error::InvalidTtl`] ([T4](crate::contract#4-ttls)), and a value that you cannot store
-///   is [`Error::ValueTooLarge`] ([V3](crate::contract#2-values)), both before anything is changed.
+///   is [`Error::ValueTooLarge`] ([V3](crate::contract#2-values)), both before anything is changed. If your store takes shorter keys
+///   only, a longer one is [`Error::KeyTooLong`] for every method ([K5](crate::contract#1-keys)). [`Capabilities::check_ttl`],
+///   [`check_value`](Capabilities::check_value) and [`check_key`](Capabilities::check_key) make these errors.
 /// - An error names the key and the store; nothing panics ([E1 to E5](crate::contract#9-errors)). A failure of your backend is
 ///   [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`], each with a [`Failure`](crate::Failure):
 ///   `Error::Backend(Failure::new(self.name(), "reading the file failed").at(key).caused_by(error))`.
@@ -101,10 +103,9 @@ use crate::{
 /// `#![deny(clippy::missing_trait_methods)]` on the module; `kv-core` does so for its own implementations for `&S`, `Box<S>`
 /// and `Arc<S>`. Forward `capabilities`, too, without those that the wrapper takes away.
 ///
-/// Do not write a wrapper that adds a prefix to all keys. It has no room for the prefix before a key of 250 bytes
-/// ([K1](crate::contract#1-keys)), it has to remove the prefix from the keys of listings, and errors of the inner store name
-/// the key with the prefix ([E1](crate::contract#9-errors)). Add the prefix where the keys are made, or use the backend's
-/// own setting (`namespace` of `kv-redis`).
+/// A wrapper that adds a prefix to all keys has less room for keys, and says so ([`Capabilities::longest_key`],
+/// [K5](crate::contract#1-keys)); it has to remove the prefix from the keys of listings, and from the errors of the inner store, which
+/// name the key with the prefix ([E1](crate::contract#9-errors)). The backends of this project do that themselves: `with_namespace`.
 ///
 /// # Both layers in scope
 ///

@@ -156,7 +156,10 @@ fn main() -> ExitCode {
             suite("contains", Kind::Tcp, 1, |builder| Ok(builder.contains(true).connect()?)),
             without_contains(suite("unix_socket", Kind::Unix, 1, connect)),
             without_contains(suite("authentication", Kind::WithPassword, 1, connect)),
-            tcp("three_servers", 3),
+            // With a namespace, which three servers have to find their keys by, and one in it.
+            without_contains(suite("three_servers", Kind::Tcp, 3, |builder| {
+                Ok(builder.namespace("app").connect()?.with_namespace("acme")?)
+            })),
             without_contains(suite("pool_of_one", Kind::Tcp, 1, |builder| Ok(builder.pool_size(1).connect()?))),
             without_contains(suite("built_as_arc_dyn", Kind::Tcp, 1, |builder| -> Result<Arc<dyn KeyValueStore>, _> {
                 Ok(Arc::new(builder.build()?))

@@ -5,6 +5,7 @@ mod builder;
 mod clock;
 mod listing;
 mod monotonic;
+mod namespace;
 mod pairs;
 mod shard;
 mod shards;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use kv_core::{Key, KeyBuf, Prefix, Result};
 
 use crate::MemoryStore;
+use crate::namespace::Namespace;
 use crate::shard::Shard;
 
 /// How many keys are read under one lock.
 const PAGE: usize = 256;
 
-/// The keys that begin with a prefix ([L1](kv_core::contract#5-listing)).
+/// The keys of a store, or of its namespace, that begin with a prefix ([L1](kv_core::contract#5-listing)).
 pub(crate) fn keys<'s>(
     store: &'s MemoryStore,
     prefix: Prefix<'_>,
@@ -31,7 +32,7 @@ pub(crate) fn parts<'s>(
     prefix: Prefix<'_>,
 ) -> impl Iterator<Item = Result<KeyBuf>> + Send + use<'s> {
     let delimiter = delimiter.to_key_buf();
-    let begin = prefix.len();
+    let begin = store.namespace.as_ref().map_or(0, |namespace| namespace.prefix().len()) + prefix.len();
     let mut yielded = HashSet::new();
     Walk::new(store, prefix, move |position| take_parts(position, begin, &delimiter, &mut yielded))
 }
@@ -49,7 +50,8 @@ struct Walk<'s, F> {
 
 impl<'s, F: FnMut(&mut Position<'_>) -> Result<()>> Walk<'s, F> {
     fn new(store: &'s MemoryStore, prefix: Prefix<'_>, take: F) -> Self {
-        let prefix: Arc<str> = prefix.as_str().into();
+        let before = store.namespace.as_ref().map_or("", Namespace::prefix);
+        let prefix: Arc<str> = [before, prefix.as_str()].concat().into();
         let end = after_all_with(&prefix);
         let from = Bound::Included(prefix.clone());
         Self { store, take, prefix, end, shard: 0, from, page: VecDeque::new() }
@@ -81,8 +83,11 @@ impl<F: FnMut(&mut Position<'_>) -> Result<()>> Iterator for Walk<'_, F> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(key) = self.page.pop_front() {
-                return Some(Ok(key));
+            while let Some(key) = self.page.pop_front() {
+                let Some(namespace) = &self.store.namespace else { return Some(Ok(key)) };
+                if let Some(key) = namespace.after(&key) {
+                    return Some(Ok(key));
+                }
             }
             if let Err(error) = self.fill()? {
                 return Some(Err(error));

@@ -5,13 +5,14 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Capability, CounterFault, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
-    Value, Version,
+    Bytes, Capabilities, Capability, CounterFault, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result,
+    Ttl, Value, Version,
 };
 
 use crate::MemoryStoreBuilder;
 use crate::clock::TimeSource;
 use crate::listing;
+use crate::namespace::{Namespace, Room};
 use crate::shard::{HashedKey, Slot, new_version};
 use crate::shards::{Shards, Swept, Writing};
 
@@ -33,6 +34,7 @@ pub struct MemoryStore {
     pub(crate) shards: Shards,
     pub(crate) clock: TimeSource,
     default_ttl: Option<Duration>,
+    pub(crate) namespace: Option<Namespace>,
 }
 
 impl MemoryStore {
@@ -47,24 +49,55 @@ impl MemoryStore {
     }
 
     pub(crate) fn with(clock: TimeSource, default_ttl: Option<Duration>) -> Self {
-        Self { shards: Shards::new(), clock, default_ttl }
+        Self { shards: Shards::new(), clock, default_ttl, namespace: None }
     }
 
-    /// The number of live entries ([T5](kv_core::contract#4-ttls)).
+    /// A handle to the entries of a namespace in this store: its keys are those that begin here with this name and a colon. So each of many
+    /// tenants has its own keys, and no other's:
+    ///
+    /// ```
+    /// use kv_memory::{KeyValueStore, KeyValueStoreExt, MemoryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// let tenant = store.with_namespace("acme")?;
+    /// tenant.put("greeting", "hello")?;
+    /// assert_eq!(store.get("acme:greeting")?.as_deref(), Some(&b"hello"[..]));
+    /// assert_eq!(tenant.capabilities().longest_key(), 245);
+    /// # Ok::<(), kv_memory::Error>(())
+    /// ```
+    ///
+    /// The prefix is part of the 250 bytes of a key, so the [longest key](Capabilities::longest_key) is shorter by it
+    /// ([K5](kv_core::contract#1-keys)). In a store that has a namespace, it is a part of that one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if the name is empty, has a character that is no visible ASCII character, or a colon (so that `a` with
+    /// `b:c` and `a:b` with `c` are not the same key), or leaves no room for a key.
+    pub fn with_namespace(&self, name: &str) -> Result<Self> {
+        let namespace = Some(Namespace::new(self.namespace.as_ref(), name)?);
+        Ok(Self { namespace, ..self.clone() })
+    }
+
+    /// The number of live entries ([T5](kv_core::contract#4-ttls)); of a [namespace](Self::with_namespace) those in it.
     ///
     /// It is exact if nobody writes meanwhile. It [sweeps](Self::sweep) expired entries on the way. That takes several
-    /// microseconds for each entry that has expired and was not swept yet.
+    /// microseconds for each entry that has expired and was not swept yet. Of a namespace it lists the keys.
     pub fn len(&self) -> usize {
+        if self.namespace.is_some() {
+            return listing::keys(self, Prefix::EMPTY).count();
+        }
         self.shards.iter().enumerate().map(|(place, shard)| self.shards.sweep(&self.clock, place, shard)).sum()
     }
 
     /// Whether there is no live entry. It sweeps as [`len`](Self::len) does, but stops at the first part of the store that has a
     /// live entry.
     pub fn is_empty(&self) -> bool {
+        if self.namespace.is_some() {
+            return listing::keys(self, Prefix::EMPTY).next().is_none();
+        }
         self.shards.iter().enumerate().all(|(place, shard)| self.shards.sweep(&self.clock, place, shard) == 0)
     }
 
-    /// Frees the memory of all entries that have expired.
+    /// Frees the memory of all entries that have expired, in every namespace.
     ///
     /// Every write does a share of that, also in parts of the store that it does not write to (see [the crate's
     /// page](crate#ttls)): about 250 000 writes, to any keys, free a million expired entries. Reads free nothing. So call this if
@@ -76,22 +109,42 @@ impl MemoryStore {
         }
     }
 
+    /// The key in the shards, with the namespace before it.
+    #[inline]
+    fn hashed<'k>(&self, key: Key<'k>, room: &'k mut Room) -> Result<HashedKey<'k>> {
+        let key = match &self.namespace {
+            None => key,
+            Some(namespace) => namespace.before(self.name(), key, room)?,
+        };
+        Ok(self.shards.hashed(key))
+    }
+
     /// The TTL of a write in nanoseconds; `None` means for ever ([T1, T4](kv_core::contract#4-ttls)).
     #[inline]
     fn ttl_nanos(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<u64>> {
         let Some(ttl) = ttl.or_default(self.default_ttl) else { return Ok(None) };
         match u64::try_from(ttl.as_nanos()) {
             Ok(nanos) if ttl <= LONGEST_TTL => Ok(Some(nanos)),
-            _ => Err(Error::invalid_ttl(NAME, key, ttl, LONGEST_TTL)),
+            _ => Err(Error::invalid_ttl(self.name(), key, ttl, LONGEST_TTL)),
         }
+    }
+
+    /// When an entry expires that is written now with this TTL in nanoseconds.
+    #[inline]
+    fn deadline(&self, shard: &mut Writing<'_>, key: Key<'_>, ttl: Option<u64>) -> Result<Option<NonZeroU64>> {
+        let Some(ttl) = ttl else { return Ok(None) };
+        let deadline = shard.now().checked_add(ttl).and_then(NonZeroU64::new);
+        let is_too_long = || Error::invalid_ttl(self.name(), key, Duration::from_nanos(ttl), LONGEST_TTL);
+        deadline.map(Some).ok_or_else(is_too_long)
     }
 
     #[inline]
     fn write_at<const IF_ABSENT: bool>(&self, key: Key<'_>, value: Bytes, ttl: Option<u64>) -> Result<bool> {
-        let hashed = self.shards.hashed(key);
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, ttl)?;
+        let deadline = self.deadline(&mut shard, key, ttl)?;
         if IF_ABSENT && shard.live(hashed).is_some() {
             shard.end();
             return Ok(false);
@@ -111,10 +164,11 @@ impl MemoryStore {
         ttl: Option<u64>,
         is_to_be: impl FnOnce(&Writing<'_>, HashedKey<'_>) -> bool,
     ) -> Result<Option<Version>> {
-        let hashed = self.shards.hashed(key);
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, ttl)?;
+        let deadline = self.deadline(&mut shard, key, ttl)?;
         if !is_to_be(&shard, hashed) {
             shard.end();
             return Ok(None);
@@ -127,23 +181,29 @@ impl MemoryStore {
     }
 
     /// Removes an entry if this is true of it, and returns its value if it was live.
-    fn remove_at(&self, key: Key<'_>, is_it: impl FnOnce(&Writing<'_>) -> bool) -> Option<Bytes> {
-        let hashed = self.shards.hashed(key);
+    fn remove_at(
+        &self,
+        key: Key<'_>,
+        is_it: impl FnOnce(&Writing<'_>, HashedKey<'_>) -> bool,
+    ) -> Result<Option<Bytes>> {
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let removed = if is_it(&shard) { shard.remove(hashed) } else { None };
+        let removed = if is_it(&shard, hashed) { shard.remove(hashed) } else { None };
         let was_live = removed.as_ref().is_some_and(|slot| shard.is_live(slot));
         shard.end();
-        removed.filter(|_| was_live).map(|slot| slot.value)
+        Ok(removed.filter(|_| was_live).map(|slot| slot.value))
     }
 
     /// Copies or moves an entry while the parts of both keys are locked.
     fn transfer(&self, from: Key<'_>, to: Key<'_>, keep: bool) -> Result<()> {
-        let keys = [from, to].map(|key| self.shards.hashed(key));
-        let [hashed_from, hashed_to] = keys;
+        let mut rooms = <[Room; 2]>::default();
+        let [room_from, room_to] = &mut rooms;
+        let (hashed_from, hashed_to) = (self.hashed(from, room_from)?, self.hashed(to, room_to)?);
         let mut swept = <[Swept; 2]>::default();
-        let (mut source, mut target) = self.shards.write_two(&self.clock, keys, &mut swept);
-        let Some(slot) = source.live(hashed_from) else { return Err(Error::not_found(NAME, from)) };
+        let (mut source, mut target) = self.shards.write_two(&self.clock, [hashed_from, hashed_to], &mut swept);
+        let Some(slot) = source.live(hashed_from) else { return Err(Error::not_found(self.name(), from)) };
         let (value, deadline) = (slot.value.clone(), slot.deadline);
         let replaced = target.as_mut().unwrap_or(&mut source).put(hashed_to, value, deadline);
         let moved = if keep { None } else { source.remove(hashed_from) };
@@ -156,14 +216,6 @@ impl MemoryStore {
     }
 }
 
-/// When an entry expires that is written now with this TTL in nanoseconds.
-#[inline]
-fn deadline(shard: &mut Writing<'_>, key: Key<'_>, ttl: Option<u64>) -> Result<Option<NonZeroU64>> {
-    let Some(ttl) = ttl else { return Ok(None) };
-    let deadline = shard.now().checked_add(ttl).and_then(NonZeroU64::new);
-    deadline.map(Some).ok_or_else(|| Error::invalid_ttl(NAME, key, Duration::from_nanos(ttl), LONGEST_TTL))
-}
-
 /// As [`MemoryStore::new`].
 impl Default for MemoryStore {
     fn default() -> Self {
@@ -174,19 +226,24 @@ impl Default for MemoryStore {
 /// Shows the configuration, and neither keys nor values ([E3](kv_core::contract#9-errors)).
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("default_ttl", &self.default_ttl).finish_non_exhaustive()
+        let mut shown = f.debug_struct("MemoryStore");
+        shown.field("default_ttl", &self.default_ttl);
+        if let Some(namespace) = &self.namespace {
+            shown.field("namespace", namespace);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
 /// Every operation on one or two keys is atomic; an operation on several keys is a loop. The only errors are
-/// [`Error::InvalidTtl`], [`Error::NotFound`] and [`Error::NotACounter`].
+/// [`Error::InvalidTtl`], [`Error::NotFound`], [`Error::NotACounter`], and in a namespace [`Error::KeyTooLong`].
 impl KeyValueStore for MemoryStore {
-    /// `"memory"`.
+    /// `"memory"`; with a namespace `"memory (namespace acme)"`.
     fn name(&self) -> &str {
-        NAME
+        self.namespace.as_ref().map_or(NAME, Namespace::label)
     }
 
-    /// Everything, with exact TTLs of up to about 292 years and values of any size
+    /// Everything, with exact TTLs of up to about 292 years and values of any size. In a namespace keys are shorter by its prefix
     /// ([O1](kv_core::contract#11-capabilities-and-opt-outs)).
     fn capabilities(&self) -> Capabilities {
         use Capability::{
@@ -207,11 +264,13 @@ impl KeyValueStore for MemoryStore {
             TouchingReads,
             Counters,
         ];
-        Capabilities::builder().with_all(&all).longest_ttl(LONGEST_TTL).build()
+        let longest_key = self.namespace.as_ref().map_or(Key::MAX_LEN, Namespace::longest_key);
+        Capabilities::builder().with_all(&all).longest_ttl(LONGEST_TTL).longest_key(longest_key).build()
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-        let key = self.shards.hashed(key);
+        let mut room = Room::default();
+        let key = self.hashed(key, &mut room)?;
         let shard = self.shards.read(key);
         Ok(shard.find(key).filter(|slot| slot.is_live_by(&self.clock)).map(|slot| slot.value.clone()))
     }
@@ -231,16 +290,18 @@ impl KeyValueStore for MemoryStore {
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
-        Ok(self.remove_at(key, |_| true).is_some())
+        Ok(self.remove_at(key, |_, _| true)?.is_some())
     }
 
     fn exists(&self, key: Key<'_>) -> Result<bool> {
-        let key = self.shards.hashed(key);
+        let mut room = Room::default();
+        let key = self.hashed(key, &mut room)?;
         Ok(self.shards.read(key).find(key).is_some_and(|slot| slot.is_live_by(&self.clock)))
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
-        let key = self.shards.hashed(key);
+        let mut room = Room::default();
+        let key = self.hashed(key, &mut room)?;
         let shard = self.shards.read(key);
         Ok(shard.find(key).and_then(|slot| match slot.deadline {
             None => Some(Remaining::Forever),
@@ -256,10 +317,11 @@ impl KeyValueStore for MemoryStore {
         if ttl == Some(0) {
             return self.remove(key);
         }
-        let hashed = self.shards.hashed(key);
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, ttl)?;
+        let deadline = self.deadline(&mut shard, key, ttl)?;
         let is_live = shard.live(hashed).is_some();
         if is_live {
             shard.set_deadline(hashed, deadline);
@@ -295,20 +357,26 @@ impl KeyValueStore for MemoryStore {
 
     /// The first time after a write, this locks the part of the key as a write does, and gives the entry a version.
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
-        let hashed = self.shards.hashed(key);
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
+        // Without a namespace the version shares the key's text.
+        let version_at = |slot_key: KeyBuf, version| match self.namespace {
+            None => Version::of_number(slot_key, version),
+            Some(_) => Version::of_number(key, version),
+        };
         let content = |slot: &Slot| (slot.value.clone(), slot.key.clone());
         let shard = self.shards.read(hashed);
         let Some(slot) = shard.find(hashed).filter(|slot| slot.is_live_by(&self.clock)) else { return Ok(None) };
         if let Some(version) = shard.known_version(hashed) {
             let (value, key) = content(slot);
-            return Ok(Some((value, Version::of_number(key, version))));
+            return Ok(Some((value, version_at(key, version))));
         }
         drop(shard);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
         let read = shard.live(hashed).map(content).map(|content| (content, shard.version(hashed)));
         shard.end();
-        Ok(read.map(|((value, key), version)| (value, Version::of_number(key, version))))
+        Ok(read.map(|((value, key), version)| (value, version_at(key, version))))
     }
 
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
@@ -324,18 +392,21 @@ impl KeyValueStore for MemoryStore {
         if ttl == Some(0) {
             return Ok(self.remove_if_version(key, version)?.then(|| Version::of_number(key, new_version())));
         }
-        let Some(number) = version.number_at(key) else { return Ok(None) };
-        self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| shard.is_version(hashed, number))
+        let number = version.number_at(key);
+        self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| {
+            number.is_some_and(|number| shard.is_version(hashed, number))
+        })
     }
 
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
-        let Some(number) = version.number_at(key) else { return Ok(false) };
-        let hashed = self.shards.hashed(key);
-        Ok(self.remove_at(key, |shard| shard.is_version(hashed, number)).is_some())
+        let number = version.number_at(key);
+        let is_it =
+            |shard: &Writing<'_>, hashed: HashedKey<'_>| number.is_some_and(|number| shard.is_version(hashed, number));
+        Ok(self.remove_at(key, is_it)?.is_some())
     }
 
     fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-        Ok(self.remove_at(key, |_| true))
+        self.remove_at(key, |_, _| true)
     }
 
     fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
@@ -343,10 +414,11 @@ impl KeyValueStore for MemoryStore {
         if ttl == Some(0) {
             return self.read_and_remove(key);
         }
-        let hashed = self.shards.hashed(key);
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = deadline(&mut shard, key, ttl)?;
+        let deadline = self.deadline(&mut shard, key, ttl)?;
         let value = shard.live(hashed).map(|slot| slot.value.clone());
         if value.is_some() {
             shard.set_deadline(hashed, deadline);
@@ -357,18 +429,19 @@ impl KeyValueStore for MemoryStore {
 
     fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
         let ttl = self.ttl_nanos(key, ttl)?;
-        let hashed = self.shards.hashed(key);
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
         // With a zero TTL nothing new is stored.
-        let deadline = if ttl == Some(0) { None } else { deadline(&mut shard, key, ttl)? };
+        let deadline = if ttl == Some(0) { None } else { self.deadline(&mut shard, key, ttl)? };
         let old = shard.live(hashed).map(|slot| (counter(&slot.value), slot.deadline));
         let (sum, deadline) = match old {
             None => (Ok(by.into()), deadline),
             Some((Some(old), deadline)) => (sum(old, by).ok_or(CounterFault::TooLarge), deadline),
             Some((None, _)) => (Err(CounterFault::NotANumber), None),
         };
-        let sum = sum.map_err(|fault| Error::not_a_counter(NAME, key, fault))?;
+        let sum = sum.map_err(|fault| Error::not_a_counter(self.name(), key, fault))?;
         let replaced = if old.is_none() && ttl == Some(0) {
             None
         } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_conformance::{BoxError, Fixture, Suite};
-use kv_memory::{KeyValueStore, ManualClock, MemoryStore, MemoryStoreBuilder};
+use kv_memory::{KeyValueStore, KeyValueStoreExt as _, ManualClock, MemoryStore, MemoryStoreBuilder};
 
 /// A suite of stores with a manual clock. The suite uses them through the pointer that `point` makes.
 fn suite<S: KeyValueStore + 'static>(name: &str, point: fn(Arc<MemoryStore>) -> S) -> Suite {
@@ -18,12 +18,30 @@ fn suite<S: KeyValueStore + 'static>(name: &str, point: fn(Arc<MemoryStore>) -> 
         .with_default_ttl(move |ttl: Duration| fixture(MemoryStore::builder().default_ttl(ttl)))
 }
 
+/// Stores in a namespace of another store, which has entries beside them.
+fn namespace() -> Suite {
+    let fixture = |builder: MemoryStoreBuilder| -> Result<Fixture, BoxError> {
+        let clock = ManualClock::new();
+        let all = builder.clock(clock.clone()).build()?;
+        let store = all.with_namespace("acme")?.with_namespace("eu")?;
+        let plant = move || {
+            let beside =
+                ["acme", "acme:", "acme:eu", "acme:eu:", "acme:euro", "acme:e", "acme:k", "eu:k", "acmf:eu:k", "k"];
+            beside.iter().try_for_each(|key| all.put(*key, "of another")).map_err(Into::into)
+        };
+        Ok(Fixture::new(store.clone()).second_handle(store).foreign_data(plant).clock(move |by| clock.advance(by)))
+    };
+    Suite::new("namespace", move || fixture(MemoryStore::builder()))
+        .with_default_ttl(move |ttl: Duration| fixture(MemoryStore::builder().default_ttl(ttl)))
+}
+
 fn main() -> ExitCode {
     kv_conformance::main([
         suite("memory", |store| store),
         suite("reference", |store| -> &'static MemoryStore { Box::leak(Box::new(store)) }),
         suite("box_dyn", |store| -> Box<dyn KeyValueStore> { Box::new(store) }),
         suite("arc_dyn", |store| -> Arc<dyn KeyValueStore> { store }),
+        namespace(),
         Suite::new("real_time", || Ok(Fixture::new(MemoryStore::new())))
             .with_default_ttl(|ttl| Ok(Fixture::new(MemoryStore::builder().default_ttl(ttl).build()?))),
     ])

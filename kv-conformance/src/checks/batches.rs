@@ -220,7 +220,7 @@ pub fn b5_a_value_too_large_in_the_middle_changes_no_other_key() -> Check {
         let what = "a put_many with a value that is too large in the middle";
         let too_large = vec![0; usize::try_from(limit + 1).map_err(NotPassed::failed)?];
         // If the limit depends on the key, it is that of the longest key.
-        let longest = "b".repeat(250);
+        let longest = context.long_key("b");
         store.put(&longest, "old")?;
         let result = store.put_many([("a", &b"new"[..]), (&longest, &too_large), ("c", b"new")]);
         expect_error(what, result, "ValueTooLarge", |error| matches!(error, Error::ValueTooLarge { .. }))?;

@@ -19,7 +19,7 @@ type Part = fn(&Context<'_>, &dyn KeyValueStore) -> Outcome;
 pub(crate) fn of_store() -> Check {
     let check = about(&[]).run(|context| {
         let parts: [Part; 5] = [
-            values_are_as_large_as_the_checks_need,
+            limits_leave_enough_for_the_checks,
             stores_are_separate,
             second_handle_is_of_the_same_store,
             clock_is_that_of_the_store,
@@ -71,12 +71,13 @@ fn new_value() -> Bytes {
     format!("{MARK}{:016x}", fastrand::u64(..)).into()
 }
 
-/// The largest value, and the longest TTL, that the checks need.
+/// The longest key, the largest value, and the longest TTL, that the checks need.
+const LEAST_KEY: usize = 100;
 const LEAST_VALUE: u64 = 256;
 const LEAST_TTL: Duration = Duration::from_secs(1);
 
 /// The checks adapt to the limits of a store, but not to any: see *What a store has to be able to hold* on the front page.
-fn values_are_as_large_as_the_checks_need(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
+fn limits_leave_enough_for_the_checks(context: &Context<'_>, store: &dyn KeyValueStore) -> Outcome {
     let capabilities = store.capabilities();
     let least = "the checks of this suite cannot tell anything of a store with a lower limit";
     if let Some(limit) = capabilities.largest_value().filter(|limit| *limit < LEAST_VALUE) {
@@ -85,6 +86,11 @@ fn values_are_as_large_as_the_checks_need(context: &Context<'_>, store: &dyn Key
             &format!("{LEAST_VALUE} at least: {least}"),
             &limit.to_string(),
         ));
+    }
+    let longest = capabilities.longest_key();
+    if longest < LEAST_KEY {
+        let want = format!("{LEAST_KEY} at least: {least}");
+        return Err(wrong("longest_key() of capabilities()", &want, &longest.to_string()));
     }
     let longest = capabilities.longest_ttl();
     if context.has(Capability::Ttls) && longest < LEAST_TTL {

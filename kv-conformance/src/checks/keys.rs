@@ -3,17 +3,18 @@
 use std::io::{self, Read};
 use std::iter;
 
-use kv_core::{Bytes, Capability, Error, KeyFault, KeyValueStore, KeyValueStoreExt, Remaining, Ttl};
+use kv_core::{Bytes, Capability, Error, Key, KeyFault, KeyValueStore, KeyValueStoreExt, Remaining, Ttl, Version, key};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{BYSTANDER, listed, ways_of_writing_new, write_new};
-use crate::running::{Context, Outcome, expect, expect_eq, expect_error, show};
+use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, show};
 
 checks![
     k1_every_character_of_the_alphabet_makes_a_key,
-    k1_keys_of_one_and_of_250_bytes_work,
+    k1_the_shortest_and_the_longest_keys_work,
     k1_every_operation_takes_every_key,
     k2_an_invalid_key_is_refused_by_every_operation,
+    k5_a_key_that_is_too_long_is_refused_by_every_operation,
     k3_keys_that_look_alike_are_distinct,
     k3_no_operation_touches_keys_of_similar_names,
     k3_keys_of_many_lengths_with_a_common_beginning_are_distinct,
@@ -45,10 +46,12 @@ pub fn k1_every_character_of_the_alphabet_makes_a_key() -> Check {
 }
 
 /// Uses the shortest keys, of every character, and the longest ones.
-pub fn k1_keys_of_one_and_of_250_bytes_work() -> Check {
-    about(&["K1"]).run(|context| {
+pub fn k1_the_shortest_and_the_longest_keys_work() -> Check {
+    about(&["K1", "K5"]).run(|context| {
         let store = context.store();
-        let keys = alphabet().flat_map(|c| [c.to_string(), c.to_string().repeat(250), c.to_string().repeat(249)]);
+        let longest = context.longest_key();
+        let keys = alphabet().map(|c| c.to_string());
+        let keys = keys.flat_map(|key| [key.repeat(longest), key.repeat(longest - 1), key]);
         let keys = context.sample(keys, 2);
         for key in &keys {
             expect(format_args!("put({key:?}, …)"), store.put(key, key), ())?;
@@ -65,7 +68,7 @@ pub fn k1_keys_of_one_and_of_250_bytes_work() -> Check {
 pub fn k1_every_operation_takes_every_key() -> Check {
     about(&["K1", "P1", "D1", "B1", "B3", "T6", "C1", "C2", "P4"]).run(|context| {
         let short = alphabet().map(|c| format!("{c}in{c}side{c}"));
-        let longest = ["k", "~", "!", "/", "%", "*", "\\"].map(|c| c.repeat(250));
+        let longest = ["k", "~", "!", "/", "%", "*", "\\"].map(|c| context.long_key(c));
         context.sample(short.chain(longest), 30).iter().try_for_each(|key| use_everywhere(context, key))
     })
 }
@@ -133,7 +136,7 @@ pub fn k2_an_invalid_key_is_refused_by_every_operation() -> Check {
             ("grün".into(), byte(0xC3, 2)),
         ];
         for (key, fault) in &invalid {
-            for (operation, result) in operations_with(store, key) {
+            for (operation, _, result) in operations_with(store, key, (bystander, "harmed")) {
                 let what = format!("{operation} with the key {:?}", show(key));
                 let error = expect_error(&what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
                 if let Error::InvalidKey(invalid) = error {
@@ -146,33 +149,105 @@ pub fn k2_an_invalid_key_is_refused_by_every_operation() -> Check {
     })
 }
 
-/// The result of every operation that takes this key.
-fn operations_with(store: &dyn KeyValueStore, key: &str) -> Vec<(&'static str, Result<(), Error>)> {
+/// Where `capabilities()` has a limit below 250 bytes: gives each operation a key of one byte more, and one of 250 bytes. Each has to answer
+/// `KeyTooLong` with the key and the limit. The longest key, which is the beginning of both, and a bystander have to stay as they are; a
+/// listing with such a prefix finds nothing.
+pub fn k5_a_key_that_is_too_long_is_refused_by_every_operation() -> Check {
+    about(&["K5", "E1", "L1"]).run(|context| {
+        let (store, limit) = (context.store(), context.longest_key());
+        if limit == Key::MAX_LEN {
+            return Err(NotPassed::Ignored("the store says that it takes keys of 250 bytes".into()));
+        }
+        let (bystander, unharmed) = BYSTANDER;
+        let longest = context.long_key("k");
+        store.put(bystander, unharmed)?;
+        store.put(&longest, "the longest")?;
+        for key in ["k".repeat(limit + 1), "k".repeat(Key::MAX_LEN)] {
+            let length = key.len();
+            for (operation, capability, result) in operations_with(store, &key, ("beside", "v")) {
+                if capability.is_some_and(|capability| !context.has(capability)) {
+                    continue;
+                }
+                let what = format!("{operation} with a key of {length} bytes");
+                let error =
+                    expect_error(&what, result, "KeyTooLong", |error| matches!(error, Error::KeyTooLong { .. }))?;
+                if let Error::KeyTooLong { key: concerned, limit: told, .. } = error {
+                    expect_eq(format_args!("the limit that {what} reports"), told, limit)?;
+                    expect_eq(format_args!("the key that {what} reports"), concerned.as_str(), key.as_str())?;
+                }
+                expect(
+                    format_args!("get of the longest key after {what}"),
+                    store.get(&longest),
+                    Some("the longest".into()),
+                )?;
+                expect(format_args!("get of a bystander after {what}"), store.get(bystander), Some(unharmed.into()))?;
+            }
+            let mut outcomes = store.get_each([bystander, &key, &longest]).into_iter();
+            let mut next = || outcomes.next().unwrap_or(Ok(None));
+            let what = format!("in a get_each with a key of {length} bytes");
+            expect(format_args!("the first outcome {what}"), next(), Some(unharmed.into()))?;
+            let is_kind = |error: &Error| matches!(error, Error::KeyTooLong { .. });
+            expect_error(format_args!("the second outcome {what}"), next(), "KeyTooLong", is_kind)?;
+            expect(format_args!("the third outcome {what}"), next(), Some("the longest".into()))?;
+            store.delete("beside")?;
+            if context.has(Capability::Listing) {
+                let what = format!("keys of a prefix of {length} bytes");
+                expect(what, listed(context, &key), Vec::<String>::new())?;
+                let mut want = vec![bystander.to_owned(), longest.clone()];
+                want.sort_unstable();
+                expect("keys(\"\") after that", listed(context, ""), want)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The result of every operation that takes this key, with the capability that it needs. `beside` is the other entry of a batch, and
+/// [`BYSTANDER`] the other entry of a copy.
+fn operations_with(
+    store: &dyn KeyValueStore,
+    key: &str,
+    beside: (&str, &str),
+) -> Vec<(&'static str, Option<Capability>, Result<(), Error>)> {
+    use Capability::{Contains, Copy, Counters, Create, Take, Touch, TouchingReads, TtlReading, Versions};
+
     let (bystander, _) = BYSTANDER;
     let nowhere = std::path::Path::new("/nonexistent/file");
-    vec![
+    // It matches nothing.
+    let version = Version::of_number(key!("another"), 1);
+    let always = [
         ("get", store.get(key).map(drop)),
         ("put", store.put(key, "v")),
-        ("put_with_ttl", store.put_with_ttl(key, "v", Ttl::Forever)),
-        ("create", store.create(key, "v").map(drop)),
         ("delete", store.delete(key).map(drop)),
-        ("contains", store.contains(key).map(drop)),
-        ("ttl", store.ttl(key).map(drop)),
-        ("touch", store.touch(key, Ttl::Forever).map(drop)),
-        ("get_many", store.get_many([bystander, key]).map(drop)),
-        ("get_each", store.get_each([bystander, key]).into_iter().try_for_each(|outcome| outcome.map(drop))),
-        ("put_many", store.put_many([(bystander, "harmed"), (key, "v")])),
-        ("delete_many", store.delete_many([bystander, key]).map(drop)),
-        ("copy from", store.copy(key, bystander)),
-        ("copy to", store.copy(bystander, key)),
-        ("rename from", store.rename(key, bystander)),
-        ("rename to", store.rename(bystander, key)),
+        ("get_many", store.get_many([beside.0, key]).map(drop)),
+        ("get_each", store.get_each([beside.0, key]).into_iter().try_for_each(|outcome| outcome.map(drop))),
+        ("put_many", store.put_many([beside, (key, "v")])),
         ("open", store.open(key).map(drop)),
         ("put_from", store.put_from(key, &b"v"[..])),
-        ("get_into", store.get_into(key, std::io::sink()).map(drop)),
-        ("put_file", store.put_file(key, nowhere)),
+        ("get_into", store.get_into(key, io::sink()).map(drop)),
         ("get_file", store.get_file(key, nowhere).map(drop)),
-    ]
+        ("put_with_ttl", store.put_with_ttl(key, "v", Ttl::Forever)),
+        ("delete_many", store.delete_many([beside.0, key]).map(drop)),
+    ];
+    let with = [
+        ("create", Create, store.create(key, "v").map(drop)),
+        ("contains", Contains, store.contains(key).map(drop)),
+        ("ttl", TtlReading, store.ttl(key).map(drop)),
+        ("touch", Touch, store.touch(key, Ttl::Forever).map(drop)),
+        ("copy from", Copy, store.copy(key, bystander)),
+        ("copy to", Copy, store.copy(bystander, key)),
+        ("rename from", Copy, store.rename(key, bystander)),
+        ("rename to", Copy, store.rename(bystander, key)),
+        ("get_versioned", Versions, store.get_versioned(key).map(drop)),
+        ("put_if", Versions, store.put_if(key, "v", Ttl::Forever, &version).map(drop)),
+        ("delete_if", Versions, store.delete_if(key, &version).map(drop)),
+        ("take", Take, store.take(key).map(drop)),
+        ("get_and_touch", TouchingReads, store.get_and_touch(key, Ttl::Forever).map(drop)),
+        ("increment", Counters, store.increment(key, 1, Ttl::Forever).map(drop)),
+    ];
+    let always = always.map(|(operation, result)| (operation, None, result));
+    let with = with.map(|(operation, capability, result)| (operation, Some(capability), result));
+    always.into_iter().chain(with).collect()
 }
 
 /// Stores different values under keys that a careless backend takes for the same one: other case, percent escapes, dots and slashes as in
@@ -262,12 +337,12 @@ impl Read for Failing {
     }
 }
 
-/// Stores keys that are one another's prefixes, of every length up to 250, and deletes every other one. A backend that cuts
+/// Stores keys that are one another's prefixes, of every length, and deletes every other one. A backend that cuts
 /// keys, or deletes by prefix, fails here.
 pub fn k3_keys_of_many_lengths_with_a_common_beginning_are_distinct() -> Check {
     about(&["K3", "K1"]).run(|context| {
         let store = context.store();
-        let keys = context.sample((1..=250).map(|length| "k".repeat(length)), 3);
+        let keys = context.sample((1..=context.longest_key()).map(|length| "k".repeat(length)), 3);
         let is_deleted = |key: &&String| !key.len().is_multiple_of(2);
         for key in &keys {
             store.put(key, key.len().to_string())?;

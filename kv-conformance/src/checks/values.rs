@@ -180,7 +180,7 @@ pub fn v3_a_value_of_the_largest_size_is_accepted() -> Check {
         let store = context.store();
         let limit = largest_value(context)?;
         let value = values::patterned(usize::try_from(limit).map_err(NotPassed::failed)?);
-        let key = "k".repeat(250);
+        let key = context.long_key("k");
         expect(format_args!("put of a value of {limit} bytes, the most"), store.put(&key, &value), ())?;
         expect_that_it_is_there(store, &key, &value)
     })
@@ -197,7 +197,7 @@ pub fn v3_a_value_over_the_limit_is_refused_and_the_old_one_stays() -> Check {
         let store = context.store();
         let limit = largest_length(context)?;
         // If the limit depends on the key, it is that of the longest key.
-        let (key, absent) = ("k".repeat(250), "a".repeat(250));
+        let (key, absent) = (context.long_key("k"), context.long_key("a"));
         let (bystander, unharmed) = BYSTANDER;
         let old = OldEntry::put(context, &key)?;
         store.put(bystander, unharmed)?;

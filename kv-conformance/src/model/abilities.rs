@@ -12,6 +12,8 @@ pub(crate) struct Abilities {
     capabilities: Vec<Capability>,
     /// The largest value that the store takes, if it is not too large to be tried.
     pub(super) largest: Option<usize>,
+    /// The length of the longest key.
+    pub(super) longest_key: usize,
     /// The largest value that is tried, but for those at the limit.
     pub(super) size: usize,
     pub(super) has_second_handle: bool,
@@ -64,6 +66,7 @@ impl Abilities {
                 .largest_value()
                 .filter(|&limit| limit <= LARGEST)
                 .and_then(|limit| limit.try_into().ok()),
+            longest_key: capabilities.longest_key(),
             size: context.size(SIZE),
             has_second_handle: context.fixture().second_handle.is_some(),
             can_reopen: context.fixture().reopen.is_some(),

@@ -88,7 +88,7 @@ impl<'a> Sequences<'a> {
         let classes = random.usize(1..=3);
         let keys = (0..classes).flat_map(|_| {
             let class = one_of(random, keys::CLASSES);
-            keys::keys(class, random).into_iter().map(move |key| (key, class))
+            keys::keys(class, self.abilities.longest_key, random).into_iter().map(move |key| (key, class))
         });
         let mut keys = keys.collect::<Vec<_>>();
         keys.sort_unstable();

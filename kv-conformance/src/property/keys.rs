@@ -5,13 +5,13 @@ use std::ops::Range;
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, Union};
 
-/// Any key. Short keys of few characters, which often begin alike, are as frequent as keys of the whole alphabet.
-pub(crate) fn any_key() -> impl Strategy<Value = String> {
+/// Any key of at most this length. Short keys of few characters, which often begin alike, are as frequent as keys of the whole alphabet.
+pub(crate) fn any_key(longest: usize) -> impl Strategy<Value = String> {
     Union::new([
         text(vec(few_characters(), 1..6)).boxed(),
         parts(1..5).boxed(),
         text(vec(0x21..=0x7E_u8, 1..20)).boxed(),
-        text(vec(0x21..=0x7E_u8, 1..=250)).boxed(),
+        text(vec(0x21..=0x7E_u8, 1..=longest)).boxed(),
     ])
 }
 

@@ -92,6 +92,16 @@ impl<'a> Context<'a> {
         usize::try_from(limit).map_or(size, |limit| limit.min(size))
     }
 
+    /// The length of the longest key that the store takes.
+    pub(crate) fn longest_key(&self) -> usize {
+        self.capabilities().longest_key()
+    }
+
+    /// The longest key of this character alone.
+    pub(crate) fn long_key(&self, character: &str) -> String {
+        character.repeat(self.longest_key())
+    }
+
     /// How long the store takes.
     pub(crate) fn pace(&self) -> Pace {
         self.scope.pace()

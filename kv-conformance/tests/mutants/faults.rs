@@ -26,13 +26,29 @@ faults! {
     KeysNormalised,
     /// `x/../y` is `y`: keys are paths, and resolved.
     KeysResolved,
-    /// Keys of more than 240 bytes are refused: the name space took ten of the server's 250.
+    /// Keys of more than 230 bytes are refused, and the capabilities say 240: a prefix took ten.
     LongKeysRefused,
+    /// Keys that are too long are cut.
+    TooLongKeysCut,
+    /// Keys that are too long are taken all the same: the capabilities are those of another setting.
+    TooLongKeysTaken,
+    /// There is nothing at a key that is too long: no entry can be there.
+    TooLongKeysAbsent,
+    /// A key that is too long is an error of the server.
+    TooLongKeysFailOtherwise,
+    /// `KeyTooLong` with the limit of 250 bytes, which the server has for the prefix and the key.
+    TooLongKeysWrongLimit,
+    /// `KeyTooLong` names the key with the prefix, cut where it is too long.
+    TooLongKeysNamedWrongly,
+    /// One key that is too long makes a `get_each` fail.
+    TooLongKeyFailsEach,
+    /// A prefix that is too long for a key is cut: the listing of it is that of a shorter one.
+    TooLongPrefixCut,
     /// Keys are told apart by a hash of 8 bits alone: a hash table without comparing.
     KeysHashed,
     /// `put_many` decodes its keys: it alone goes over a URL.
     ManyKeysDecoded,
-    /// `create` refuses keys of more than 245 bytes: it locks `key.lock`.
+    /// `create` refuses keys of more than 235 bytes: it locks `key.lock`.
     CreateRefusesLongKeys,
     /// `create` locks by an entry at `key.lock`, and removes it.
     CreateLocksBeside,

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kv_conformance::{BoxError, Fixture, Suite, Verdict};
-use kv_core::Capability;
+use kv_core::{Capability, Key};
 use libtest_mimic::Failed;
 
 use crate::checks::{BIG, OF_NO_BACKEND, SLOW, names};
@@ -71,7 +71,11 @@ impl Mutant {
     pub(crate) fn suite(self) -> Suite {
         let config = move |default_ttl| {
             let clock = if self.fault.is_in_real_time() { Clock::real() } else { Clock::manual() };
-            Config { lacking: self.of.into_iter().collect(), default_ttl, clock, ..Config::new() }
+            let mut config = Config { lacking: self.of.into_iter().collect(), default_ttl, clock, ..Config::new() };
+            if self.fault == Fault::TooLongKeysTaken {
+                config.longest_key = Key::MAX_LEN;
+            }
+            config
         };
         let shared = Right::new(config(None));
         let open = move |default_ttl| -> Result<Fixture, BoxError> {

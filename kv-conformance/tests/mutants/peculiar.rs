@@ -164,7 +164,9 @@ impl KeyValueStore for Peculiar {
         let Config { largest_value, resolution, .. } = &self.inner.config;
         let resolution = if self.how == Peculiarity::WholeSeconds { Duration::from_secs(1) } else { *resolution };
         let builder = self.inner.capabilities().to_builder().longest_ttl(self.longest()).ttl_resolution(resolution);
-        let limit = largest_value.map(|limit| if self.how == Peculiarity::LimitByKey { limit - 250 } else { limit });
+        let limit = largest_value.map(|limit| {
+            if self.how == Peculiarity::LimitByKey { limit - self.inner.config.longest_key as u64 } else { limit }
+        });
         limit.map_or(builder.clone(), |limit| builder.largest_value(limit)).build()
     }
 

@@ -19,6 +19,9 @@ pub(crate) use updating::new_version;
 /// What the store is called in errors.
 pub(crate) const NAME: &str = "right";
 
+/// The length of the longest key, unless it is another: as if something stood before it.
+pub(crate) const LONGEST_KEY: usize = 240;
+
 /// How many keys a listing reads at a time. Between two pages the lock is free.
 pub(crate) const PAGE: usize = 50;
 
@@ -59,6 +62,7 @@ impl Clock {
 pub(crate) struct Config {
     pub(crate) clock: Clock,
     pub(crate) default_ttl: Option<Duration>,
+    pub(crate) longest_key: usize,
     pub(crate) largest_value: Option<u64>,
     pub(crate) longest_ttl: Duration,
     /// TTLs end at a multiple of this. Zero is exact.
@@ -72,6 +76,7 @@ impl Config {
         Self {
             clock: Clock::manual(),
             default_ttl: None,
+            longest_key: LONGEST_KEY,
             largest_value: Some(150_000),
             longest_ttl: Duration::from_secs(100 * 365 * 24 * 60 * 60),
             resolution: Duration::ZERO,
@@ -156,8 +161,13 @@ impl Right {
         if self.capabilities().supports(capability) { Ok(()) } else { Err(Error::unsupported(NAME, capability)) }
     }
 
+    pub(crate) fn fits(&self, key: Key<'_>) -> Result<()> {
+        self.capabilities().check_key(NAME, key)
+    }
+
     /// Whether this can be written; when it expires then. Zero is at once.
     pub(crate) fn check(&self, key: Key<'_>, size: usize, ttl: Ttl) -> Result<Option<Duration>> {
+        self.fits(key)?;
         if matches!(ttl, Ttl::After(_)) {
             self.need(Capability::Ttls)?;
         }
@@ -245,9 +255,12 @@ impl KeyValueStore for Right {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let Config { largest_value, longest_ttl, resolution, lacking, .. } = &self.config;
-        let mut builder =
-            Capabilities::builder().with_all(Capability::ALL).longest_ttl(*longest_ttl).ttl_resolution(*resolution);
+        let Config { longest_key, largest_value, longest_ttl, resolution, lacking, .. } = &self.config;
+        let mut builder = Capabilities::builder()
+            .with_all(Capability::ALL)
+            .longest_key(*longest_key)
+            .longest_ttl(*longest_ttl)
+            .ttl_resolution(*resolution);
         if let Some(limit) = *largest_value {
             builder = builder.largest_value(limit);
         }
@@ -255,6 +268,7 @@ impl KeyValueStore for Right {
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        self.fits(key)?;
         Ok(self.live(&self.lock(), &key).map(|stored| stored.value.clone()))
     }
 
@@ -276,16 +290,19 @@ impl KeyValueStore for Right {
     }
 
     fn remove(&self, key: Key<'_>) -> Result<bool> {
+        self.fits(key)?;
         Ok(self.take(&mut self.lock(), key).is_some())
     }
 
     fn exists(&self, key: Key<'_>) -> Result<bool> {
         self.need(Capability::Contains)?;
+        self.fits(key)?;
         Ok(self.live(&self.lock(), &key).is_some())
     }
 
     fn expiry(&self, key: Key<'_>) -> Result<Option<Remaining>> {
         self.need(Capability::TtlReading)?;
+        self.fits(key)?;
         let now = self.now();
         let left = |end: Duration| Remaining::For(end.saturating_sub(now));
         Ok(self.live(&self.lock(), &key).map(|stored| stored.end.map_or(Remaining::Forever, left)))
@@ -310,6 +327,7 @@ impl KeyValueStore for Right {
     }
 
     fn read_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().try_for_each(|&key| self.fits(key))?;
         let map = self.lock();
         Ok(keys.iter().map(|key| self.live(&map, key).map(|stored| stored.value.clone())).collect())
     }
@@ -323,12 +341,15 @@ impl KeyValueStore for Right {
     }
 
     fn remove_many(&self, keys: &[Key<'_>]) -> Result<Vec<bool>> {
+        keys.iter().try_for_each(|&key| self.fits(key))?;
         let mut map = self.lock();
         Ok(keys.iter().map(|&key| self.take(&mut map, key).is_some()).collect())
     }
 
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.need(Capability::Copy)?;
+        self.fits(from)?;
+        self.fits(to)?;
         let mut map = self.lock();
         let stored = self.live(&map, &from).cloned().ok_or_else(|| Error::not_found(NAME, from))?;
         map.insert(own(&to), Stored::new(stored.value, stored.end));
@@ -337,6 +358,8 @@ impl KeyValueStore for Right {
 
     fn rename_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         self.need(Capability::Copy)?;
+        self.fits(from)?;
+        self.fits(to)?;
         let mut map = self.lock();
         let stored = self.take(&mut map, from).ok_or_else(|| Error::not_found(NAME, from))?;
         map.insert(own(&to), Stored::new(stored.value, stored.end));
@@ -355,6 +378,7 @@ impl KeyValueStore for Right {
 
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
         self.need(Capability::Versions)?;
+        self.fits(key)?;
         Ok(self.live(&self.lock(), &key).map(|stored| (stored.value.clone(), self.version(key, stored))))
     }
 
@@ -376,12 +400,14 @@ impl KeyValueStore for Right {
 
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
         self.need(Capability::Versions)?;
+        self.fits(key)?;
         let mut map = self.lock();
         Ok(self.holds(&map, key, version) && self.take(&mut map, key).is_some())
     }
 
     fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
         self.need(Capability::Take)?;
+        self.fits(key)?;
         Ok(self.take(&mut self.lock(), key).map(|stored| stored.value))
     }
 

@@ -7,12 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use kv_conformance::{BoxError, CheckResult, Fixture, Suite, Verdict};
-use kv_core::Capability;
+use kv_core::{Capability, Key};
 use libtest_mimic::{Failed, Trial};
 
 use crate::checks::{BIG, RUNTIMES, SLOW, checks_of_faults};
 use crate::peculiar::{Peculiar, Peculiarity};
-use crate::right::{Clock, Config, Right, lock};
+use crate::right::{Clock, Config, LONGEST_KEY, Right, lock};
 
 /// What the checks may ignore.
 #[derive(Clone, Copy)]
@@ -172,6 +172,7 @@ fn accept_every_subset() -> Result<(), Failed> {
 const NO_TTLS: &str = "o2_forever_is_accepted_without_ttls";
 const USUAL: &[&str] = &[NO_TTLS];
 const UNLIMITED: &[&str] = &[
+    "k5_a_key_that_is_too_long_is_refused_by_every_operation",
     "v3_a_value_of_the_largest_size_is_accepted",
     "v3_a_value_over_the_limit_is_refused_and_the_old_one_stays",
     "v3_a_value_just_over_the_limit_is_stored_whole_or_not_at_all",
@@ -205,7 +206,12 @@ pub(crate) fn right_stores() -> Vec<Trial> {
     };
     let mut trials = vec![
         trial("limits", Config::new(), USUAL),
-        trial("no_limits", Config { largest_value: None, longest_ttl: Duration::MAX, ..Config::new() }, UNLIMITED),
+        trial(
+            "no_limits",
+            Config { longest_key: Key::MAX_LEN, largest_value: None, longest_ttl: Duration::MAX, ..Config::new() },
+            UNLIMITED,
+        ),
+        trial("short_keys", Config { longest_key: 100, ..Config::new() }, USUAL),
         trial("whole_seconds", Config { resolution: seconds(1), ..Config::new() }, USUAL),
         trial("whole_hours", Config { resolution: seconds(3600), ..Config::new() }, USUAL),
         trial("real_time", Config { clock: Clock::real(), ..Config::new() }, USUAL),
@@ -240,7 +246,11 @@ pub(crate) fn right_stores() -> Vec<Trial> {
         ("ends_in_an_hour_in_real_time", Peculiarity::EndsAt(seconds(3600)), real(Config::new())),
         ("ends_in_10_minutes_in_real_time", Peculiarity::EndsAt(seconds(600)), real(Config::new())),
         ("limit_by_key", Peculiarity::LimitByKey, Config::new()),
-        ("small_limit_by_key", Peculiarity::LimitByKey, Config { largest_value: Some(256 + 250), ..Config::new() }),
+        (
+            "small_limit_by_key",
+            Peculiarity::LimitByKey,
+            Config { largest_value: Some(256 + LONGEST_KEY as u64), ..Config::new() },
+        ),
         ("ttls_in_whole_seconds", Peculiarity::WholeSeconds, Config::new()),
         ("ttls_in_whole_seconds_in_real_time", Peculiarity::WholeSeconds, real(Config::new())),
         ("lists_at_random", Peculiarity::ListsAtRandom, Config::new()),

@@ -24,7 +24,7 @@ use kv_core::{
 };
 
 use crate::faults::Fault;
-use crate::right::{NAME, Right, Stored, lock, own};
+use crate::right::{LONGEST_KEY, NAME, Right, Stored, lock, own};
 
 /// A store that does one thing wrong.
 pub(crate) struct Wrong {
@@ -227,8 +227,19 @@ impl Wrong {
                 self.inner.lock().retain(|name, _| *name != own(&key));
             }
         }
-        if self.is(Fault::LongKeysRefused) && key.len() > 240 {
-            return Err(Error::Backend(Failure::new(NAME, "the server refused the key").at(key)));
+        let refused = || Error::Backend(Failure::new(NAME, "the server refused the key").at(key));
+        let is_too_long = key.len() > LONGEST_KEY;
+        match self.fault {
+            Fault::LongKeysRefused if key.len() > 230 => return Err(refused()),
+            Fault::TooLongKeysFailOtherwise if is_too_long => return Err(refused()),
+            Fault::TooLongKeysWrongLimit if is_too_long => {
+                return Err(Error::key_too_long(NAME, key, Key::MAX_LEN));
+            }
+            Fault::TooLongKeysNamedWrongly if is_too_long => {
+                let named = KeyBuf::new(key.chars().take(LONGEST_KEY).collect::<String>())?;
+                return Err(Error::key_too_long(NAME, named.as_key(), LONGEST_KEY));
+            }
+            _ => {}
         }
         Ok(self.mangle_key(key))
     }
@@ -290,11 +301,15 @@ impl KeyValueStore for Wrong {
             }
             Fault::CapabilitiesOfHandle if self.second => told.to_builder().without(Capability::Touch).build(),
             Fault::OptedOutPromised => self.whole().capabilities(),
+            Fault::TooLongKeysTaken => told.to_builder().longest_key(LONGEST_KEY).build(),
             _ => told,
         }
     }
 
     fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+        if self.is(Fault::TooLongKeysAbsent) && key.len() > LONGEST_KEY {
+            return Ok(None);
+        }
         self.get(self.key(key)?.as_key())
     }
 

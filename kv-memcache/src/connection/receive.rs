@@ -104,7 +104,8 @@ mod tests {
     const DONE: Command<'_> = Command::Create(b"", Expiry::Never);
 
     fn receive_in(text: &str, command: &Command<'_>, dialect: Dialect) -> Result<Reply, Fault> {
-        let command = KeyedCommand::new(0, key!("k"), *command);
+        let key = key!("k").into();
+        let command = KeyedCommand::new(0, &key, *command);
         receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), dialect, (&command, 7), 1 << 20)
     }
 

@@ -1,34 +1,67 @@
 //! The commands that a store sends, independent of a dialect.
 
-use kv_core::Key;
+use kv_core::{Key, KeyBuf};
 
 use super::ttl::Expiry;
+
+/// A key as the caller gave it, and as the server gets it: with the namespace before it.
+#[derive(Debug)]
+pub(crate) struct SentKey<'a> {
+    pub(crate) given: Key<'a>,
+    /// The same if the store has no namespace.
+    with_namespace: Option<KeyBuf>,
+}
+
+/// Without a namespace.
+impl<'a> From<Key<'a>> for SentKey<'a> {
+    fn from(given: Key<'a>) -> Self {
+        Self { given, with_namespace: None }
+    }
+}
+
+impl<'a> SentKey<'a> {
+    /// The key with this before it, if both together are a key.
+    pub(crate) fn new(namespace: &str, given: Key<'a>) -> Option<Self> {
+        if namespace.is_empty() {
+            return Some(given.into());
+        }
+        let with_namespace = KeyBuf::new([namespace, given.as_str()].concat()).ok()?;
+        Some(Self { given, with_namespace: Some(with_namespace) })
+    }
+
+    /// The key on the server.
+    pub(crate) fn sent(&self) -> Key<'_> {
+        self.with_namespace.as_ref().map_or(self.given, KeyBuf::as_key)
+    }
+}
 
 /// A command, the key that it is about, and its index in a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyedCommand<'a> {
     pub(crate) index: usize,
-    pub(crate) key: Key<'a>,
+    pub(crate) key: &'a SentKey<'a>,
     pub(crate) command: Command<'a>,
 }
 
 impl<'a> KeyedCommand<'a> {
-    pub(crate) fn new(index: usize, key: Key<'a>, command: Command<'a>) -> Self {
+    pub(crate) fn new(index: usize, key: &'a SentKey<'a>, command: Command<'a>) -> Self {
         Self { index, key, command }
     }
 
     /// A lower bound for the number of bytes that are sent.
     pub(crate) fn len(&self) -> usize {
         const AROUND: usize = 24;
-        AROUND + self.key.len() + self.command.value().map_or(0, <[u8]>::len)
+        AROUND + self.key.sent().len() + self.command.value().map_or(0, <[u8]>::len)
     }
 
     /// The size of the item that it stores, in bytes.
     pub(crate) fn item_size(&self) -> u64 {
         match self.command {
-            Command::Put { value, client_flags, .. } => item_size(self.key.len(), value.len() as u64, client_flags),
+            Command::Put { value, client_flags, .. } => {
+                item_size(self.key.sent().len(), value.len() as u64, client_flags)
+            }
             Command::Create(value, _) | Command::CreateVersioned(value, _) | Command::PutVersion { value, .. } => {
-                item_size(self.key.len(), value.len() as u64, 0)
+                item_size(self.key.sent().len(), value.len() as u64, 0)
             }
             _ => 0,
         }

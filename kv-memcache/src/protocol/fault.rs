@@ -136,7 +136,7 @@ impl Fault {
         let failure = |message: &str, cause: Option<Box<dyn StdError + Send + Sync>>| {
             let message = context.server.map_or_else(|| message.to_owned(), |server| format!("{server}: {message}"));
             let failure = Failure::new(context.store, message);
-            let failure = if let Some(key) = context.key { failure.at(key) } else { failure };
+            let failure = failure.at(context.key);
             if let Some(cause) = cause { failure.caused_by(cause) } else { failure }
         };
         let is_doubtful = context.writes

@@ -64,7 +64,7 @@ impl<'a> Request<'a> {
 
     /// The index of the first command whose key mcrouter takes for a [route](mcrouter).
     pub(crate) fn routed_key(&self) -> Option<usize> {
-        self.commands.iter().position(|keyed| mcrouter::is_routed(keyed.key))
+        self.commands.iter().position(|keyed| mcrouter::is_routed(keyed.key.sent()))
     }
 
     /// The bytes for a server with this dialect and this clock; `None` if the server does not tell its time.
@@ -166,7 +166,7 @@ mod tests {
 
     use kv_core::key;
 
-    use super::super::command::{Command, item_size};
+    use super::super::command::{Command, SentKey, item_size};
     use super::super::ttl::Moment;
     use super::*;
 
@@ -183,10 +183,11 @@ mod tests {
     #[test]
     fn a_long_value_is_not_copied() {
         let long = vec![7; BORROWED_LENGTH];
+        let [a, k, z] = [key!("a"), key!("k"), key!("z")].map(SentKey::from);
         let commands = [
-            KeyedCommand::new(0, key!("a"), Command::put(b"short", Expiry::Never)),
-            KeyedCommand::new(1, key!("k"), Command::put(&long, Expiry::Never)),
-            KeyedCommand::new(2, key!("z"), Command::Get),
+            KeyedCommand::new(0, &a, Command::put(b"short", Expiry::Never)),
+            KeyedCommand::new(1, &k, Command::put(&long, Expiry::Never)),
+            KeyedCommand::new(2, &z, Command::Get),
         ];
         let encoded = encoded(&commands, None, Instant::now());
         assert!(encoded.pieces().iter().any(|piece| piece.as_ptr() == long.as_ptr()));
@@ -199,10 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_stands_before_the_key() {
+        let key = SentKey::new("acme:", key!("k")).unwrap();
+        assert_eq!((key.given, key.sent()), (key!("k"), key!("acme:k")));
+        let command = [KeyedCommand::new(0, &key, Command::put(b"v", Expiry::Never))];
+        assert_eq!(bytes(&encoded(&command, None, Instant::now())), b"ms acme:k 1 O0 T0\r\nv\r\n");
+        assert_eq!(command[0].item_size(), item_size(6, 1, 0));
+        assert!(SentKey::new(&"n".repeat(250), key!("k")).is_none());
+    }
+
+    #[test]
     fn the_counted_length_of_a_command_is_its_maximum() {
-        let (value, key) = (vec![1; 100], key!("key"));
+        let (value, key) = (vec![1; 100], key!("key").into());
         for command in [Command::Get, Command::Delete, Command::put(&value, Expiry::Seconds(9))] {
-            let commands = [KeyedCommand::new(0, key, command)];
+            let commands = [KeyedCommand::new(0, &key, command)];
             let sent = bytes(&encoded(&commands, None, Instant::now())).len();
             assert!((sent..sent + 24).contains(&commands[0].len()), "{command:?}: {sent}");
         }
@@ -214,7 +225,8 @@ mod tests {
         let (short, middle, long) = (vec![1; 100], vec![2; BORROWED_LENGTH - 1], vec![3; BORROWED_LENGTH]);
         let mut values: Vec<&[u8]> = vec![&short; 300];
         values.extend([&middle, &short, &long, &long, &short, &middle, &middle, &long].map(Vec::as_slice));
-        let put = |value| KeyedCommand::new(0, key!("k"), Command::put(value, Expiry::Never));
+        let k = key!("k").into();
+        let put = |value| KeyedCommand::new(0, &k, Command::put(value, Expiry::Never));
         let commands: Vec<_> = values.into_iter().map(put).collect();
         let all = encoded(&commands, None, Instant::now());
         let commands: Vec<_> =
@@ -236,9 +248,10 @@ mod tests {
         let asked = Instant::now();
         let clock = |told| Clock::new(told, asked, Moment { instant: asked, time: SystemTime::now() });
         let month = Duration::from_secs(60 * 60 * 24 * 30);
+        let [k, m] = [key!("k"), key!("m")].map(SentKey::from);
         let commands = [
-            KeyedCommand::new(0, key!("k"), Command::put(b"v", Expiry::new(Some(month)))),
-            KeyedCommand::new(1, key!("m"), Command::touch(Expiry::new(Some(2 * month)))),
+            KeyedCommand::new(0, &k, Command::put(b"v", Expiry::new(Some(month)))),
+            KeyedCommand::new(1, &m, Command::touch(Expiry::new(Some(2 * month)))),
         ];
         for told in [1_999_999_998, 5] {
             let (one, two) = (told + 2_592_002, told + 2 * 2_592_000 + 2);

@@ -6,6 +6,8 @@
 //!
 //! [Thaler and Ravishankar, 1998]: https://doi.org/10.1109/90.663936
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use twox_hash::XxHash3_64;
 
 use super::node::Node;
@@ -15,12 +17,19 @@ pub(crate) struct Servers {
     nodes: Vec<Node>,
     /// The hash of each server's name.
     seeds: Vec<u64>,
+    /// The tag of the next command: its reply repeats it.
+    next_tag: AtomicU64,
 }
 
 impl Servers {
     pub(crate) fn new(nodes: Vec<Node>) -> Self {
         let seeds = nodes.iter().map(|node| seed_of(node.name())).collect();
-        Self { nodes, seeds }
+        Self { nodes, seeds, next_tag: AtomicU64::new(1) }
+    }
+
+    /// Reserves tags for this many commands. Returns the first.
+    pub(crate) fn tags(&self, count: usize) -> u64 {
+        self.next_tag.fetch_add(count as u64, Ordering::Relaxed)
     }
 
     pub(crate) fn all(&self) -> &[Node] {

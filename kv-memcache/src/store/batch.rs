@@ -3,10 +3,10 @@
 use std::panic::resume_unwind;
 use std::{mem, slice, thread};
 
-use kv_core::{Error, Key, Result};
+use kv_core::{Error, Result};
 
 use super::client::Client;
-use crate::protocol::command::{Command, KeyedCommand};
+use crate::protocol::command::{Command, KeyedCommand, SentKey};
 use crate::protocol::fault::Fault;
 use crate::protocol::mcrouter;
 use crate::protocol::reply::Reply;
@@ -45,7 +45,7 @@ impl Client {
     /// Sends commands, in chunks, to all servers at once. Returns a reply to each, in the order of the commands.
     ///
     /// If a server fails or is silent, the others still get their commands; also if a command is refused.
-    pub(super) fn pipeline(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
+    pub(super) fn pipeline(&self, commands: Vec<(&SentKey<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
         let mut replies = vec![Reply::Miss; commands.len()];
         let mut worst_error = None::<Error>;
         // An error with an unknown outcome takes precedence over one after which nothing has happened.
@@ -73,7 +73,7 @@ impl Client {
 
     /// Like [`pipeline`](Self::pipeline), with its own outcome for each command: a server that fails does not hide what the others have
     /// (B7).
-    pub(super) fn pipeline_each(&self, commands: Vec<(Key<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
+    pub(super) fn pipeline_each(&self, commands: Vec<(&SentKey<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
         let mut outcomes = commands.iter().map(|_| None).collect::<Vec<_>>();
         let mut put = |index: usize, outcome| {
             if let Some(place) = outcomes.get_mut(index) {
@@ -92,7 +92,7 @@ impl Client {
                 let Some(Failed { node, fault, left, .. }) = answers.failed else { continue };
                 for keyed in left {
                     // Nothing of the chunk was sent, and mcrouter accepts its other keys.
-                    if matches!(fault, Fault::RoutedKey { .. }) && !mcrouter::is_routed(keyed.key) {
+                    if matches!(fault, Fault::RoutedKey { .. }) && !mcrouter::is_routed(keyed.key.sent()) {
                         to_send.push(*keyed);
                     } else {
                         put(keyed.index, Err(self.error(node, fault.copy(), slice::from_ref(keyed))));
@@ -100,19 +100,22 @@ impl Client {
                 }
             }
         }
-        // This does not happen: each command is in a group, and each command of a group has a reply or is left over.
-        let lost = |(key, command)| {
-            let keyed = KeyedCommand::new(0, key, command);
-            self.node(key).and_then(|node| Err(self.error(node, Fault::Desynchronized, &[keyed])))
-        };
+        let lost = |(key, command)| self.lost(key, command);
         outcomes.into_iter().zip(commands).map(|(outcome, command)| outcome.unwrap_or_else(|| lost(command))).collect()
+    }
+
+    /// The outcome of a command without a reply. This does not happen: each command is in a group, and each command of a group has a reply
+    /// or is left over.
+    pub(super) fn lost(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Reply> {
+        let keyed = KeyedCommand::new(0, key, command);
+        self.node(key).and_then(|node| Err(self.error(node, Fault::Desynchronized, &[keyed])))
     }
 
     /// Commands by the server that has their keys, in the order of the servers.
     fn groups<'a>(&self, commands: impl IntoIterator<Item = KeyedCommand<'a>>) -> Vec<Vec<KeyedCommand<'a>>> {
         let mut groups = self.servers.all().iter().map(|_| Vec::new()).collect::<Vec<_>>();
         for keyed in commands {
-            if let Some(group) = groups.get_mut(self.servers.index_of(&keyed.key)) {
+            if let Some(group) = groups.get_mut(self.servers.index_of(&keyed.key.sent())) {
                 group.push(keyed);
             }
         }

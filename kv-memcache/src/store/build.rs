@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kv_core::{Error, Result};
+use kv_core::{Error, Key, Result};
 
 use super::address::Address;
 use super::builder::MemcacheStoreBuilder;
-use super::client::Client;
+use super::client::{Client, label_of_namespace};
 use super::memcache_store::MemcacheStore;
 use crate::connection::credentials::{Credentials, Source};
 #[cfg(feature = "tls")]
@@ -54,6 +54,35 @@ impl MemcacheStore {
         Self::builder().url(url).connect()
     }
 
+    /// A handle to the entries of a namespace, on the same connections: its keys begin on the servers with this name and a colon. So each of
+    /// many tenants has keys of its own, and none has a pool of its own.
+    ///
+    /// ```no_run
+    /// use kv_memcache::{KeyValueStore, KeyValueStoreExt, MemcacheStore};
+    ///
+    /// let store = MemcacheStore::connect("memcache://127.0.0.1:11211")?;
+    /// let tenant = store.with_namespace("acme")?;
+    /// tenant.put("greeting", "hello")?;
+    /// assert_eq!(store.get("acme:greeting")?, tenant.get("greeting")?);
+    /// assert_eq!(tenant.capabilities().longest_key(), 245);
+    /// # Ok::<(), kv_memcache::Error>(())
+    /// ```
+    ///
+    /// In a store that has a [namespace](MemcacheStoreBuilder::namespace) it is a part of that one. The store itself still sees the entries
+    /// of all namespaces in it. The name has at least one character, all of them visible ASCII characters and none a colon. The prefix is
+    /// part of the 250 bytes of a key, so the [longest key](crate::Capabilities::longest_key) is shorter by it
+    /// ([K5](kv_core::contract#1-keys)).
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if the name is not valid, or leaves no room for a key.
+    pub fn with_namespace(&self, name: &str) -> Result<Self> {
+        check_namespace(name, self.client.longest_key())?;
+        if name.is_empty() {
+            return Err(invalid("`namespace` is empty"));
+        }
+        Ok(Self { client: Arc::new(self.client.within(name)) })
+    }
+
     /// Configures a store.
     pub fn builder() -> MemcacheStoreBuilder {
         MemcacheStoreBuilder::default()
@@ -98,10 +127,14 @@ impl MemcacheStoreBuilder {
         for limit in [pool, connect, response] {
             *limit = (*limit).min(LONGEST_LIMIT);
         }
+        if !settings.namespace.is_empty() {
+            settings.namespace.push(':');
+        }
         let label = match addresses.as_slice() {
             [first, _, ..] => format!("{first} and {} more", addresses.len() - 1),
             one => one.first().map(ToString::to_string).unwrap_or_default(),
         };
+        let label = label + &label_of_namespace(&settings.namespace);
         let (resolver, sweeper) = (Arc::new(Resolver::default()), Arc::new(Sweeper::new()));
         let node = |address: Address| {
             let dialer = Dialer {
@@ -125,6 +158,7 @@ impl MemcacheStoreBuilder {
     fn check(&self) -> Result<(Vec<Address>, Source)> {
         let Timeouts { pool, connect, response } = self.settings.timeouts;
         self.settings.pool.check().map_err(invalid)?;
+        check_namespace(&self.settings.namespace, Key::MAX_LEN)?;
         for (name, limit) in [("pool_timeout", pool), ("connect_timeout", connect), ("response_timeout", response)] {
             if limit < SHORTEST_LIMIT {
                 return Err(invalid(format!("`{name}` is {limit:?}, and has to be {SHORTEST_LIMIT:?} or more")));
@@ -210,6 +244,17 @@ impl MemcacheStoreBuilder {
         };
         Ok((address, credentials))
     }
+}
+
+/// Whether keys of at most this length can begin with this name and a colon. It may be empty, for none.
+fn check_namespace(name: &str, longest_key: usize) -> Result<()> {
+    if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
+        return Err(invalid("`namespace` has to be made of visible ASCII characters without a colon"));
+    }
+    if name.len() + 1 >= longest_key {
+        return Err(invalid(format!("`namespace` has {} bytes, which leave no room for a key", name.len())));
+    }
+    Ok(())
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -49,6 +49,7 @@ impl Default for MemcacheStoreBuilder {
             tls: None,
             pool_size: 10,
             settings: Settings {
+                namespace: String::new(),
                 default_ttl: None,
                 largest_item: None,
                 contains: false,
@@ -210,6 +211,16 @@ impl MemcacheStoreBuilder {
         self
     }
 
+    /// A name with which the store's keys begin on the servers, followed by a colon. So stores with different names share servers and do
+    /// not see each other's keys. Default: no name; then all keys belong to the store, those of other namespaces included.
+    ///
+    /// The name has visible ASCII characters without a colon. It is part of the 250 bytes of a key, so the
+    /// [longest key](crate::Capabilities::longest_key) is shorter by the name and the colon ([K5](kv_core::contract#1-keys)).
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.settings.namespace = name.into();
+        self
+    }
+
     /// The largest item in bytes, as memcached's option `-I` counts it: value, key, and about 60 bytes that the server adds. A
     /// value that would make a larger item is [`ValueTooLarge`](crate::Error::ValueTooLarge) at once ([V3](kv_core::contract#2-values)).
     ///
@@ -261,6 +272,7 @@ impl fmt::Debug for MemcacheStoreBuilder {
             .field("credentials", &self.credentials)
             .field("has_credentials_provider", &self.provider.is_some())
             .field("pool_size", &self.pool_size)
+            .field("namespace", &self.settings.namespace)
             .field("largest_item", &self.settings.largest_item)
             .field("default_ttl", &self.settings.default_ttl)
             .field("contains", &self.settings.contains)

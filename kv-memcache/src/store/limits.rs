@@ -5,11 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use kv_core::{Error, Key, Result, Ttl};
+use kv_core::{Error, Result, Ttl};
 
 use super::client::{Client, largest_value};
 use super::settings::USUAL_ITEM;
-use crate::protocol::command::{Command, KeyedCommand, item_size};
+use crate::protocol::command::{Command, KeyedCommand, SentKey, item_size};
 use crate::protocol::dialect::CLASSIC_EXTRA;
 use crate::protocol::ttl::{self, Expiry};
 use crate::servers::node::Node;
@@ -34,18 +34,18 @@ impl Client {
     }
 
     /// The expiry of an entry with this TTL (T1, T4). Whether the server accepts it is known only when a connection is.
-    pub(super) fn expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Expiry> {
+    pub(super) fn expiry(&self, key: &SentKey<'_>, ttl: Ttl) -> Result<Expiry> {
         let expiry = Expiry::new(ttl.or_default(self.settings.default_ttl));
         if let Expiry::After(ttl) = expiry
             && ttl > ttl::longest(SystemTime::now())
         {
-            return Err(Error::invalid_ttl(&self.label, key, ttl, longest_ttl(self.node(key)?)));
+            return Err(Error::invalid_ttl(&self.label, key.given, ttl, longest_ttl(self.node(key)?)));
         }
         Ok(expiry)
     }
 
     /// An error if the server of this key does not tell its time, and the TTL needs that (T4).
-    pub(super) fn check_clock(&self, key: Key<'_>, expiry: Expiry) -> Result<()> {
+    pub(super) fn check_clock(&self, key: &SentKey<'_>, expiry: Expiry) -> Result<()> {
         let (node, Expiry::After(ttl)) = (self.node(key)?, expiry) else { return Ok(()) };
         if node.limits().lacks_clock
             && node
@@ -53,7 +53,7 @@ impl Client {
                 .map_err(|fault| self.error(node, fault, &[KeyedCommand::new(0, key, Command::Get)]))?
                 .lacks_clock
         {
-            return Err(Error::invalid_ttl(&self.label, key, ttl, ttl::LONGEST_WITHOUT_CLOCK));
+            return Err(Error::invalid_ttl(&self.label, key.given, ttl, ttl::LONGEST_WITHOUT_CLOCK));
         }
         Ok(())
     }
@@ -74,8 +74,8 @@ impl Client {
     }
 
     /// The length of the largest value with this key, if it is less than `length` (V3).
-    pub(super) fn less_than(&self, key: Key<'_>, length: u64, client_flags: u64) -> Result<Option<u64>> {
-        let (node, size) = (self.node(key)?, item_size(key.len(), length, client_flags));
+    pub(super) fn less_than(&self, key: &SentKey<'_>, length: u64, client_flags: u64) -> Result<Option<u64>> {
+        let (node, size) = (self.node(key)?, item_size(key.sent().len(), length, client_flags));
         let mut told = node.limits().largest_item;
         if size <= self.largest_item(told) {
             return Ok(None);
@@ -89,13 +89,13 @@ impl Client {
             };
         }
         let limit = self.largest_item(told);
-        Ok((size > limit).then(|| largest_value(key.len(), limit)))
+        Ok((size > limit).then(|| largest_value(key.sent().len(), limit)))
     }
 
-    pub(super) fn check_size(&self, key: Key<'_>, length: usize) -> Result<()> {
+    pub(super) fn check_size(&self, key: &SentKey<'_>, length: usize) -> Result<()> {
         let length = length as u64;
         match self.less_than(key, length, 0)? {
-            Some(limit) => Err(Error::value_too_large(&self.label, key, length, limit)),
+            Some(limit) => Err(Error::value_too_large(&self.label, key.given, length, limit)),
             None => Ok(()),
         }
     }

@@ -10,6 +10,8 @@ pub(super) const USUAL_ITEM: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// What each key begins with on the servers: nothing, or names with a colon after each.
+    pub(super) namespace: String,
     pub(super) default_ttl: Option<Duration>,
     /// In bytes, with everything that belongs to an item. With `None` the servers determine it.
     pub(super) largest_item: Option<u64>,

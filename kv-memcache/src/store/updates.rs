@@ -1,9 +1,9 @@
 //! Conditional and atomic updates.
 
-use kv_core::{Bytes, CounterFault, Error, Failure, Key, Result, Version};
+use kv_core::{Bytes, CounterFault, Error, Failure, Result, Version};
 
 use super::client::Client;
-use crate::protocol::command::{Command, KeyedCommand};
+use crate::protocol::command::{Command, KeyedCommand, SentKey};
 use crate::protocol::reply::{self, Hit, Reply};
 use crate::protocol::ttl::Expiry;
 
@@ -14,24 +14,24 @@ const TRIES: u32 = 100;
 const OF_NOTHING: u64 = u64::MAX;
 
 /// The number to compare with, unless nothing has this version.
-pub(super) fn number(version: &Version, key: Key<'_>) -> Option<u64> {
-    version.number_at(key).filter(|&number| number != OF_NOTHING)
+pub(super) fn number(version: &Version, key: &SentKey<'_>) -> Option<u64> {
+    version.number_at(key.given).filter(|&number| number != OF_NOTHING)
 }
 
 impl Client {
     /// The value of an entry and its version.
-    pub(super) fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, u64)>> {
+    pub(super) fn read_versioned(&self, key: &SentKey<'_>) -> Result<Option<(Bytes, u64)>> {
         let Some(Hit { value, version, .. }) = self.ask(key, Command::GetVersioned)?.hit() else { return Ok(None) };
         if version == 0 {
             let message = "the server has no versions of entries: it was started with `-C` (`--disable-cas`)";
-            return Err(Error::Backend(Failure::new(&self.label, message).at(key)));
+            return Err(Error::Backend(Failure::new(&self.label, message).at(key.given)));
         }
         Ok(Some((value, version)))
     }
 
     /// Sends a command that stores this value and tells its version. A server that does not tell it is asked: if the value is another one
     /// by then, the version is of nothing.
-    pub(super) fn store_versioned(&self, key: Key<'_>, command: Command<'_>) -> Result<Option<Version>> {
+    pub(super) fn store_versioned(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Option<Version>> {
         let Some(Hit { version, .. }) = self.ask(key, command)?.hit() else { return Ok(None) };
         let version = match version {
             0 => match self.read_versioned(key) {
@@ -41,24 +41,24 @@ impl Client {
             },
             told => told,
         };
-        Ok(Some(Version::of_number(key, version)))
+        Ok(Some(Version::of_number(key.given, version)))
     }
 
     /// Reads an entry, and then removes it if it is still the same; again if it is not.
-    pub(super) fn take(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+    pub(super) fn take(&self, key: &SentKey<'_>) -> Result<Option<Bytes>> {
         for _ in 0..TRIES {
             let Some((value, version)) = self.read_versioned(key)? else { return Ok(None) };
             if self.ask(key, Command::DeleteVersion(version))?.is_hit() {
                 return Ok(Some(value));
             }
         }
-        Err(Error::contended(&self.label, key, TRIES))
+        Err(Error::contended(&self.label, key.given, TRIES))
     }
 
     /// Adds to a number.
-    pub(super) fn add(&self, key: Key<'_>, by: u32, expiry: Expiry) -> Result<u64> {
+    pub(super) fn add(&self, key: &SentKey<'_>, by: u32, expiry: Expiry) -> Result<u64> {
         let command = Command::Add { by, expiry };
-        let not_a_counter = |fault| Error::not_a_counter(&self.label, key, fault);
+        let not_a_counter = |fault| Error::not_a_counter(&self.label, key.given, fault);
         let hit = match self.send(key, command)? {
             Reply::Refused(refusal) if refusal.is_of_counter() => return Err(not_a_counter(CounterFault::NotANumber)),
             reply => self.no_refusal(self.node(key)?, reply, &KeyedCommand::new(0, key, command))?.hit(),

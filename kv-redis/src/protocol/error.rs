@@ -30,7 +30,7 @@ impl Fault {
                 None => (message, cause),
             };
             let failure = Failure::new(store, message);
-            let failure = if let Some(key) = key { failure.at(key) } else { failure };
+            let failure = failure.at(key);
             if let Some(cause) = cause { failure.caused_by(cause) } else { failure }
         };
         let doubtful = writes && matches!(fault, Self::Broken { sent: true, .. } | Self::Desynchronized);

@@ -14,6 +14,7 @@ use super::check::each;
 use super::check::unsuitable;
 #[cfg(feature = "sentinel")]
 use super::check::{is_service, sentinel_address};
+use super::client::label_of_namespace;
 use super::client::{Client, Route};
 use crate::connection::credentials::{Credentials, Source};
 #[cfg(feature = "tls")]
@@ -42,10 +43,7 @@ impl RedisStoreBuilder {
 
     /// The name of the store in messages: where it is, and its namespace.
     pub(super) fn label(&self, endpoint: &dyn fmt::Display) -> String {
-        match self.settings.namespace.as_str() {
-            "" => endpoint.to_string(),
-            namespace => format!("{endpoint} (namespace {namespace})"),
-        }
+        format!("{endpoint}{}", label_of_namespace(&self.settings.namespace))
     }
 
     /// How connections are made. The URLs all say the same about TLS.

@@ -64,6 +64,14 @@ impl Target {
     }
 }
 
+/// What the name of a store says of its namespace.
+pub(super) fn label_of_namespace(namespace: &str) -> String {
+    match namespace.trim_end_matches(':') {
+        "" => String::new(),
+        names => format!(" (namespace {names})"),
+    }
+}
+
 impl Client {
     pub(super) fn new(label: String, settings: Settings, route: Route) -> Self {
         Self { label, settings, route: Arc::new(route) }
@@ -72,8 +80,11 @@ impl Client {
     /// The same servers and connections, with this name after the namespace.
     pub(super) fn within(&self, name: &str) -> Self {
         let mut settings = self.settings.clone();
+        let around = label_of_namespace(&settings.namespace);
         settings.namespace.extend([name, ":"]);
-        Self { label: self.label.clone(), settings, route: Arc::clone(&self.route) }
+        let label = self.label.strip_suffix(&around).unwrap_or(&self.label);
+        let label = [label, &label_of_namespace(&settings.namespace)].concat();
+        Self { label, settings, route: Arc::clone(&self.route) }
     }
 
     /// Makes connections, so that the servers are known to answer.

@@ -86,7 +86,7 @@ pub fn e1_an_error_names_its_key_and_its_store() -> Check {
 pub fn e4_odd_input_does_not_panic() -> Check {
     about(&["E4"]).run(|context| {
         let store = context.store();
-        let longest = "~".repeat(250);
+        let longest = context.long_key("~");
         let count = context.keys(100, 24, 0);
         for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
             for key in ["!", longest.as_str()] {

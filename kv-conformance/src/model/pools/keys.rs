@@ -5,9 +5,6 @@ use kv_core::KeyBuf;
 
 use super::collisions::COLLISIONS;
 
-/// The longest key.
-const LONGEST: usize = 250;
-
 /// How keys are alike that are used together.
 pub(crate) const CLASSES: &[&str] = &[
     "one character",
@@ -181,19 +178,18 @@ const NUMBERS: &[&str] = &[
 const PREFIXES: &[&str] =
     &["a", "a/", "a/b", "a/b/", "a/b/c", "aa", "a:", "a:b", "a.", "a-b", "ab", "b", "A", "a/b/c/d", "aaa", "aaaa"];
 
-/// A few keys of a class: mostly several that are easily mixed up.
-pub(crate) fn keys(class: &str, random: &mut Rng) -> Vec<KeyBuf> {
+/// A few keys of a class, of at most this length: mostly several that are easily mixed up.
+pub(crate) fn keys(class: &str, longest: usize, random: &mut Rng) -> Vec<KeyBuf> {
     let texts = match class {
         "one character" => vec![visible(random).to_string(), visible(random).to_string(), visible(random).to_string()],
         "the longest" => {
-            let long = filled(random, LONGEST);
-            vec![cut(&long, LONGEST - 1), cut(&long, LONGEST - 2), with_byte(&long, LONGEST - 1, random), long]
+            let long = filled(random, longest);
+            vec![cut(&long, longest - 1), cut(&long, longest - 2), with_byte(&long, longest - 1, random), long]
         }
         "differ in one byte" => {
-            let length = *pick(
-                random,
-                &[2, 3, 8, 9, 16, 17, 20, 32, 33, 40, 63, 64, 65, 66, 100, 127, 128, 129, 200, 239, 240, 249, 250],
-            );
+            let lengths =
+                [2, 3, 8, 9, 16, 17, 20, 32, 33, 40, 63, 64, 65, 66, 100, 127, 128, 129, 200, 239, 240, 249, 250];
+            let length = longest.min(*pick(random, &lengths));
             let one = filled(random, length);
             let at = random.usize(..length);
             vec![with_byte(&one, at, random), with_byte(&one, random.usize(..length), random), one]
@@ -209,25 +205,25 @@ pub(crate) fn keys(class: &str, random: &mut Rng) -> Vec<KeyBuf> {
         }
         "reserved names" => some(random, RESERVED),
         "prefixes of each other" => some(random, PREFIXES),
-        "a store's bookkeeping" => bookkeeping(random),
+        "a store's bookkeeping" => bookkeeping(longest, random),
         "escapes and paths" => some(random, ESCAPES),
         "patterns" => some(random, PATTERNS),
         "numbers" => some(random, NUMBERS),
         _ => (0..3)
             .map(|_| {
-                let length = random.usize(1..=LONGEST).min(random.usize(1..=LONGEST));
+                let length = random.usize(1..=longest).min(random.usize(1..=longest));
                 filled(random, length)
             })
             .collect(),
     };
-    let mut keys = texts.iter().filter_map(|text| KeyBuf::new(text).ok()).collect::<Vec<_>>();
+    let mut keys = texts.iter().filter_map(|text| key_of(text, longest)).collect::<Vec<_>>();
     keys.sort_unstable();
     keys.dedup();
     keys
 }
 
-/// Every key of the pool that is not made at random.
-pub(crate) fn all() -> Vec<(&'static str, KeyBuf)> {
+/// Every key of the pool that is not made at random, up to this length.
+pub(crate) fn all(longest: usize) -> Vec<(&'static str, KeyBuf)> {
     let own = |class: &'static str, texts: &[&str]| {
         texts.iter().map(move |text| (class, (*text).to_owned())).collect::<Vec<_>>()
     };
@@ -244,17 +240,17 @@ pub(crate) fn all() -> Vec<(&'static str, KeyBuf)> {
     all.extend(
         COLLISIONS.iter().flat_map(|(_, pairs)| pairs.iter().flatten().map(|&key| ("same hash", key.to_owned()))),
     );
-    for key in ["a".to_owned(), "k".repeat(LONGEST)] {
+    for key in ["a".to_owned(), "k".repeat(longest)] {
         for beside in BESIDE {
-            all.push(("a store's bookkeeping", cut(&format!("{key}{beside}"), LONGEST)));
-            all.push(("a store's bookkeeping", format!("{}{beside}", cut(&key, LONGEST - beside.len()))));
+            all.push(("a store's bookkeeping", cut(&format!("{key}{beside}"), longest)));
+            all.push(("a store's bookkeeping", format!("{}{beside}", cut(&key, longest - beside.len()))));
         }
-        all.extend(BEFORE.iter().map(|before| ("a store's bookkeeping", cut(&format!("{before}{key}"), LONGEST))));
+        all.extend(BEFORE.iter().map(|before| ("a store's bookkeeping", cut(&format!("{before}{key}"), longest))));
     }
-    all.extend((LONGEST - 8..=LONGEST).map(|length| ("the longest", "k".repeat(length))));
+    all.extend((longest - 8..=longest).map(|length| ("the longest", "k".repeat(length))));
     all.extend(["AbC", "abc", "ABC", "aBC"].map(|text| ("differ in case", text.to_owned())));
     let mut all =
-        all.into_iter().filter_map(|(class, text)| Some((class, KeyBuf::new(text).ok()?))).collect::<Vec<_>>();
+        all.into_iter().filter_map(|(class, text)| Some((class, key_of(&text, longest)?))).collect::<Vec<_>>();
     all.sort_by(|one, other| one.1.cmp(&other.1));
     all.dedup_by(|one, other| one.1 == other.1);
     all
@@ -274,21 +270,26 @@ pub(crate) fn beside(number: usize) -> KeyBuf {
 }
 
 /// A key, and what a store may keep beside it under a name that is made of the key.
-fn bookkeeping(random: &mut Rng) -> Vec<String> {
-    let key = if random.bool() { "a".to_owned() } else { filled(random, LONGEST) };
+fn bookkeeping(longest: usize, random: &mut Rng) -> Vec<String> {
+    let key = if random.bool() { "a".to_owned() } else { filled(random, longest) };
     let mut keys = vec![key.clone()];
     for _ in 0..6 {
-        keys.push(cut(&format!("{key}{}", pick(random, BESIDE)), LONGEST));
-        keys.push(cut(&format!("{}{key}", pick(random, BEFORE)), LONGEST));
+        keys.push(cut(&format!("{key}{}", pick(random, BESIDE)), longest));
+        keys.push(cut(&format!("{}{key}", pick(random, BEFORE)), longest));
     }
     // Where what stands beside is cut to the length of a key, the entry has a part of its own name.
-    if key.len() == LONGEST {
+    if key.len() == longest {
         let beside = pick(random, BESIDE);
-        keys.push(format!("{}{beside}", cut(&key, LONGEST - beside.len())));
+        keys.push(format!("{}{beside}", cut(&key, longest - beside.len())));
     } else {
         keys.push((*pick(random, OWN)).to_owned());
     }
     keys
+}
+
+/// The key of this text, if it is one and not longer than this.
+fn key_of(text: &str, longest: usize) -> Option<KeyBuf> {
+    KeyBuf::new(text).ok().filter(|key| key.len() <= longest)
 }
 
 /// The first so many characters.
@@ -327,11 +328,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_has_keys() {
+    fn every_class_has_keys_of_any_limit() {
         let mut random = Rng::with_seed(0);
         for class in CLASSES {
-            for _ in 0..100 {
-                assert!(!keys(class, &mut random).is_empty(), "{class}");
+            for longest in [100, 245, 250] {
+                for _ in 0..100 {
+                    let keys = keys(class, longest, &mut random);
+                    assert!(!keys.is_empty() && keys.iter().all(|key| key.len() <= longest), "{class}: {keys:?}");
+                }
             }
         }
     }

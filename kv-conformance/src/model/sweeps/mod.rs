@@ -49,7 +49,7 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     /// All keys at once, each written in one way, and then copied, touched or removed.
     fn keys(&self, random: &mut Rng) -> Vec<Step> {
-        let mut all = keys::all();
+        let mut all = keys::all(self.abilities.longest_key);
         self.sample(&mut all, random, 4);
         let mut steps = Vec::new();
         for (at, (class, key)) in all.iter().enumerate() {
@@ -76,7 +76,8 @@ impl Sweep<'_> {
 
     /// Keys of one length that differ in one byte, at each place.
     fn keys_of_one_length(&self, random: &mut Rng) -> Vec<Step> {
-        let length = random.choice([33, 65, 100, 250, 250]).unwrap_or(250);
+        let longest = self.abilities.longest_key;
+        let length = random.choice([33, 65, 100, longest, longest]).unwrap_or(longest).min(longest);
         let mut all = keys::that_differ_at_each_place(length);
         self.sample(&mut all, random, 2);
         let write = |(at, key): (usize, &KeyBuf)| Write {

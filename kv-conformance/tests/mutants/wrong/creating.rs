@@ -14,7 +14,7 @@ impl Wrong {
         if let Some(result) = self.opted_out(Capability::Create, over) {
             return result;
         }
-        if self.is(Fault::CreateRefusesLongKeys) && key.len() > 245 {
+        if self.is(Fault::CreateRefusesLongKeys) && key.len() > 235 {
             return Err(Error::Backend(Failure::new(NAME, "the server refused the name of the lock").at(key)));
         }
         if self.is(Fault::CreateLocksBeside) {

@@ -10,7 +10,7 @@ use kv_core::{Capability, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Pref
 use super::Wrong;
 use super::mangling::percent_decoded;
 use crate::faults::Fault;
-use crate::right::{NAME, OWN, PAGE, own, part};
+use crate::right::{LONGEST_KEY, NAME, OWN, PAGE, own, part};
 
 /// The short keys that any store was asked for.
 pub(super) static NEIGHBOURS: Mutex<BTreeSet<KeyBuf>> = Mutex::new(BTreeSet::new());
@@ -56,6 +56,10 @@ impl Wrong {
             Fault::PrefixIsPattern => self.all_that(|key| matches_pattern(&format!("{pattern}*"), key)),
             Fault::PrefixIsLike => self.all_that(|key| like(&format!("{pattern}%"), key)),
             Fault::PrefixIgnoresCase => self.all_that(|key| key.to_lowercase().starts_with(&pattern.to_lowercase())),
+            Fault::TooLongPrefixCut => {
+                let cut = pattern.chars().take(LONGEST_KEY).collect::<String>();
+                self.all_that(|key| key.starts_with(&cut))
+            }
             Fault::PrefixUpToTilde => {
                 let last = format!("{pattern}~");
                 self.all_that(|key| pattern <= key && key <= last.as_str())

@@ -6,7 +6,7 @@ use kv_core::{Bytes, Key, KeyBuf, Ttl};
 
 use super::{Way, Wrong};
 use crate::faults::Fault;
-use crate::right::own;
+use crate::right::{LONGEST_KEY, own};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -19,6 +19,7 @@ impl Wrong {
             Fault::KeysLowerCased => key.to_ascii_lowercase(),
             Fault::KeysPercentDecoded => percent_decoded(&key),
             Fault::KeysCutAt64 => key.chars().take(64).collect(),
+            Fault::TooLongKeysCut => key.chars().take(LONGEST_KEY).collect(),
             Fault::KeysNormalised => key.replace("/./", "/").replace("//", "/"),
             Fault::KeysResolved => resolved(&key),
             Fault::KeysHashed => {

@@ -10,7 +10,7 @@ use kv_core::{Bytes, Capability, Error, Key, KeyBuf, KeyValueStore, Remaining, R
 
 use super::{Held, Wrong, pause};
 use crate::faults::Fault;
-use crate::right::{NAME, Right, own};
+use crate::right::{LONGEST_KEY, NAME, Right, own};
 
 impl Wrong {
     pub(super) fn get(&self, key: Key<'_>) -> Result<Option<Bytes>> {
@@ -150,6 +150,11 @@ impl Wrong {
                 let is_first = |key: &Key<'_>| seen.insert(key.to_key_buf());
                 let is_first = keys.iter().map(is_first).collect::<Vec<_>>();
                 outcomes = outcomes.into_iter().zip(is_first).filter(|(_, first)| *first).map(|(got, _)| got).collect();
+            }
+            Fault::TooLongKeyFailsEach => {
+                if let Some(key) = keys.iter().find(|key| key.len() > LONGEST_KEY) {
+                    outcomes = keys.iter().map(|_| Err(Error::key_too_long(NAME, *key, LONGEST_KEY))).collect();
+                }
             }
             Fault::GetEachWithoutAbsent => outcomes.retain(|outcome| !matches!(outcome, Ok(None))),
             Fault::GetEachChunksSwapped if outcomes.len() > 1000 => outcomes.get_mut(..1000).unwrap().rotate_left(500),

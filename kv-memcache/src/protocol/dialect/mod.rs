@@ -47,8 +47,8 @@ impl Dialect {
         tag: u64,
     ) -> Result<(), Fault> {
         match self {
-            Self::Meta(meta) => meta.write_line(line, key, command, exptime, tag),
-            Self::Classic(deletes) => classic::write_line(line, key, command, exptime, deletes),
+            Self::Meta(meta) => meta.write_line(line, key.sent(), command, exptime, tag),
+            Self::Classic(deletes) => classic::write_line(line, key.sent(), command, exptime, deletes),
         }
     }
 
@@ -65,7 +65,7 @@ impl Dialect {
         }
         let head = match self {
             Self::Meta(meta) => meta.read_first_line(line, command, tag)?,
-            Self::Classic(deletes) => classic::read_first_line(line, key, command, deletes)?,
+            Self::Classic(deletes) => classic::read_first_line(line, key.sent(), command, deletes)?,
         };
         match head {
             FirstLine::Value { length, .. } if length as u64 >= largest_item => Err(Fault::Desynchronized),

@@ -4,6 +4,7 @@ mod bytes;
 mod copies;
 mod many;
 mod memory;
+mod namespaces;
 mod others;
 mod sizes;
 mod ttls;
