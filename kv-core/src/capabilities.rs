@@ -225,10 +225,9 @@ impl Capabilities {
     #[inline]
     pub fn check_ttl(&self, store: &str, key: Key<'_>, ttl: Option<Duration>) -> Result<()> {
         match ttl {
-            None => Ok(()),
             Some(_) if !self.supports(Capability::Ttls) => Err(Error::unsupported(store, Capability::Ttls)),
             Some(ttl) if ttl > self.longest_ttl => Err(Error::invalid_ttl(store, key, ttl, self.longest_ttl)),
-            Some(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 }

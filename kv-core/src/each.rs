@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{Error, Failure, InvalidKey, Key, KeyValueStore, Result};
 
 /// Once failures have taken this long together, the remaining keys are given up.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads all keys at once. If that fails, reads them one by one until the failures have taken too long.
 pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
@@ -25,7 +25,7 @@ pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) 
     let (mut failing, mut cause) = (Duration::ZERO, String::new());
     let read = |&key: &Key<'_>| {
         if failing >= patience {
-            return Err(Error::Unavailable(given_up(store.name(), key, failing).caused_by(cause.clone())));
+            return Err(given_up(store.name(), key, failing, &cause));
         }
         let started = Instant::now();
         store.read(key).inspect_err(|error| {
@@ -36,9 +36,15 @@ pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) 
     keys.iter().map(read).collect()
 }
 
-fn given_up(store: &str, key: Key<'_>, failing: Duration) -> Failure {
+/// The error of a key that was not read, because reading others has failed for so long.
+pub(crate) fn given_up(store: &str, key: Key<'_>, failing: Duration, cause: &str) -> Error {
     let message = format!("the key was not read, because reading other keys has failed for {failing:.1?}");
-    Failure::new(store, message).at(key)
+    Error::Unavailable(Failure::new(store, message).at(key).caused_by(cause))
+}
+
+/// The error of a key for which the store returned no outcome: there may be an entry.
+pub(crate) fn lost(store: &str, key: Key<'_>) -> Error {
+    Error::Backend(Failure::new(store, "the store returned no outcome for this key").at(key))
 }
 
 /// Returns an outcome for each key: the store's for a valid key, an error for an invalid one.
@@ -49,12 +55,9 @@ pub(crate) fn get_each<S: KeyValueStore + ?Sized>(
     let valid = keys.iter().filter_map(|key| key.as_ref().ok().copied()).collect::<Vec<_>>();
     let outcomes = if valid.is_empty() { Vec::new() } else { store.read_each(&valid) };
     let mut outcomes = outcomes.into_iter();
-    // If the store returns fewer outcomes than keys, it has failed for the rest: these entries may exist.
-    let lost =
-        |key| Err(Error::Backend(Failure::new(store.name(), "the store returned no outcome for this key").at(key)));
-    keys.into_iter()
-        .map(|key| key.map_err(Error::from).and_then(|key| outcomes.next().unwrap_or_else(|| lost(key))))
-        .collect()
+    // If the store returns fewer outcomes than keys, it has failed for the rest.
+    let mut outcome = |key| outcomes.next().unwrap_or_else(|| Err(lost(store.name(), key)));
+    keys.into_iter().map(|key| outcome(key?)).collect()
 }
 
 #[cfg(test)]

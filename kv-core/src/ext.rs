@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::invalid_key::Role;
 use crate::reader::CopyError;
 use crate::{
-    AsKey, AsPrefix, Capability, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys, Remaining, Result, Ttl,
-    Value, ValueReader, Version, each, file, update,
+    AsKey, AsPrefix, Capabilities, Capability, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys, Remaining,
+    Result, Ttl, Value, ValueReader, Version, each, file, update,
 };
 
 /// A key-value store, as callers use it.
@@ -256,8 +256,7 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// # Errors
     /// As [`keys`](Self::keys); [`Error::InvalidKey`] if the delimiter is invalid.
     fn prefixes(&self, delimiter: impl AsKey, prefix: impl AsPrefix) -> Result<Keys<'_>> {
-        let delimiter = delimiter.as_key().map_err(|error| error.with_role(Role::Delimiter))?;
-        self.list_prefixes(delimiter, prefix.as_prefix()?)
+        self.list_prefixes(as_delimiter(&delimiter)?, prefix.as_prefix()?)
     }
 
     /// Returns as many values as keys, in the same order, duplicates included ([B1](crate::contract#6-many-at-once)).
@@ -821,12 +820,26 @@ fn copy_error<S: KeyValueStore + ?Sized>(
 /// Copying a key to itself only checks that there is an entry.
 fn has_entry<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>) -> Result<()> {
     let capabilities = store.capabilities();
-    if !capabilities.supports(Capability::Copy) {
-        return Err(Error::unsupported(store.name(), Capability::Copy));
-    }
+    may_copy(store.name(), &capabilities)?;
     let exists =
         if capabilities.supports(Capability::Contains) { store.exists(key)? } else { store.read(key)?.is_some() };
-    if exists { Ok(()) } else { Err(Error::not_found(store.name(), key)) }
+    some_entry(store.name(), key, exists)
+}
+
+/// An error unless the store can copy.
+pub(crate) fn may_copy(store: &str, capabilities: &Capabilities) -> Result<()> {
+    let can = capabilities.supports(Capability::Copy);
+    if can { Ok(()) } else { Err(Error::unsupported(store, Capability::Copy)) }
+}
+
+/// An error unless there is an entry.
+pub(crate) fn some_entry(store: &str, key: Key<'_>, exists: bool) -> Result<()> {
+    if exists { Ok(()) } else { Err(Error::not_found(store, key)) }
+}
+
+/// The delimiter of a listing of parts.
+pub(crate) fn as_delimiter(delimiter: &impl AsKey) -> Result<Key<'_>, InvalidKey> {
+    delimiter.as_key().map_err(|error| error.with_role(Role::Delimiter))
 }
 
 /// Checks the keys of a batch, and calls `act` with them unless there are none.

@@ -42,6 +42,12 @@ impl KeyBuf {
         Key::trusted(&self.0)
     }
 
+    /// The part up to and including the first delimiter that is not before `begin`, if there is one ([L6](crate::contract#5-listing)).
+    pub(crate) fn part(&self, delimiter: &str, begin: usize) -> Option<Key<'_>> {
+        let at = self.0.get(begin..)?.find(delimiter)?;
+        self.0.get(..begin + at + delimiter.len()).map(Key::trusted)
+    }
+
     /// The text of the key.
     #[inline]
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod capabilities;
 pub mod contract;
 mod each;
@@ -24,6 +26,11 @@ mod update;
 mod value;
 mod version;
 
+#[cfg(feature = "async")]
+pub use asynchronous::{
+    AsyncKeyValueStore, AsyncKeyValueStoreExt, Blocking, KeyStream, StoreFuture, Unblocked, UnblockedBuilder,
+    ValueStream,
+};
 pub use capabilities::{Capabilities, CapabilitiesBuilder, Capability};
 pub use error::{CounterFault, Error, Failure, Result};
 pub use ext::KeyValueStoreExt;

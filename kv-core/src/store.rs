@@ -353,17 +353,15 @@ pub trait KeyValueStore: Debug + Send + Sync {
         let mut yielded = HashSet::new();
         Ok(Keys::new(self.list(prefix)?.filter_map(move |key| {
             let Ok(key) = key else { return Some(key) };
-            let part = key
-                .get(begin..)
-                .and_then(|rest| rest.find(delimiter.as_str()))
-                .and_then(|at| key.get(..begin + at + delimiter.len()));
-            let Some(part) = part else { return Some(Ok(key)) };
-            if yielded.contains(part) {
-                return None;
+            match key.part(&delimiter, begin) {
+                None => Some(Ok(key)),
+                Some(part) if yielded.contains(part.as_str()) => None,
+                Some(part) => {
+                    let part = KeyBuf::from(part);
+                    yielded.insert(part.clone());
+                    Some(Ok(part))
+                }
             }
-            let part = KeyBuf::from(Key::trusted(part));
-            yielded.insert(part.clone());
-            Some(Ok(part))
         })))
     }
 
@@ -482,18 +480,11 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// store lacks [`Capability::Copy`]; errors of the backend.
     fn copy_entry(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let capabilities = self.capabilities();
-        let has_ttls = capabilities.supports(Capability::Ttls);
-        let cannot_keep_it = has_ttls && !capabilities.supports(Capability::TtlReading);
-        if cannot_keep_it || !capabilities.supports(Capability::Copy) {
-            return Err(Error::unsupported(self.name(), Capability::Copy));
-        }
+        let has_ttls = can_copy(self.name(), &capabilities)?;
         let not_found = || Error::not_found(self.name(), from);
         let value = self.read(from)?.ok_or_else(not_found)?;
-        let remaining = if has_ttls { self.expiry(from)?.ok_or_else(not_found)? } else { Remaining::Forever };
-        // What is left may be zero just before the entry expires, and a zero TTL would remove the copy.
-        let least = capabilities.ttl_resolution().max(Duration::from_nanos(1));
-        let ttl = remaining.duration().map_or(Ttl::Forever, |left| Ttl::After(left.max(least)));
-        self.write(to, value.into(), ttl)
+        let left = if has_ttls { self.expiry(from)?.ok_or_else(not_found)? } else { Remaining::Forever };
+        self.write(to, value.into(), ttl_of_copy(&capabilities, left))
     }
 
     /// Moves an entry with the rest of its TTL to another key, and replaces the entry there
@@ -558,18 +549,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// # Errors
     /// [`Error::Io`] if the reader fails; otherwise as [`write`](Self::write).
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
-        let (limit, mut value) = (self.capabilities().largest_value(), Vec::new());
-        let read = match limit {
-            // One byte more than the limit is enough to know that the value is too large.
-            Some(limit) => reader.take(limit.saturating_add(1)).read_to_end(&mut value),
-            None => reader.read_to_end(&mut value),
-        };
-        read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
-        // If the limit depends on the key, `write` might accept this beginning of the value.
-        if let Some(limit) = limit.filter(|limit| value.len() as u64 > *limit) {
-            return Err(Error::value_too_large(self.name(), key, value.len() as u64, limit));
-        }
-        self.write(key, value.into_boxed_slice().into(), ttl)
+        let value = read_value(self, key, reader)?;
+        self.write(key, value, ttl)
     }
 
     /// Reads an entry and its version ([U2](crate::contract#12-conditional-and-atomic-updates)).
@@ -749,4 +730,39 @@ impl<'a> Entry<'a> {
     pub const fn new(key: Key<'a>, value: Value<'a>, ttl: Ttl) -> Self {
         Self { key, value, ttl }
     }
+}
+
+/// The value that a reader yields, if the store takes one as large.
+pub(crate) fn read_value<S: KeyValueStore + ?Sized>(
+    store: &S,
+    key: Key<'_>,
+    reader: &mut dyn Read,
+) -> Result<Value<'static>> {
+    let (capabilities, mut value) = (store.capabilities(), Vec::new());
+    let read = match capabilities.largest_value() {
+        // One byte more than the limit is enough to know that the value is too large.
+        Some(limit) => reader.take(limit.saturating_add(1)).read_to_end(&mut value),
+        None => reader.read_to_end(&mut value),
+    };
+    read.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+    // If the limit depends on the key, `write` might accept this beginning of the value.
+    capabilities.check_value(store.name(), key, value.len() as u64)?;
+    Ok(value.into_boxed_slice().into())
+}
+
+/// Whether the default of `copy_entry` can copy, and if so, whether there are TTLs to be copied.
+pub(crate) fn can_copy(store: &str, capabilities: &Capabilities) -> Result<bool> {
+    let has_ttls = capabilities.supports(Capability::Ttls);
+    let cannot_keep_it = has_ttls && !capabilities.supports(Capability::TtlReading);
+    if cannot_keep_it || !capabilities.supports(Capability::Copy) {
+        return Err(Error::unsupported(store, Capability::Copy));
+    }
+    Ok(has_ttls)
+}
+
+/// The TTL of a copy of an entry of which this is left.
+pub(crate) fn ttl_of_copy(capabilities: &Capabilities, left: Remaining) -> Ttl {
+    // What is left may be zero just before the entry expires, and a zero TTL would remove the copy.
+    let least = capabilities.ttl_resolution().max(Duration::from_nanos(1));
+    left.duration().map_or(Ttl::Forever, |left| Ttl::After(left.max(least)))
 }

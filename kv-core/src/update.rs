@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::{Error, Key, KeyValueStore, Result, Ttl, Value};
 
 /// How often it tries. With random pauses, a hundred threads that change one entry in memory are done long before: a test of the guide.
-const TRIES: u32 = 100;
+pub(crate) const TRIES: u32 = 100;
 
 /// So many times it tries again at once.
 const AT_ONCE: u32 = 3;
@@ -44,6 +44,10 @@ pub(crate) fn update<'v, S: KeyValueStore + ?Sized, V: Into<Value<'v>>>(
 /// A random time up to one that doubles with each try.
 fn pause(tries: u32) -> Duration {
     let most = FIRST_PAUSE.saturating_mul(1 << tries.min(16)).min(LONGEST_PAUSE);
-    let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(RandomState::new().hash_one(tries) % micros.max(1))
+    Duration::from_micros(random_up_to(u64::try_from(most.as_micros()).unwrap_or(u64::MAX)))
+}
+
+/// A random number below this one, or zero.
+pub(crate) fn random_up_to(most: u64) -> u64 {
+    RandomState::new().hash_one(most) % most.max(1)
 }

@@ -108,7 +108,10 @@ mod tests {
         assert_eq!(all, ["a:b:k", "a:k", "b:k", "k"]);
         assert_eq!(one.get("b:k").unwrap().as_deref(), Some(&b"ab"[..]));
         assert_eq!([store.len(), one.len(), two.len(), within.len()], [4, 2, 1, 1]);
-        assert!(one.delete("k").unwrap() && one.delete("b:k").unwrap());
+        assert_eq!(one.snapshot().into_keys().collect::<Vec<_>>(), ["b:k", "k"]);
+        within.clear();
+        assert_eq!([store.len(), one.len(), two.len(), within.len()], [3, 1, 1, 0]);
+        one.clear();
         assert!(one.is_empty() && within.is_empty() && !two.is_empty());
         assert!(matches!(one.rename("k", "x"), Err(Error::NotFound { key, .. }) if key == "k"));
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kv_core::{Bytes, KeyBuf, KeyValueStore, Ttl, Value};
+use kv_core::{Bytes, KeyBuf, KeyValueStore, Prefix, Ttl, Value};
 
-use crate::MemoryStore;
+use crate::shard::Slot;
+use crate::{MemoryStore, listing};
 
 impl MemoryStore {
-    /// All live entries, in the order of their keys.
+    /// All live entries, in the order of their keys; of a [namespace](Self::with_namespace) those in it.
     ///
     /// This is for tests and debugging: it needs memory for all keys and values at once, although it shares their bytes with
     /// the store. It copies each of the 128 parts of the store at one moment, under a lock; different parts at different
@@ -27,18 +28,25 @@ impl MemoryStore {
             let shard = shard.read();
             let mut now = None;
             let live = shard.slots().filter(|slot| slot.is_live(|| *now.get_or_insert_with(|| self.clock.now())));
-            let pairs: Vec<_> = live.map(|slot| (slot.key.clone(), slot.value.clone())).collect();
+            let key =
+                |slot: &Slot| self.namespace.as_ref().map_or_else(|| Some(slot.key.clone()), |it| it.after(&slot.key));
+            let pairs: Vec<_> = live.filter_map(|slot| Some((key(slot)?, slot.value.clone()))).collect();
             drop(shard);
             all.extend(pairs);
         }
         all
     }
 
-    /// Removes all entries and frees their memory.
+    /// Removes all entries and frees their memory; in a [namespace](Self::with_namespace) those in it.
     ///
     /// It is not atomic: entries that are written meanwhile may stay, and a concurrent reader may find some entries absent and
     /// others present.
     pub fn clear(&self) {
+        if self.namespace.is_some() {
+            let keys = listing::keys(self, Prefix::EMPTY).flatten();
+            // A key that is listed is valid and fits.
+            return keys.for_each(|key| drop(self.remove(key.as_key())));
+        }
         for shard in self.shards.iter() {
             let content = shard.write().take();
             // After the lock, because it takes long.
@@ -68,21 +76,11 @@ impl MemoryStore {
 /// ```
 impl<'v, K: Into<KeyBuf>, V: Into<Value<'v>>> FromIterator<(K, V)> for MemoryStore {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut store = Self::new();
-        store.extend(pairs);
-        store
-    }
-}
-
-/// Writes pairs of key and value with the store's default TTL. Of several pairs with the same key the last one wins
-/// ([B2](kv_core::contract#6-many-at-once)).
-///
-/// If the store's default TTL is longer than it can express, nothing is written, because the store refuses every `put`.
-impl<'v, K: Into<KeyBuf>, V: Into<Value<'v>>> Extend<(K, V)> for MemoryStore {
-    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, pairs: I) {
+        let store = Self::new();
         for (key, value) in pairs {
-            // Fails only if the default TTL cannot be expressed, which is documented. `extend` cannot return an error.
-            let _ = self.write(key.into().as_key(), value.into(), Ttl::Default);
+            // A store of the default settings accepts every key and value.
+            let _ = store.write(key.into().as_key(), value.into(), Ttl::Default);
         }
+        store
     }
 }

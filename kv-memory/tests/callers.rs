@@ -145,9 +145,9 @@ fn prefixes_are_those_that_a_search_of_every_key_finds() {
 
 #[test]
 fn a_store_is_a_collection_of_pairs() {
-    let mut store = MemoryStore::from_iter([(key!("a"), "1"), (key!("b"), "2"), (key!("a"), "3")]);
+    let store = MemoryStore::from_iter([(key!("a"), "1"), (key!("b"), "2"), (key!("a"), "3")]);
     assert_eq!(store.len(), 2);
-    store.extend([(key!("c").to_key_buf(), vec![b'4'])]);
+    store.put("c", vec![b'4']).unwrap();
     let pairs = store.snapshot().into_iter().map(|(key, value)| (String::from(key), value)).collect::<Vec<_>>();
     assert_eq!(pairs, [("a".into(), "3".into()), ("b".into(), "2".into()), ("c".into(), Bytes::from("4"))]);
     assert!(!store.is_empty());

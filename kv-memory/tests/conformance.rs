@@ -35,8 +35,42 @@ fn namespace() -> Suite {
         .with_default_ttl(move |ttl: Duration| fixture(MemoryStore::builder().default_ttl(ttl)))
 }
 
+/// The runtime of the async stores.
+#[cfg(feature = "async")]
+fn runtime() -> &'static tokio::runtime::Handle {
+    use std::sync::LazyLock;
+
+    use tokio::runtime::{Builder, Runtime};
+
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).build().unwrap());
+    RUNTIME.handle()
+}
+
+/// A suite of async stores: of the store's own futures, or of the bridge that `make` builds. The second handle is the blocking store.
+#[cfg(feature = "async")]
+fn asynchronous<S: kv_memory::AsyncKeyValueStore + 'static>(
+    name: &str,
+    make: impl Fn(MemoryStore) -> S + Clone + Send + Sync + 'static,
+) -> Suite {
+    let fixture = move |builder: MemoryStoreBuilder| -> Result<Fixture, BoxError> {
+        let clock = ManualClock::new();
+        let store = builder.clock(clock.clone()).build()?;
+        let again = make.clone();
+        let fixture = Fixture::of_async(make(store.clone()), runtime()).second_handle(store);
+        Ok(fixture.made_on(move |_| Ok(again(MemoryStore::new()))).clock(move |by| clock.advance(by)))
+    };
+    let with_ttl = fixture.clone();
+    Suite::new(name, move || fixture(MemoryStore::builder()))
+        .with_default_ttl(move |ttl: Duration| with_ttl(MemoryStore::builder().default_ttl(ttl)))
+}
+
 fn main() -> ExitCode {
     kv_conformance::main([
+        #[cfg(feature = "async")]
+        asynchronous("async", |store| store),
+        #[cfg(feature = "async")]
+        asynchronous("unblocked", kv_memory::Unblocked::new),
         suite("memory", |store| store),
         suite("reference", |store| -> &'static MemoryStore { Box::leak(Box::new(store)) }),
         suite("box_dyn", |store| -> Box<dyn KeyValueStore> { Box::new(store) }),

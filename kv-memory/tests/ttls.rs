@@ -136,11 +136,11 @@ fn a_ttl_that_cannot_be_expressed_is_refused_and_nothing_is_written() {
 #[test]
 fn writes_that_name_no_ttl_get_the_default_ttl() {
     let clock = ManualClock::new();
-    let mut store = MemoryStore::builder().clock(clock.clone()).default_ttl(SECOND).build().unwrap();
+    let store = MemoryStore::builder().clock(clock.clone()).default_ttl(SECOND).build().unwrap();
     store.put("put", "").unwrap();
     store.create("create", "").unwrap();
     store.put_from("stream", &b""[..]).unwrap();
-    store.extend([(kv_memory::key!("extend"), "")]);
+    store.put_many([("many", "")]).unwrap();
     store.put_with_ttl("forever", "", Ttl::Forever).unwrap();
     store.put_with_ttl("touched", "", Ttl::Forever).unwrap();
     store.touch("touched", Ttl::Default).unwrap();

@@ -9,6 +9,7 @@
 //!
 #![doc = include_str!("../../CHECKS.md")]
 
+pub mod asynchronous;
 pub mod batches;
 pub mod capabilities;
 mod check;
@@ -49,6 +50,7 @@ checks_of![
     errors,
     updates,
     faults,
+    asynchronous,
     capabilities,
     random,
 ];
