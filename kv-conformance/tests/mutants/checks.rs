@@ -51,12 +51,24 @@ pub(crate) const OF_NO_BACKEND: &[(&str, &str)] = &[
     ("b5_an_invalid_key_in_the_middle_changes_nothing", "kv-core refuses it before a backend is asked"),
     ("b4_an_empty_batch_gives_an_empty_result", "kv-core answers it before a backend is asked"),
     ("l6_an_invalid_delimiter_is_refused", "kv-core refuses it before a backend is asked"),
+    ("a1_nothing_is_done_before_the_first_poll", OF_ASYNC),
+    ("a1_a_dropped_future_disturbs_nobody", OF_ASYNC),
+    ("a1_a_future_that_is_not_polled_holds_up_nobody", OF_ASYNC),
+    ("a4_a_store_whose_runtime_has_ended_answers", OF_ASYNC),
     (
         RUNTIMES,
         "the wrong stores in `runtimes` prove it, with the feature `tokio`: those of other faults have no runtimes",
     ),
     ("v2_a_buffer_that_changes_after_the_write_changes_nothing", "safe Rust cannot keep a buffer that it has borrowed"),
 ];
+
+const OF_ASYNC: &str =
+    "the wrong stores in `asynchronous` prove it, with the feature `tokio`: the others have no futures";
+
+/// Whether a check is about stores with futures.
+pub(crate) fn is_of_async(check: &str) -> bool {
+    check.starts_with('a') && check.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+}
 
 /// The check that is ignored without the feature `tokio`.
 pub(crate) const RUNTIMES: &str = "e4_a_store_works_inside_an_async_runtime";

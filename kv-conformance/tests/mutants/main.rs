@@ -13,6 +13,8 @@
 //! | `MUTANTS_TIMES` | how long each check takes on the right stores is printed |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod checks;
 mod faults;
 mod fixtures;
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
     trials.extend(reopening::trials());
     #[cfg(feature = "tokio")]
     trials.extend(runtimes::trials());
+    #[cfg(feature = "tokio")]
+    trials.extend(asynchronous::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print(mutants);

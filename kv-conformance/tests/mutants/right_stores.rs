@@ -10,7 +10,7 @@ use kv_conformance::{BoxError, CheckResult, Fixture, Suite, Verdict};
 use kv_core::{Capability, Key};
 use libtest_mimic::{Failed, Trial};
 
-use crate::checks::{BIG, RUNTIMES, SLOW, checks_of_faults};
+use crate::checks::{BIG, RUNTIMES, SLOW, checks_of_faults, is_of_async};
 use crate::peculiar::{Peculiar, Peculiarity};
 use crate::right::{Clock, Config, LONGEST_KEY, Right, lock};
 
@@ -78,7 +78,7 @@ fn judge(results: &[CheckResult], ignored: Ignored) -> Result<(), Failed> {
     }
     let not_run = results.iter().filter_map(|result| match &result.verdict {
         Verdict::Ignored(reason) if !reason.starts_with("opted out of") && !is_without_runtimes(&result.name) => {
-            Some(result.name.as_str()).filter(|name| !checks_of_faults().contains(*name))
+            Some(result.name.as_str()).filter(|name| !checks_of_faults().contains(*name) && !is_of_async(name))
         }
         _ => None,
     });

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so where it cannot go on")]
 #![allow(clippy::indexing_slicing, reason = "as above")]
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod client;
 mod connection;
 mod faults;
@@ -51,8 +53,11 @@ const SLOW: [&str; 4] = [
 ];
 
 /// Checks of faults that no wrong store can prove, and why.
-const OF_NO_BACKEND: [(&str, &str); 1] =
-    [("b4_an_empty_batch_does_no_io", "kv-core answers it before a backend is asked")];
+const OF_NO_BACKEND: [(&str, &str); 3] = [
+    ("b4_an_empty_batch_does_no_io", "kv-core answers it before a backend is asked"),
+    ("a2_a_call_does_not_block_its_thread", "the async stores in `asynchronous` prove it"),
+    ("a3_connections_whose_callers_have_left_serve_others", "the async stores in `asynchronous` prove it"),
+];
 
 /// How often a wrong store is given to the check that is expected to reject it: some faults show with some random inputs, and with some
 /// orders of threads, only.
@@ -301,6 +306,8 @@ fn main() -> ExitCode {
         })
     }));
     trials.extend(fixtures::trials());
+    #[cfg(feature = "tokio")]
+    trials.extend(asynchronous::trials());
     trials.push(Trial::test("every_check_of_faults_rejects_a_wrong_store", || mutants.prove_every_check()));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
@@ -309,8 +316,10 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// What a right store is not checked for: it has TTLs, does not remember silent servers, and its versions are the values. Our backends do.
-const NOT_NEEDED: [&str; 3] = ["o2_", "n6_a_silent_server_is_left_alone", "u2_an_exact_version_"];
+/// What a right store is not checked for: it has TTLs, does not remember silent servers, its versions are the values, and it blocks. Our
+/// backends do.
+const NOT_NEEDED: [&str; 7] =
+    ["o2_", "n6_a_silent_server_is_left_alone", "u2_an_exact_version_", "a1_", "a2_", "a3_", "a4_"];
 
 /// A right store has to pass the checks whose names have this in them, with nothing ignored but what it has no need of.
 fn accept(suite: &Suite, part: &str) -> Result<(), Failed> {
