@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use kv_conformance::server::{Sandbox, Server};
-use kv_core::{Bytes, Capabilities, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
+use kv_core::{Bytes, Capabilities, Capability, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
 use kv_memory::{ManualClock, MemoryStore};
 use kv_redis::RedisStore;
 use sessions::Sessions;
@@ -171,13 +171,17 @@ impl KeyValueStore for Slow {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::builder().build()
+        Capabilities::builder().with(Capability::TouchingReads).build()
     }
 
     fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> {
         self.asked.lock().unwrap().send(()).unwrap();
         self.go_on.lock().unwrap().recv().unwrap();
         Ok(None)
+    }
+
+    fn read_and_set_expiry(&self, key: Key<'_>, _: Ttl) -> Result<Option<Bytes>> {
+        self.read(key)
     }
 
     fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> {

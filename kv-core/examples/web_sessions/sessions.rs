@@ -32,11 +32,9 @@ impl Sessions {
 
     /// Returns the session's user, if there is a session, and extends the session.
     pub(crate) fn user(&self, token: &str) -> Result<Option<String>> {
-        let key = key(token);
-        let Some(user) = self.store.get(&key)? else { return Ok(None) };
-        // `false` if it has expired since the `get`.
-        let is_live = self.store.touch(&key, self.ttl)?;
-        Ok(is_live.then(|| String::from_utf8_lossy(&user).into_owned()))
+        // Not `get` and then `touch`: that is two round trips, and the session can expire in between.
+        let user = self.store.get_and_touch(key(token), self.ttl)?;
+        Ok(user.map(|user| String::from_utf8_lossy(&user).into_owned()))
     }
 
     /// Ends a session; returns whether there was one.
