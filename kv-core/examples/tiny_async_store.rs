@@ -22,7 +22,7 @@ impl fmt::Debug for TinyAsyncStore {
 }
 
 impl AsyncKeyValueStore for TinyAsyncStore {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "tiny"
     }
 
@@ -47,10 +47,10 @@ impl AsyncKeyValueStore for TinyAsyncStore {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     use kv_core::AsyncKeyValueStoreExt;
 
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
         let store = TinyAsyncStore::default();
         store.put("greeting", "hello").await?;

@@ -229,7 +229,7 @@ fn a_write_whose_task_ends_half_way_has_an_unknown_outcome() {
     struct Stuck(Arc<AtomicBool>);
 
     impl AsyncKeyValueStore for Stuck {
-        fn name(&self) -> &str {
+        fn name(&self) -> &'static str {
             "stuck"
         }
         fn capabilities(&self) -> Capabilities {
@@ -271,7 +271,7 @@ fn a_stream_is_stored_whole_or_not_at_all() {
     struct Small(MemoryStore);
 
     impl AsyncKeyValueStore for Small {
-        fn name(&self) -> &str {
+        fn name(&self) -> &'static str {
             "small"
         }
         fn capabilities(&self) -> Capabilities {

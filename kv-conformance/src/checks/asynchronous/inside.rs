@@ -34,6 +34,9 @@ const ATTEMPTS: usize = 5;
 
 type Store = Arc<dyn AsyncKeyValueStore>;
 
+/// An operation, what it needs, and how it is called and its future dropped.
+type CallAndDrop<'a> = (&'a str, Option<Capability>, &'a dyn Fn());
+
 fn of<'a>(context: &Context<'a>) -> Outcome<&'a Asynchronous> {
     let lacking = || NotPassed::Ignored("its store is not async (`Fixture::of_async`)".into());
     context.fixture().asynchronous.as_ref().ok_or_else(lacking)
@@ -80,7 +83,7 @@ pub(super) fn nothing_is_done_before_the_first_poll(context: &Context<'_>) -> Ou
     let version = if context.has(Versions) { blocking.get_versioned("k")?.map(|(_, version)| version) } else { None };
     let version = version.unwrap_or_else(|| Version::of_number(key!("another"), 1));
     let has = |capability: Option<Capability>| capability.is_none_or(|capability| context.has(capability));
-    let operations: &[(&str, Option<Capability>, &dyn Fn())] = &[
+    let operations: &[CallAndDrop<'_>] = &[
         ("put", None, &|| drop(store.put("k", "2"))),
         ("put of a new key", None, &|| drop(store.put("new", "2"))),
         ("put_many", None, &|| drop(store.put_many([("k", "2"), ("new", "2")]))),
@@ -312,7 +315,7 @@ pub(super) fn connections_whose_callers_have_left_serve_others(context: &Context
         let took = begin.elapsed();
         let want = "Timeout or Unavailable: the server is silent";
         let is_error = matches!(answered, Err(Error::Timeout(_) | Error::Unavailable(_)));
-        expect_that("get on a silent server, after callers have left", is_error, want, &answered.map(drop))?;
+        expect_that("get on a silent server, after callers have left", is_error, want, answered.map(drop))?;
         proxied.expect_in_time("get on a silent server, after callers have left", &Ok::<(), Error>(()), took)?;
         proxied.heal_without_what_was_held()?;
         let begin = Instant::now();
@@ -338,8 +341,8 @@ pub(super) fn a_store_whose_runtime_has_ended_answers(context: &Context<'_>) -> 
     let make = asynchronous.made_on.as_ref().ok_or_else(lacking)?;
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| NotPassed::failed_beside_the_store(format_args!("no runtime: {error}")))?;
-    let made = make(runtime.handle());
-    let store = made.map_err(|error| NotPassed::failed_beside_the_store(format_args!("`made_on` failed: {error}")))?;
+    let failed = |error| NotPassed::failed_beside_the_store(format_args!("`made_on` failed: {error}"));
+    let store = make(runtime.handle()).map_err(failed)?;
     run("operations while the runtime of the store ends, and afterwards", async {
         expect("put before the runtime has ended", store.put("k", "v").await, ())?;
         let (mut get, mut put) = (pin!(store.get("k")), pin!(store.put("k", "w")));

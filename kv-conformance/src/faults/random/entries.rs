@@ -289,7 +289,9 @@ impl Entries {
                 possible.states().flatten().any(|held| state.is_some_and(|state| state.written == held.written))
             };
             let new = states.into_iter().filter(|state| !is_known(state)).collect::<Vec<_>>();
-            new.into_iter().for_each(|state| possible.add(Branch::of(state)));
+            for state in new {
+                possible.add(Branch::of(state));
+            }
             possible.close();
         }
     }
