@@ -10,7 +10,7 @@ rm -rf "$KV_BENCH_REPORT"
 stores=(kv-memory kv-redis kv-memcache)
 for store in "${stores[@]}"; do
     printf '\n==> %s\n' "$store"
-    cargo bench --locked --package "$store"
+    cargo bench --locked --package "$store" --all-features
 done
 mkdir -p docs
 cargo run --locked --quiet --package kv-conformance --features bench --bin kv-chart -- docs/benchmarks.svg \

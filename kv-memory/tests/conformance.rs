@@ -42,6 +42,7 @@ fn runtime() -> &'static tokio::runtime::Handle {
 
     use tokio::runtime::{Builder, Runtime};
 
+    #[expect(clippy::unwrap_used, reason = "a test says so where it cannot go on")]
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).build().unwrap());
     RUNTIME.handle()

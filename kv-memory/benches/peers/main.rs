@@ -2,6 +2,8 @@
 //!
 //! To measure the memory of a million entries, this program starts itself again, in a new process for each store.
 
+#[cfg(feature = "async")]
+mod futures;
 mod sweeping;
 
 use std::convert::Infallible;
@@ -235,6 +237,8 @@ fn main() -> Result {
         sweeping::measure();
     }
     updates(&mut bench)?;
+    #[cfg(feature = "async")]
+    futures::compare(&mut bench, &keys(10_000), &value(100))?;
     growth_of_keys(&mut bench)?;
     bench.finish()
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use kv_core::{
-    AsyncKeyValueStore, AsyncKeyValueStoreExt, Bytes, Capability, Error, KeyValueStoreExt, Ttl, ValueStream, Version,
-    key,
+    AsyncKeyValueStore, AsyncKeyValueStoreExt, Bytes, Capability, Entry, Error, KeyValueStoreExt, Ttl, ValueStream,
+    Version, key,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -83,24 +83,30 @@ pub(super) fn nothing_is_done_before_the_first_poll(context: &Context<'_>) -> Ou
     let version = if context.has(Versions) { blocking.get_versioned("k")?.map(|(_, version)| version) } else { None };
     let version = version.unwrap_or_else(|| Version::of_number(key!("another"), 1));
     let has = |capability: Option<Capability>| capability.is_none_or(|capability| context.has(capability));
+    // As backends implement them: the futures of the callers' layer do not even call the store before they are polled.
+    let (k, new) = (key!("k"), key!("new"));
+    let entry = |key| Entry::new(key, "2".into(), Ttl::Default);
     let operations: &[CallAndDrop<'_>] = &[
-        ("put", None, &|| drop(store.put("k", "2"))),
-        ("put of a new key", None, &|| drop(store.put("new", "2"))),
-        ("put_many", None, &|| drop(store.put_many([("k", "2"), ("new", "2")]))),
-        ("put_from", None, &|| drop(store.put_from("k", ValueStream::from(Bytes::from("2"))))),
-        ("create", Some(Create), &|| drop(store.create("new", "2"))),
-        ("delete", None, &|| drop(store.delete("k"))),
-        ("delete_many", None, &|| drop(store.delete_many(["k", "new"]))),
-        ("touch", Some(Touch), &|| drop(store.touch("k", Duration::ZERO))),
-        ("copy", Some(Copy), &|| drop(store.copy("k", "new"))),
-        ("rename", Some(Copy), &|| drop(store.rename("k", "new"))),
-        ("create_versioned", Some(Versions), &|| drop(store.create_versioned("new", "2", Ttl::Forever))),
-        ("put_if", Some(Versions), &|| drop(store.put_if("k", "2", Ttl::Forever, &version))),
-        ("delete_if", Some(Versions), &|| drop(store.delete_if("k", &version))),
-        ("update", Some(Versions), &|| drop(store.update("k", Ttl::Forever, |_| Some("2")))),
-        ("take", Some(Take), &|| drop(store.take("k"))),
-        ("get_and_touch", Some(TouchingReads), &|| drop(store.get_and_touch("k", Duration::ZERO))),
-        ("increment", Some(Counters), &|| drop(store.increment("k", 1, Ttl::Forever))),
+        ("write", None, &|| drop(store.write(k, "2".into(), Ttl::Default))),
+        ("write of a new key", None, &|| drop(store.write(new, "2".into(), Ttl::Default))),
+        ("write_many", None, &|| drop(store.write_many(vec![entry(k), entry(new)]))),
+        ("write_stream", None, &|| drop(store.write_stream(k, ValueStream::from(Bytes::from("2")), Ttl::Default))),
+        ("write_if_absent", Some(Create), &|| drop(store.write_if_absent(new, "2".into(), Ttl::Default))),
+        ("remove", None, &|| drop(store.remove(k))),
+        ("remove_many", None, &|| drop(store.remove_many(&[k, new]))),
+        ("set_expiry", Some(Touch), &|| drop(store.set_expiry(k, Duration::ZERO.into()))),
+        ("copy_entry", Some(Copy), &|| drop(store.copy_entry(k, new))),
+        ("rename_entry", Some(Copy), &|| drop(store.rename_entry(k, new))),
+        ("write_if_absent_versioned", Some(Versions), &|| {
+            drop(store.write_if_absent_versioned(new, "2".into(), Ttl::Forever));
+        }),
+        ("write_if_version", Some(Versions), &|| {
+            drop(store.write_if_version(k, "2".into(), Ttl::Forever, &version));
+        }),
+        ("remove_if_version", Some(Versions), &|| drop(store.remove_if_version(k, &version))),
+        ("read_and_remove", Some(Take), &|| drop(store.read_and_remove(k))),
+        ("read_and_set_expiry", Some(TouchingReads), &|| drop(store.read_and_set_expiry(k, Duration::ZERO.into()))),
+        ("add", Some(Counters), &|| drop(store.add(k, 1, Ttl::Forever))),
     ];
     for (operation, _, call) in operations.iter().filter(|(_, capability, _)| has(*capability)) {
         // In a runtime, where a store could start a task.
