@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Remaining, Ttl};
 
-use super::operation::{Action, Held, Operation, show, show_ttl};
+use super::counters;
+use super::operation::{Action, Held, Operation, show, show_sum, show_ttl};
 use super::search::Search;
 use super::shown::Table;
 use super::ttls::remaining;
@@ -83,6 +84,7 @@ impl Contradiction {
             Some((Action::PutIf { .. } | Action::DeleteIf(..), _)) => &["U1"],
             Some((Action::Take(_), _)) => &["U4"],
             Some((Action::GetAndTouch(..), _)) => &["P1", "T6"],
+            Some((Action::Increment { .. }, _)) => &["U5"],
             Some((Action::Touch(Ttl::After(Duration::ZERO), _) | Action::Delete(_), _)) => &["D1"],
             Some((Action::Touch(..), _)) => &["T6"],
             Some((Action::Ttl(_), _)) => &["P2", "T6"],
@@ -97,6 +99,7 @@ impl Contradiction {
             Action::Create(.., true) => Some("P4"),
             Action::PutIf { stored: true, .. } | Action::DeleteIf(_, true) => Some("U1"),
             Action::Take(Some(_)) => Some("U4"),
+            Action::Increment { sum: Some(_), .. } => Some("U5"),
             Action::Touch(_, true) | Action::GetAndTouch(_, Some(_)) => Some("T6"),
             Action::CopiedHere { .. } | Action::RenamedAway(_) => Some("C2"),
             _ => None,
@@ -119,6 +122,10 @@ impl Contradiction {
                 | Action::Contains(answer),
             ) => (!answer).to_string(),
             Some(Action::Ttl(_)) => either(&self.could_tell.iter().map(|told| show_ttl(*told)).collect::<Vec<_>>()),
+            Some(Action::Increment { by, .. }) => {
+                let sum = |held: &Held| show_sum(sum_of(held.as_ref(), *by).map(counters::text).as_ref());
+                either(&self.could_hold.iter().map(sum).collect::<Vec<_>>())
+            }
             Some(Action::CopiedHere { .. }) => "NotFound: no such entry was ever written".to_owned(),
             Some(Action::RenamedAway(None)) => "NotFound".to_owned(),
             _ => self.values(),
@@ -153,6 +160,11 @@ impl Contradiction {
     }
 }
 
+/// What `increment` makes of what the key holds, if that is a counter.
+fn sum_of(held: Option<&Bytes>, by: u32) -> Option<u64> {
+    held.map_or(Some(by.into()), |held| counters::sum(counters::number(held)?, by))
+}
+
 /// How long the same beginning of two values is that look alike.
 const ALIKE: usize = 8;
 
@@ -171,8 +183,12 @@ fn until(history: &History, at: usize) -> History {
     let begun = history.operations.iter().enumerate().take_while(|(_, operation)| operation.began <= end);
     let cut = begun.filter_map(|(n, operation)| {
         // Of those that returned at the same time the search took the first one first.
-        // What a rename has moved limits what it can do, too.
-        let is_limited = matches!(operation.action, Action::RenamedAway(Some(_)));
+        // What an operation has moved, taken, touched or counted limits what it can do, too.
+        let is_limited = match &operation.action {
+            Action::RenamedAway(seen) | Action::Take(seen) | Action::GetAndTouch(_, seen) => seen.is_some(),
+            Action::Increment { sum, .. } => sum.is_some(),
+            _ => false,
+        };
         let ended = operation.ended.filter(|ended| is_limited || (*ended, n) <= (end, at));
         let never_mattered = ended != operation.ended && operation.action.changed_nothing();
         (!never_mattered).then(|| Operation { ended, ..operation.clone() })
@@ -241,7 +257,14 @@ fn could_hold(history: &History, at: usize, weaknesses: &[Weakness]) -> Vec<Held
         Some(Action::Delete(was) | Action::Touch(_, was) | Action::Contains(was)) => held.is_some() != *was,
         _ => true,
     };
-    could.retain(|held| is_other(held.as_ref()) && would_do(history, at, Action::Get(held.clone()), weaknesses));
+    // A read, or an increment with the sum that it would have had.
+    let asked = |held: &Held| match history.operations.get(at).map(|operation| &operation.action) {
+        Some(&Action::Increment { by, ttl, .. }) => {
+            Action::Increment { by, ttl, sum: sum_of(held.as_ref(), by).map(counters::text) }
+        }
+        _ => Action::Get(held.clone()),
+    };
+    could.retain(|held| is_other(held.as_ref()) && would_do(history, at, asked(held), weaknesses));
     could
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kv_core::{Bytes, KeyBuf, Ttl};
 
+use super::counters;
 use super::operation::{Action, Operation};
 use super::recording::Recorded;
 use super::{History, Recording};
@@ -45,15 +46,20 @@ fn resolve(recorded: &mut [Recorded]) {
     for Recorded { operation, from: source, .. } in recorded {
         let Some(from) = source else { continue };
         let (mut all_values, mut all_ttls) = (Vec::<Bytes>::new(), Vec::<Ttl>::new());
+        let mut unknown = Vec::new();
         let ended = operation.ended.unwrap_or(Duration::MAX);
         for key in all_sources(from, &sources) {
             let written = written.get(&key).into_iter().flatten().filter(|(began, _)| *began <= ended);
             for (_, action) in written {
                 all_values.extend(action.values().iter().cloned());
+                if let Action::Increment { by, sum: None, .. } = action {
+                    unknown.push(*by);
+                }
                 all_ttls
                     .extend(action.ttls().iter().filter(|ttl| !all_ttls.contains(ttl)).copied().collect::<Vec<_>>());
             }
         }
+        all_values.extend(counters::all_sums(&all_values, unknown));
         if let Action::CopiedHere { values, ttls } = &mut operation.action {
             (*values, *ttls) = (all_values, all_ttls);
         }

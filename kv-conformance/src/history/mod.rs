@@ -44,13 +44,14 @@
 //! | operations | as |
 //! |---|---|
 //! | `put`, `put_from`, `put_many`, all with or without a TTL; a `copy` or `rename` of what is known | [`Put`](Action::Put) |
-//! | `create` | [`Create`](Action::Create) |
+//! | `create`, `create_versioned` | [`Create`](Action::Create) |
 //! | `delete`, `delete_many` | [`Delete`](Action::Delete) |
 //! | `touch` | [`Touch`](Action::Touch) |
 //! | `put_if` | [`PutIf`](Action::PutIf) |
 //! | `delete_if` | [`DeleteIf`](Action::DeleteIf) |
 //! | `take` | [`Take`](Action::Take) |
 //! | `get_and_touch` | [`GetAndTouch`](Action::GetAndTouch) |
+//! | `increment` | [`Increment`](Action::Increment) |
 //! | `get`, `get_into`, `get_many`, `get_each`, `get_versioned`, `open` with all of the reading; a `copy` whose result is read | [`Get`](Action::Get) |
 //! | `contains`; for each key that a listing may have, whether it was listed | [`Contains`](Action::Contains) |
 //! | `ttl` | [`Ttl`](Action::Ttl) |
@@ -67,6 +68,7 @@
 
 mod contradiction;
 mod copied;
+pub(crate) mod counters;
 mod operation;
 mod reads;
 mod recorder;

@@ -58,6 +58,10 @@ impl fmt::Display for Operation {
                 if let Ttl::After(ttl) = ttl { write!(f, " for {ttl:?}") } else { Ok(()) }
             }
             Action::DeleteIf(old, _) => write!(f, " of {}", show(Some(old))),
+            Action::Increment { by, ttl, .. } => {
+                write!(f, " by {by}")?;
+                if let Ttl::After(ttl) = ttl { write!(f, " for {ttl:?}") } else { Ok(()) }
+            }
             Action::Put(value, ttl) | Action::Create(value, ttl, _) => {
                 write!(f, " {}", show(Some(value)))?;
                 match ttl {
@@ -103,6 +107,15 @@ pub enum Action {
     Take(Held),
     /// `get_and_touch` with this TTL; the value that it gave. With a zero TTL it is a `take`.
     GetAndTouch(Ttl, Held),
+    /// `increment`. A counter that was there keeps its TTL.
+    Increment {
+        /// What was to be added.
+        by: u32,
+        /// The TTL of a counter that begins with this. With a zero TTL it does not begin.
+        ttl: Ttl,
+        /// The sum, as a counter holds it. `None` if it was refused (`NotACounter`).
+        sum: Held,
+    },
     /// A read; the value that it gave.
     Get(Held),
     /// A question whether there is an entry; what was said.
@@ -136,6 +149,7 @@ impl Action {
             Self::DeleteIf(..) => "delete_if",
             Self::Take(_) => "take",
             Self::GetAndTouch(..) => "get_and_touch",
+            Self::Increment { .. } => "increment",
             Self::Get(_) => "get",
             Self::Contains(_) => "contains",
             Self::Ttl(_) => "ttl",
@@ -160,7 +174,8 @@ impl Action {
             | Self::PutIf { stored: false, .. }
             | Self::DeleteIf(_, false)
             | Self::Take(None)
-            | Self::GetAndTouch(_, None) => true,
+            | Self::GetAndTouch(_, None)
+            | Self::Increment { sum: None, .. } => true,
             Self::Create(_, ttl, created) => !created || is_zero(*ttl),
             _ => false,
         }
@@ -172,6 +187,7 @@ impl Action {
             Self::Put(value, ttl) | Self::Create(value, ttl, _) | Self::PutIf { value, ttl, .. } if !is_zero(*ttl) => {
                 std::slice::from_ref(value)
             }
+            Self::Increment { sum: Some(sum), .. } => std::slice::from_ref(sum),
             Self::CopiedHere { values, .. } => values,
             _ => &[],
         }
@@ -185,6 +201,7 @@ impl Action {
             | Self::PutIf { ttl, .. }
             | Self::Touch(ttl, _)
             | Self::GetAndTouch(ttl, _)
+            | Self::Increment { ttl, .. }
                 if !is_zero(*ttl) =>
             {
                 std::slice::from_ref(ttl)
@@ -227,6 +244,7 @@ impl Action {
             Self::Get(held) | Self::RenamedAway(held) | Self::Take(held) | Self::GetAndTouch(_, held) => {
                 show(held.as_ref())
             }
+            Self::Increment { sum, .. } => show_sum(sum.as_ref()),
             Self::Ttl(told) => show_ttl(*told),
         }
     }
@@ -247,6 +265,11 @@ pub(super) fn show(held: Option<&Bytes>) -> String {
     let ends = [value.get(..SHOWN / 2), value.get(value.len() - SHOWN / 2..)];
     let [begin, end] = ends.map(|end| end.unwrap_or_default().escape_ascii());
     format!("\"{begin}…{end}\" ({} bytes)", value.len())
+}
+
+/// What `increment` says, in few words.
+pub(super) fn show_sum(sum: Option<&Bytes>) -> String {
+    sum.map_or("NotACounter".to_owned(), |sum| String::from_utf8_lossy(sum).into_owned())
 }
 
 /// What `ttl` says, in few words.

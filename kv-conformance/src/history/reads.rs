@@ -1,5 +1,6 @@
 //! Reads that may return older values: each is checked by itself.
 
+use super::counters;
 use super::operation::{Action, Operation};
 use super::ttls::fits;
 use super::{Contradiction, History, Start, Weakness};
@@ -38,13 +39,25 @@ impl History {
             touched || operation.ended.is_none()
         });
         let retimed = retimed.flat_map(|operation| operation.action.ttls()).copied().map(Some).collect::<Vec<_>>();
+        let mut unknown = Vec::new();
         for write in begun() {
             let action = &write.action;
+            if let Action::Increment { by, .. } = action
+                && write.ended.is_none()
+            {
+                unknown.push(*by);
+                continue;
+            }
             if action.changed_nothing() && write.ended.is_some() {
                 continue;
             }
             if action.removes() {
                 told.push(Start::default());
+            }
+            // A counter keeps whatever TTL it had.
+            if let Action::Increment { sum: Some(sum), .. } = action {
+                told.push(Start::from(Some(sum.clone())));
+                continue;
             }
             for value in action.values() {
                 let own = action.ttls().iter().copied().map(Some);
@@ -52,6 +65,8 @@ impl History {
                 told.extend(own.map(|ttl| Start { held: Some(value.clone()), ttl }));
             }
         }
+        let sums = counters::all_sums(told.iter().filter_map(|start| start.held.as_ref()), unknown);
+        told.extend(sums.into_iter().map(|sum| Start::from(Some(sum))));
         if !retimed.is_empty() {
             let first = self.at_first.iter().filter(|start| start.held.is_some());
             let retimed = first.flat_map(|start| retimed.iter().map(|&ttl| Start { ttl, ..start.clone() }));

@@ -2,11 +2,12 @@
 //!
 //! An operation is a condition that has to hold when it takes effect, and what it makes of the state: to add one is to say these two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use kv_core::{Bytes, Ttl};
 
+use super::counters::{self, number};
 use super::operation::{Action, Operation, is_zero};
 use super::ttls::fits;
 use super::{History, Start};
@@ -43,6 +44,10 @@ enum When {
     HoldsNot(usize),
     /// It has one of these TTLs.
     Lasts(Rc<[usize]>),
+    /// It can be added to with one of these sums.
+    Adds(Rc<Sums>),
+    /// It holds something to which it cannot be added.
+    AddsNot(Rc<Sums>),
 }
 
 /// What it makes of the state.
@@ -55,6 +60,27 @@ enum Then {
     Lasts(usize),
     /// Is removed, at once or in a second step.
     Leaves,
+    /// Is this sum afterwards.
+    Adds(Rc<Sums>),
+}
+
+/// The sums that an increment may come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sums {
+    /// What it makes of nothing.
+    of_nothing: Option<State>,
+    /// What it makes of a value.
+    of: BTreeMap<usize, usize>,
+}
+
+impl Sums {
+    /// A counter that is there keeps its TTL.
+    fn after(&self, state: State) -> Option<State> {
+        if state == NOTHING {
+            return self.of_nothing;
+        }
+        self.of.get(&state.value).map(|&value| State { value, ..state })
+    }
 }
 
 impl Step {
@@ -75,6 +101,8 @@ impl Step {
             When::Holds(value) => state.value == *value,
             When::HoldsNot(value) => state.value != *value,
             When::Lasts(ttls) => state != NOTHING && (state.ttl == UNKNOWN || ttls.contains(&state.ttl)),
+            When::Adds(sums) => sums.after(state).is_some(),
+            When::AddsNot(sums) => state != NOTHING && sums.after(state).is_none(),
         }
     }
 
@@ -94,6 +122,7 @@ impl Step {
             Then::Becomes(states) => (None, states),
             Then::Lasts(ttl) => (Some(State { ttl: *ttl, ..state }), &[]),
             Then::Leaves => (Some(NOTHING), &[]),
+            Then::Adds(sums) => (sums.after(state), &[]),
         };
         one.into_iter().chain(several.iter().copied())
     }
@@ -102,12 +131,16 @@ impl Step {
 /// The values and the TTLs of a history, each with its number.
 pub(super) struct Numbers<'h> {
     history: &'h History,
-    values: Vec<&'h Bytes>,
+    values: Vec<Bytes>,
     /// Those that somebody has seen.
     seen: BTreeSet<&'h Bytes>,
+    /// Whether there are increments: they tell counters apart that nobody has seen.
+    has_increments: bool,
+    /// Whether there are increments whose sum is not known.
+    has_unknown_sums: bool,
     /// Of a history in which nobody asks for a TTL there are none.
     ttls: Vec<Ttl>,
-    /// Whether a value may have come to the key again: then it may have another version.
+    /// Whether a value may have come to the key again by a copy: then it may have another version.
     has_copies: bool,
 }
 
@@ -115,8 +148,15 @@ impl<'h> Numbers<'h> {
     pub(super) fn of(history: &'h History) -> Self {
         let actions = || history.operations.iter().map(|operation| &operation.action);
         let seen = actions().filter_map(Action::seen).collect::<BTreeSet<_>>();
-        let mut values = actions().flat_map(Action::values).chain(seen.iter().copied()).collect::<Vec<_>>();
-        values.extend(history.at_first.iter().filter_map(|start| start.held.as_ref()));
+        let mut values = actions().flat_map(Action::values).chain(seen.iter().copied()).cloned().collect::<Vec<_>>();
+        values.extend(history.at_first.iter().filter_map(|start| start.held.clone()));
+        let unknown = history.operations.iter().filter(|operation| operation.ended.is_none());
+        let unknown = unknown.filter_map(|operation| match operation.action {
+            Action::Increment { by, .. } => Some(by),
+            _ => None,
+        });
+        let unknown = unknown.collect::<Vec<_>>();
+        values.extend(counters::all_sums(&values, unknown.iter().copied()));
         values.sort_unstable();
         values.dedup();
         let mut ttls = Vec::new();
@@ -129,12 +169,13 @@ impl<'h> Numbers<'h> {
             }
         }
         let has_copies = actions().any(|action| matches!(action, Action::CopiedHere { .. }));
-        Self { history, values, seen, ttls, has_copies }
+        let has_increments = actions().any(|action| matches!(action, Action::Increment { .. }));
+        Self { history, values, seen, has_increments, has_unknown_sums: !unknown.is_empty(), ttls, has_copies }
     }
 
     fn value(&self, value: &Bytes) -> usize {
         // Every value of the history is among them.
-        self.values.binary_search(&value).map_or(0, |at| at + 1)
+        self.values.binary_search(value).map_or(0, |at| at + 1)
     }
 
     fn ttl(&self, ttl: Ttl) -> usize {
@@ -145,19 +186,43 @@ impl<'h> Numbers<'h> {
         if is_zero(ttl) { NOTHING } else { State { value: self.value(value), ttl: self.ttl(ttl) } }
     }
 
+    /// Whether a later answer may tell this value from another one.
+    fn is_told_apart(&self, value: &Bytes) -> bool {
+        self.seen.contains(value) || self.has_increments && number(value).is_some()
+    }
+
+    /// Whether the key may have had this value twice, each time with another version.
+    fn may_recur(&self, value: &Bytes) -> bool {
+        let is_counter = self.has_increments && number(value).is_some();
+        let writes = || self.history.operations.iter().filter(|operation| operation.action.values().contains(value));
+        let was_there = self.history.at_first.iter().any(|start| start.held.as_ref() == Some(value));
+        self.has_copies || is_counter && (self.has_unknown_sums || writes().count() + usize::from(was_there) > 1)
+    }
+
+    /// What an increment makes of each value, if its answer is this sum, or may be any.
+    fn sums(&self, by: u32, ttl: Ttl, answer: Option<&Bytes>) -> Rc<Sums> {
+        let fits = |sum: &Bytes| answer.is_none_or(|answer| answer == sum);
+        let first = Some(counters::text(by.into())).filter(fits);
+        let of = self.values.iter().enumerate().filter_map(|(at, value)| {
+            let sum = counters::text(counters::sum(number(value)?, by)?);
+            fits(&sum).then(|| (at + 1, self.value(&sum)))
+        });
+        Rc::new(Sums { of_nothing: first.map(|first| self.entry(&first, ttl)), of: of.collect() })
+    }
+
     /// What an unanswered write leaves. Of values that nobody has seen it is no matter which: they are one.
     fn unanswered(&self, value: &Bytes, ttl: Ttl) -> State {
         match self.entry(value, ttl) {
             NOTHING => NOTHING,
-            entry if self.seen.contains(value) => entry,
+            entry if self.is_told_apart(value) => entry,
             entry => State { value: self.values.len() + 1, ..entry },
         }
     }
 
     /// What a copy may leave. Of values that nobody has seen one will do.
     fn copied(&self, values: &[Bytes], ttls: &[Ttl]) -> Rc<[State]> {
-        let unseen = values.iter().find(|value| !self.seen.contains(value));
-        let values = values.iter().filter(|value| self.seen.contains(value)).chain(unseen);
+        let unseen = values.iter().find(|value| !self.is_told_apart(value));
+        let values = values.iter().filter(|value| self.is_told_apart(value)).chain(unseen);
         let ttls = if ttls.is_empty() { &[Ttl::Default] } else { ttls };
         let mut states = Vec::new();
         for value in values {
@@ -175,7 +240,7 @@ impl<'h> Numbers<'h> {
 
     /// What a state is, where nothing is unanswered.
     pub(super) fn held(&self, state: State) -> Start {
-        let held = state.value.checked_sub(1).and_then(|at| self.values.get(at)).map(|&value| value.clone());
+        let held = state.value.checked_sub(1).and_then(|at| self.values.get(at)).cloned();
         let ttl = state.ttl.checked_sub(1).and_then(|at| self.ttls.get(at)).copied();
         Start { held, ttl }
     }
@@ -199,7 +264,7 @@ impl<'h> Numbers<'h> {
                 Step::becoming(When::Holds(self.value(old)), self.entry(value, *ttl))
             }
             Action::PutIf { old, stored: false, .. } | Action::DeleteIf(old, false) if returned => {
-                let other = if self.has_copies { When::Always } else { When::HoldsNot(self.value(old)) };
+                let other = if self.may_recur(old) { When::Always } else { When::HoldsNot(self.value(old)) };
                 Step::new(other, Then::Stays)
             }
             Action::PutIf { old, value, ttl, .. } => {
@@ -216,6 +281,13 @@ impl<'h> Numbers<'h> {
             }
             Action::Take(_) | Action::GetAndTouch(..) if !returned => remove(When::Present),
             Action::Take(_) | Action::GetAndTouch(..) => Step::new(When::Absent, Then::Stays),
+            Action::Increment { by, ttl, sum: None } if returned => {
+                Step::new(When::AddsNot(self.sums(*by, *ttl, None)), Then::Stays)
+            }
+            Action::Increment { by, ttl, sum } => {
+                let sums = self.sums(*by, *ttl, sum.as_ref().filter(|_| returned));
+                Step::new(When::Adds(Rc::clone(&sums)), Then::Adds(sums))
+            }
             Action::Get(None) | Action::Ttl(None) if returned => Step::new(When::Absent, Then::Stays),
             Action::Get(Some(value)) if returned => Step::new(When::Holds(self.value(value)), Then::Stays),
             Action::Ttl(Some(told)) if returned => {

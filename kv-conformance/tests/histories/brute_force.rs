@@ -1,5 +1,6 @@
 //! Random short histories, given to the search and to one that tries all orders.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kv_conformance::history::{Action, History, Operation, Start, Weakness};
@@ -10,9 +11,14 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{BOTH, MAY_EVICT, STALE_READS, after as after_seconds, history};
 
-/// Few values, so that many histories have an order, and some have one by chance.
+/// Few values, so that many histories have an order, and some have one by chance. One of them is not a counter.
 fn value() -> impl Strategy<Value = &'static str> {
-    prop_oneof![Just("1"), Just("2")]
+    prop_oneof![4 => Just("1"), 4 => Just("2"), 1 => Just("x")]
+}
+
+/// The sums of increments by 1 of these values.
+fn sum() -> impl Strategy<Value = Option<&'static str>> {
+    prop_oneof![2 => Just(Some("1")), 3 => Just(Some("2")), 2 => Just(Some("3")), 1 => Just(None)]
 }
 
 /// Few TTLs, a zero one among them. What `ttl` tells is one of these, too: nothing passes.
@@ -41,6 +47,9 @@ fn action() -> impl Strategy<Value = Action> {
             Action::CopiedHere { values: values.into_iter().map(Into::into).collect(), ttls }
         }),
         2 => proptest::option::of(value()).prop_map(|value| Action::RenamedAway(value.map(Into::into))),
+        2 => proptest::option::of(value()).prop_map(|value| Action::Take(value.map(Into::into))),
+        2 => (ttl(), proptest::option::of(value())).prop_map(|(ttl, value)| Action::GetAndTouch(ttl, value.map(Into::into))),
+        4 => (ttl(), sum()).prop_map(|(ttl, sum)| Action::Increment { by: 1, ttl, sum: sum.map(Into::into) }),
     ]
 }
 
@@ -112,6 +121,9 @@ impl NoChange for Operation {
         match &self.action {
             Action::Get(_) | Action::Contains(_) | Action::Ttl(_) => true,
             Action::Create(.., did) | Action::Delete(did) | Action::Touch(_, did) => self.ended.is_some() && !did,
+            Action::Increment { sum: held, .. } | Action::Take(held) | Action::GetAndTouch(_, held) => {
+                self.ended.is_some() && held.is_none()
+            }
             _ => false,
         }
     }
@@ -162,8 +174,29 @@ fn after(operation: &Operation, held: &Entry) -> Vec<Entry> {
             values.iter().flat_map(|value| ttls.iter().map(|ttl| Some((value.clone(), *ttl)))).collect()
         }
         Action::RenamedAway(_) => one(held.is_some().then_some(None)),
+        Action::Take(_) if !answer => one(held.is_some().then_some(None)),
+        Action::GetAndTouch(ttl, _) if !answer => one(held.as_ref().map(|(value, _)| entry(value, *ttl))),
+        Action::Take(got) | Action::GetAndTouch(_, got) if *got != held.clone().map(|(value, _)| value) => Vec::new(),
+        Action::Take(_) => vec![None],
+        Action::GetAndTouch(ttl, _) => vec![held.as_ref().and_then(|(value, _)| entry(value, *ttl))],
+        Action::Increment { by, ttl, sum } => {
+            let (counted, ttl) = match held {
+                None => (Some(u64::from(*by)), *ttl),
+                Some((value, ttl)) => (number(value).map(|number| number + u64::from(*by)), *ttl),
+            };
+            let counted = counted.map(|sum| Bytes::from(sum.to_string()));
+            match counted {
+                Some(counted) if !answer || sum.as_ref() == Some(&counted) => vec![entry(&counted, ttl)],
+                None if answer && sum.is_none() => vec![same()],
+                _ => Vec::new(),
+            }
+        }
         _ => Vec::new(),
     }
+}
+
+fn number(value: &Bytes) -> Option<u64> {
+    str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Whether reads that may be old and writes in order explain a history: every read that returned is given the answers of all
@@ -185,17 +218,30 @@ fn has_order_with_stale_reads(history: &History, weaknesses: &[Weakness]) -> boo
                 Action::Put(value, ttl) | Action::Create(value, ttl, _) if *ttl != after_seconds(0) => {
                     vec![Some((value.clone(), *ttl))]
                 }
-                Action::Create(..) => Vec::new(),
-                Action::Touch(ttl, _) if *ttl != after_seconds(0) => Vec::new(),
+                Action::Increment { sum: Some(sum), .. } if write.ended.is_some() => with_any_ttl(sum),
+                Action::Create(..) | Action::Increment { .. } => Vec::new(),
+                Action::Touch(ttl, _) | Action::GetAndTouch(ttl, _) if *ttl != after_seconds(0) => Vec::new(),
                 Action::CopiedHere { values, ttls } => {
                     values.iter().flat_map(|value| ttls.iter().map(|ttl| Some((value.clone(), *ttl)))).collect()
                 }
                 _ => vec![None],
             });
         }
+        for write in &begun {
+            if let (Action::Increment { by, .. }, None) = (&write.action, write.ended) {
+                let numbers = held.iter().flatten().filter_map(|(value, _)| number(value)).chain([0]);
+                let sums = numbers.map(|number| number + u64::from(*by)).collect::<BTreeSet<_>>();
+                held.extend(sums.into_iter().flat_map(|sum| with_any_ttl(&sum.to_string().into())));
+            }
+        }
         for touch in begun {
-            if let Action::Touch(ttl, touched) = &touch.action
-                && (*touched || touch.ended.is_none())
+            let touched = match &touch.action {
+                Action::Touch(ttl, touched) => Some((ttl, *touched)),
+                Action::GetAndTouch(ttl, read) => Some((ttl, read.is_some())),
+                _ => None,
+            };
+            if let Some((ttl, touched)) = touched
+                && (touched || touch.ended.is_none())
             {
                 let again = held.iter().flatten().map(|(value, _)| Some((value.clone(), *ttl))).collect::<Vec<_>>();
                 held.extend(again);
@@ -205,6 +251,11 @@ fn has_order_with_stale_reads(history: &History, weaknesses: &[Weakness]) -> boo
     });
     let writes = writes.into_iter().cloned().collect::<Vec<_>>();
     explained && history.at_first().iter().any(|held| has_order(&writes, &Done::starting_with(held), weaknesses))
+}
+
+/// An entry with each of the TTLs that there are: those of a counter are those that it had before.
+fn with_any_ttl(value: &Bytes) -> Vec<Entry> {
+    [Ttl::Forever, after_seconds(100), after_seconds(200)].map(|ttl| Some((value.clone(), ttl))).to_vec()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kv_core::{Remaining, Ttl};
 
 use super::by_hand::{right, wrong};
-use super::{Action, NOTHING, get, held, history, op, put, unanswered};
+use super::{Action, NOTHING, create, get, held, history, op, put, put_for, unanswered};
 
 fn put_if(old: &'static str, value: &'static str, stored: bool) -> Action {
     Action::PutIf { old: old.into(), value: value.into(), ttl: Ttl::Forever, stored }
@@ -99,4 +99,100 @@ fn a_read_that_touches_gives_the_value_and_sets_the_ttl() {
     wrong(&then(Action::GetAndTouch(hour, None), get("A1")), &[]);
     right(&then(touch(Ttl::After(Duration::ZERO), "A1"), NOTHING), &[]);
     wrong(&then(touch(Ttl::After(Duration::ZERO), "A1"), get("A1")), &[]);
+}
+
+fn increment(sum: Option<&'static str>) -> Action {
+    Action::Increment { by: 1, ttl: Ttl::Forever, sum: sum.map(Into::into) }
+}
+
+#[test]
+fn no_increment_is_lost() {
+    let at_once = |one, other, last| {
+        let increments = [op(1, 20, 40, increment(Some(one))), op(2, 25, 45, increment(Some(other)))];
+        history([op(0, 0, 10, put("5"))].into_iter().chain(increments).chain([op(0, 50, 60, get(last))]))
+    };
+    right(&at_once("6", "7", "7"), &[]);
+    right(&at_once("7", "6", "7"), &[]);
+    let shown = wrong(&at_once("6", "6", "6"), &[]);
+    assert!(shown.contains("increment by 1") && shown.contains("expected: 7\ngot:      6"), "{shown}");
+    wrong(&at_once("6", "7", "6"), &[]);
+    wrong(&at_once("7", "7", "7"), &[]);
+    // Nothing begins at 0.
+    right(&history([op(0, 0, 10, increment(Some("1"))), op(0, 20, 30, increment(Some("2")))]), &[]);
+    wrong(&history([op(0, 0, 10, increment(Some("2")))]), &[]);
+    let taken = Action::Take(held("5"));
+    right(&history([op(0, 0, 10, put("5")), op(1, 20, 40, taken.clone()), op(2, 25, 45, increment(Some("1")))]), &[]);
+    wrong(&history([op(0, 0, 10, put("5")), op(1, 20, 30, taken), op(2, 35, 45, increment(Some("6")))]), &[]);
+}
+
+#[test]
+fn an_increment_is_refused_only_where_there_is_text() {
+    right(&history([op(0, 0, 10, put("A1")), op(1, 20, 30, increment(None)), op(1, 40, 50, get("A1"))]), &[]);
+    right(&history([op(0, 0, 10, put("9223372036854775807")), op(1, 20, 30, increment(None))]), &[]);
+    let shown = wrong(&history([op(0, 0, 10, put("5")), op(1, 20, 30, increment(None))]), &[]);
+    assert!(shown.contains("expected: 6\ngot:      NotACounter"), "{shown}");
+    wrong(&history([op(0, 0, 10, increment(None))]), &[]);
+    let shown = wrong(&history([op(0, 0, 10, put("A1")), op(1, 20, 30, increment(Some("1")))]), &[]);
+    assert!(shown.contains("expected: NotACounter\ngot:      1"), "{shown}");
+}
+
+#[test]
+fn an_increment_without_an_answer_counts_once_or_never() {
+    let then = |reads: [&'static str; 3]| {
+        let reads = (3..).zip(reads).map(|(n, value)| op(2, n * 10, n * 10 + 5, get(value)));
+        history([op(0, 0, 10, put("5")), unanswered(1, 20, increment(None))].into_iter().chain(reads))
+    };
+    right(&then(["5", "5", "5"]), &[]);
+    right(&then(["5", "6", "6"]), &[]);
+    wrong(&then(["6", "5", "5"]), &[]);
+    wrong(&then(["6", "7", "7"]), &[]);
+    let two = [unanswered(1, 20, increment(None)), unanswered(3, 22, increment(None))];
+    let after =
+        |value| history([op(0, 0, 10, put("5"))].into_iter().chain(two.clone()).chain([op(2, 30, 40, get(value))]));
+    right(&after("7"), &[]);
+    wrong(&after("8"), &[]);
+}
+
+#[test]
+fn a_counter_keeps_the_ttl_that_it_began_with() {
+    let left = |seconds| Action::Ttl(Some(Remaining::For(Duration::from_secs(seconds))));
+    let hour = Ttl::After(Duration::from_secs(3600));
+    let by_one = |sum| Action::Increment { by: 1, ttl: hour, sum: held(sum) };
+    let then = |first, sum, last| history([op(0, 0, 10, first), op(1, 20, 30, by_one(sum)), op(2, 40, 50, last)]);
+    right(&then(put_for("5", 100), "6", left(100)).ttl_tolerance(Duration::from_secs(1)), &[]);
+    wrong(&then(put_for("5", 100), "6", left(3600)).ttl_tolerance(Duration::from_secs(1)), &[]);
+    right(&then(NOTHING, "1", left(3600)).ttl_tolerance(Duration::from_secs(1)), &[]);
+    wrong(&then(NOTHING, "1", Action::Ttl(Some(Remaining::Forever))), &[]);
+    // With a zero TTL nothing begins, and what is there counts on.
+    let zero = |sum| Action::Increment { by: 1, ttl: Ttl::After(Duration::ZERO), sum: held(sum) };
+    right(&history([op(0, 0, 10, zero("1")), op(0, 20, 30, NOTHING)]), &[]);
+    wrong(&history([op(0, 0, 10, zero("1")), op(0, 20, 30, get("1"))]), &[]);
+    right(&history([op(0, 0, 10, put("5")), op(0, 20, 30, zero("6")), op(0, 40, 50, get("6"))]), &[]);
+}
+
+#[test]
+fn a_counter_may_have_a_value_again_with_another_version() {
+    let again = [op(0, 0, 10, put("5")), op(0, 20, 30, increment(Some("6"))), op(0, 40, 50, put("5"))];
+    right(&history(again.into_iter().chain([op(1, 60, 70, put_if("5", "B1", false))])), &[]);
+    let once = [op(0, 0, 10, put("5")), op(0, 20, 30, increment(Some("6")))];
+    wrong(&history(once.into_iter().chain([op(1, 40, 50, put_if("6", "B1", false))])), &[]);
+}
+
+#[test]
+fn a_copy_may_be_of_a_counter() {
+    let copied = Action::CopiedHere { values: vec!["5".into(), "7".into()], ttls: Vec::new() };
+    let then = |sum| history([op(0, 0, 10, copied.clone()), op(1, 20, 30, increment(Some(sum)))]);
+    right(&then("6"), &[]);
+    right(&then("8"), &[]);
+    wrong(&then("7"), &[]);
+}
+
+#[test]
+fn what_is_created_has_the_version_that_was_returned() {
+    let create = create("A1", true);
+    let then = |action| history([op(0, 0, 10, create.clone()), op(1, 20, 30, put("B1")), op(0, 40, 50, action)]);
+    right(&then(put_if("A1", "A2", false)), &[]);
+    // The version that was returned was that of the later write.
+    wrong(&then(put_if("A1", "A2", true)), &[]);
+    wrong(&then(delete_if("A1", true)), &[]);
 }

@@ -41,6 +41,7 @@ pub(crate) const SLOW: &[&str] = &[
     "v1_values_of_every_size_come_back",
     "p1_histories_of_create_and_delete_are_linearizable",
     "u1_histories_of_conditional_updates_are_linearizable",
+    "u5_histories_of_increments_are_linearizable",
     "p2_histories_of_long_values_and_ttls_are_linearizable",
     "p1_histories_of_random_operations_are_linearizable",
 ];

@@ -565,6 +565,8 @@ faults! {
     CreateVersionedOther,
     /// `create_versioned` looks first and writes then, with time between.
     CreateVersionedRace,
+    /// `create_versioned` creates in one step, and then reads the version.
+    CreateVersionedTellsLater,
     /// `create_versioned` with a zero TTL is for ever.
     CreateVersionedZeroStays,
     /// `create_versioned` has no limit.
@@ -603,6 +605,10 @@ faults! {
     TouchingReadHugeTtlForever,
     /// `increment` reads, adds and writes, with time between.
     IncrementRace,
+    /// `increment` adds in one step, and then reads the sum.
+    IncrementTellsLater,
+    /// `increment` reads and adds, and stores the sum if what is there then is not larger.
+    IncrementKeepsLarger,
     /// `increment` of a counter that is there takes its TTL away: `GET` and `SET`.
     IncrementLosesTtl,
     /// `increment` sets the TTL each time.

@@ -8,7 +8,7 @@ use crate::mutant::Mutant;
 
 /// What is in the names of the checks of histories, and how many they are.
 const HISTORIES: &str = "_histories_of_";
-const COUNT: usize = 4;
+const COUNT: usize = 5;
 
 /// In how many runs a store has to be found that is wrong by chance, when threads meet.
 const RUNS: u32 = 10;
@@ -26,6 +26,11 @@ const FOUND: &[Fault] = &[
     Fault::StaleCache,
     Fault::StaleRead,
     Fault::EvictsAtRandom,
+    Fault::CreateVersionedRace,
+    Fault::CreateVersionedTellsLater,
+    Fault::IncrementRace,
+    Fault::IncrementTellsLater,
+    Fault::IncrementKeepsLarger,
 ];
 
 /// Stores that are right if they are declared to be weaker in this way.

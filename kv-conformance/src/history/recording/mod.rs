@@ -87,6 +87,29 @@ impl<'s> Recording<'s> {
         value.into()
     }
 
+    /// A number for a counter. No other thread of the same recorder has it, or reaches it by a few increments.
+    ///
+    /// ```
+    /// use kv_conformance::history::Recorder;
+    /// use kv_core::{Ttl, key};
+    /// use kv_memory::MemoryStore;
+    ///
+    /// let store = MemoryStore::new();
+    /// let mut thread = Recorder::new().thread(&store);
+    /// let counter = thread.fresh_counter();
+    /// assert_eq!(counter, "1000");
+    /// thread.put(key!("visits"), counter)?;
+    /// assert_eq!(thread.increment(key!("visits"), 2, Ttl::Forever)?, Some(1002));
+    /// # Ok::<(), kv_core::Error>(())
+    /// ```
+    pub fn fresh_counter(&mut self) -> Bytes {
+        const THREADS: usize = 100;
+        const INCREMENTS: usize = 1000;
+        let number = self.values * THREADS + self.thread + 1;
+        self.values += 1;
+        (number * INCREMENTS).to_string().into()
+    }
+
     /// Does something, and tells when it began and ended: nothing else is done in between.
     fn time<T>(&self, action: impl FnOnce(&dyn KeyValueStore) -> T) -> (T, Span) {
         let began = self.start.elapsed();

@@ -1,9 +1,9 @@
 //! Operations that depend on what is there.
 
-use kv_core::{Bytes, Key, KeyValueStoreExt, Result, Ttl, Version};
+use kv_core::{Bytes, Error, Key, KeyValueStoreExt, Result, Ttl, Version};
 
 use super::{Recording, Span};
-use crate::history::{Action, Held};
+use crate::history::{Action, Held, counters};
 
 impl Recording<'_> {
     /// See [`KeyValueStoreExt::get_versioned`].
@@ -15,6 +15,18 @@ impl Recording<'_> {
         let found = result?;
         self.push(key, "get_versioned", span, Action::Get(found.as_ref().map(|(value, _)| value.clone())));
         Ok(found)
+    }
+
+    /// See [`KeyValueStoreExt::create_versioned`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn create_versioned(&mut self, key: Key<'_>, value: Bytes, ttl: Ttl) -> Result<Option<Version>> {
+        let (new, given) = (value.clone(), self.given(ttl));
+        let (result, span) = self.time(|store| store.create_versioned(key, value, ttl));
+        let action = |created: &Option<_>| Action::Create(new.clone(), given, created.is_some());
+        self.answered(key, "create_versioned", (&result, span), action);
+        result
     }
 
     /// See [`KeyValueStoreExt::put_if`]. `old` is a value that the key had, and its version; the key must not have had it twice.
@@ -68,6 +80,22 @@ impl Recording<'_> {
         let given = self.given(ttl);
         let (result, span) = self.time(|store| store.get_and_touch(key, ttl));
         self.answered(key, "get_and_touch", (&result, span), |read: &Held| Action::GetAndTouch(given, read.clone()));
+        result
+    }
+
+    /// See [`KeyValueStoreExt::increment`]; the sum. `None` if the value is not a counter.
+    ///
+    /// # Errors
+    /// Those of the store. `NotACounter` is not an error.
+    pub fn increment(&mut self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<Option<u64>> {
+        let given = self.given(ttl);
+        let (result, span) = self.time(|store| store.increment(key, by, ttl));
+        let result = match result {
+            Err(Error::NotACounter { .. }) => Ok(None),
+            result => result.map(Some),
+        };
+        let action = |sum: &Option<u64>| Action::Increment { by, ttl: given, sum: sum.map(counters::text) };
+        self.answered(key, "increment", (&result, span), action);
         result
     }
 

@@ -5,6 +5,7 @@ use kv_core::{Bytes, Capability, Error, KeyBuf, KeyValueStoreExt, Version};
 use super::writing::Resolved;
 use super::{Model, Run};
 use crate::history::Weakness;
+use crate::history::counters::{self, number};
 use crate::model::pools::Expires;
 use crate::model::state::{During, Entry, Possible};
 use crate::model::step::{Operation, Which, Write, text, value as shown};
@@ -177,8 +178,8 @@ impl Model<'_> {
                 let entry = Entry { value: by.to_string().into(), expiry };
                 return Some((by.into(), stays.then_some(entry)));
             };
-            let sum = number(&old.value)?.checked_add(by.into()).filter(|sum| i64::try_from(*sum).is_ok())?;
-            Some((sum, Some(Entry { value: sum.to_string().into(), expiry: old.expiry })))
+            let sum = counters::sum(number(&old.value)?, by)?;
+            Some((sum, Some(Entry { value: counters::text(sum), expiry: old.expiry })))
         };
         let all = before.alternatives(during);
         let described = || {
@@ -220,11 +221,4 @@ fn held(key: &KeyBuf) -> String {
 
 fn not_held(key: &KeyBuf) -> String {
     format!("it is refused: nothing at {} has this version", text(key))
-}
-
-/// The number that a value is, if it is a counter.
-fn number(value: &[u8]) -> Option<u64> {
-    let is_written_so = value == b"0" || !value.starts_with(b"0") && value.iter().all(u8::is_ascii_digit);
-    let number = str::from_utf8(value).ok().filter(|text| is_written_so && !text.is_empty())?.parse::<i64>().ok()?;
-    u64::try_from(number).ok()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kv_core::{Bytes, Capability, CounterFault, Error, Key, KeyBuf, KeyValueStore, Result, Ttl, Version};
 
-use super::{Wrong, pause};
+use super::{Wrong, between, pause};
 use crate::faults::Fault;
 use crate::right::{Right, Stored, new_version, own};
 
@@ -208,9 +208,23 @@ impl Wrong {
             Fault::CreateVersionedZeroStays if ttl == ZERO => Ttl::Forever,
             _ => ttl,
         };
-        let created = self.inner.write_if_absent(key, value.into(), ttl)?;
-        let version = || if self.is(Fault::CreateVersionedOther) { None } else { self.version_now(key) };
-        Ok(created.then(|| version().unwrap_or_else(other)))
+        let end = self.inner.check(key, value.len(), ttl)?;
+        let mut map = self.inner.lock();
+        if self.inner.live(&map, &key).is_some() {
+            return Ok(None);
+        }
+        Right::insert(&mut map, key, value, end);
+        let version = self.inner.live(&map, &key).map(|stored| self.version(key, stored));
+        drop(map);
+        let version = match self.fault {
+            Fault::CreateVersionedOther => None,
+            Fault::CreateVersionedTellsLater => {
+                between();
+                self.version_now(key)
+            }
+            _ => version,
+        };
+        Ok(Some(version.unwrap_or_else(other)))
     }
 
     pub(super) fn take(&self, key: Key<'_>) -> Result<Option<Bytes>> {
@@ -340,12 +354,22 @@ impl Wrong {
             Ok(sum)
         };
         let text = String::from_utf8_lossy(&old.value).into_owned();
-        let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
+        let number = number_of(old);
         let by_ = u64::from(by);
         match (self.fault, number) {
             (Fault::IncrementRace, Some(number)) => {
                 pause();
                 return put(number + by_, old.end);
+            }
+            (Fault::IncrementKeepsLarger, Some(number)) if i64::try_from(number + by_).is_ok() => {
+                between();
+                let sum = number + by_;
+                let mut map = self.inner.lock();
+                let now = self.inner.live(&map, &key).and_then(number_of);
+                if now.is_none_or(|now| now < sum) {
+                    Right::insert(&mut map, key, sum.to_string().into(), old.end);
+                }
+                return Ok(sum);
             }
             (Fault::IncrementWraps, Some(number)) if number + by_ > i64::MAX as u64 => {
                 return put(number + by_ - (i64::MAX as u64), old.end);
@@ -398,6 +422,10 @@ impl Wrong {
             sum => sum?,
         };
         match self.fault {
+            Fault::IncrementTellsLater => {
+                between();
+                return Ok(self.counter(key).unwrap_or(sum));
+            }
             Fault::IncrementLosesTtl => self.change(key, |stored| stored.end = None),
             Fault::IncrementSetsTtl if ttl != ZERO => self.change(key, |stored| stored.end = end),
             Fault::IncrementStoresBinary => {
@@ -408,6 +436,11 @@ impl Wrong {
             _ => {}
         }
         Ok(sum)
+    }
+
+    /// The number that is there now.
+    fn counter(&self, key: Key<'_>) -> Option<u64> {
+        self.live(key).as_ref().and_then(number_of)
     }
 
     /// Gives what was written the version of what it has replaced, or one that was there before, where the fault is about that.
@@ -425,4 +458,9 @@ impl Wrong {
             self.change(key, |stored| stored.version = old.version);
         }
     }
+}
+
+/// The number that an entry is, if it is one.
+fn number_of(stored: &Stored) -> Option<u64> {
+    String::from_utf8_lossy(&stored.value).parse::<i64>().ok().and_then(|number| u64::try_from(number).ok())
 }

@@ -27,6 +27,7 @@ checks![
     p1_histories_of_create_and_delete_are_linearizable,
     p2_histories_of_long_values_and_ttls_are_linearizable,
     u1_histories_of_conditional_updates_are_linearizable,
+    u5_histories_of_increments_are_linearizable,
     p1_no_increment_under_a_lock_is_lost,
     p1_creates_minus_deletes_are_what_is_left,
 ];
@@ -117,14 +118,64 @@ pub fn p2_histories_of_long_values_and_ttls_are_linearizable() -> Check {
 }
 
 /// As [`p1_histories_of_random_operations_are_linearizable`], with what depends on what is there, beside writes of every other kind, in short
-/// rounds: a `put_if` succeeds only on the value that its thread has read, and what `take` gives nobody else gets.
+/// rounds: a `put_if` succeeds only on the value that its thread has read or created, and what `take` gives nobody else gets.
 pub fn u1_histories_of_conditional_updates_are_linearizable() -> Check {
     about(&["U1", "U4", "P1", "P4", "D1", "T6"]).needs(&[Capability::Versions]).run(|context| {
-        use Kind::{Create, Delete, DeleteIf, Get, GetAndTouch, Put, PutIf, Take, Touch};
+        use Kind::{Create, CreateVersioned, Delete, DeleteIf, Get, GetAndTouch, Put, PutIf, Take, Touch};
         check_histories(
             context,
             &Plan {
-                kinds: &[PutIf, PutIf, DeleteIf, Take, GetAndTouch, Put, Create, Delete, Touch, Get],
+                kinds: &[
+                    PutIf,
+                    PutIf,
+                    DeleteIf,
+                    CreateVersioned,
+                    CreateVersioned,
+                    Take,
+                    GetAndTouch,
+                    Put,
+                    Create,
+                    Delete,
+                    Touch,
+                    Get,
+                ],
+                kinds_at_once: 4,
+                shapes: &[shape(2, 1, 2), shape(3, 1, 2), shape(2, 1, 4), shape(8, 1, 2)],
+                long_one_of: 40,
+                time: Duration::from_millis(1500),
+            },
+        )
+    })
+}
+
+/// As [`p1_histories_of_random_operations_are_linearizable`], with increments of counters that others write, copy, touch and take away, in
+/// short rounds: each increment counts once, on what is there, keeps its TTL, and is refused only where there is text.
+pub fn u5_histories_of_increments_are_linearizable() -> Check {
+    about(&["U5", "U1", "U4", "P1", "P4", "D1", "T6"]).needs(&[Capability::Counters]).run(|context| {
+        use Kind::{
+            Create, CreateVersioned, Delete, GetByRename, Increment, Put, PutByCopy, PutCounter, PutIf, Take, Touch,
+        };
+        check_histories(
+            context,
+            &Plan {
+                kinds: &[
+                    Increment,
+                    Increment,
+                    Increment,
+                    Increment,
+                    PutCounter,
+                    PutCounter,
+                    Put,
+                    PutByCopy,
+                    PutIf,
+                    Create,
+                    CreateVersioned,
+                    Delete,
+                    Take,
+                    GetByRename,
+                    Touch,
+                    Kind::Ttl,
+                ],
                 kinds_at_once: 4,
                 shapes: &[shape(2, 1, 2), shape(3, 1, 2), shape(2, 1, 4), shape(8, 1, 2)],
                 long_one_of: 40,

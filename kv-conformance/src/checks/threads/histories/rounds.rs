@@ -156,7 +156,9 @@ fn record(
     for round in series {
         for key in round.all_keys() {
             if key == round.stays.as_key() || random.u8(..10) < round.begun {
-                let value = first.fresh_value_of(round.sizes.one(random));
+                let is_counter = round.has(Kind::Increment) && random.u8(..4) > 0;
+                let value =
+                    if is_counter { first.fresh_counter() } else { first.fresh_value_of(round.sizes.one(random)) };
                 first.put_with_ttl(key, value, ttls.random(random))?;
             }
         }

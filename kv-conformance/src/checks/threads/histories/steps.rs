@@ -33,8 +33,13 @@ pub(super) enum Kind {
     PutIf,
     /// `delete_if` likewise.
     DeleteIf,
+    /// `create_versioned`, and then one of these two with the version that it returned.
+    CreateVersioned,
     Take,
     GetAndTouch,
+    Increment,
+    /// A write of a number.
+    PutCounter,
     /// From and to keys of the thread's own.
     PutByCopy,
     PutByRename,
@@ -68,8 +73,11 @@ impl Kind {
         Self::Ttl,
         Self::PutIf,
         Self::DeleteIf,
+        Self::CreateVersioned,
         Self::Take,
         Self::GetAndTouch,
+        Self::Increment,
+        Self::PutCounter,
         Self::PutByCopy,
         Self::PutByRename,
         Self::GetByCopy,
@@ -80,28 +88,31 @@ impl Kind {
         Self::Stays,
     ];
 
-    fn need(self) -> Option<Capability> {
+    fn needs(self) -> &'static [Capability] {
         match self {
-            Self::Create => Some(Capability::Create),
-            Self::PutZero => Some(Capability::Ttls),
-            Self::Touch | Self::TouchZero => Some(Capability::Touch),
-            Self::Contains => Some(Capability::Contains),
-            Self::Ttl => Some(Capability::TtlReading),
-            Self::Keys => Some(Capability::Listing),
-            Self::PutIf | Self::DeleteIf => Some(Capability::Versions),
-            Self::Take => Some(Capability::Take),
-            Self::GetAndTouch => Some(Capability::TouchingReads),
+            Self::Create => &[Capability::Create],
+            Self::PutZero => &[Capability::Ttls],
+            Self::Touch | Self::TouchZero => &[Capability::Touch],
+            Self::Contains => &[Capability::Contains],
+            Self::Ttl => &[Capability::TtlReading],
+            Self::Keys => &[Capability::Listing],
+            Self::PutIf | Self::DeleteIf => &[Capability::Versions],
+            Self::CreateVersioned => &[Capability::Versions, Capability::Create],
+            Self::Take => &[Capability::Take],
+            Self::GetAndTouch => &[Capability::TouchingReads],
+            Self::Increment | Self::PutCounter => &[Capability::Counters],
             Self::PutByCopy | Self::PutByRename | Self::GetByCopy | Self::GetByRename | Self::Copy | Self::Rename => {
-                Some(Capability::Copy)
+                &[Capability::Copy]
             }
-            _ => None,
+            _ => &[],
         }
     }
 
     /// Those of these that the store has, and whose answers say something.
     pub(super) fn of(context: &Context<'_>, kinds: &[Self], weaknesses: &[Weakness]) -> Vec<Self> {
-        let says_something = |need| need != Some(Capability::Copy) || !weaknesses.contains(&Weakness::StaleReads);
-        let has = |kind: &&Self| kind.need().is_none_or(|need| context.has(need)) && says_something(kind.need());
+        let says_something =
+            |need: &Capability| *need != Capability::Copy || !weaknesses.contains(&Weakness::StaleReads);
+        let has = |kind: &&Self| kind.needs().iter().all(|need| context.has(*need) && says_something(need));
         kinds.iter().filter(has).copied().collect()
     }
 }
@@ -118,6 +129,8 @@ pub(super) struct Step {
     size: usize,
     /// Which of the TTLs. A batch has the following ones, too.
     ttl: usize,
+    /// What an increment adds.
+    by: u32,
     /// How often to let other threads go first.
     yields: usize,
 }
@@ -132,6 +145,7 @@ impl Step {
             is_reversed: random.bool(),
             size: sizes.one(random),
             ttl: random.usize(..64),
+            by: random.u32(1..=3),
             yields: random.usize(..8).saturating_sub(5),
         }
     }
@@ -266,8 +280,26 @@ impl Step {
                     recording.delete_if(key, &read).map(drop)?;
                 }
             }
+            Kind::CreateVersioned => {
+                let value = self.value(recording);
+                if let Some(version) = recording.create_versioned(key, value.clone(), ttl)? {
+                    self.let_others();
+                    let created = (value, version);
+                    if self.is_reversed {
+                        recording.delete_if(key, &created).map(drop)?;
+                    } else {
+                        let value = self.value(recording);
+                        recording.put_if(key, &created, value, ttl).map(drop)?;
+                    }
+                }
+            }
             Kind::Take => recording.take(key).map(drop)?,
             Kind::GetAndTouch => recording.get_and_touch(key, ttl).map(drop)?,
+            Kind::Increment => recording.increment(key, self.by, ttl).map(drop)?,
+            Kind::PutCounter => {
+                let counter = recording.fresh_counter();
+                recording.put_with_ttl(key, counter, ttl)?;
+            }
             Kind::PutByCopy => {
                 if let Some(Some((source, value, ttl))) = on.sources.get(nth) {
                     recording.put_by_copy(key, source.as_key(), value.clone(), *ttl)?;
