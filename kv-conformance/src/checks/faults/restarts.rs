@@ -30,26 +30,28 @@ const RESTARTS: usize = 3;
 /// Up to which time it is waited, while the server is down, until what has a short TTL has expired.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes, removes, creates, touches, copies and renames in every way and in batches, with TTLs and without, values up to several MiB; then the
-/// server is stopped, or killed, as far as it is said to keep its data over that ([`Durability`]), and started again, three times with random
+/// Writes, removes, creates, touches, counts, copies and renames in every way and in batches, with TTLs and without, values up to several MiB;
+/// then the server is stopped, or killed, as far as it is said to keep its data over that ([`Durability`]), and started again, three times with random
 /// operations in between. Each entry has to be there with its value and with what is left of its TTL; what was removed or renamed has to stay
 /// so, and what has expired while the server was down to be absent. Everything is listed, and works, as before.
 pub fn p5_a_server_that_keeps_its_data_keeps_all_of_it_over_a_restart() -> Check {
-    about(&["P5", "N6", "P1", "P2", "P4", "D1", "T2", "T6", "C1", "C2", "B5", "L1"]).under_faults().run(|context| {
-        let ends: &[End] = match ProxiedStore::new(context.fixture())?.server()?.1 {
-            Durability::Volatile => {
-                let reason = "the server of the fixture keeps nothing (`Durability::Volatile`)";
-                return Err(NotPassed::Ignored(reason.into()));
-            }
-            Durability::OverStop => &[End::Stopped],
-            Durability::OverKill => &[End::Stopped, End::Killed],
-        };
-        let (scope, seed) = (context.scope, &context.seed);
-        in_parallel(ends, |end| {
-            let fixture = scope.open_with_faults()?;
-            restart(&Context::new(scope, &fixture, 0, seed.clone()), *end)
+    about(&["P5", "N6", "P1", "P2", "P4", "D1", "T2", "T6", "C1", "C2", "B5", "L1", "U1", "U4", "U5"])
+        .under_faults()
+        .run(|context| {
+            let ends: &[End] = match ProxiedStore::new(context.fixture())?.server()?.1 {
+                Durability::Volatile => {
+                    let reason = "the server of the fixture keeps nothing (`Durability::Volatile`)";
+                    return Err(NotPassed::Ignored(reason.into()));
+                }
+                Durability::OverStop => &[End::Stopped],
+                Durability::OverKill => &[End::Stopped, End::Killed],
+            };
+            let (scope, seed) = (context.scope, &context.seed);
+            in_parallel(ends, |end| {
+                let fixture = scope.open_with_faults()?;
+                restart(&Context::new(scope, &fixture, 0, seed.clone()), *end)
+            })
         })
-    })
 }
 
 /// Restarts the server of a fixture several times.

@@ -29,8 +29,8 @@ const LEAST: usize = 20;
 /// streams that break. The simplest case for which it is not so is shown, step by step.
 pub fn n2_under_random_faults_no_operation_gets_another_one_s_reply() -> Check {
     about(&[
-        "N2", "N1", "N5", "N6", "P1", "P2", "P4", "D1", "L1", "L3", "B1", "B2", "B3", "B5", "B7", "S2", "T6", "E1",
-        "E4", "E5",
+        "N2", "N1", "N5", "N6", "P1", "P2", "P4", "D1", "L1", "L3", "B1", "B2", "B3", "B5", "B7", "S2", "T6", "U1",
+        "U3", "U4", "U5", "E1", "E4", "E5",
     ])
     .under_faults()
     .run(|context| {

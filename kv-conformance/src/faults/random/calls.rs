@@ -9,6 +9,7 @@ use proptest::sample::select;
 use proptest::strategy::{BoxedStrategy, Just, Strategy, Union};
 
 use super::keys::{Batch, BatchOf, Key, Size};
+use crate::history::Weakness;
 use crate::running::Context;
 
 /// The TTL that a write names.
@@ -125,6 +126,15 @@ pub(crate) enum Call {
     Touch(Key, Life),
     Copy(Key, Key),
     Rename(Key, Key),
+    GetVersioned(Key),
+    CreateVersioned(Key, Size, Life),
+    /// With the version that the second handle reads before.
+    PutIf(Key, Size, Life),
+    /// Likewise.
+    DeleteIf(Key),
+    Take(Key),
+    GetAndTouch(Key, Life),
+    Increment(Key, Life),
 }
 
 impl fmt::Debug for Call {
@@ -149,21 +159,38 @@ impl fmt::Debug for Call {
             Self::Touch(key, life) => write!(f, "touch({key:?}, {life:?})"),
             Self::Copy(from, to) => write!(f, "copy({from:?}, {to:?})"),
             Self::Rename(from, to) => write!(f, "rename({from:?}, {to:?})"),
+            Self::GetVersioned(key) => write!(f, "get_versioned({key:?})"),
+            Self::CreateVersioned(key, size, life) => write!(f, "create_versioned({key:?}, {size:?}, {life:?})"),
+            Self::PutIf(key, size, life) => write!(f, "put_if({key:?}, {size:?}, {life:?}) of what is there"),
+            Self::DeleteIf(key) => write!(f, "delete_if({key:?}) of what is there"),
+            Self::Take(key) => write!(f, "take({key:?})"),
+            Self::GetAndTouch(key, life) => write!(f, "get_and_touch({key:?}, {life:?})"),
+            Self::Increment(key, life) => write!(f, "increment({key:?}, {}, {life:?})", key.by()),
         }
     }
 }
 
 impl Call {
-    pub(super) fn needs(&self) -> Option<Capability> {
+    fn needs(&self) -> &'static [Capability] {
         match self {
-            Self::Contains(_) => Some(Capability::Contains),
-            Self::Ttl(_) => Some(Capability::TtlReading),
-            Self::Keys(_) | Self::SomeKeys(..) | Self::Prefixes(_) => Some(Capability::Listing),
-            Self::Create(..) => Some(Capability::Create),
-            Self::Touch(..) => Some(Capability::Touch),
-            Self::Copy(..) | Self::Rename(..) => Some(Capability::Copy),
-            _ => None,
+            Self::Contains(_) => &[Capability::Contains],
+            Self::Ttl(_) => &[Capability::TtlReading],
+            Self::Keys(_) | Self::SomeKeys(..) | Self::Prefixes(_) => &[Capability::Listing],
+            Self::Create(..) => &[Capability::Create],
+            Self::Touch(..) => &[Capability::Touch],
+            Self::Copy(..) | Self::Rename(..) => &[Capability::Copy],
+            Self::GetVersioned(_) | Self::PutIf(..) | Self::DeleteIf(_) => &[Capability::Versions],
+            Self::CreateVersioned(..) => &[Capability::Versions, Capability::Create],
+            Self::Take(_) => &[Capability::Take],
+            Self::GetAndTouch(..) => &[Capability::TouchingReads],
+            Self::Increment(..) => &[Capability::Counters],
+            _ => &[],
         }
+    }
+
+    /// Whether the store has what it needs.
+    fn is_supported(&self, context: &Context<'_>) -> bool {
+        self.needs().iter().all(|needs| context.has(*needs))
     }
 
     pub(super) fn writes(&self) -> bool {
@@ -178,12 +205,22 @@ impl Call {
                 | Self::Touch(..)
                 | Self::Copy(..)
                 | Self::Rename(..)
+                | Self::CreateVersioned(..)
+                | Self::PutIf(..)
+                | Self::DeleteIf(_)
+                | Self::Take(_)
+                | Self::GetAndTouch(..)
+                | Self::Increment(..)
         )
     }
 
-    /// Whether it is sent as it is, in one exchange or one for each chunk: what a write has sent is not sent again.
+    /// Whether it is sent as it is, in one exchange or one for each chunk: what a write has sent is not sent again. (What is conditional may
+    /// begin with a read: if it is sent again, its answer tells, since it finds its own work.)
     pub(super) fn is_sent_once(&self) -> bool {
-        let several = matches!(self, Self::PutFrom(..) | Self::Copy(..) | Self::Rename(..));
+        let several = matches!(
+            self,
+            Self::PutFrom(..) | Self::Copy(..) | Self::Rename(..) | Self::PutIf(..) | Self::DeleteIf(_) | Self::Take(_)
+        );
         self.writes() && !several
     }
 
@@ -255,10 +292,24 @@ pub(super) fn kinds(context: &Context<'_>) -> Vec<Call> {
         Call::Copy(l, Key::Single(4)),
         Call::Rename(k, Key::Single(4)),
         Call::Rename(l, Key::Single(4)),
+        Call::GetVersioned(l),
+        Call::CreateVersioned(Key::Single(3), Size::Small, Life::Hour),
+        Call::PutIf(k, Size::Small, Life::Hour),
+        Call::PutIf(l, Size::Large, Life::Default),
+        Call::DeleteIf(k),
+        Call::Take(k),
+        Call::Take(l),
+        Call::GetAndTouch(k, Life::Hours),
+        Call::Increment(Key::Counter(0), Life::Default),
+        Call::Increment(Key::Counter(1), Life::Hour),
+        Call::Increment(ABSENT_COUNTER, Life::Hour),
     ];
-    all.retain(|call| call.needs().is_none_or(|needs| context.has(needs)));
+    all.retain(|call| call.is_supported(context));
     all
 }
+
+/// A counter that is not there before the call that is disturbed.
+pub(super) const ABSENT_COUNTER: Key = Key::Counter(2);
 
 /// The calls that write.
 pub(crate) fn writes(context: &Context<'_>) -> Vec<Call> {
@@ -275,8 +326,12 @@ pub(crate) fn writes_of_short_lives(context: &Context<'_>) -> Vec<Call> {
         Call::Create(Key::Single(1), Size::Small, Life::Short),
         Call::Touch(Key::Single(2), Life::Short),
         Call::Copy(Key::Single(0), Key::Single(3)),
+        Call::CreateVersioned(Key::Single(4), Size::Small, Life::Short),
+        Call::PutIf(Key::Large(0), Size::Small, Life::Short),
+        Call::GetAndTouch(Key::Large(1), Life::Short),
+        Call::Increment(ABSENT_COUNTER, Life::Short),
     ];
-    all.retain(|call| context.has(Capability::Ttls) && call.needs().is_none_or(|needs| context.has(needs)));
+    all.retain(|call| context.has(Capability::Ttls) && call.is_supported(context));
     all
 }
 
@@ -303,16 +358,27 @@ fn lives(context: &Context<'_>) -> BoxedStrategy<Life> {
 /// Any call, small ones mostly. Batches have up to `most` keys.
 pub(crate) fn calls(context: &Context<'_>, most: usize) -> BoxedStrategy<Call> {
     let single = || (0..5_usize).prop_map(Key::Single);
-    let key = || Union::new_weighted(vec![(4, single().boxed()), (1, (0..3_usize).prop_map(Key::Large).boxed())]);
+    let counter = || (0..3_usize).prop_map(Key::Counter);
+    let has_counters = context.has(Capability::Counters);
+    let key = move || {
+        let mut keys = vec![(4, single().boxed()), (1, (0..3_usize).prop_map(Key::Large).boxed())];
+        keys.extend(has_counters.then(|| (1, counter().boxed())));
+        Union::new_weighted(keys)
+    };
+    let small = move || {
+        let mut keys = vec![(3, single().boxed())];
+        keys.extend(has_counters.then(|| (1, counter().boxed())));
+        Union::new_weighted(keys)
+    };
     let size = || Union::new_weighted(vec![(6, Just(Size::Small)), (1, Just(Size::Medium)), (2, Just(Size::Large))]);
     let life = || lives(context);
     let count =
         move || select([1, 3, 100, 500, 1100, 3000].into_iter().filter(|count| *count <= most).collect::<Vec<_>>());
     let batches = move |of: &'static [BatchOf]| {
-        let small = (select(of), count(), any::<bool>());
-        let small = small.prop_map(|(of, count, has_duplicates)| Batch { of, count, has_duplicates });
+        let many = (select(of), count(), any::<bool>());
+        let many = many.prop_map(|(of, count, has_duplicates)| Batch { of, count, has_duplicates });
         let large = (1..24_usize).prop_map(|count| batch(BatchOf::Large, count));
-        Union::new_weighted(vec![(5, small.boxed()), (1, large.boxed())])
+        Union::new_weighted(vec![(5, many.boxed()), (1, large.boxed())])
     };
     let read = &[BatchOf::Many, BatchOf::Absent, BatchOf::Mixed][..];
     let written = &[BatchOf::Many][..];
@@ -338,7 +404,7 @@ pub(crate) fn calls(context: &Context<'_>, most: usize) -> BoxedStrategy<Call> {
                 .boxed(),
         ),
         (2, (batches(written), lives).prop_map(|(batch, lives)| Call::PutMany(batch, lives)).boxed()),
-        (2, single().prop_map(Call::Delete).boxed()),
+        (2, small().prop_map(Call::Delete).boxed()),
         (2, batches(written).prop_map(Call::DeleteMany).boxed()),
     ];
     if context.has(Capability::Contains) {
@@ -356,6 +422,28 @@ pub(crate) fn calls(context: &Context<'_>, most: usize) -> BoxedStrategy<Call> {
     if context.has(Capability::Copy) {
         all.push((1, (key(), single()).prop_map(|(from, to)| Call::Copy(from, to)).boxed()));
         all.push((2, (key(), single()).prop_map(|(from, to)| Call::Rename(from, to)).boxed()));
+    }
+    if context.has(Capability::Versions) {
+        all.push((1, key().prop_map(Call::GetVersioned).boxed()));
+        all.push((2, (key(), size(), life()).prop_map(|(key, size, life)| Call::PutIf(key, size, life)).boxed()));
+        all.push((1, small().prop_map(Call::DeleteIf).boxed()));
+    }
+    if context.has(Capability::Versions) && context.has(Capability::Create) {
+        let created = (key(), size(), life());
+        all.push((1, created.prop_map(|(key, size, life)| Call::CreateVersioned(key, size, life)).boxed()));
+    }
+    if context.has(Capability::Take) {
+        all.push((1, small().prop_map(Call::Take).boxed()));
+    }
+    if context.has(Capability::TouchingReads) {
+        all.push((2, (key(), life()).prop_map(|(key, life)| Call::GetAndTouch(key, life)).boxed()));
+    }
+    if context.has(Capability::Counters) {
+        // Of what a lenient store makes of text, nothing is promised.
+        let is_lenient = context.scope.weaknesses.contains_key(&Weakness::LenientCounters);
+        let other = if is_lenient { counter().boxed() } else { small().boxed() };
+        let any = Union::new_weighted(vec![(3, counter().boxed()), (1, other)]);
+        all.push((3, (any, life()).prop_map(|(key, life)| Call::Increment(key, life)).boxed()));
     }
     if context.has(Capability::Listing) {
         let listed = || {

@@ -7,13 +7,13 @@ use kv_core::Remaining;
 
 use super::keys::Key;
 
-/// Which write of which key a value is.
+/// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) key: Key,
-    pub(super) write: u64,
-    /// The length of its filling.
-    pub(super) filling: usize,
+pub(super) enum Written {
+    /// This write of this key. The length is that of its filling.
+    Value { key: Key, write: u64, filling: usize },
+    /// A number, which does not say whose it is.
+    Number(u64),
 }
 
 /// When an entry expires. Times count from the beginning of the sequence.
@@ -45,6 +45,10 @@ pub(super) enum Effect {
     Remove,
     Create(Held),
     Touch(Expires),
+    /// Makes this of an entry that has this value.
+    Replace(Written, State),
+    /// Adds to a number. A counter that begins with it expires then; without that none begins.
+    Add(u32, Option<Expires>),
 }
 
 /// When an operation began and ended.
@@ -54,17 +58,31 @@ pub(super) struct Span {
     pub(super) after: Duration,
 }
 
+/// What a key can hold, and how it has come to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Branch {
+    state: State,
+    /// How many increments of unknown outcome have counted: each does so once at most (N5).
+    counted: usize,
+}
+
+impl Branch {
+    fn of(state: State) -> Self {
+        Self { state, counted: 0 }
+    }
+}
+
 /// What a key can hold.
 #[derive(Clone, Debug)]
 struct Possible {
-    states: Vec<State>,
+    branches: Vec<Branch>,
     /// What writes of unknown outcome do if they take effect, which they may at any later time.
     pending: Vec<Effect>,
 }
 
 impl Default for Possible {
     fn default() -> Self {
-        Self { states: vec![None], pending: Vec::new() }
+        Self { branches: vec![Branch::of(None)], pending: Vec::new() }
     }
 }
 
@@ -84,9 +102,23 @@ impl Held {
 impl Effect {
     /// What may be there afterwards.
     fn of(self, state: State) -> impl Iterator<Item = State> {
+        let begun = |by: u32, expires: Option<Expires>| {
+            expires.map(|expires| Held { written: Written::Number(by.into()), expires })
+        };
         let (one, other) = match (self, state) {
             (Self::Put(held), _) | (Self::Create(held), None) => (Some(held), None),
-            (Self::Remove, _) | (Self::Touch(_), None) => (None, None),
+            (Self::Remove, _) | (Self::Touch(_) | Self::Replace(..), None) => (None, None),
+            (Self::Replace(old, new), Some(held)) => (if held.written == old { new } else { Some(held) }, None),
+            (Self::Add(by, expires), None) => (begun(by, expires), None),
+            (Self::Add(by, expires), Some(old)) => {
+                let written = match old.written {
+                    Written::Number(number) => Written::Number(number.saturating_add(by.into())),
+                    text @ Written::Value { .. } => text,
+                };
+                // What is there may have expired.
+                let other = (old.expires != Expires::Never).then(|| begun(by, expires));
+                (Some(Held { written, ..old }), other)
+            }
             // What is there may have expired.
             (Self::Create(held), Some(old)) if old.expires != Expires::Never => (Some(old), Some(Some(held))),
             (Self::Create(_), Some(old)) => (Some(old), None),
@@ -94,33 +126,49 @@ impl Effect {
         };
         [Some(one), other].into_iter().flatten()
     }
+
+    /// Whether it makes something else of its own result.
+    fn counts(self) -> bool {
+        matches!(self, Self::Add(..))
+    }
 }
 
 impl Possible {
-    fn add(&mut self, state: State) -> bool {
-        let is_new = !self.states.contains(&state);
-        if is_new {
-            self.states.push(state);
+    /// Adds what may be there, unless that is known already, with no more increments counted.
+    fn add(&mut self, branch: Branch) {
+        let is_known = |known: &Branch| known.state == branch.state && known.counted <= branch.counted;
+        if !self.branches.iter().any(is_known) {
+            self.branches.push(branch);
         }
-        is_new
     }
 
-    /// Adds what the writes of unknown outcome may make of it.
+    fn states(&self) -> impl Iterator<Item = &State> {
+        self.branches.iter().map(|branch| &branch.state)
+    }
+
+    /// Adds what the writes of unknown outcome may make of it: an increment once at most.
     fn close(&mut self) {
+        let increments = self.pending.iter().filter(|effect| effect.counts()).count();
         let mut done = 0;
-        while let Some(&state) = self.states.get(done) {
+        while let Some(&Branch { state, counted }) = self.branches.get(done) {
             for effect in self.pending.clone() {
-                for state in effect.of(state) {
-                    self.add(state);
+                let counted = counted + usize::from(effect.counts());
+                if counted <= increments || !effect.counts() {
+                    for state in effect.of(state) {
+                        self.add(Branch { state, counted });
+                    }
                 }
             }
             done += 1;
         }
     }
 
-    /// Leaves these states alone, and what the writes of unknown outcome may make of them.
-    fn become_one_of(&mut self, states: Vec<State>) {
-        self.states = states;
+    /// Leaves these alone, and what the writes of unknown outcome may make of them.
+    fn become_one_of(&mut self, branches: impl IntoIterator<Item = Branch>) {
+        self.branches.clear();
+        for branch in branches {
+            self.add(branch);
+        }
         self.close();
     }
 }
@@ -158,21 +206,31 @@ impl Entries {
         })
     }
 
-    fn states(&self, key: Key) -> &[State] {
-        self.possible.get(&key).map_or(&[None], |possible| &possible.states)
+    fn states(&self, key: Key) -> Vec<State> {
+        self.possible.get(&key).map_or_else(|| vec![None], |possible| possible.states().copied().collect())
     }
 
     /// What was done for certain.
     pub(super) fn did(&mut self, key: Key, effect: Effect) {
         let possible = self.possible.entry(key).or_default();
-        let states = possible.states.iter().flat_map(|state| effect.of(*state)).collect::<Vec<_>>();
-        let mut one_each = Vec::with_capacity(1);
-        for state in states {
-            if !one_each.contains(&state) {
-                one_each.push(state);
-            }
-        }
-        possible.become_one_of(one_each);
+        let after = |branch: &Branch| {
+            let counted = branch.counted;
+            effect.of(branch.state).map(move |state| Branch { state, counted })
+        };
+        let branches = possible.branches.iter().flat_map(after).collect::<Vec<_>>();
+        possible.become_one_of(branches);
+        self.follow_copies();
+    }
+
+    /// An increment that was answered: what it was answered for is [known](Self::observe_sum).
+    pub(super) fn did_count(&mut self, key: Key, by: u32, expires: Option<Expires>) {
+        let possible = self.possible.entry(key).or_default();
+        let after = |branch: &Branch| {
+            let state = Effect::Add(by, expires).of(branch.state).next().flatten();
+            Branch { state, counted: branch.counted }
+        };
+        let branches = possible.branches.iter().map(after).collect::<Vec<_>>();
+        possible.become_one_of(branches);
         self.follow_copies();
     }
 
@@ -186,6 +244,10 @@ impl Entries {
             Effect::Put(held) => Effect::Put(Held { expires: endless(held.expires), ..held }),
             Effect::Create(held) => Effect::Create(Held { expires: endless(held.expires), ..held }),
             Effect::Touch(expires) => Effect::Touch(endless(expires)),
+            Effect::Replace(old, new) => {
+                Effect::Replace(old, new.map(|held| Held { expires: endless(held.expires), ..held }))
+            }
+            Effect::Add(by, expires) => Effect::Add(by, expires.map(endless)),
             Effect::Remove => Effect::Remove,
         };
         let possible = self.possible.entry(key).or_default();
@@ -205,13 +267,13 @@ impl Entries {
             },
             Expires::Never => Expires::Never,
         };
-        let live = self.states(from).iter().flatten().filter(|held| held.may_be_live(span));
-        live.map(|held| Some(Held { expires: wider(held.expires), ..*held })).collect()
+        let live = self.states(from).into_iter().flatten().filter(|held| held.may_be_live(span));
+        live.map(|held| Some(Held { expires: wider(held.expires), ..held })).collect()
     }
 
     pub(super) fn did_copy(&mut self, from: Key, to: Key, span: Span) {
         let states = self.copied(from, span);
-        self.possible.entry(to).or_default().become_one_of(states);
+        self.possible.entry(to).or_default().become_one_of(states.into_iter().map(Branch::of));
         self.follow_copies();
     }
 
@@ -228,28 +290,34 @@ impl Entries {
             let possible = self.possible.entry(to).or_default();
             // So that two keys that are copied to each other come to an end.
             let is_known = |state: &State| {
-                possible.states.iter().flatten().any(|held| state.is_some_and(|state| state.written == held.written))
+                possible.states().flatten().any(|held| state.is_some_and(|state| state.written == held.written))
             };
             let new = states.into_iter().filter(|state| !is_known(state)).collect::<Vec<_>>();
             for state in new {
-                possible.add(state);
+                possible.add(Branch::of(state));
             }
             possible.close();
         }
     }
 
-    /// Whether an operation can have found what it says; if so that is what is there, unless a write may still be under way.
+    /// Whether a write of unknown outcome may still change this key.
+    fn may_change(&self, key: Key) -> bool {
+        let is_pending = self.possible.get(&key).is_some_and(|possible| !possible.pending.is_empty());
+        is_pending || self.copies.iter().any(|(_, to)| *to == key)
+    }
+
+    /// Whether an operation can have found what it says; if so that is what was there, and what writes of unknown outcome may have made of it
+    /// since.
     fn observe(&mut self, key: Key, fits: impl Fn(&State) -> Option<State>) -> bool {
-        let found = self.states(key).iter().filter_map(fits).collect::<Vec<_>>();
+        let is_copied = self.copies.iter().any(|(_, to)| *to == key);
+        let Some(possible) = self.possible.get_mut(&key) else { return fits(&None).is_some() };
+        let found = |branch: &Branch| Some(Branch { state: fits(&branch.state)?, ..*branch });
+        let found = possible.branches.iter().filter_map(found).collect::<Vec<_>>();
         if found.is_empty() {
             return false;
         }
-        if let Some(possible) = self.possible.get_mut(&key)
-            && possible.pending.is_empty()
-            && !self.copies.iter().any(|(_, to)| *to == key)
-        {
-            possible.states = found;
-            possible.states.dedup();
+        if !is_copied {
+            possible.become_one_of(found);
         }
         true
     }
@@ -260,6 +328,37 @@ impl Entries {
             (Some(held), None) => held.may_have_expired(span).then_some(None),
             (Some(held), Some(value)) => (held.written == value && held.may_be_live(span)).then_some(*state),
             (None, Some(_)) => None,
+        })
+    }
+
+    /// What a conditional write or removal that names the version of this value says: whether the entry had it.
+    pub(super) fn observe_version(&mut self, key: Key, old: Written, had: bool, span: Span) -> bool {
+        // The same value may have been written anew.
+        if !had && self.may_change(key) {
+            return true;
+        }
+        self.observe(key, |state| match state {
+            Some(held) if had => (held.written == old && held.may_be_live(span)).then_some(*state),
+            Some(held) if held.written != old => Some(*state),
+            Some(held) => held.may_have_expired(span).then_some(None),
+            None => (!had).then_some(None),
+        })
+    }
+
+    /// What `increment` says: the sum, or that there is no number.
+    pub(super) fn observe_sum(&mut self, key: Key, by: u32, sum: Option<u64>, span: Span) -> bool {
+        self.observe(key, |state| {
+            let is_first = sum == Some(by.into());
+            let Some(held) = state else { return is_first.then_some(None) };
+            let fits = match (held.written, sum) {
+                (Written::Number(number), Some(sum)) => number.checked_add(by.into()) == Some(sum),
+                (Written::Value { .. }, None) => true,
+                _ => false,
+            };
+            if fits && held.may_be_live(span) {
+                return Some(*state);
+            }
+            (is_first && held.may_have_expired(span)).then_some(None)
         })
     }
 
@@ -296,13 +395,13 @@ impl Entries {
     pub(super) fn presence(&self, key: Key, span: Span) -> (bool, bool) {
         let states = self.states(key);
         let surely = states.iter().all(|state| state.is_some_and(|held| !held.may_have_expired(span)));
-        let maybe = states.iter().flatten().any(|held| held.may_be_live(span));
+        let maybe = states.into_iter().flatten().any(|held| held.may_be_live(span));
         (surely, maybe)
     }
 
     /// When the last entry has to have expired that has a TTL of less than a minute.
     pub(super) fn short_lives_end(&self) -> Duration {
-        let all = self.possible.values().flat_map(|possible| &possible.states).flatten();
+        let all = self.possible.values().flat_map(Possible::states).flatten();
         let ends = all.filter_map(|held| match held.expires {
             Expires::Within { ttl, latest, .. } if ttl < Duration::from_secs(60) => latest,
             _ => None,
@@ -312,7 +411,8 @@ impl Entries {
 
     /// What a key can hold, in words.
     pub(super) fn shown(&self, key: Key) -> String {
-        let shown = self.states(key).iter().map(|state| match state {
+        let states = self.states(key);
+        let shown = states.iter().map(|state| match state {
             None => "nothing".to_owned(),
             Some(Held { written, expires }) => {
                 let until = match expires {
@@ -322,7 +422,12 @@ impl Entries {
                         format!("for {:?} from now", earliest.saturating_sub(self.now()))
                     }
                 };
-                format!("write {} of {:?} {until}", written.write, written.key.name(&self.prefix))
+                match written {
+                    Written::Value { key, write, .. } => {
+                        format!("write {write} of {:?} {until}", key.name(&self.prefix))
+                    }
+                    Written::Number(number) => format!("the number {number} {until}"),
+                }
             }
         });
         let shown = shown.collect::<Vec<_>>();
@@ -344,7 +449,7 @@ mod tests {
 
     fn held(write: u64, ttl: Option<u64>) -> Held {
         let expires = entries().expires(ttl.map(Duration::from_secs), NOW);
-        Held { written: Written { key: KEY, write, filling: 0 }, expires }
+        Held { written: Written::Value { key: KEY, write, filling: 0 }, expires }
     }
 
     fn holds(entries: &Entries, write: Option<u64>) -> bool {
@@ -398,5 +503,64 @@ mod tests {
         assert_eq!(entries.presence(to, NOW), (false, true));
         entries.did_copy(KEY, to, NOW);
         assert_eq!(entries.presence(to, NOW), (true, true));
+    }
+
+    fn number(number: u64) -> Held {
+        Held { written: Written::Number(number), expires: Expires::Never }
+    }
+
+    fn counts(entries: &Entries, number: u64) -> bool {
+        entries.clone_for_test().observe_value(KEY, Some(Written::Number(number)), NOW)
+    }
+
+    #[test]
+    fn an_increment_of_unknown_outcome_counts_once_at_most() {
+        let mut entries = entries();
+        entries.did(KEY, Effect::Put(number(5)));
+        entries.may_do(KEY, Effect::Add(1, Some(Expires::Never)));
+        assert!(counts(&entries, 5) && counts(&entries, 6) && !counts(&entries, 7));
+        // After the next one that is answered.
+        assert!(!entries.clone_for_test().observe_sum(KEY, 1, Some(8), NOW));
+        let mut late = entries.clone_for_test();
+        assert!(late.observe_sum(KEY, 1, Some(6), NOW));
+        late.did_count(KEY, 1, Some(Expires::Never));
+        assert!(!counts(&late, 5) && counts(&late, 6) && counts(&late, 7) && !counts(&late, 8));
+        assert!(entries.observe_sum(KEY, 1, Some(7), NOW));
+        entries.did_count(KEY, 1, Some(Expires::Never));
+        assert!(!counts(&entries, 6) && counts(&entries, 7) && !counts(&entries, 8));
+        // One that has counted is not undone, and one that has not may count where another value is by then.
+        entries.did(KEY, Effect::Put(number(50)));
+        assert!(counts(&entries, 50) && !counts(&entries, 51));
+        late.did(KEY, Effect::Put(number(50)));
+        assert!(counts(&late, 50) && counts(&late, 51) && !counts(&late, 52));
+        late.did(KEY, Effect::Remove);
+        assert!(holds(&late, None) && counts(&late, 1) && !counts(&late, 2));
+    }
+
+    #[test]
+    fn an_increment_is_refused_only_where_there_is_no_number() {
+        let mut entries = entries();
+        assert!(!entries.observe_sum(KEY, 1, None, NOW) && entries.observe_sum(KEY, 1, Some(1), NOW));
+        entries.did(KEY, Effect::Put(held(1, None)));
+        assert!(entries.observe_sum(KEY, 1, None, NOW) && !entries.observe_sum(KEY, 1, Some(1), NOW));
+        entries.did_count(KEY, 1, Some(Expires::Never));
+        assert!(holds(&entries, Some(1)));
+    }
+
+    #[test]
+    fn a_conditional_write_of_unknown_outcome_replaces_only_what_it_names() {
+        let mut entries = entries();
+        entries.did(KEY, Effect::Put(held(1, None)));
+        let (old, new) = (held(1, None), held(2, None));
+        assert!(!entries.observe_version(KEY, old.written, false, NOW));
+        assert!(entries.observe_version(KEY, old.written, true, NOW));
+        entries.may_do(KEY, Effect::Replace(old.written, Some(new)));
+        assert!(holds(&entries, Some(1)) && holds(&entries, Some(2)) && !holds(&entries, None));
+        let mut then = entries.clone_for_test();
+        assert!(then.observe_value(KEY, Some(new.written), NOW));
+        assert!(!holds(&then, Some(1)), "what was replaced does not come back");
+        entries.did(KEY, Effect::Put(held(3, None)));
+        assert!(holds(&entries, Some(3)) && !holds(&entries, Some(2)));
+        assert!(!entries.observe_version(KEY, old.written, true, NOW));
     }
 }

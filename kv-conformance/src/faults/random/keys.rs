@@ -11,6 +11,8 @@ pub(crate) enum Key {
     Many(usize),
     /// One whose value is large, so that a batch of them has several MiB.
     Large(usize),
+    /// One that holds a number, which increments count on.
+    Counter(usize),
     /// One that is never written.
     Absent(usize),
 }
@@ -22,7 +24,17 @@ impl Key {
             Self::Single(n) => format!("{prefix}single/{n}"),
             Self::Many(n) => format!("{prefix}many/{:03}/{:02}", n / 100, n % 100),
             Self::Large(n) => format!("{prefix}large/{n}"),
+            Self::Counter(n) => format!("{prefix}counter/{n}"),
             Self::Absent(n) => format!("{prefix}absent/{n}"),
+        }
+    }
+
+    /// What increments of it add: of each counter something else.
+    pub(super) fn by(self) -> u32 {
+        match self {
+            Self::Counter(0) => 1,
+            Self::Counter(_) => 7,
+            _ => 3,
         }
     }
 }
@@ -109,6 +121,7 @@ pub(super) fn key_of(name: &str, prefix: &str) -> Option<Key> {
             Key::Many(hundreds.parse::<usize>().ok()? * 100 + number.parse::<usize>().ok()?)
         }
         ("large", None) => Key::Large(number.parse().ok()?),
+        ("counter", None) => Key::Counter(number.parse().ok()?),
         ("absent", None) => Key::Absent(number.parse().ok()?),
         _ => return None,
     };
@@ -122,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_key_is_known_by_its_name() {
-        for key in [Key::Single(3), Key::Many(0), Key::Many(1203), Key::Large(12), Key::Absent(0)] {
+        for key in [Key::Single(3), Key::Many(0), Key::Many(1203), Key::Large(12), Key::Counter(1), Key::Absent(0)] {
             assert_eq!(key_of(&key.name("0001/"), "0001/"), Some(key));
         }
         for name in ["0002/single/1", "0001/single/01", "0001/many/1/1", "0001/", "0001/other/1"] {

@@ -10,6 +10,7 @@ mod keys;
 mod player;
 mod reads;
 mod streams;
+mod updates;
 mod writes;
 
 pub(crate) use calls::{LISTING, Stream, calls, writes, writes_of_short_lives};

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use kv_core::{Capability, Error, KeyValueStoreExt};
 
-use super::calls::{Call, Life};
+use super::calls::{ABSENT_COUNTER, Call, Life};
 use super::entries::{Effect, Entries, Held, Span, Written};
 use super::keys::{Key, Size, key_of};
 use crate::faults::errors::{check_error, check_transient};
 use crate::faults::proxied::ProxiedStore;
 use crate::faults::timing::{MARGIN, judge_undisturbed};
 use crate::faults::values::{parse, value};
+use crate::history::counters::number;
 use crate::running::{Context, NotPassed, Outcome, expect_that, show_error};
 
 /// How much longer a call may take for each of its keys on a slow machine.
@@ -23,6 +24,9 @@ const FOR_EACH_KEY: Duration = Duration::from_micros(500);
 fn is_looked_at(n: usize) -> bool {
     n.is_multiple_of(97) || [1, 99, 100, 101, 499, 500, 511, 512, 999, 1000, 1001, 1023, 1024, 2999].contains(&n)
 }
+
+/// How far apart the numbers are that are written: no sequence counts from one to the next.
+const COUNTED: u64 = 1000;
 
 /// Performs calls: see the [module](self).
 pub(crate) struct Player<'a> {
@@ -66,8 +70,12 @@ impl<'a> Player<'a> {
 
     /// A value of this write, and what is there once it has been written.
     pub(super) fn value(&self, key: Key, write: u64, size: Size) -> (Written, String) {
+        if matches!(key, Key::Counter(_)) {
+            let number = write * COUNTED;
+            return (Written::Number(number), number.to_string());
+        }
         let filling = size.filling(self.context, write);
-        (Written { key, write, filling }, value(&self.name(key), write, filling))
+        (Written::Value { key, write, filling }, value(&self.name(key), write, filling))
     }
 
     /// What a write of this value with this TTL does.
@@ -119,6 +127,9 @@ impl<'a> Player<'a> {
     /// Which write of which key a value is: it has to be a whole one.
     pub(super) fn written(&self, of: impl Display, found: Option<&[u8]>) -> Outcome<Option<Written>> {
         let Some(found) = found else { return Ok(None) };
+        if let Some(number) = number(found) {
+            return Ok(Some(Written::Number(number)));
+        }
         let whole = parse(found);
         let Some(whole) = whole else {
             let got = format!("{} bytes: {:?}", found.len(), start(found));
@@ -128,7 +139,7 @@ impl<'a> Player<'a> {
             let got = format!("write {} of {:?}", whole.write, whole.key);
             return Err(impossible(of, "a value that was written for this key (N2)", &got));
         };
-        Ok(Some(Written { key, write: whole.write, filling: whole.filling }))
+        Ok(Some(Written::Value { key, write: whole.write, filling: whole.filling }))
     }
 
     /// What a read says is at a key, which has to be possible.
@@ -141,10 +152,11 @@ impl<'a> Player<'a> {
         }
         let (clauses, got) = match written {
             None => ("P1, B1, B7", "nothing".to_owned()),
-            Some(Written { key: other, write, .. }) if other != key => {
+            Some(Written::Value { key: other, write, .. }) if other != key => {
                 ("N2, P1", format!("write {write} of {:?}", self.name(other)))
             }
-            Some(Written { write, .. }) => ("P1, T2, E5, N5", format!("write {write} of this key")),
+            Some(Written::Value { write, .. }) => ("P1, T2, E5, N5", format!("write {write} of this key")),
+            Some(Written::Number(number)) => ("U5, P1, N5, E5", format!("the number {number}")),
         };
         Err(impossible(of, &format!("{want} ({clauses})"), &got))
     }
@@ -156,7 +168,7 @@ impl<'a> Player<'a> {
             return Ok(());
         }
         let clauses = match call {
-            Call::Create(..) => "P4, N5, E5",
+            Call::Create(..) | Call::CreateVersioned(..) => "P4, N5, E5",
             Call::Delete(_) | Call::DeleteMany(_) => "D1, B3, N5, E5",
             _ => "P1, T6, N2, E5",
         };
@@ -222,7 +234,11 @@ impl<'a> Player<'a> {
     pub(crate) fn prepare(&mut self, call: &Call) -> Outcome {
         let keys = keys_before(call);
         let direct = self.proxied.direct;
-        let is_created = |key: Key| matches!(call, Call::Create(of, ..) if *of == key);
+        let is_created = |key: Key| match call {
+            Call::Create(of, ..) | Call::CreateVersioned(of, ..) => *of == key,
+            Call::Increment(of, _) => *of == key && key == ABSENT_COUNTER,
+            _ => false,
+        };
         let is_put = |n: usize, key: Key| !matches!(key, Key::Many(_)) || n % 5 != 3;
         let (mut entries, mut removed) = (Vec::new(), Vec::new());
         let write = self.next_write();
@@ -269,7 +285,14 @@ fn keys_before(call: &Call) -> BTreeSet<Key> {
         | Call::PutFrom(key, ..)
         | Call::Create(key, ..)
         | Call::Delete(key)
-        | Call::Touch(key, _) => vec![*key],
+        | Call::Touch(key, _)
+        | Call::GetVersioned(key)
+        | Call::CreateVersioned(key, ..)
+        | Call::PutIf(key, ..)
+        | Call::DeleteIf(key)
+        | Call::Take(key)
+        | Call::GetAndTouch(key, _)
+        | Call::Increment(key, _) => vec![*key],
     };
     several.into_iter().filter(|key| !matches!(key, Key::Absent(_))).collect()
 }

@@ -79,6 +79,12 @@ impl Player<'_> {
         }
     }
 
+    pub(super) fn get_versioned(&mut self, call: &Call, key: Key) -> Outcome<Result<(), Error>> {
+        let (store, name) = (self.proxied.store, self.name(key));
+        let (result, span) = self.timed(call, || store.get_versioned(&name))?;
+        self.judge_value(call, key, result.map(|found| found.map(|(value, _)| value)), span)
+    }
+
     pub(super) fn contains(&mut self, call: &Call, key: Key) -> Outcome<Result<(), Error>> {
         let (store, name) = (self.proxied.store, self.name(key));
         let (result, span) = self.timed(call, || store.contains(&name))?;

@@ -25,18 +25,26 @@ impl Player<'_> {
             Call::Prefixes(listed) => self.prefixes(call, listed),
             Call::Put(key, size, life) => self.put_one(call, key, size, life, None),
             Call::PutFrom(key, size, life, from) => self.put_one(call, key, size, life, Some(from)),
-            Call::Create(key, size, life) => self.create(call, key, size, life),
+            Call::Create(key, size, life) | Call::CreateVersioned(key, size, life) => {
+                self.create(call, key, size, life)
+            }
             Call::PutMany(batch, lives) => self.put_many(call, batch, lives),
             Call::Delete(key) => self.delete(call, key),
             Call::DeleteMany(batch) => self.delete_many(call, batch),
             Call::Touch(key, life) => self.touch(call, key, life),
             Call::Copy(from, to) => self.copy(call, from, to, false),
             Call::Rename(from, to) => self.copy(call, from, to, true),
+            Call::GetVersioned(key) => self.get_versioned(call, key),
+            Call::PutIf(key, size, life) => self.put_if(call, key, size, life),
+            Call::DeleteIf(key) => self.delete_if(call, key),
+            Call::Take(key) => self.take(call, key),
+            Call::GetAndTouch(key, life) => self.get_and_touch(call, key, life),
+            Call::Increment(key, life) => self.increment(call, key, life),
         }
     }
 
     /// The error of a write of one key: nothing has changed, unless it says that nobody knows (E5).
-    fn failed(&mut self, call: &Call, error: Error, key: Key, effect: Effect) -> Outcome<Result<(), Error>> {
+    pub(super) fn failed(&mut self, call: &Call, error: Error, key: Key, effect: Effect) -> Outcome<Result<(), Error>> {
         self.check_error(call, &error, &[key])?;
         if error.outcome_unknown() {
             self.entries.may_do(key, effect);
@@ -87,7 +95,10 @@ impl Player<'_> {
         let write = self.next_write();
         let (store, name, ttl) = (self.proxied.store, self.name(key), life.ttl(self.context));
         let (written, value) = self.value(key, write, size);
-        let (result, span) = self.timed(call, || store.create_with_ttl(&name, value, ttl))?;
+        let (result, span) = self.timed(call, || match call {
+            Call::CreateVersioned(..) => Ok(store.create_versioned(&name, value, ttl)?.is_some()),
+            _ => store.create_with_ttl(&name, value, ttl),
+        })?;
         let effect = self.put(written, life, span);
         match result {
             Ok(created) => {
@@ -182,10 +193,7 @@ impl Player<'_> {
     fn touch(&mut self, call: &Call, key: Key, life: Life) -> Outcome<Result<(), Error>> {
         let (store, name, ttl) = (self.proxied.store, self.name(key), life.ttl(self.context));
         let (result, span) = self.timed(call, || store.touch(&name, ttl))?;
-        let effect = match life.time(self.context) {
-            Some(time) if time.is_zero() => Effect::Remove,
-            time => Effect::Touch(self.entries.expires(time, span)),
-        };
+        let effect = self.touched(life, span);
         match result {
             Ok(touched) => {
                 self.is_there(call, key, touched, touched, span)?;
@@ -195,6 +203,14 @@ impl Player<'_> {
                 Ok(Ok(()))
             }
             Err(error) => self.failed(call, error, key, effect),
+        }
+    }
+
+    /// What a touch with this TTL does.
+    pub(super) fn touched(&self, life: Life, span: Span) -> Effect {
+        match life.time(self.context) {
+            Some(time) if time.is_zero() => Effect::Remove,
+            time => Effect::Touch(self.entries.expires(time, span)),
         }
     }
 
