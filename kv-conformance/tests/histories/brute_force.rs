@@ -218,9 +218,8 @@ fn has_order_with_stale_reads(history: &History, weaknesses: &[Weakness]) -> boo
                 Action::Put(value, ttl) | Action::Create(value, ttl, _) if *ttl != after_seconds(0) => {
                     vec![Some((value.clone(), *ttl))]
                 }
-                Action::Create(..) => Vec::new(),
                 Action::Increment { sum: Some(sum), .. } if write.ended.is_some() => with_any_ttl(sum),
-                Action::Increment { .. } => Vec::new(),
+                Action::Create(..) | Action::Increment { .. } => Vec::new(),
                 Action::Touch(ttl, _) | Action::GetAndTouch(ttl, _) if *ttl != after_seconds(0) => Vec::new(),
                 Action::CopiedHere { values, ttls } => {
                     values.iter().flat_map(|value| ttls.iter().map(|ttl| Some((value.clone(), *ttl)))).collect()

@@ -583,6 +583,24 @@ faults! {
     CreateVersionedRace,
     /// `create_versioned` creates in one step, and then reads the version.
     CreateVersionedTellsLater,
+    /// `create_versioned` takes a TTL of more than 30 days for a date.
+    CreateVersionedLongTtlIsDate,
+    /// `create_versioned` cuts keys at 100 bytes.
+    CreateVersionedKeysCut,
+    /// `put_if` has TTLs of 32 bits, in milliseconds.
+    PutIfTtlIn32Bits,
+    /// `put_if` cuts values at 64 KiB.
+    PutIfCutsAt64K,
+    /// `take` decodes `%41` in keys.
+    TakeKeysDecoded,
+    /// `get_versioned` ignores case in keys.
+    VersionedReadKeysLowerCased,
+    /// `get_and_touch` has TTLs of 31 bits, in milliseconds.
+    TouchingReadTtlIn31Bits,
+    /// `increment` ignores case in keys.
+    IncrementKeysLowerCased,
+    /// `increment` begins with a TTL in whole seconds, rounded down.
+    IncrementTtlInSeconds,
     /// `create_versioned` with a zero TTL is for ever.
     CreateVersionedZeroStays,
     /// `create_versioned` has no limit.

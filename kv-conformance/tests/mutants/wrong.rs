@@ -401,12 +401,13 @@ impl KeyValueStore for Wrong {
     }
 
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
-        self.get_versioned(self.key(key)?.as_key())
+        self.get_versioned(self.key_of_update(Fault::VersionedReadKeysLowerCased, self.key(key)?).as_key())
     }
 
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
         self.pass_other()?;
-        self.create_versioned(self.key(key)?.as_key(), value.into_bytes(), ttl)
+        let key = self.key_of_update(Fault::CreateVersionedKeysCut, self.key(key)?);
+        self.create_versioned(key.as_key(), value.into_bytes(), ttl)
     }
 
     fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
@@ -419,7 +420,7 @@ impl KeyValueStore for Wrong {
     }
 
     fn read_and_remove(&self, key: Key<'_>) -> Result<Option<Bytes>> {
-        self.take(self.key(key)?.as_key())
+        self.take(self.key_of_update(Fault::TakeKeysDecoded, self.key(key)?).as_key())
     }
 
     fn read_and_set_expiry(&self, key: Key<'_>, ttl: Ttl) -> Result<Option<Bytes>> {
@@ -428,6 +429,6 @@ impl KeyValueStore for Wrong {
     }
 
     fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
-        self.increment(self.key(key)?.as_key(), by, ttl)
+        self.increment(self.key_of_update(Fault::IncrementKeysLowerCased, self.key(key)?).as_key(), by, ttl)
     }
 }

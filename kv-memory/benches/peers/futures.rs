@@ -36,14 +36,14 @@ pub(crate) fn compare(bench: &mut Bench, keys: &[KeyBuf], value: &Bytes) -> Resu
         for key in keys {
             black_box(ready(AsyncKeyValueStore::read(&store, key.as_key()))??);
         }
-        Ok(())
+        Ok::<_, BoxError>(())
     };
     bench.compare(row("async get").at_most(1.2), concrete, blocking)?;
     let dynamic = || {
         for key in keys {
             black_box(ready(shared.read(key.as_key()))??);
         }
-        Ok(())
+        Ok::<_, BoxError>(())
     };
     bench.compare(row("async get, dyn").at_most(1.2), dynamic, blocking)?;
     let boxed = || {
@@ -52,14 +52,14 @@ pub(crate) fn compare(bench: &mut Bench, keys: &[KeyBuf], value: &Bytes) -> Resu
             let future: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(future);
             black_box(ready(black_box(future))??);
         }
-        Ok(())
+        Ok::<_, BoxError>(())
     };
     bench.compare(row("the same in a box, for comparison"), boxed, blocking)?;
     let put = || {
         for key in keys {
             ready(AsyncKeyValueStore::write(&store, key.as_key(), value.clone().into(), Ttl::Forever))??;
         }
-        Ok(())
+        Ok::<_, BoxError>(())
     };
     let blocking_put = || {
         for key in keys {

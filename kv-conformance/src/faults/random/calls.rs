@@ -441,9 +441,9 @@ pub(crate) fn calls(context: &Context<'_>, most: usize) -> BoxedStrategy<Call> {
     if context.has(Capability::Counters) {
         // Of what a lenient store makes of text, nothing is promised.
         let is_lenient = context.scope.weaknesses.contains_key(&Weakness::LenientCounters);
-        let to_count = if is_lenient { counter().boxed() } else { small().boxed() };
-        let to_count = Union::new_weighted(vec![(3, counter().boxed()), (1, to_count)]);
-        all.push((3, (to_count, life()).prop_map(|(key, life)| Call::Increment(key, life)).boxed()));
+        let other = if is_lenient { counter().boxed() } else { small().boxed() };
+        let any = Union::new_weighted(vec![(3, counter().boxed()), (1, other)]);
+        all.push((3, (any, life()).prop_map(|(key, life)| Call::Increment(key, life)).boxed()));
     }
     if context.has(Capability::Listing) {
         let listed = || {

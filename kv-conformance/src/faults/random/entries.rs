@@ -154,7 +154,9 @@ impl Possible {
             for effect in self.pending.clone() {
                 let counted = counted + usize::from(effect.counts());
                 if counted <= increments || !effect.counts() {
-                    effect.of(state).for_each(|state| self.add(Branch { state, counted }));
+                    for state in effect.of(state) {
+                        self.add(Branch { state, counted });
+                    }
                 }
             }
             done += 1;
@@ -164,7 +166,9 @@ impl Possible {
     /// Leaves these alone, and what the writes of unknown outcome may make of them.
     fn become_one_of(&mut self, branches: impl IntoIterator<Item = Branch>) {
         self.branches.clear();
-        branches.into_iter().for_each(|branch| self.add(branch));
+        for branch in branches {
+            self.add(branch);
+        }
         self.close();
     }
 }

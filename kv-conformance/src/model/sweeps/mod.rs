@@ -7,25 +7,36 @@ use kv_core::{Bytes, Capability, KeyBuf};
 use proptest::strategy::{NewTree, Strategy};
 use proptest::test_runner::TestRunner;
 
+use crate::history::counters::{number, text};
 use crate::model::abilities::Abilities;
 use crate::model::coverage::{Class, Dimension};
 use crate::model::pools::{Content, Expires, keys, ttls, values};
 use crate::model::shrinking::Shrinking;
-use crate::model::step::{Handle, Operation, Step, Wait, Write};
+use crate::model::step::{Handle, Operation, Step, Wait, Which, Write};
 use crate::running::part_for_effort;
 
 /// One sequence, which can be made simpler.
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed(Vec<Step>);
 
-/// How many values or TTLs a sequence has.
+/// How many values or TTLs a sequence has. The time for TTLs grows with the square: all are looked at each time that one has passed.
 const PART: usize = 60;
+const PART_OF_TTLS: usize = 40;
+
+/// For how many ways of writing it a large value is also copied, renamed, touched and removed.
+const MOVED: usize = 5;
+
+/// How many operations of section 12 change what is there.
+const UPDATES: usize = 5;
 
 /// About how many operations a staged sequence has.
 const STAGED: usize = 150;
 
-/// The ways to write an entry.
-const WAYS: &[&str] = &["put", "put_from", "create", "put_many", "put_file"];
+/// The ways to write an entry. One by `increment` is [besides](Sweep::counted), since it writes numbers alone.
+const WAYS: &[&str] = &["put", "put_from", "create", "put_many", "put_file", "create_versioned", "put_if"];
+
+/// How many keys a TTL has: one for each way to write it, and for what else gives a TTL.
+const KEYS_OF_TTL: usize = WAYS.len() + 3;
 
 /// The sequences for a store. Of one that is slow, only a part.
 pub(crate) fn sweeps(abilities: &Abilities, random: &mut Rng) -> Vec<Fixed> {
@@ -47,16 +58,20 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// All keys at once, each written in one way, and then copied, touched or removed.
+    /// All keys at once, each written in one way, then copied, touched or removed, and then changed by the operations of section 12: by all of
+    /// them where they cost next to nothing.
     fn keys(&self, random: &mut Rng) -> Vec<Step> {
         let mut all = keys::all(self.abilities.longest_key);
-        self.sample(&mut all, random, 4);
+        self.sample(&mut all, random, 6);
         let mut steps = Vec::new();
         for (at, (class, key)) in all.iter().enumerate() {
             let covers = vec![(Dimension::Keys, *class)];
             let value = Content::Bytes(Bytes::from(at.to_string()));
             let expires = if at % 2 == 0 { self.hour() } else { Expires::Forever };
-            steps.push(self.write(at, Write { key: key.clone(), value, expires, is_owned: at % 3 == 0 }, covers));
+            let write = Write { key: key.clone(), value, expires, is_owned: at % 3 == 0 };
+            let is_counted = at % (WAYS.len() + 1) == WAYS.len();
+            let counted = is_counted.then(|| self.counted(at, &write, &covers)).flatten();
+            steps.extend(counted.unwrap_or_else(|| self.write(at, write, covers)));
         }
         steps.extend(self.looks(all.iter().map(|(_, key)| key)));
         for (at, (class, key)) in all.iter().enumerate() {
@@ -71,7 +86,27 @@ impl Sweep<'_> {
             steps.push(self.step(at, name, operation, vec![(Dimension::Keys, *class)]));
         }
         steps.extend(self.looks(all.iter().map(|(_, key)| key)));
+        for round in 0..if self.abilities.is_in_process() { UPDATES } else { 1 } {
+            for (at, (class, key)) in all.iter().enumerate() {
+                steps.extend(self.updated(at / 5 + round, key, vec![(Dimension::Keys, *class)]));
+            }
+        }
+        steps.extend(self.looks(all.iter().map(|(_, key)| key)));
         steps
+    }
+
+    /// An operation of section 12 on what is there, if the store has it.
+    fn updated(&self, at: usize, key: &KeyBuf, covers: Vec<Class>) -> Option<Step> {
+        let value = Content::Bytes(Bytes::from_static(b"5"));
+        let write = Write { key: key.clone(), value, expires: Expires::Forever, is_owned: true };
+        let (needs, name, operation) = match at % UPDATES {
+            0 => (Capability::Versions, "put_if", Operation::PutIf(write, Which::Current)),
+            1 => (Capability::Versions, "delete_if", Operation::DeleteIf(key.clone(), Which::Current)),
+            2 => (Capability::Take, "take", Operation::Take(key.clone())),
+            3 => (Capability::TouchingReads, "get_and_touch", Operation::GetAndTouch(key.clone(), self.hour())),
+            _ => (Capability::Counters, "increment", Operation::Increment(key.clone(), 3, self.hour())),
+        };
+        self.abilities.has(needs).then(|| self.step(at, name, operation, covers))
     }
 
     /// Keys of one length that differ in one byte, at each place.
@@ -101,7 +136,7 @@ impl Sweep<'_> {
             Content::AtLimit(_) => self.abilities.largest.is_some(),
         });
         let ways = if self.abilities.is_in_process() { WAYS.len() } else { 2 };
-        self.sample(&mut all, random, 3 * ways);
+        self.sample(&mut all, random, 4 * ways);
         let first = random.usize(..WAYS.len());
         let steps = all.chunks(PART).map(|part| {
             let mut steps = Vec::new();
@@ -110,12 +145,18 @@ impl Sweep<'_> {
                     let key = keys::beside(at * WAYS.len() + way);
                     let expires = if way % 2 == 0 { self.hour() } else { Expires::Forever };
                     let write = Write { key: key.clone(), value: value.clone(), expires, is_owned: at % 2 == 0 };
-                    steps.push(self.write(way, write, vec![(Dimension::Value, *class)]));
+                    steps.extend(self.write(way, write, vec![(Dimension::Value, *class)]));
                     steps.push(self.read(way + at, key.clone()));
                     let is_large = matches!(value, Content::Bytes(bytes) if bytes.len() > 250);
-                    if is_large || way == first {
+                    // Of a large value for most ways, so that it takes no longer than the rest.
+                    if is_large && way < first + MOVED || way == first {
                         steps.extend(self.moved(at, &key));
                     }
+                }
+                let key = keys::beside(10_000 + at);
+                let write = Write { key: key.clone(), value: value.clone(), expires: self.hour(), is_owned: true };
+                if let Some(counted) = self.counted(at, &write, &[(Dimension::Value, *class)]) {
+                    steps.extend(counted.into_iter().chain([self.read(at, key)]));
                 }
             }
             steps
@@ -131,9 +172,7 @@ impl Sweep<'_> {
             steps.push(self.step(at, "copy", Operation::Copy(key.clone(), copy.clone()), Vec::new()));
             steps.push(self.step(at, "rename", Operation::Rename(key.clone(), renamed.clone()), Vec::new()));
         }
-        if self.abilities.has(Capability::Touch) {
-            steps.push(self.step(at, "touch", Operation::Touch(key.clone(), self.hour()), Vec::new()));
-        }
+        steps.extend(self.touched(at, key, self.hour(), Vec::new()));
         let all = [key.clone(), copy, renamed];
         steps.extend(all.iter().enumerate().map(|(way, key)| self.read(at + way, key.clone())));
         if self.abilities.has(Capability::TtlReading) {
@@ -141,7 +180,12 @@ impl Sweep<'_> {
         }
         // The copy stays where the next one goes.
         let [key, _, renamed] = all;
-        let removed = vec![key.clone(), renamed.clone()];
+        let (removed, taken) = if at.is_multiple_of(3) && self.abilities.has(Capability::Take) {
+            (vec![renamed.clone()], Some(key.clone()))
+        } else {
+            (vec![key.clone(), renamed.clone()], None)
+        };
+        steps.extend(taken.map(|key| self.step(at, "take", Operation::Take(key), Vec::new())));
         steps.push(self.step(at, "delete_many", Operation::DeleteMany(removed), Vec::new()));
         steps.extend([self.read(at, key), self.read(at, renamed)]);
         steps
@@ -152,27 +196,27 @@ impl Sweep<'_> {
         if !self.abilities.has(Capability::Ttls) {
             return Vec::new();
         }
-        let mut all = ttls::all(random);
-        self.sample(&mut all, random, 12);
-        let steps = all.chunks(PART).map(|part| {
+        let (mut all, parity) = (ttls::all(random), random.usize(..2));
+        self.sample(&mut all, random, 16);
+        let steps = all.chunks(PART_OF_TTLS).map(|part| {
             let mut steps = Vec::new();
             for (at, &(class, expires)) in part.iter().enumerate() {
                 let covers = || vec![(Dimension::Ttl, class)];
+                let key = |number: usize| keys::beside(at * KEYS_OF_TTL + number);
+                let write = |number: usize, value: &'static [u8], expires| {
+                    let value = Content::Bytes(Bytes::from_static(value));
+                    Write { key: key(number), value, expires, is_owned: true }
+                };
                 for way in 0..WAYS.len() {
-                    let key = keys::beside(at * 10 + way);
-                    let value = Content::Bytes(Bytes::from_static(b"v"));
-                    let write = Write { key, value, expires, is_owned: true };
-                    steps.push(self.write(way, write, covers()));
+                    steps.extend(self.write(way, write(way, b"v", expires), covers()));
                 }
-                let (key, to) = (keys::beside(at * 10 + 8), keys::beside(at * 10 + 9));
-                if self.abilities.has(Capability::Touch) {
-                    let value = Content::Bytes(Bytes::from_static(b"v"));
-                    let write = Write { key: key.clone(), value, expires: Expires::Forever, is_owned: true };
-                    steps.push(self.write(0, write, Vec::new()));
-                    steps.push(self.step(at, "touch", Operation::Touch(key, expires), covers()));
-                }
+                let counted = self.counted(at, &write(WAYS.len(), b"7", expires), &covers());
+                steps.extend(counted.into_iter().flatten());
+                let (touched, to) = (WAYS.len() + 1, key(WAYS.len() + 2));
+                steps.extend(self.write(0, write(touched, b"v", Expires::Forever), Vec::new()));
+                steps.extend(self.touched(at + parity, &key(touched), expires, covers()));
                 if self.abilities.has(Capability::Copy) {
-                    let key = keys::beside(at * 10);
+                    let key = key(0);
                     let (name, operation) = if at % 2 == 0 {
                         ("copy", Operation::Copy(key, to))
                     } else {
@@ -181,7 +225,7 @@ impl Sweep<'_> {
                     steps.push(self.step(at, name, operation, covers()));
                 }
             }
-            let keys = (0..part.len() * 10).map(keys::beside).collect::<Vec<_>>();
+            let keys = (0..part.len() * KEYS_OF_TTL).map(keys::beside).collect::<Vec<_>>();
             let waits = if self.abilities.is_in_process() { part.len() + 5 } else { 0 };
             for at in 0..=waits {
                 steps.extend(self.looks(keys.iter()));
@@ -210,25 +254,63 @@ impl Sweep<'_> {
         steps
     }
 
-    fn write(&self, way: usize, write: Write, covers: Vec<Class>) -> Step {
+    /// A write in one of the ways. One that names a version needs an entry that has one.
+    fn write(&self, way: usize, write: Write, covers: Vec<Class>) -> Vec<Step> {
         let name = WAYS.get(way % WAYS.len()).copied().unwrap_or_default();
+        let [creates, has_versions] = [Capability::Create, Capability::Versions].map(|of| self.abilities.has(of));
         let (name, operation) = match name {
-            "create" if self.abilities.has(Capability::Create) => (name, Operation::Create(write)),
+            "create" if creates => (name, Operation::Create(write)),
+            "create_versioned" if creates && has_versions => (name, Operation::CreateVersioned(write)),
+            "put_if" if has_versions => {
+                let value = Content::Bytes(Bytes::from_static(b"before"));
+                let before = Write { value, expires: self.hour(), ..write.clone() };
+                let before = self.step(way, "put", Operation::Put(before), Vec::new());
+                return vec![before, self.step(way, name, Operation::PutIf(write, Which::Current), covers)];
+            }
             "put_from" => (name, Operation::PutFrom(write, 8192)),
             "put_file" => (name, Operation::PutFile(write)),
             "put_many" => (name, Operation::PutMany(vec![write])),
             _ => ("put", Operation::Put(write)),
         };
-        self.step(way, name, operation, covers)
+        vec![self.step(way, name, operation, covers)]
+    }
+
+    /// A write by `increment`, if the value is a counter: of an absent counter that begins with it, or of one that is there, which keeps its
+    /// TTL.
+    fn counted(&self, at: usize, write: &Write, covers: &[Class]) -> Option<Vec<Step>> {
+        let Content::Bytes(value) = &write.value else { return None };
+        let sum = number(value).filter(|_| self.abilities.has(Capability::Counters))?;
+        let increment = |by, expires| {
+            self.step(at, "increment", Operation::Increment(write.key.clone(), by, expires), covers.to_vec())
+        };
+        match (u32::try_from(sum), sum.checked_sub(1)) {
+            (Ok(by), _) if at.is_multiple_of(2) || by == 0 => Some(vec![increment(by, write.expires)]),
+            (_, Some(one_less)) => {
+                let before = Write { value: Content::Bytes(text(one_less)), ..write.clone() };
+                Some(vec![self.step(at, "put", Operation::Put(before), Vec::new()), increment(1, self.hour())])
+            }
+            _ => None,
+        }
+    }
+
+    /// A new TTL for what is there, in one of the two ways, if the store has one.
+    fn touched(&self, at: usize, key: &KeyBuf, expires: Expires, covers: Vec<Class>) -> Option<Step> {
+        let reads = self.abilities.has(Capability::TouchingReads);
+        if reads && (at % 2 == 1 || !self.abilities.has(Capability::Touch)) {
+            return Some(self.step(at, "get_and_touch", Operation::GetAndTouch(key.clone(), expires), covers));
+        }
+        let touch = || self.step(at, "touch", Operation::Touch(key.clone(), expires), covers);
+        self.abilities.has(Capability::Touch).then(touch)
     }
 
     fn read(&self, way: usize, key: KeyBuf) -> Step {
-        let (name, operation) = match way % 6 {
+        let (name, operation) = match way % staged::READS {
             0 => ("get", Operation::Get(key)),
             1 => ("get_into", Operation::GetInto(key)),
             2 => ("open", Operation::Open(key, Vec::new())),
             3 => ("get_many", Operation::GetMany(vec![key])),
             4 => ("get_each", Operation::GetEach(vec![key.clone(), key])),
+            5 if self.abilities.has(Capability::Versions) => ("get_versioned", Operation::GetVersioned(key)),
             _ => ("get_file", Operation::GetFile(key)),
         };
         self.step(way, name, operation, Vec::new())

@@ -8,7 +8,7 @@ use kv_core::{Bytes, Capability, KeyBuf};
 use super::Sweep;
 use crate::model::coverage::Dimension;
 use crate::model::pools::{Content, Expires, keys};
-use crate::model::step::{Handle, Operation, Step, Wait, Write};
+use crate::model::step::{Handle, Operation, Step, Wait, Which, Write};
 
 /// Sizes at which something that is counted, or sent in portions, may change.
 const SIZES: &[usize] = &[
@@ -26,9 +26,13 @@ impl Sweep<'_> {
             return Vec::new();
         }
         let hour = Duration::from_secs(3600);
-        let looking = (0..READS + 4).map(|read| {
+        let looking = (0..READS + 8).map(|read| {
             let key = keys::beside(read);
-            let mut steps = vec![self.put(0, &key, "old", Expires::After(hour))];
+            let other = keys::beside(91);
+            let mut steps =
+                vec![self.put(0, &key, "old", Expires::After(hour)), self.put(0, &other, "other", Expires::Forever)];
+            // The version of another entry, which matches nothing here.
+            steps.extend(Some(self.read(VERSIONED, other)).filter(|step| self.can(step)));
             for wait in
                 [Wait::For(Duration::from_millis(3_598_500)), Wait::For(Duration::from_secs(1)), Wait::BeforeNext]
             {
@@ -98,8 +102,15 @@ impl Sweep<'_> {
                     let (at, key) = (at + round * 20, key(at + round * 31));
                     match way {
                         0..WRITES => self.writes(way, &key, expires(at + 1)).collect(),
-                        _ if way == WRITES => self.touched(&key, self.days(40 - at as u64 % 30)).collect::<Vec<_>>(),
-                        _ if way == WRITES + 1 => self.touched(&key, self.days(1)).collect(),
+                        _ if way == WRITES => {
+                            self.touched(0, &key, self.days(40 - at as u64 % 30), Vec::new()).into_iter().collect()
+                        }
+                        _ if way == WRITES + 1 => {
+                            self.touched(at, &key, self.days(1), Vec::new()).into_iter().collect()
+                        }
+                        _ if way == WRITES + 2 && at % 2 == 1 => {
+                            vec![self.step(at, "take", Operation::Take(key), Vec::new())]
+                        }
                         _ if way == WRITES + 2 => vec![self.step(at, "delete", Operation::Delete(key), Vec::new())],
                         _ => {
                             // Onto an entry that is there, and away from one.
@@ -205,6 +216,17 @@ impl Sweep<'_> {
             Some(0) => self.step(0, "contains", Operation::Contains(key.clone()), Vec::new()),
             Some(1) => self.step(0, "create", Operation::Create(entry(key, "new", Expires::Forever)), Vec::new()),
             Some(2) => self.step(0, "copy", Operation::Copy(key.clone(), keys::beside(90)), Vec::new()),
+            Some(3) => {
+                let write = entry(key, "new", Expires::Forever);
+                self.step(0, "create_versioned", Operation::CreateVersioned(write), Vec::new())
+            }
+            Some(4) => {
+                let write = entry(key, "new", Expires::Forever);
+                self.step(0, "put_if", Operation::PutIf(write, Which::Foreign), Vec::new())
+            }
+            Some(5) => self.step(0, "delete_if", Operation::DeleteIf(key.clone(), Which::Foreign), Vec::new()),
+            // It is not a counter.
+            Some(6) => self.step(0, "increment", Operation::Increment(key.clone(), 1, Expires::Forever), Vec::new()),
             Some(_) => self.step(0, "ttl", Operation::Ttl(key.clone()), Vec::new()),
         };
         Some(step).filter(|step| self.can(step))
@@ -219,7 +241,7 @@ impl Sweep<'_> {
         let write =
             |key: &KeyBuf| Write { key: key.clone(), value: value.clone(), expires, is_owned: way.is_multiple_of(2) };
         let steps = match way.checked_sub(super::WAYS.len()) {
-            None => vec![self.write(way, write(key), Vec::new())],
+            None => self.write(way, write(key), Vec::new()),
             Some(other) => {
                 let from = keys::beside(80_000 + other);
                 let operation = if other == 0 {
@@ -228,15 +250,11 @@ impl Sweep<'_> {
                     Operation::Rename(from.clone(), key.clone())
                 };
                 let name = if other == 0 { "copy" } else { "rename" };
-                vec![self.write(0, write(&from), Vec::new()), self.step(way, name, operation, Vec::new())]
+                let written = self.write(0, write(&from), Vec::new());
+                written.into_iter().chain([self.step(way, name, operation, Vec::new())]).collect()
             }
         };
         steps.into_iter().filter(|step| self.can(step)).collect::<Vec<_>>().into_iter()
-    }
-
-    fn touched(&self, key: &KeyBuf, expires: Expires) -> impl Iterator<Item = Step> + use<> {
-        let step = self.step(0, "touch", Operation::Touch(key.clone(), expires), Vec::new());
-        Some(step).filter(|step| self.can(step)).into_iter()
     }
 
     fn put(&self, at: usize, key: &KeyBuf, value: &str, expires: Expires) -> Step {
@@ -263,22 +281,30 @@ impl Sweep<'_> {
 
     /// Whether the store can do what a step does.
     fn can(&self, step: &Step) -> bool {
-        let needs = match &step.operation {
-            Operation::Create(_) => Capability::Create,
-            Operation::Contains(_) => Capability::Contains,
-            Operation::Copy(..) | Operation::Rename(..) => Capability::Copy,
-            Operation::Touch(..) => Capability::Touch,
-            Operation::Ttl(_) => Capability::TtlReading,
-            Operation::Keys(_) | Operation::Prefixes(..) => Capability::Listing,
-            _ => return true,
+        let needs: &[Capability] = match &step.operation {
+            Operation::Create(_) => &[Capability::Create],
+            Operation::Contains(_) => &[Capability::Contains],
+            Operation::Copy(..) | Operation::Rename(..) => &[Capability::Copy],
+            Operation::Touch(..) => &[Capability::Touch],
+            Operation::Ttl(_) => &[Capability::TtlReading],
+            Operation::Keys(_) | Operation::Prefixes(..) => &[Capability::Listing],
+            Operation::GetVersioned(_) | Operation::PutIf(..) | Operation::DeleteIf(..) => &[Capability::Versions],
+            Operation::CreateVersioned(_) => &[Capability::Versions, Capability::Create],
+            Operation::Take(_) => &[Capability::Take],
+            Operation::GetAndTouch(..) => &[Capability::TouchingReads],
+            Operation::Increment(..) => &[Capability::Counters],
+            _ => &[],
         };
-        self.abilities.has(needs)
+        needs.iter().all(|&needs| self.abilities.has(needs))
     }
 }
 
 /// How many ways there are to read an entry, and to write one.
-const READS: usize = 6;
+pub(super) const READS: usize = 7;
 const WRITES: usize = super::WAYS.len() + 2;
+
+/// The way to read an entry with its version.
+const VERSIONED: usize = 5;
 
 fn entry(key: &KeyBuf, value: &str, expires: Expires) -> Write {
     Write { key: key.clone(), value: Content::Bytes(Bytes::copy_from_slice(value.as_bytes())), expires, is_owned: true }

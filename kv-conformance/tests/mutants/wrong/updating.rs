@@ -42,6 +42,38 @@ impl Wrong {
         self.live(key).map(|stored| self.version(key, &stored))
     }
 
+    /// The key that an operation uses in place of another, where the fault is about that.
+    pub(super) fn key_of_update(&self, mangles: Fault, key: KeyBuf) -> KeyBuf {
+        if !self.is(mangles) {
+            return key;
+        }
+        let other = match mangles {
+            Fault::CreateVersionedKeysCut => key.chars().take(100).collect(),
+            Fault::TakeKeysDecoded => super::mangling::percent_decoded(&key),
+            _ => key.to_ascii_lowercase(),
+        };
+        KeyBuf::new(other).unwrap_or(key)
+    }
+
+    /// The TTL that an operation gives in place of another, where the fault is about that.
+    fn ttl_of_update(&self, changes: Fault, ttl: Ttl) -> Ttl {
+        let Ttl::After(given) = ttl else { return ttl };
+        if !self.is(changes) || given.is_zero() || given > self.inner.config.longest_ttl {
+            return ttl;
+        }
+        let wrapped = |bits: u32| {
+            let left = given.as_millis() % (1_u128 << bits);
+            Ttl::After(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+        };
+        match changes {
+            Fault::CreateVersionedLongTtlIsDate if given > Duration::from_secs(30 * 86_400) => ZERO,
+            Fault::PutIfTtlIn32Bits if given.as_millis() >> 32 > 0 => wrapped(32),
+            Fault::TouchingReadTtlIn31Bits if given.as_millis() >> 31 > 0 => wrapped(31),
+            Fault::IncrementTtlInSeconds => Ttl::After(Duration::from_secs(given.as_secs())),
+            _ => ttl,
+        }
+    }
+
     pub(super) fn get_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
         let act = || self.whole().read_versioned(key);
         if let Some(result) = self.opted_out(Capability::Versions, act) {
@@ -67,6 +99,7 @@ impl Wrong {
             return result;
         }
         self.inner.need(Capability::Versions)?;
+        let ttl = self.ttl_of_update(Fault::PutIfTtlIn32Bits, ttl);
         if let Err(error) = self.inner.check(key, value.len(), ttl) {
             match (self.fault, &error) {
                 (Fault::PutIfTooLargeDeletes, Error::ValueTooLarge { .. }) => drop(self.inner.remove(key)?),
@@ -82,6 +115,8 @@ impl Wrong {
             }
             return Err(error);
         }
+        let cut = if self.is(Fault::PutIfCutsAt64K) { value.len().min(1 << 16) } else { value.len() };
+        let value = value.slice(..cut);
         let old = self.live(key);
         let of_nothing = || Version::of_number(key, new_version());
         let write = |ttl| -> Result<Option<Version>> {
@@ -203,6 +238,7 @@ impl Wrong {
             }
             _ => {}
         }
+        let ttl = self.ttl_of_update(Fault::CreateVersionedLongTtlIsDate, ttl);
         let ttl = match self.fault {
             Fault::CreateVersionedIgnoresTtl if ttl != ZERO => Ttl::Forever,
             Fault::CreateVersionedZeroStays if ttl == ZERO => Ttl::Forever,
@@ -262,6 +298,7 @@ impl Wrong {
             return result;
         }
         self.inner.need(Capability::TouchingReads)?;
+        let ttl = self.ttl_of_update(Fault::TouchingReadTtlIn31Bits, ttl);
         let Ok(end) = self.inner.check(key, 0, ttl) else {
             if self.is(Fault::TouchingReadHugeTtlForever) {
                 return self.inner.read_and_set_expiry(key, Ttl::Forever);
@@ -311,6 +348,7 @@ impl Wrong {
             return result;
         }
         self.inner.need(Capability::Counters)?;
+        let ttl = self.ttl_of_update(Fault::IncrementTtlInSeconds, ttl);
         let end = match self.inner.check(key, 0, ttl) {
             Ok(end) => end,
             Err(Error::InvalidTtl { .. }) if self.is(Fault::IncrementHugeTtlForever) => None,
