@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks what users of each crate compile: kv-core has two dependencies, three with the feature serde, and no backend pulls in another's. What two
+# Checks what users of each crate compile: kv-core has two dependencies, and few more with its features, no runtime among them; and no backend
+# pulls in another's. What two
 # backends need and may not share is the same in both. And the table in CONTRIBUTING.md gives a reason for every
 # dependency there is.
 set -euo pipefail
@@ -19,9 +20,12 @@ fail() {
 }
 
 direct=$(dependencies kv-core --depth 1 | tr '\n' ' ')
-[ "$direct" = 'bytes serde thiserror ' ] || fail "kv-core depends on: ${direct}and should on bytes, thiserror and serde alone"
-! cargo tree --locked --package kv-core --edges normal,build --prefix none | grep serde ||
-    fail "kv-core depends on serde without its feature"
+expected='bytes futures-channel futures-core pin-project-lite self_cell serde stackfuture thiserror '
+[ "$direct" = "$expected" ] || fail "kv-core depends on: ${direct}and should on: $expected"
+! dependencies kv-core | grep -x tokio || fail "kv-core depends on a runtime"
+plain=$(cargo tree --locked --package kv-core --edges normal,build --prefix none --format '{p}' --depth 1 |
+    cut -d ' ' -f 1 | sort -u | tr '\n' ' ')
+[ "$plain" = 'bytes kv-core thiserror ' ] || fail "without features kv-core has: $plain"
 
 for manifest in kv-*/Cargo.toml; do
     crate=$(dirname "$manifest")

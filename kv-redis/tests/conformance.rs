@@ -216,7 +216,9 @@ fn main() -> ExitCode {
         }),
         suite("shared_connections", {
             let url = url.clone();
-            move |number, builder| Ok(builder.url(url(number)).shared_connections(1).connect()?)
+            move |number, builder| {
+                Ok(builder.url(url(number)).shared_connections(1).connect()?.with_namespace("acme")?)
+            }
         })
         .with_faults(|| behind_a_proxy(Over::Shared)),
         suite("pool_of_many_as_arc_dyn", {

@@ -110,15 +110,18 @@ impl Shared {
                 state = self.lock();
                 continue;
             }
+            if state.is_closed {
+                break;
+            }
             state.idle += 1;
-            let (woken, waited) = self.called.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            state = woken;
+            let waited;
+            (state, waited) = self.called.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
-            if state.waiting.is_empty() && (waited.timed_out() || state.is_closed) {
-                state.threads -= 1;
-                return;
+            if waited.timed_out() && state.waiting.is_empty() {
+                break;
             }
         }
+        state.threads -= 1;
     }
 
     /// Ends calls that have waited too long, as long as any wait.

@@ -64,8 +64,9 @@ fn keys_with_a_hash_tag_are_together_and_are_copied_and_renamed_by_one_command()
         return;
     }
     let cluster = RedisCluster::start(3, 0);
-    for namespace in ["", "shop"] {
-        let store = patient().cluster(cluster.urls()).namespace(namespace).connect().unwrap();
+    let builder = || patient().cluster(cluster.urls());
+    let (plain, shop) = (builder().connect().unwrap(), builder().namespace("shop").connect().unwrap());
+    for store in [plain, shop.clone(), shop.with_namespace("acme").unwrap()] {
         store.put_with_ttl("{tag}from", "v", LONG).unwrap();
         store.put("{tag}to", "old").unwrap();
         forget_counts(&cluster);
