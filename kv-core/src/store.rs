@@ -733,11 +733,7 @@ impl<'a> Entry<'a> {
 }
 
 /// The value that a reader yields, if the store takes one as large.
-pub(crate) fn read_value<S: KeyValueStore + ?Sized>(
-    store: &S,
-    key: Key<'_>,
-    reader: &mut dyn Read,
-) -> Result<Value<'static>> {
+fn read_value<S: KeyValueStore + ?Sized>(store: &S, key: Key<'_>, reader: &mut dyn Read) -> Result<Value<'static>> {
     let (capabilities, mut value) = (store.capabilities(), Vec::new());
     let read = match capabilities.largest_value() {
         // One byte more than the limit is enough to know that the value is too large.

@@ -25,8 +25,8 @@ pub(crate) fn update<'v, S: KeyValueStore + ?Sized, V: Into<Value<'v>>>(
     mut change: impl FnMut(Option<Bytes>) -> Option<V>,
 ) -> Result<bool> {
     for done in 0..TRIES {
-        if done > AT_ONCE {
-            thread::sleep(pause(done - AT_ONCE));
+        if let Some(pause) = pause_before(done) {
+            thread::sleep(pause);
         }
         let (old, version) = store.read_versioned(key)?.unzip();
         let Some(new) = change(old) else { return Ok(false) };
@@ -41,13 +41,10 @@ pub(crate) fn update<'v, S: KeyValueStore + ?Sized, V: Into<Value<'v>>>(
     Err(Error::contended(store.name(), key, TRIES))
 }
 
-/// A random time up to one that doubles with each try.
-fn pause(tries: u32) -> Duration {
-    let most = FIRST_PAUSE.saturating_mul(1 << tries.min(16)).min(LONGEST_PAUSE);
-    Duration::from_micros(random_up_to(u64::try_from(most.as_micros()).unwrap_or(u64::MAX)))
-}
-
-/// A random number below this one, or zero.
-pub(crate) fn random_up_to(most: u64) -> u64 {
-    RandomState::new().hash_one(most) % most.max(1)
+/// How long to wait before a try after so many: a random time up to one that doubles with each.
+pub(crate) fn pause_before(done: u32) -> Option<Duration> {
+    let tries = done.checked_sub(AT_ONCE + 1)?;
+    let most = FIRST_PAUSE.saturating_mul(2 << tries.min(16)).min(LONGEST_PAUSE);
+    let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+    Some(Duration::from_micros(RandomState::new().hash_one(tries) % micros.max(1)))
 }

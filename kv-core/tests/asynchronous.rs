@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy does not see that the helpers of tests are tests")]
 
 use std::future::{Future, poll_fn};
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use kv_core::{
     AsyncKeyValueStore, AsyncKeyValueStoreExt, Blocking, Bytes, Capabilities, Error, Key, KeyStream, KeyValueStore,
-    Result, StoreFuture, Ttl, Unblocked, Value, ValueStream, key,
+    Result, StoreFuture, Ttl, Unblocked, Value, ValueStream, Version, key,
 };
 use kv_memory::MemoryStore;
 use tokio::runtime::{Builder, Runtime};
@@ -132,6 +133,51 @@ fn a_call_for_which_no_thread_is_free_ends_after_its_patience() {
     });
 }
 
+/// A store that learns how large values may be when it is asked to store a larger one, as one does that has not connected yet.
+#[test]
+fn a_stream_is_refused_by_the_store_and_not_by_the_bridge() {
+    #[derive(Debug)]
+    struct Learns(MemoryStore, AtomicUsize);
+
+    impl KeyValueStore for Learns {
+        fn name(&self) -> &'static str {
+            "learns"
+        }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::builder().largest_value(self.1.load(SeqCst) as u64).build()
+        }
+        fn read(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+            KeyValueStore::read(&self.0, key)
+        }
+        fn write(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<()> {
+            KeyValueStore::write(&self.0, key, value, ttl)
+        }
+        fn remove(&self, key: Key<'_>) -> Result<bool> {
+            KeyValueStore::remove(&self.0, key)
+        }
+        fn write_stream(&self, key: Key<'_>, reader: &mut dyn std::io::Read, ttl: Ttl) -> Result<()> {
+            self.1.store(30, SeqCst);
+            let mut value = Vec::new();
+            let read = reader.take(31).read_to_end(&mut value);
+            read.map_err(|error| Error::io(key, "reading", error))?;
+            self.capabilities().check_value(self.name(), key, value.len() as u64)?;
+            self.write(key, value.into(), ttl)
+        }
+    }
+
+    let store = Unblocked::new(Learns(MemoryStore::new(), AtomicUsize::new(10)));
+    let pieces = |pieces: &'static [&'static str]| ValueStream::new(pieces_of(pieces));
+    one_thread().block_on(async {
+        store.put_from("k", pieces(&["0123456789", "0123456789", "0123456789"])).await.unwrap();
+        assert_eq!(store.get("k").await.unwrap().unwrap().len(), 30);
+        let error = store.put_from("k", pieces(&["0123456789", "0123456789", "0123456789", "0"])).await.unwrap_err();
+        assert!(matches!(error, Error::ValueTooLarge { size: 31, limit: 30, .. }), "{error}");
+        let error = store.put_from("k", pieces(&["0123456789", "FAILS"])).await.unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert_eq!(store.get("k").await.unwrap().unwrap().len(), 30);
+    });
+}
+
 #[test]
 fn a_panic_of_the_store_is_an_error_of_its_caller_alone() {
     let (blocking, store) = gated(1, LONG);
@@ -171,22 +217,6 @@ fn a_listing_holds_no_thread_between_its_pages() {
 }
 
 #[test]
-fn threads_exist_only_while_there_are_calls() {
-    let (blocking, store) = gated(3, LONG);
-    blocking.open();
-    one_thread().block_on(async {
-        assert_eq!(store.get("k").await.unwrap(), None);
-    });
-    drop(store);
-    // The threads hold the store until they end, which they do at once when there are no more calls to come.
-    let begin = Instant::now();
-    while Arc::strong_count(&blocking) > 1 {
-        assert!(begin.elapsed() < LONG, "a thread still has the store");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-#[test]
 fn a_blocking_store_works_inside_the_runtime_of_its_caller() {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let handle = runtime.handle().clone();
@@ -220,6 +250,39 @@ fn a_blocking_store_whose_runtime_has_ended_answers() {
     assert!(store.keys("").is_err());
     assert!(keys.next().unwrap().is_err(), "a truncated listing does not look like a whole one");
     assert!(keys.next().is_none());
+}
+
+/// If the reader panics, the end of what it gave is not the end of the value.
+#[test]
+fn a_reader_that_panics_stores_nothing() {
+    use kv_core::KeyValueStoreExt;
+
+    struct Panics(usize);
+    impl std::io::Read for Panics {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            assert!(self.0 < 3, "on purpose");
+            buffer.fill(b'v');
+            Ok(buffer.len())
+        }
+    }
+
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    let memory = MemoryStore::new();
+    let store = Blocking::new(memory.clone(), move |task| drop(handle.spawn(task)));
+    let put = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.put_from("k", Panics(0))));
+    assert!(put.is_err());
+    drop(runtime);
+    assert_eq!(KeyValueStoreExt::get(&memory, "k").unwrap(), None);
+
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    let store = Blocking::new(memory, move |task| drop(handle.spawn(task)));
+    store.put_from("k", vec![b'v'; 200_000].as_slice()).unwrap();
+    assert_eq!(store.get("k").unwrap().unwrap().len(), 200_000);
+    store.put_from("empty", &b""[..]).unwrap();
+    assert_eq!(store.get("empty").unwrap().as_deref(), Some(&b""[..]));
 }
 
 /// A write that was begun and whose task is gone may have happened.
@@ -350,10 +413,59 @@ fn pages_are_read_when_the_keys_before_them_are_taken() {
     });
 }
 
+/// A store that lets other tasks go first before it answers, as one on a network does.
+#[derive(Debug)]
+struct Late(MemoryStore);
+
+async fn later<T>(answer: impl FnOnce() -> T) -> T {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    answer()
+}
+
+impl AsyncKeyValueStore for Late {
+    fn name(&self) -> &'static str {
+        "late"
+    }
+    fn capabilities(&self) -> Capabilities {
+        AsyncKeyValueStore::capabilities(&self.0)
+    }
+    fn read<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<Bytes>>> {
+        StoreFuture::new(later(move || KeyValueStore::read(&self.0, key)))
+    }
+    fn write<'a>(&'a self, key: Key<'a>, value: Value<'a>, ttl: Ttl) -> StoreFuture<'a, Result<()>> {
+        StoreFuture::new(later(move || KeyValueStore::write(&self.0, key, value, ttl)))
+    }
+    fn remove<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<bool>> {
+        StoreFuture::new(later(move || KeyValueStore::remove(&self.0, key)))
+    }
+    fn read_versioned<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<(Bytes, Version)>>> {
+        StoreFuture::new(later(move || KeyValueStore::read_versioned(&self.0, key)))
+    }
+    fn write_if_absent_versioned<'a>(
+        &'a self,
+        key: Key<'a>,
+        value: Value<'a>,
+        ttl: Ttl,
+    ) -> StoreFuture<'a, Result<Option<Version>>> {
+        StoreFuture::new(later(move || KeyValueStore::write_if_absent_versioned(&self.0, key, value, ttl)))
+    }
+    fn write_if_version<'a>(
+        &'a self,
+        key: Key<'a>,
+        value: Value<'a>,
+        ttl: Ttl,
+        version: &'a Version,
+    ) -> StoreFuture<'a, Result<Option<Version>>> {
+        StoreFuture::new(later(move || KeyValueStore::write_if_version(&self.0, key, value, ttl, version)))
+    }
+}
+
 /// A hundred tasks change one entry: none of them gives up.
 #[test]
 fn updates_of_many_tasks_are_not_lost() {
-    let store = Arc::new(MemoryStore::new());
+    let store = Arc::new(Late(MemoryStore::new()));
     let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let tasks = (0..100).map(|_| {

@@ -78,7 +78,7 @@ impl AsyncKeyValueStore for MemoryStore {
         StoreFuture::new(async move { KeyValueStore::rename_entry(self, from, to) })
     }
 
-    fn read_stream<'a, 's: 'a>(&'s self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'s>>>> {
+    fn read_stream<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'static>>>> {
         StoreFuture::new(async move { Ok(KeyValueStore::read(self, key)?.map(ValueStream::from)) })
     }
 

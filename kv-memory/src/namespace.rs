@@ -77,7 +77,7 @@ impl fmt::Debug for Namespace {
 mod tests {
     use kv_core::{KeyValueStore, KeyValueStoreExt};
 
-    use crate::{Error, MemoryStore};
+    use crate::{Error, MemoryStore, Ttl};
 
     #[test]
     fn a_name_has_visible_characters_no_colon_and_leaves_room_for_a_key() {
@@ -114,6 +114,21 @@ mod tests {
         one.clear();
         assert!(one.is_empty() && within.is_empty() && !two.is_empty());
         assert!(matches!(one.rename("k", "x"), Err(Error::NotFound { key, .. }) if key == "k"));
+    }
+
+    #[test]
+    fn a_version_is_good_through_every_handle_to_its_entry_and_at_no_other() {
+        let store = MemoryStore::new();
+        let (one, two) = (store.with_namespace("a").unwrap(), store.with_namespace("b").unwrap());
+        for store in [&one, &two] {
+            store.put("k", "v").unwrap();
+        }
+        let (_, version) = store.get_versioned("a:k").unwrap().unwrap();
+        assert!(two.put_if("k", "w", Ttl::Forever, &version).unwrap().is_none());
+        assert!(!two.delete_if("k", &version).unwrap());
+        let version = one.put_if("k", "w", Ttl::Forever, &version).unwrap().unwrap();
+        assert!(store.delete_if("a:k", &version).unwrap());
+        assert_eq!(two.get("k").unwrap().as_deref(), Some(&b"v"[..]));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl MemoryStore {
         all
     }
 
-    /// Removes all entries and frees their memory; in a [namespace](Self::with_namespace) those in it.
+    /// Removes all entries and frees their memory; in a [namespace](Self::with_namespace) the live ones in it.
     ///
     /// It is not atomic: entries that are written meanwhile may stay, and a concurrent reader may find some entries absent and
     /// others present.

@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Capability, CounterFault, Error, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result,
-    Ttl, Value, Version,
+    Bytes, Capabilities, Capability, CounterFault, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
+    Value, Version,
 };
 
 use crate::MemoryStoreBuilder;
@@ -177,7 +177,7 @@ impl MemoryStore {
         let version = shard.version(hashed);
         shard.end();
         drop(replaced);
-        Ok(Some(Version::of_number(key, version)))
+        Ok(Some(Version::of_number(hashed.key, version)))
     }
 
     /// Removes an entry if this is true of it, and returns its value if it was live.
@@ -359,24 +359,19 @@ impl KeyValueStore for MemoryStore {
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
         let mut room = Room::default();
         let hashed = self.hashed(key, &mut room)?;
-        // Without a namespace the version shares the key's text.
-        let version_at = |slot_key: KeyBuf, version| match self.namespace {
-            None => Version::of_number(slot_key, version),
-            Some(_) => Version::of_number(key, version),
-        };
         let content = |slot: &Slot| (slot.value.clone(), slot.key.clone());
         let shard = self.shards.read(hashed);
         let Some(slot) = shard.find(hashed).filter(|slot| slot.is_live_by(&self.clock)) else { return Ok(None) };
         if let Some(version) = shard.known_version(hashed) {
             let (value, key) = content(slot);
-            return Ok(Some((value, version_at(key, version))));
+            return Ok(Some((value, Version::of_number(key, version))));
         }
         drop(shard);
         let mut swept = Swept::default();
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
         let read = shard.live(hashed).map(content).map(|content| (content, shard.version(hashed)));
         shard.end();
-        Ok(read.map(|((value, key), version)| (value, version_at(key, version))))
+        Ok(read.map(|((value, key), version)| (value, Version::of_number(key, version))))
     }
 
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
@@ -392,9 +387,8 @@ impl KeyValueStore for MemoryStore {
         if ttl == Some(0) {
             return Ok(self.remove_if_version(key, version)?.then(|| Version::of_number(key, new_version())));
         }
-        let number = version.number_at(key);
         self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| {
-            number.is_some_and(|number| shard.is_version(hashed, number))
+            version.number_at(hashed.key).is_some_and(|number| shard.is_version(hashed, number))
         })
     }
 

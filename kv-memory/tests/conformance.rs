@@ -71,7 +71,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "async")]
         asynchronous("async", |store| store),
         #[cfg(feature = "async")]
-        asynchronous("unblocked", kv_memory::Unblocked::new),
+        asynchronous("unblocked", |store| {
+            // On a busy machine a thread may be slow to begin.
+            kv_memory::Unblocked::builder().patience(Duration::from_secs(60)).build(store)
+        }),
         suite("memory", |store| store),
         suite("reference", |store| -> &'static MemoryStore { Box::leak(Box::new(store)) }),
         suite("box_dyn", |store| -> Box<dyn KeyValueStore> { Box::new(store) }),

@@ -6,7 +6,7 @@ use std::iter;
 use kv_core::{Bytes, Capability, Error, Key, KeyFault, KeyValueStore, KeyValueStoreExt, Remaining, Ttl, Version, key};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::entries::{BYSTANDER, listed, ways_of_writing_new, write_new};
+use crate::checks::entries::{BYSTANDER, listed, sorted, ways_of_writing_new, write_new};
 use crate::running::{Context, NotPassed, Outcome, expect, expect_eq, expect_error, show};
 
 checks![
@@ -136,9 +136,9 @@ pub fn k2_an_invalid_key_is_refused_by_every_operation() -> Check {
             ("grün".into(), byte(0xC3, 2)),
         ];
         for (key, fault) in &invalid {
-            for (operation, _, result) in operations_with(store, key, (bystander, "harmed")) {
+            for (operation, _, call) in operations_with(store, key, (bystander, "harmed")) {
                 let what = format!("{operation} with the key {:?}", show(key));
-                let error = expect_error(&what, result, "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
+                let error = expect_error(&what, call(), "InvalidKey", |error| matches!(error, Error::InvalidKey(_)))?;
                 if let Error::InvalidKey(invalid) = error {
                     expect_eq(format_args!("the fault that {what} reports"), invalid.fault(), *fault)?;
                 }
@@ -164,13 +164,13 @@ pub fn k5_a_key_that_is_too_long_is_refused_by_every_operation() -> Check {
         store.put(&longest, "the longest")?;
         for key in ["k".repeat(limit + 1), "k".repeat(Key::MAX_LEN)] {
             let length = key.len();
-            for (operation, capability, result) in operations_with(store, &key, ("beside", "v")) {
-                if capability.is_some_and(|capability| !context.has(capability)) {
+            for (operation, needs, call) in operations_with(store, &key, ("beside", "v")) {
+                if needs.iter().any(|&capability| !context.has(capability)) {
                     continue;
                 }
                 let what = format!("{operation} with a key of {length} bytes");
                 let error =
-                    expect_error(&what, result, "KeyTooLong", |error| matches!(error, Error::KeyTooLong { .. }))?;
+                    expect_error(&what, call(), "KeyTooLong", |error| matches!(error, Error::KeyTooLong { .. }))?;
                 if let Error::KeyTooLong { key: concerned, limit: told, .. } = error {
                     expect_eq(format_args!("the limit that {what} reports"), told, limit)?;
                     expect_eq(format_args!("the key that {what} reports"), concerned.as_str(), key.as_str())?;
@@ -193,6 +193,8 @@ pub fn k5_a_key_that_is_too_long_is_refused_by_every_operation() -> Check {
             if context.has(Capability::Listing) {
                 let what = format!("keys of a prefix of {length} bytes");
                 expect(what, listed(context, &key), Vec::<String>::new())?;
+                let what = format!("prefixes of a prefix of {length} bytes");
+                expect(what, store.prefixes("/", &key).and_then(sorted), Vec::<String>::new())?;
                 let mut want = vec![bystander.to_owned(), longest.clone()];
                 want.sort_unstable();
                 expect("keys(\"\") after that", listed(context, ""), want)?;
@@ -202,52 +204,50 @@ pub fn k5_a_key_that_is_too_long_is_refused_by_every_operation() -> Check {
     })
 }
 
-/// The result of every operation that takes this key, with the capability that it needs. `beside` is the other entry of a batch, and
-/// [`BYSTANDER`] the other entry of a copy.
-fn operations_with(
-    store: &dyn KeyValueStore,
-    key: &str,
-    beside: (&str, &str),
-) -> Vec<(&'static str, Option<Capability>, Result<(), Error>)> {
+/// An operation, what it needs, and how it is called.
+type Operation<'a> = (&'static str, &'static [Capability], Box<dyn Fn() -> Result<(), Error> + 'a>);
+
+/// Every operation that takes this key. `beside` is the other entry of a batch, and [`BYSTANDER`] the other entry of a copy.
+fn operations_with<'a>(store: &'a dyn KeyValueStore, key: &'a str, beside: (&'a str, &'a str)) -> Vec<Operation<'a>> {
     use Capability::{Contains, Copy, Counters, Create, Take, Touch, TouchingReads, TtlReading, Versions};
 
     let (bystander, _) = BYSTANDER;
     let nowhere = std::path::Path::new("/nonexistent/file");
     // It matches nothing.
-    let version = Version::of_number(key!("another"), 1);
-    let always = [
-        ("get", store.get(key).map(drop)),
-        ("put", store.put(key, "v")),
-        ("delete", store.delete(key).map(drop)),
-        ("get_many", store.get_many([beside.0, key]).map(drop)),
-        ("get_each", store.get_each([beside.0, key]).into_iter().try_for_each(|outcome| outcome.map(drop))),
-        ("put_many", store.put_many([beside, (key, "v")])),
-        ("open", store.open(key).map(drop)),
-        ("put_from", store.put_from(key, &b"v"[..])),
-        ("get_into", store.get_into(key, io::sink()).map(drop)),
-        ("get_file", store.get_file(key, nowhere).map(drop)),
-        ("put_with_ttl", store.put_with_ttl(key, "v", Ttl::Forever)),
-        ("delete_many", store.delete_many([beside.0, key]).map(drop)),
-    ];
-    let with = [
-        ("create", Create, store.create(key, "v").map(drop)),
-        ("contains", Contains, store.contains(key).map(drop)),
-        ("ttl", TtlReading, store.ttl(key).map(drop)),
-        ("touch", Touch, store.touch(key, Ttl::Forever).map(drop)),
-        ("copy from", Copy, store.copy(key, bystander)),
-        ("copy to", Copy, store.copy(bystander, key)),
-        ("rename from", Copy, store.rename(key, bystander)),
-        ("rename to", Copy, store.rename(bystander, key)),
-        ("get_versioned", Versions, store.get_versioned(key).map(drop)),
-        ("put_if", Versions, store.put_if(key, "v", Ttl::Forever, &version).map(drop)),
-        ("delete_if", Versions, store.delete_if(key, &version).map(drop)),
-        ("take", Take, store.take(key).map(drop)),
-        ("get_and_touch", TouchingReads, store.get_and_touch(key, Ttl::Forever).map(drop)),
-        ("increment", Counters, store.increment(key, 1, Ttl::Forever).map(drop)),
-    ];
-    let always = always.map(|(operation, result)| (operation, None, result));
-    let with = with.map(|(operation, capability, result)| (operation, Some(capability), result));
-    always.into_iter().chain(with).collect()
+    let version = || Version::of_number(key!("another"), 1);
+    vec![
+        ("get", &[], Box::new(move || store.get(key).map(drop))),
+        ("put", &[], Box::new(move || store.put(key, "v"))),
+        ("put_with_ttl", &[], Box::new(move || store.put_with_ttl(key, "v", Ttl::Forever))),
+        ("delete", &[], Box::new(move || store.delete(key).map(drop))),
+        ("get_many", &[], Box::new(move || store.get_many([beside.0, key]).map(drop))),
+        ("get_each", &[], {
+            Box::new(move || store.get_each([beside.0, key]).into_iter().try_for_each(|outcome| outcome.map(drop)))
+        }),
+        ("put_many", &[], Box::new(move || store.put_many([beside, (key, "v")]))),
+        ("delete_many", &[], Box::new(move || store.delete_many([beside.0, key]).map(drop))),
+        ("open", &[], Box::new(move || store.open(key).map(drop))),
+        ("put_from", &[], Box::new(move || store.put_from(key, &b"v"[..]))),
+        ("get_into", &[], Box::new(move || store.get_into(key, io::sink()).map(drop))),
+        ("get_file", &[], Box::new(move || store.get_file(key, nowhere).map(drop))),
+        ("create", &[Create], Box::new(move || store.create(key, "v").map(drop))),
+        ("contains", &[Contains], Box::new(move || store.contains(key).map(drop))),
+        ("ttl", &[TtlReading], Box::new(move || store.ttl(key).map(drop))),
+        ("touch", &[Touch], Box::new(move || store.touch(key, Ttl::Forever).map(drop))),
+        ("copy from", &[Copy], Box::new(move || store.copy(key, bystander))),
+        ("copy to", &[Copy], Box::new(move || store.copy(bystander, key))),
+        ("rename from", &[Copy], Box::new(move || store.rename(key, bystander))),
+        ("rename to", &[Copy], Box::new(move || store.rename(bystander, key))),
+        ("get_versioned", &[Versions], Box::new(move || store.get_versioned(key).map(drop))),
+        ("create_versioned", &[Versions, Create], {
+            Box::new(move || store.create_versioned(key, "v", Ttl::Forever).map(drop))
+        }),
+        ("put_if", &[Versions], Box::new(move || store.put_if(key, "v", Ttl::Forever, &version()).map(drop))),
+        ("delete_if", &[Versions], Box::new(move || store.delete_if(key, &version()).map(drop))),
+        ("take", &[Take], Box::new(move || store.take(key).map(drop))),
+        ("get_and_touch", &[TouchingReads], Box::new(move || store.get_and_touch(key, Ttl::Forever).map(drop))),
+        ("increment", &[Counters], Box::new(move || store.increment(key, 1, Ttl::Forever).map(drop))),
+    ]
 }
 
 /// Stores different values under keys that a careless backend takes for the same one: other case, percent escapes, dots and slashes as in

@@ -30,6 +30,8 @@ enum Fault {
     HoldsLock,
     /// It waits for a task of its runtime, which is gone.
     WaitsForTask,
+    /// Where there is no runtime, there is nothing.
+    FindsNothingWithoutRuntime,
     /// It takes the result of a task of its runtime without a look at whether there is one.
     PanicsWithoutRuntime,
 }
@@ -104,7 +106,7 @@ impl Store {
                 yield_now().await;
                 act(&self.inner)
             }
-            Fault::WaitsForTask | Fault::PanicsWithoutRuntime => {
+            Fault::WaitsForTask | Fault::FindsNothingWithoutRuntime | Fault::PanicsWithoutRuntime => {
                 let is_done = Arc::new(AtomicBool::new(false));
                 let done = Arc::clone(&is_done);
                 let task = self.runtime.spawn(async move { done.store(true, SeqCst) });
@@ -144,6 +146,9 @@ impl AsyncKeyValueStore for Store {
 
     fn read<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<Bytes>>> {
         StoreFuture::new(async move {
+            if self.fault == Fault::FindsNothingWithoutRuntime && self.runtime.spawn(async {}).await.is_err() {
+                return Ok(None);
+            }
             if self.fault != Fault::TakesTheNextReply {
                 return self.reach(|inner| inner.read(key)).await;
             }
@@ -175,7 +180,9 @@ fn expected_by(fault: Fault) -> &'static str {
         Fault::StartsBeforeItIsPolled => "a1_nothing_is_done_before_the_first_poll",
         Fault::TakesTheNextReply | Fault::LeaksPermits => "a1_a_dropped_future_disturbs_nobody",
         Fault::HoldsLock => "a1_a_future_that_is_not_polled_holds_up_nobody",
-        Fault::WaitsForTask | Fault::PanicsWithoutRuntime => "a4_a_store_whose_runtime_has_ended_answers",
+        Fault::WaitsForTask | Fault::FindsNothingWithoutRuntime | Fault::PanicsWithoutRuntime => {
+            "a4_a_store_whose_runtime_has_ended_answers"
+        }
     }
 }
 
@@ -205,6 +212,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Fault::LeaksPermits,
         Fault::HoldsLock,
         Fault::WaitsForTask,
+        Fault::FindsNothingWithoutRuntime,
         Fault::PanicsWithoutRuntime,
     ];
     let mut trials = wrong

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use futures_channel::mpsc as requests;
 use futures_core::Stream;
 
+use super::pieces::{FromTask, Pieces, next_piece};
 use super::unblocked::{borrowed, owned};
-use super::{AsyncKeyValueStore, KeyStream};
-use crate::store::read_value;
+use super::{AsyncKeyValueStore, KeyStream, ValueStream};
 use crate::{
     Capabilities, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value,
     ValueReader, Version,
@@ -45,8 +45,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// # Ok::<(), kv_core::Error>(())
 /// ```
 ///
-/// A task owns what it works with: keys and borrowed values are copied. A stream that is written is first read whole, and one that is
-/// read is received whole.
+/// A task owns what it works with: keys and borrowed values are copied. A stream that is read is received whole.
 pub struct Blocking<A> {
     store: Arc<A>,
     spawn: Box<dyn Fn(Task) + Send + Sync>,
@@ -124,10 +123,19 @@ impl<A: AsyncKeyValueStore + 'static> Blocking<A> {
                 return;
             }
             while poll_fn(|context| Pin::new(&mut asked).poll_next(context)).await.is_some() {
-                let item = keys.next().await.transpose();
-                let is_last = !matches!(item, Ok(Some(_)));
-                if sender.send(item).is_err() || is_last {
-                    return;
+                match keys.next().await.transpose() {
+                    Ok(Some(key)) => {
+                        if sender.send(Ok(Some(key))).is_err() {
+                            return;
+                        }
+                    }
+                    last => {
+                        // Whoever waits may be about to drop the store, and to open it again.
+                        drop(keys);
+                        drop(store);
+                        let _ = sender.send(last);
+                        return;
+                    }
                 }
             }
         }));
@@ -248,7 +256,28 @@ impl<A: AsyncKeyValueStore + 'static> KeyValueStore for Blocking<A> {
     }
 
     fn write_stream(&self, key: Key<'_>, reader: &mut dyn Read, ttl: Ttl) -> Result<()> {
-        self.write(key, read_value(self, key, reader)?, ttl)
+        // The task asks for each piece, and this thread reads it.
+        let (to_reader, from_task) = mpsc::channel();
+        let (pieces, received) = requests::unbounded();
+        let (owned, store) = (key.to_key_buf(), Arc::clone(&self.store));
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&has_begun);
+        (self.spawn)(Box::pin(async move {
+            begins.store(true, Ordering::SeqCst);
+            let value = ValueStream::new(Pieces::new(to_reader.clone(), received));
+            let written = store.write_stream(owned.as_key(), value, ttl).await;
+            drop(store);
+            let _ = to_reader.send(FromTask::Written(written));
+        }));
+        loop {
+            match from_task.recv() {
+                Ok(FromTask::Asked) => {
+                    let _ = pieces.unbounded_send(next_piece(reader));
+                }
+                Ok(FromTask::Written(written)) => return written,
+                Err(_) => return Err(self.ended(Some(key), has_begun.load(Ordering::SeqCst))),
+            }
+        }
     }
 
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {

@@ -212,7 +212,7 @@ pub trait AsyncKeyValueStoreExt: AsyncKeyValueStore {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no entry.
-    fn open(&self, key: impl AsKey + Send + Sync) -> impl Future<Output = Result<ValueStream<'_>>> + Send {
+    fn open(&self, key: impl AsKey + Send + Sync) -> impl Future<Output = Result<ValueStream<'static>>> + Send {
         async move {
             let key = key.as_key()?;
             self.read_stream(key).await?.ok_or_else(|| Error::not_found(self.name(), key))

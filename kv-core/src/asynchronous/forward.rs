@@ -82,7 +82,7 @@ macro_rules! forward {
                 (**self).rename_entry(from, to)
             }
 
-            fn read_stream<'a, 's: 'a>(&'s self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'s>>>> {
+            fn read_stream<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'static>>>> {
                 (**self).read_stream(key)
             }
 

@@ -74,17 +74,33 @@ impl<'a> KeyStream<'a> {
     }
 }
 
-/// The listing of a store that never waits, such as one in memory.
+/// The listing of a store that never waits, such as one in memory. Now and then it lets other tasks go first.
 impl<'a> From<Keys<'a>> for KeyStream<'a> {
     fn from(keys: Keys<'a>) -> Self {
-        struct Ready<'a>(Keys<'a>);
-        impl Stream for Ready<'_> {
-            type Item = Result<KeyBuf>;
-            fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-                Poll::Ready(self.0.next())
-            }
+        Self::new(Ready { keys, in_a_row: 0 })
+    }
+}
+
+struct Ready<'a> {
+    keys: Keys<'a>,
+    /// How many keys it has yielded since it last let others go first.
+    in_a_row: u32,
+}
+
+/// How many keys come in a row at most.
+const IN_A_ROW: u32 = 256;
+
+impl Stream for Ready<'_> {
+    type Item = Result<KeyBuf>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.in_a_row == IN_A_ROW {
+            self.in_a_row = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Self::new(Ready(keys))
+        self.in_a_row += 1;
+        Poll::Ready(self.keys.next())
     }
 }
 

@@ -6,6 +6,7 @@ mod ext;
 mod forward;
 mod future;
 mod keys;
+mod pieces;
 mod store;
 mod threads;
 mod unblocked;

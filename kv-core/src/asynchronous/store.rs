@@ -154,7 +154,7 @@ pub trait AsyncKeyValueStore: Debug + Send + Sync {
 
     /// Returns the value of a live entry as a stream, or `None` if there is no live entry: as
     /// [`KeyValueStore::read_stream`](crate::KeyValueStore::read_stream). **Default:** reads the value whole.
-    fn read_stream<'a, 's: 'a>(&'s self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'s>>>> {
+    fn read_stream<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'static>>>> {
         StoreFuture::new(async move { Ok(self.read(key).await?.map(ValueStream::from)) })
     }
 
@@ -223,7 +223,7 @@ pub trait AsyncKeyValueStore: Debug + Send + Sync {
 }
 
 /// The value that a stream yields, if the store takes one as large.
-pub(super) async fn read_value<S: AsyncKeyValueStore + ?Sized>(
+async fn read_value<S: AsyncKeyValueStore + ?Sized>(
     store: &S,
     key: Key<'_>,
     value: ValueStream<'_>,

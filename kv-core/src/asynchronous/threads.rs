@@ -1,7 +1,6 @@
 //! A bounded number of threads for calls that block.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -10,8 +9,17 @@ use std::time::{Duration, Instant};
 /// How long a thread waits for another call before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A call. It is told whether a thread was free in time.
-type Call = Box<dyn FnOnce(bool) + Send>;
+/// A call. It is told whether it may be made.
+type Call = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+/// Why a call is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// All threads were in use for too long.
+    AllInUse,
+    /// The operating system starts no thread.
+    NoThread,
+}
 
 /// The threads of a store. They exist while there are calls, and a little longer.
 pub(super) struct Threads(Arc<Shared>);
@@ -30,8 +38,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// With their deadlines, which are in order.
-    waiting: VecDeque<(Instant, Call)>,
+    /// With their deadlines, which are in order. A call for which there is a thread has none.
+    waiting: VecDeque<(Option<Instant>, Call)>,
     threads: usize,
     idle: usize,
     /// Whether a thread looks at the deadlines.
@@ -59,29 +67,33 @@ impl Threads {
     pub(super) fn call(&self, call: Call) {
         let shared = &self.0;
         let mut state = shared.lock();
-        state.waiting.push_back((Instant::now() + shared.patience, call));
-        if state.waiting.len() <= state.idle {
+        if state.waiting.len() < state.idle {
+            state.waiting.push_back((None, call));
             return shared.called.notify_one();
         }
         if state.threads < shared.most {
-            state.threads += 1;
             let mine = Arc::clone(shared);
             if thread::Builder::new().name("kv-unblocked".into()).spawn(move || mine.work()).is_ok() {
-                return;
+                state.threads += 1;
+                return state.waiting.push_back((None, call));
             }
-            state.threads -= 1;
             if state.threads == 0 {
-                let refused = mem::take(&mut state.waiting);
                 drop(state);
-                return refused.into_iter().for_each(|(_, call)| call(false));
+                return make(call, Err(Refusal::NoThread));
             }
         }
+        state.waiting.push_back((Some(Instant::now() + shared.patience), call));
         if !state.is_watched {
             let mine = Arc::clone(shared);
             // Without this thread a call waits until another one has ended.
             state.is_watched = thread::Builder::new().name("kv-deadlines".into()).spawn(move || mine.watch()).is_ok();
         }
     }
+}
+
+/// Makes a call, or ends it. If it panics, the one who waits for its result gets none, and an error.
+fn make(call: Call, turn: Result<(), Refusal>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| call(turn)));
 }
 
 /// Calls that wait are still made: they may be writes.
@@ -102,11 +114,10 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            if let Some((deadline, call)) = state.waiting.pop_front() {
+            if let Some((_, call)) = state.waiting.pop_front() {
                 self.first_changed.notify_one();
                 drop(state);
-                // A panic of the store: the one who waits for the result gets none, and an error.
-                let _ = catch_unwind(AssertUnwindSafe(|| call(Instant::now() <= deadline)));
+                make(call, Ok(()));
                 state = self.lock();
                 continue;
             }
@@ -127,17 +138,83 @@ impl Shared {
     /// Ends calls that have waited too long, as long as any wait.
     fn watch(&self) {
         let mut state = self.lock();
-        while let Some((deadline, _)) = state.waiting.front() {
+        while let Some((Some(deadline), _)) = state.waiting.front() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let Some((_, call)) = state.waiting.pop_front() else { break };
                 drop(state);
-                call(false);
+                make(call, Err(Refusal::AllInUse));
                 state = self.lock();
             } else {
                 state = self.first_changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
         state.is_watched = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_end_when_no_call_can_come_any_more() {
+        let threads = Threads::new(3, Duration::from_secs(60));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for _ in 0..10 {
+            let sender = sender.clone();
+            threads.call(Box::new(move |turn| sender.send(turn).unwrap()));
+        }
+        assert!((0..10).all(|_| receiver.recv().unwrap() == Ok(())));
+        let shared = Arc::downgrade(&threads.0);
+        let begin = Instant::now();
+        drop(threads);
+        while shared.strong_count() > 0 {
+            assert!(begin.elapsed() < IDLE / 2, "a thread is there although nothing can come");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_call_for_which_there_is_a_thread_needs_no_patience() {
+        let threads = Threads::new(2, Duration::ZERO);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for _ in 0..50 {
+            let sender = sender.clone();
+            threads.call(Box::new(move |turn| sender.send(turn).unwrap()));
+            assert_eq!(receiver.recv().unwrap(), Ok(()));
+            // Until its thread is idle again, it is in use.
+            while threads.0.lock().idle == 0 {
+                thread::yield_now();
+            }
+        }
+        assert!(threads.0.lock().threads <= 2);
+    }
+
+    #[test]
+    fn a_panic_ends_neither_a_thread_nor_the_watch() {
+        let threads = Threads::new(1, Duration::from_millis(20));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        threads.call(Box::new(move |_| drop(may_go_on.recv())));
+        for number in 0..4 {
+            let sender = sender.clone();
+            threads.call(Box::new(move |turn| {
+                sender.send(turn).unwrap();
+                assert_ne!(number % 2, 0, "on purpose");
+            }));
+            assert_eq!(receiver.recv().unwrap(), Err(Refusal::AllInUse));
+        }
+        drop(go_on);
+        threads.call(Box::new(move |_| panic!("on purpose")));
+        let begin = Instant::now();
+        loop {
+            let sender = sender.clone();
+            threads.call(Box::new(move |turn| sender.send(turn).unwrap()));
+            if receiver.recv().unwrap().is_ok() {
+                break;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "the thread is gone");
+        }
     }
 }

@@ -2,6 +2,7 @@
 #![deny(clippy::missing_trait_methods, reason = "the blocking and the async trait have the same operations")]
 
 use std::fmt;
+use std::io::{Cursor, Read};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use self_cell::self_cell;
 
-use super::threads::Threads;
+use super::threads::{Refusal, Threads};
+use super::value::{Gathered, Unfinished};
 use super::{AsyncKeyValueStore, KeyStream, StoreFuture, ValueStream};
 use crate::{
     Capabilities, Capability, Entry, Error, Failure, Key, KeyBuf, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
@@ -42,8 +44,8 @@ const PAGE: usize = 256;
 /// # }).unwrap();
 /// ```
 ///
-/// A call owns what it works with: keys and borrowed values are copied. A stream that is written is first read whole, and one that is read
-/// comes in one piece.
+/// A call owns what it works with: keys and borrowed values are copied. A stream that is written is first read whole, as far as the store
+/// takes values of its length, and one that is read comes in one piece.
 pub struct Unblocked<S> {
     store: Arc<S>,
     threads: Threads,
@@ -88,8 +90,8 @@ impl Unblocked<()> {
 
 /// Why there is no result.
 enum Lost {
-    /// No thread was free in time, and nothing was done.
-    NoThread,
+    /// Nothing was done.
+    Refused(Refusal),
     Panicked,
 }
 
@@ -111,18 +113,26 @@ impl<S: KeyValueStore + 'static> Unblocked<S> {
     ) -> std::result::Result<T, Lost> {
         let (sender, receiver) = oneshot::channel();
         let store = Arc::clone(&self.store);
-        self.threads.call(Box::new(move |in_time| {
+        self.threads.call(Box::new(move |turn| {
             // Nobody may be waiting any more.
-            if !sender.is_canceled() {
-                let _ = sender.send(if in_time { Ok(act(&store)) } else { Err(Lost::NoThread) });
+            if sender.is_canceled() {
+                return;
             }
+            let outcome = turn.map(|()| act(&store)).map_err(Lost::Refused);
+            // Whoever waits may be about to drop the store, and to open it again.
+            drop(store);
+            let _ = sender.send(outcome);
         }));
         receiver.await.unwrap_or(Err(Lost::Panicked))
     }
 
     fn error(&self, lost: &Lost, key: Option<Key<'_>>, writes: bool) -> Error {
         match lost {
-            Lost::NoThread => {
+            Lost::Refused(Refusal::NoThread) => {
+                let message = "the operating system could not start a thread for the call";
+                Error::Unavailable(Failure::new(self.name(), message).at(key))
+            }
+            Lost::Refused(Refusal::AllInUse) => {
                 let (most, patience) = (self.threads.most(), self.threads.patience());
                 let message = format!("no thread was free for {patience:?}: all {most} were calling the store");
                 Error::Unavailable(Failure::new(self.name(), message).at(key))
@@ -324,14 +334,33 @@ impl<S: KeyValueStore + 'static> AsyncKeyValueStore for Unblocked<S> {
         self.write_on_thread(from, move |store, from| store.rename_entry(from, to.as_key()))
     }
 
-    fn read_stream<'a, 's: 'a>(&'s self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'s>>>> {
+    fn read_stream<'a>(&'a self, key: Key<'a>) -> StoreFuture<'a, Result<Option<ValueStream<'static>>>> {
         StoreFuture::new(async move { Ok(self.read(key).await?.map(ValueStream::from)) })
     }
 
     fn write_stream<'a>(&'a self, key: Key<'a>, value: ValueStream<'a>, ttl: Ttl) -> StoreFuture<'a, Result<()>> {
         StoreFuture::new(async move {
-            let value = super::store::read_value(self, key, value).await?;
-            self.write(key, value, ttl).await
+            let mut value = Gathered::new(value);
+            loop {
+                let limit = self.capabilities().largest_value().unwrap_or(u64::MAX);
+                let is_whole = value.read_up_to(limit).await;
+                let is_whole = is_whole.map_err(|error| Error::io(key, "reading the value to be stored", error))?;
+                let begun = value.so_far();
+                let written = self.write_on_thread(key, move |store, key| {
+                    let mut reader = Cursor::new(begun).chain(Unfinished { is_whole });
+                    store.write_stream(key, &mut reader, ttl)
+                });
+                match written.await {
+                    // The store takes a larger value than it said: it has just asked its server.
+                    Err(Error::Io { .. }) if !is_whole => {
+                        let now = self.capabilities().largest_value().unwrap_or(u64::MAX);
+                        if now <= limit {
+                            return Err(Error::value_too_large(self.name(), key, value.so_far().len() as u64, limit));
+                        }
+                    }
+                    written => return written,
+                }
+            }
         })
     }
 

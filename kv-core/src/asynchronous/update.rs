@@ -2,15 +2,13 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::AsyncKeyValueStore;
-use crate::update::{TRIES, random_up_to};
+use crate::update::{TRIES, pause_before};
 use crate::{Error, Key, Result, Ttl, Value};
-
-/// How often it lets other tasks go first, at most, before it tries again. (Nothing here can sleep: that needs a runtime.)
-const MOST_YIELDS: u64 = 256;
 
 /// See [`AsyncKeyValueStoreExt::update`](super::AsyncKeyValueStoreExt::update).
 pub(super) async fn update<'v, S: AsyncKeyValueStore + ?Sized, V: Into<Value<'v>>>(
@@ -20,8 +18,12 @@ pub(super) async fn update<'v, S: AsyncKeyValueStore + ?Sized, V: Into<Value<'v>
     mut change: impl FnMut(Option<Bytes>) -> Option<V>,
 ) -> Result<bool> {
     for done in 0..TRIES {
-        for _ in 0..random_up_to((1 << done.min(16)).min(MOST_YIELDS)) {
-            yield_now().await;
+        if let Some(pause) = pause_before(done) {
+            // Nothing here can sleep, because that needs a runtime.
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                yield_now().await;
+            }
         }
         let (old, version) = store.read_versioned(key).await?.unzip();
         let Some(new) = change(old).map(Into::into) else { return Ok(false) };

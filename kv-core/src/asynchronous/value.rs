@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -30,18 +30,60 @@ impl<'a> ValueStream<'a> {
     ///
     /// # Errors
     /// That of the stream.
-    pub async fn read_up_to(mut self, most: u64) -> io::Result<Bytes> {
-        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
-        let mut whole = first;
-        let mut gathered = BytesMut::new();
-        while whole.len().max(gathered.len()) as u64 <= most {
-            let Some(piece) = self.next().await.transpose()? else { break };
-            if gathered.is_empty() {
-                gathered.extend_from_slice(&std::mem::take(&mut whole));
+    pub async fn read_up_to(self, most: u64) -> io::Result<Bytes> {
+        let mut gathered = Gathered::new(self);
+        gathered.read_up_to(most).await?;
+        Ok(gathered.so_far())
+    }
+}
+
+/// A stream, and what was read of it.
+pub(super) struct Gathered<'a> {
+    stream: ValueStream<'a>,
+    /// The first piece. As long as it is the only one, nothing is copied.
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl<'a> Gathered<'a> {
+    pub(super) fn new(stream: ValueStream<'a>) -> Self {
+        Self { stream, first: Bytes::new(), all: BytesMut::new() }
+    }
+
+    /// Reads on until the end, which is `true`, or until there are more bytes than this.
+    pub(super) async fn read_up_to(&mut self, most: u64) -> io::Result<bool> {
+        while self.first.len().max(self.all.len()) as u64 <= most {
+            let Some(piece) = self.stream.next().await.transpose()? else { return Ok(true) };
+            if self.first.is_empty() && self.all.is_empty() {
+                self.first = piece;
+                continue;
             }
-            gathered.extend_from_slice(&piece);
+            if self.all.is_empty() {
+                self.all.extend_from_slice(&self.first);
+                self.first = Bytes::new();
+            }
+            self.all.extend_from_slice(&piece);
         }
-        Ok(if gathered.is_empty() { whole } else { gathered.freeze() })
+        Ok(false)
+    }
+
+    /// What was read.
+    pub(super) fn so_far(&mut self) -> Bytes {
+        if !self.all.is_empty() {
+            self.first = self.all.split().freeze();
+        }
+        self.first.clone()
+    }
+}
+
+/// What comes after the beginning of a value: nothing, if that was all of it. If not, reading on fails, so that nothing is stored.
+pub(super) struct Unfinished {
+    pub(super) is_whole: bool,
+}
+
+impl Read for Unfinished {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        if self.is_whole { Ok(0) } else { Err(io::Error::other("the value goes on")) }
     }
 }
 

@@ -11,7 +11,7 @@ use kv_core::Key;
 
 /// The advice for such a key.
 pub(crate) const ADVICE: &str = "mcrouter does not take this key for a key: it begins with a route (`/region/cluster/`) or with `__mcrouter__.`; \
-    begin keys with something else than `/`";
+    begin keys, or the namespace before them, with something else than `/`";
 
 /// Whether mcrouter takes a key for a route, or for a question to itself.
 pub(crate) fn is_routed(key: Key<'_>) -> bool {

@@ -182,7 +182,7 @@ impl KeyValueStore for MemcacheStore {
         self.not_classic(Capability::Versions)?;
         let key = &self.client.key(key)?;
         let read = self.client.read_versioned(key)?;
-        Ok(read.map(|(value, version)| (value, Version::of_number(key.given, version))))
+        Ok(read.map(|(value, version)| (value, Version::of_number(key.sent(), version))))
     }
 
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {

@@ -15,7 +15,7 @@ const OF_NOTHING: u64 = u64::MAX;
 
 /// The number to compare with, unless nothing has this version.
 pub(super) fn number(version: &Version, key: &SentKey<'_>) -> Option<u64> {
-    version.number_at(key.given).filter(|&number| number != OF_NOTHING)
+    version.number_at(key.sent()).filter(|&number| number != OF_NOTHING)
 }
 
 impl Client {
@@ -41,7 +41,7 @@ impl Client {
             },
             told => told,
         };
-        Ok(Some(Version::of_number(key.given, version)))
+        Ok(Some(Version::of_number(key.sent(), version)))
     }
 
     /// Reads an entry, and then removes it if it is still the same; again if it is not.

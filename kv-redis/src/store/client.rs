@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kv_core::{Error, Key, Result, Ttl, Value};
+use kv_core::{Error, Key, KeyBuf, Result, Ttl, Value};
 use redis::Value as Reply;
 
 use super::settings::Settings;
@@ -119,6 +119,14 @@ impl Client {
     /// A key as an argument, with the namespace before it.
     pub(super) fn name<'a>(&'a self, key: Key<'a>) -> Arg<'a> {
         Arg::Key(&self.settings.namespace, key.as_str())
+    }
+
+    /// What a version names its entry by: the key on the server, if it is short enough for a key here, so that a version is good in every
+    /// namespace that has the entry, and at no other entry.
+    pub(super) fn entry(&self, key: Key<'_>) -> KeyBuf {
+        let namespace = self.namespace();
+        let whole = || KeyBuf::new([namespace, key.as_str()].concat()).ok();
+        if namespace.is_empty() { key.into() } else { whole().unwrap_or_else(|| key.into()) }
     }
 
     #[cfg(feature = "cluster")]

@@ -325,12 +325,14 @@ impl KeyValueStore for RedisStore {
 
     /// The version is the value itself: equal bytes have equal versions.
     fn read_versioned(&self, key: Key<'_>) -> Result<Option<(Bytes, Version)>> {
-        Ok(self.read(key)?.map(|value| (value.clone(), Version::of_content(key, value))))
+        Ok(self.read(key)?.map(|value| (value.clone(), Version::of_content(self.client.entry(key), value))))
     }
 
     fn write_if_absent_versioned(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> Result<Option<Version>> {
         let content = value.into_bytes();
-        Ok(self.write_if_absent(key, (&content).into(), ttl)?.then(|| Version::of_content(key, content)))
+        Ok(self
+            .write_if_absent(key, (&content).into(), ttl)?
+            .then(|| Version::of_content(self.client.entry(key), content)))
     }
 
     /// By a script; where those are refused, by `SET … IFEQ`, which new servers have, or else in two round trips: `WATCH` and `GET`, then
@@ -338,18 +340,18 @@ impl KeyValueStore for RedisStore {
     fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
         self.client.check_size(key, &value)?;
         let ttl = self.client.ttl_millis(key, ttl)?;
-        let Some(old) = version.content_at(key) else { return Ok(None) };
+        let Some(old) = version.content_at(self.client.entry(key).as_key()) else { return Ok(None) };
         let content = value.into_bytes();
         let is_done = match ttl {
             Some(0) => self.client.remove_if(key, old)?,
             ttl => self.client.write_if(key, Replacement { old, new: &content, ttl })?,
         };
-        Ok(is_done.then(|| Version::of_content(key, content)))
+        Ok(is_done.then(|| Version::of_content(self.client.entry(key), content)))
     }
 
     /// In the same ways, with `DELIFEQ` or `DELEX`.
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
-        let Some(old) = version.content_at(key) else { return Ok(false) };
+        let Some(old) = version.content_at(self.client.entry(key).as_key()) else { return Ok(false) };
         self.client.remove_if(key, old)
     }
 

@@ -360,14 +360,35 @@ pub(super) fn a_store_whose_runtime_has_ended_answers(context: &Context<'_>) -> 
         if early.1.is_none() {
             let _ = put.await;
         }
+        let ended = "after the runtime of the store has ended";
+        let is_there = |value: &Option<Bytes>| value.as_deref().is_some_and(|value| value == b"v" || value == b"w");
         for _ in 0..3 {
-            let _ = (store.get("k").await, store.put("k", "v").await, store.get_many(["k", "l"]).await);
-            let _ = (store.get_each(["k"]).await, store.delete("k").await);
+            let got = store.get("k").await;
+            let is_right = got.as_ref().map_or(true, is_there);
+            expect_that(format_args!("get {ended}"), is_right, "an error, or what was put", got)?;
+            let got = store.get_many(["k", "absent"]).await;
+            let is_right = got.as_ref().map_or(true, |values| values.first().is_some_and(is_there));
+            expect_that(format_args!("get_many {ended}"), is_right, "an error, or what was put", got)?;
+            let mut got = store.get_each(["k"]).await;
+            let got = got.pop().unwrap_or(Ok(None));
+            let is_right = got.as_ref().map_or(true, is_there);
+            expect_that(format_args!("get_each {ended}"), is_right, "an error, or what was put", got)?;
+            let _ = store.put("k", "v").await;
             if context.has(Capability::Listing) {
-                let mut keys = store.keys("")?;
-                while let Some(Ok(_)) = keys.next().await {}
+                let listed = match store.keys("") {
+                    Ok(keys) => keys.collect::<Vec<_>>().await,
+                    Err(error) => Err(error),
+                };
+                let is_right = listed.as_ref().map_or(true, |keys| keys.iter().any(|key| *key == "k"));
+                expect_that(
+                    format_args!("keys(\"\") {ended}"),
+                    is_right,
+                    "an error, or the key that was put (L3)",
+                    listed,
+                )?;
             }
         }
+        let _ = store.delete("k").await;
         Ok(())
     })
 }

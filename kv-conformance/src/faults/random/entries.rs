@@ -226,10 +226,10 @@ impl Entries {
     pub(super) fn did_count(&mut self, key: Key, by: u32, expires: Option<Expires>) {
         let possible = self.possible.entry(key).or_default();
         let after = |branch: &Branch| {
-            let state = Effect::Add(by, expires).of(branch.state).next().flatten();
-            Branch { state, counted: branch.counted }
+            let counted = branch.counted;
+            Effect::Add(by, expires).of(branch.state).map(move |state| Branch { state, counted })
         };
-        let branches = possible.branches.iter().map(after).collect::<Vec<_>>();
+        let branches = possible.branches.iter().flat_map(after).collect::<Vec<_>>();
         possible.become_one_of(branches);
         self.follow_copies();
     }

@@ -82,3 +82,21 @@ fn an_error_in_a_namespace_names_the_callers_key() {
         assert!(told.contains(" (namespace acme)"), "{told}");
     }
 }
+
+#[test]
+fn a_version_is_good_through_every_handle_to_its_entry_and_at_no_other() {
+    if is_old() {
+        return;
+    }
+    let (_server, store, _raw) = start(&[]);
+    let (one, two) = (store.with_namespace("a").unwrap(), store.with_namespace("b").unwrap());
+    for store in [&one, &two] {
+        store.put("k", "v").unwrap();
+    }
+    let (_, version) = store.get_versioned("a:k").unwrap().unwrap();
+    assert!(two.put_if("k", "w", Ttl::Forever, &version).unwrap().is_none());
+    assert!(!two.delete_if("k", &version).unwrap());
+    let version = one.put_if("k", "w", Ttl::Forever, &version).unwrap().unwrap();
+    assert!(store.delete_if("a:k", &version).unwrap());
+    assert_eq!(two.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+}

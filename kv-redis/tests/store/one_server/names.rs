@@ -109,6 +109,26 @@ fn stores_with_different_namespaces_see_nothing_of_each_other() {
 }
 
 #[test]
+fn a_version_is_good_through_every_handle_to_its_entry_and_at_no_other() {
+    let redis = Redis::start(&[]);
+    let store = builder(redis.url()).connect().unwrap();
+    let (one, two) = (store.with_namespace("a").unwrap(), store.with_namespace("b").unwrap());
+    for store in [&one, &two] {
+        store.put("k", "v").unwrap();
+    }
+    let (_, version) = store.get_versioned("a:k").unwrap().unwrap();
+    assert!(two.put_if("k", "w", Ttl::Forever, &version).unwrap().is_none(), "equal bytes of another entry");
+    assert!(!two.delete_if("k", &version).unwrap());
+    let version = one.put_if("k", "w", Ttl::Forever, &version).unwrap().unwrap();
+    assert!(store.delete_if("a:k", &version).unwrap());
+    // A key that is too long with its namespace has versions, too.
+    let longest = "k".repeat(250);
+    one.put(&longest, "v").unwrap();
+    let (_, version) = one.get_versioned(&longest).unwrap().unwrap();
+    assert!(one.put_if(&longest, "w", Ttl::Forever, &version).unwrap().is_some());
+}
+
+#[test]
 fn a_thousand_namespaces_share_one_connection() {
     const DATABASE: u16 = 11;
     let redis = Redis::start(&[]);
