@@ -141,7 +141,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert_eq!(store.name(), "memory");
     /// ```
@@ -154,7 +154,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// let capabilities = store.capabilities();
     /// assert!(capabilities.supports(Capability::Listing) && capabilities.largest_value().is_none());
@@ -166,7 +166,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert_eq!(store.read(key!("absent"))?, None);
     /// # Ok::<(), kv_memory::Error>(())
@@ -183,7 +183,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("greeting"), "hello".into(), Ttl::Default)?;
     /// assert_eq!(store.read(key!("greeting"))?.as_deref(), Some(&b"hello"[..]));
@@ -206,7 +206,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert!(store.write_if_absent(key!("lock"), "me".into(), Ttl::Default)?);
     /// assert!(!store.write_if_absent(key!("lock"), "you".into(), Ttl::Default)?);
@@ -224,7 +224,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("greeting"), "hello".into(), Ttl::Default)?;
     /// assert!(store.remove(key!("greeting"))? && !store.remove(key!("greeting"))?);
@@ -241,7 +241,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert!(!store.exists(key!("absent"))?);
     /// # Ok::<(), kv_memory::Error>(())
@@ -264,7 +264,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("greeting"), "hello".into(), Ttl::Forever)?;
     /// assert_eq!(store.expiry(key!("greeting"))?, Some(Remaining::Forever));
@@ -288,7 +288,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert!(!store.set_expiry(key!("absent"), Ttl::Forever)?);
     /// # Ok::<(), kv_memory::Error>(())
@@ -313,7 +313,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("session:42"), "ada".into(), Ttl::Default)?;
     /// let keys = store.list(Prefix::new("session:")?)?.collect::<Result<Vec<_>>>()?;
@@ -337,7 +337,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a/b/1"), "".into(), Ttl::Default)?;
     /// let parts = store.list_prefixes(key!("/"), Prefix::new("a/")?)?.collect::<Result<Vec<_>>>()?;
@@ -373,7 +373,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// assert_eq!(store.read_many(&[key!("b"), key!("a")])?, [None, Some("1".into())]);
@@ -399,7 +399,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// let outcomes = store.read_each(&[key!("b"), key!("a")]);
@@ -420,7 +420,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// # use kv_core::Entry;
     /// let entry = |value| Entry::new(key!("a"), value, Ttl::Default);
@@ -445,7 +445,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// assert_eq!(store.remove_many(&[key!("a"), key!("a")])?, [true, false]);
@@ -467,7 +467,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// store.copy_entry(key!("a"), key!("b"))?;
@@ -496,7 +496,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// store.rename_entry(key!("a"), key!("b"))?;
@@ -517,7 +517,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert!(store.read_stream(key!("absent"))?.is_none());
     /// # Ok::<(), kv_memory::Error>(())
@@ -539,7 +539,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write_stream(key!("a"), &mut "any reader".as_bytes(), Ttl::Default)?;
     /// assert_eq!(store.read(key!("a"))?.as_deref(), Some(&b"any reader"[..]));
@@ -559,7 +559,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// imitate them by a read and then a write.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// let (value, version) = store.read_versioned(key!("a"))?.unwrap();
@@ -582,7 +582,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** unsupported.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// let version = store.write_if_absent_versioned(key!("lock"), "me".into(), Ttl::Default)?.unwrap();
     /// assert!(store.write_if_absent_versioned(key!("lock"), "you".into(), Ttl::Default)?.is_none());
@@ -606,7 +606,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** unsupported.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// let (_, version) = store.read_versioned(key!("a"))?.unwrap();
@@ -628,7 +628,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** unsupported.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("a"), "1".into(), Ttl::Default)?;
     /// let (_, version) = store.read_versioned(key!("a"))?.unwrap();
@@ -650,7 +650,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** unsupported.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// store.write(key!("code"), "1234".into(), Ttl::Default)?;
     /// assert_eq!(store.read_and_remove(key!("code"))?.as_deref(), Some(&b"1234"[..]));
@@ -673,7 +673,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** unsupported.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert_eq!(store.read_and_set_expiry(key!("absent"), Ttl::Forever)?, None);
     /// # Ok::<(), kv_memory::Error>(())
@@ -696,7 +696,7 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// **Default:** unsupported.
     ///
     /// ```
-    /// # use kv_memory::*;
+    /// # use kv_memory::{Capability, Error, KeyValueStore, MemoryStore, Prefix, Remaining, Result, Ttl, Version, key};
     /// # let store = MemoryStore::new();
     /// assert_eq!(store.add(key!("visits"), 2, Ttl::Forever)?, 2);
     /// assert_eq!(store.add(key!("visits"), 3, Ttl::Forever)?, 5);

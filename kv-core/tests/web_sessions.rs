@@ -10,6 +10,7 @@ use std::env::VarError;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,10 @@ use std::thread;
 use std::time::Duration;
 
 use kv_conformance::server::{Sandbox, Server};
-use kv_core::{Bytes, Capabilities, Capability, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Value};
+use kv_core::{
+    AsyncKeyValueStore, Bytes, Capabilities, Capability, Key, KeyValueStore, KeyValueStoreExt, Result, Ttl, Unblocked,
+    Value,
+};
 use kv_memory::{ManualClock, MemoryStore};
 use kv_redis::RedisStore;
 use sessions::Sessions;
@@ -32,17 +36,19 @@ mod sessions;
 const TTL: Duration = Duration::from_secs(60);
 
 /// Starts the service on a free port. It runs until the process ends.
-fn start(store: Arc<dyn KeyValueStore>) -> SocketAddr {
-    start_with_permits(store, 4)
-}
-
-fn start_with_permits(store: Arc<dyn KeyValueStore>, permits: usize) -> SocketAddr {
+fn start(store: Arc<dyn AsyncKeyValueStore>) -> SocketAddr {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = service::router(Sessions::new(store, TTL), permits);
+    let router = service::router(Sessions::new(store, TTL));
     thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
     address
+}
+
+/// A store that blocks, as the service takes it.
+fn unblocked(store: Arc<dyn KeyValueStore>, threads: usize) -> Arc<dyn AsyncKeyValueStore> {
+    let threads = NonZeroUsize::new(threads).unwrap();
+    Arc::new(Unblocked::builder().threads(threads).patience(Duration::from_millis(500)).build(store))
 }
 
 /// Sends a request; returns the status and the text of the answer.
@@ -88,7 +94,7 @@ fn redis() -> (Server, String) {
 }
 
 /// Sixteen users log in, are recognised, and log out at the same time.
-fn serves_concurrent_users(store: Arc<dyn KeyValueStore>) {
+fn serves_concurrent_users(store: Arc<dyn AsyncKeyValueStore>) {
     let service = start(store);
     thread::scope(|scope| {
         for number in 0..16 {
@@ -112,9 +118,16 @@ fn it_serves_concurrent_users_from_memory() {
 }
 
 #[test]
+fn it_serves_concurrent_users_from_a_store_that_blocks() {
+    let store = Arc::new(MemoryStore::new());
+    serves_concurrent_users(unblocked(store.clone(), 4));
+    assert!(store.is_empty());
+}
+
+#[test]
 fn it_serves_concurrent_users_from_redis() {
     let (_server, url) = redis();
-    serves_concurrent_users(open::open(&url).unwrap());
+    serves_concurrent_users(unblocked(open::open(&url).unwrap(), 4));
 }
 
 #[test]
@@ -148,7 +161,7 @@ fn a_made_up_token_is_refused() {
 #[test]
 fn while_the_store_is_unreachable_users_are_asked_to_try_again() {
     let (server, url) = redis();
-    let service = start(open::open(&url).unwrap());
+    let service = start(unblocked(open::open(&url).unwrap(), 4));
     let token = log_in(service, "ada");
     server.kill().unwrap();
     assert_eq!(who_am_i(service, &token), (503, "try again\n".into()));
@@ -196,7 +209,7 @@ impl KeyValueStore for Slow {
 #[test]
 fn while_the_store_is_silent_requests_do_not_wait_for_each_other() {
     let ((asked, is_asked), (go_on, may_go_on)) = (channel(), channel());
-    let service = start_with_permits(Arc::new(Slow { asked: asked.into(), go_on: may_go_on.into() }), 1);
+    let service = start(unblocked(Arc::new(Slow { asked: asked.into(), go_on: may_go_on.into() }), 1));
     thread::scope(|scope| {
         let first = scope.spawn(move || who_am_i(service, "first"));
         is_asked.recv().unwrap();

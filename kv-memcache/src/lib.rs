@@ -17,6 +17,12 @@ pub use kv_core::{
     KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
 };
 
+#[cfg(feature = "async")]
+pub use kv_core::{
+    AsyncKeyValueStore, AsyncKeyValueStoreExt, Blocking, KeyStream, StoreFuture, Unblocked, UnblockedBuilder,
+    ValueStream,
+};
+
 /// The examples of the README, compiled if all features that they use are on.
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../README.md")]

@@ -20,6 +20,12 @@ pub use kv_core::{
     KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
 };
 
+#[cfg(feature = "async")]
+pub use kv_core::{
+    AsyncKeyValueStore, AsyncKeyValueStoreExt, Blocking, KeyStream, StoreFuture, Unblocked, UnblockedBuilder,
+    ValueStream,
+};
+
 // The application's pools have to be of these versions.
 pub use r2d2;
 #[cfg(feature = "r2d2_redis")]

@@ -11,9 +11,12 @@
 
 use std::env;
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kv_core::Unblocked;
 use sessions::Sessions;
 
 #[path = "../choose_backend/open.rs"]
@@ -25,7 +28,10 @@ mod sessions;
 const TTL: Duration = Duration::from_secs(30 * 60);
 
 /// How many requests may call the store at the same time: as many as it has connections, 10 by default.
-const PERMITS: usize = 10;
+const THREADS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+
+/// How long a request waits until it may call the store. After that it is better to reject it than to keep all waiting.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     match run() {
@@ -43,13 +49,15 @@ fn run() -> Result<(), Box<dyn Error>> {
     // Before the runtime starts, because it waits for the server.
     let store = open::open(&url).map_err(|error| format!("KV_URL: {}", open::with_causes(&*error)))?;
     println!("sessions are in {}", store.name());
-    let sessions = Sessions::new(store, TTL);
+    // This store blocks. Its calls get threads of their own, so that they do not block those of the runtime.
+    let store = Unblocked::builder().threads(THREADS).patience(PATIENCE).build(store);
+    let sessions = Sessions::new(Arc::new(store), TTL);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(&address).await;
         let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
         println!("listening on http://{}", listener.local_addr()?);
-        axum::serve(listener, service::router(sessions, PERMITS)).await?;
+        axum::serve(listener, service::router(sessions)).await?;
         Ok(())
     })
 }

@@ -1,45 +1,45 @@
-//! Sessions with a TTL, on any store. This code waits only for the store.
+//! Sessions with a TTL, on any store. Each call is one round trip.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_core::{KeyValueStore, KeyValueStoreExt, Result};
+use kv_core::{AsyncKeyValueStore, AsyncKeyValueStoreExt, Result};
 use sha2::{Digest, Sha256};
 
 /// Who is logged in. Clones share the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
-    store: Arc<dyn KeyValueStore>,
+    store: Arc<dyn AsyncKeyValueStore>,
     ttl: Duration,
 }
 
 impl Sessions {
     /// Sessions that expire if nobody uses them for so long.
-    pub(crate) fn new(store: Arc<dyn KeyValueStore>, ttl: Duration) -> Self {
+    pub(crate) fn new(store: Arc<dyn AsyncKeyValueStore>, ttl: Duration) -> Self {
         Self { store, ttl }
     }
 
     /// Begins a session; returns its token, which nobody can guess.
-    pub(crate) fn begin(&self, user: &str) -> Result<String> {
+    pub(crate) async fn begin(&self, user: &str) -> Result<String> {
         loop {
             let token = format!("{:032x}", u128::from_ne_bytes(random()));
             // Not `put`: if the token is taken, the existing session must not change.
-            if self.store.create_with_ttl(key(&token), user, self.ttl)? {
+            if self.store.create_with_ttl(key(&token), user, self.ttl).await? {
                 return Ok(token);
             }
         }
     }
 
     /// Returns the session's user, if there is a session, and extends the session.
-    pub(crate) fn user(&self, token: &str) -> Result<Option<String>> {
+    pub(crate) async fn user(&self, token: &str) -> Result<Option<String>> {
         // Not `get` and then `touch`: that is two round trips, and the session can expire in between.
-        let user = self.store.get_and_touch(key(token), self.ttl)?;
+        let user = self.store.get_and_touch(key(token), self.ttl).await?;
         Ok(user.map(|user| String::from_utf8_lossy(&user).into_owned()))
     }
 
     /// Ends a session; returns whether there was one.
-    pub(crate) fn end(&self, token: &str) -> Result<bool> {
-        self.store.delete(key(token))
+    pub(crate) async fn end(&self, token: &str) -> Result<bool> {
+        self.store.delete(key(token)).await
     }
 }
 

@@ -32,3 +32,15 @@ fn the_first_service_is_on_its_page() {
     is_on_page(program, page);
     is_on_page(tests, page);
 }
+
+#[test]
+fn the_store_on_an_async_client_and_its_suite_are_on_their_page() {
+    let page = include_str!("../../guide/asynchronous.md");
+    let (_, code) = include_str!("../../examples/async_client.rs").split_once("\n\n").unwrap();
+    is_on_page(code, page);
+    let (_, suite) = include_str!("../async_client.rs").split_once("\n\n").unwrap();
+    let (uses, suite) = suite.split_once("#[allow(dead_code").unwrap();
+    let (_, suite) = suite.split_once("mod async_client;").unwrap();
+    is_on_page(uses, page);
+    is_on_page(suite, page);
+}
