@@ -90,10 +90,10 @@ need nutcracker nutcracker
 need pip3 python3-pip
 need strace strace
 
-for features in "" tls cluster sentinel r2d2_redis; do
+for features in "" async tls cluster sentinel r2d2_redis; do
     step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
 done
-for crate in kv-memcache kv-conformance; do
+for crate in kv-core kv-memory kv-memcache kv-conformance; do
     step cargo clippy --package "$crate" --lib --locked -- -D warnings
 done
 reports=$PWD/target/conformance

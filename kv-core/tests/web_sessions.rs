@@ -10,7 +10,6 @@ use std::env::VarError;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -46,8 +45,7 @@ fn start(store: Arc<dyn AsyncKeyValueStore>) -> SocketAddr {
 }
 
 /// A store that blocks, as the service takes it.
-fn unblocked(store: Arc<dyn KeyValueStore>, threads: usize) -> Arc<dyn AsyncKeyValueStore> {
-    let threads = NonZeroUsize::new(threads).unwrap();
+fn unblocked(store: Arc<dyn KeyValueStore>, threads: u32) -> Arc<dyn AsyncKeyValueStore> {
     Arc::new(Unblocked::builder().threads(threads).patience(Duration::from_millis(500)).build(store))
 }
 

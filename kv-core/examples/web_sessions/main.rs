@@ -11,7 +11,6 @@
 
 use std::env;
 use std::error::Error;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ mod sessions;
 const TTL: Duration = Duration::from_secs(30 * 60);
 
 /// How many requests may call the store at the same time: as many as it has connections, 10 by default.
-const THREADS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+const THREADS: u32 = 10;
 
 /// How long a request waits until it may call the store. After that it is better to reject it than to keep all waiting.
 const PATIENCE: Duration = Duration::from_millis(500);

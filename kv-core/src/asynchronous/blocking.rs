@@ -29,7 +29,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Each operation is a task of the runtime that `spawn` is of; the calling thread waits until the task has its result. The runtime has to
 /// run on threads of its own: then the store works everywhere, also on a thread that is inside an async runtime, which it blocks, but
 /// never waits for itself ([E4](crate::contract#9-errors)). When the runtime has ended, operations are errors
-/// ([A4](crate::contract#13-async)).
+/// ([A4](crate::contract#13-async)). After a `fork` the child has no threads of the runtime: it makes a store of its own.
 ///
 /// ```
 /// use std::sync::Arc;

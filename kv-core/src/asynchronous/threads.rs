@@ -26,7 +26,7 @@ pub(super) struct Threads(Arc<Shared>);
 
 struct Shared {
     /// The greatest number of threads that call.
-    most: usize,
+    most: u32,
     /// How long a call waits for a thread.
     patience: Duration,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ struct Shared {
 struct State {
     /// With their deadlines, which are in order. A call for which there is a thread has none.
     waiting: VecDeque<(Option<Instant>, Call)>,
-    threads: usize,
+    threads: u32,
     idle: usize,
     /// Whether a thread looks at the deadlines.
     is_watched: bool,
@@ -48,13 +48,13 @@ struct State {
 }
 
 impl Threads {
-    pub(super) fn new(most: usize, patience: Duration) -> Self {
+    pub(super) fn new(most: u32, patience: Duration) -> Self {
         let (state, called, first_changed) = <(Mutex<State>, Condvar, Condvar)>::default();
         Self(Arc::new(Shared { most, patience, state, called, first_changed }))
     }
 
     /// The greatest number of threads that call.
-    pub(super) fn most(&self) -> usize {
+    pub(super) fn most(&self) -> u32 {
         self.0.most
     }
 
@@ -96,7 +96,7 @@ fn make(call: Call, turn: Result<(), Refusal>) {
     let _ = catch_unwind(AssertUnwindSafe(|| call(turn)));
 }
 
-/// Calls that wait are still made: they may be writes.
+/// The threads end when nothing waits any more.
 impl Drop for Threads {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io::{Cursor, Read};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,23 +45,32 @@ const PAGE: usize = 256;
 ///
 /// A call owns what it works with: keys and borrowed values are copied. A stream that is written is first read whole, as far as the store
 /// takes values of its length, and one that is read comes in one piece.
+///
+/// It is a handle: a clone has the same store and threads.
 pub struct Unblocked<S> {
     store: Arc<S>,
-    threads: Threads,
+    threads: Arc<Threads>,
+}
+
+#[expect(clippy::missing_trait_methods, reason = "that lint is about the stores' traits")]
+impl<S> Clone for Unblocked<S> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), threads: Arc::clone(&self.threads) }
+    }
 }
 
 /// Configures an [`Unblocked`].
 #[derive(Clone, Copy, Debug)]
 #[must_use = "the store is made by `build`"]
 pub struct UnblockedBuilder {
-    threads: NonZeroUsize,
+    threads: u32,
     patience: Duration,
 }
 
 impl UnblockedBuilder {
-    /// The most calls at a time, each on a thread. Default: 10, as the `pool_size` of this project's stores.
-    pub const fn threads(mut self, most: NonZeroUsize) -> Self {
-        self.threads = most;
+    /// The most calls at a time, each on a thread: 1 or more; 0 counts as 1. Default: 10, as the `pool_size` of this project's stores.
+    pub const fn threads(mut self, most: u32) -> Self {
+        self.threads = if most == 0 { 1 } else { most };
         self
     }
 
@@ -76,15 +84,14 @@ impl UnblockedBuilder {
     pub fn build<S: KeyValueStore + 'static>(self, store: S) -> Unblocked<S> {
         // A limit that can be added to any moment.
         let patience = self.patience.min(Duration::from_secs(365 * 24 * 60 * 60));
-        Unblocked { store: Arc::new(store), threads: Threads::new(self.threads.get(), patience) }
+        Unblocked { store: Arc::new(store), threads: Arc::new(Threads::new(self.threads, patience)) }
     }
 }
 
 impl Unblocked<()> {
     /// Configures how many threads there are.
     pub const fn builder() -> UnblockedBuilder {
-        const THREADS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
-        UnblockedBuilder { threads: THREADS, patience: Duration::from_secs(1) }
+        UnblockedBuilder { threads: 10, patience: Duration::from_secs(1) }
     }
 }
 
@@ -104,6 +111,20 @@ impl<S: KeyValueStore + 'static> Unblocked<S> {
     /// The blocking store.
     pub fn inner(&self) -> &S {
         &self.store
+    }
+
+    /// Another store on the same threads, for one that shares its connections with this one, such as a tenant's:
+    ///
+    /// ```
+    /// use kv_core::Unblocked;
+    /// use kv_memory::MemoryStore;
+    ///
+    /// let store = Unblocked::new(MemoryStore::new());
+    /// let tenant = store.on_same_threads(store.inner().with_namespace("acme")?);
+    /// # Ok::<(), kv_core::Error>(())
+    /// ```
+    pub fn on_same_threads<T: KeyValueStore + 'static>(&self, store: T) -> Unblocked<T> {
+        Unblocked { store: Arc::new(store), threads: Arc::clone(&self.threads) }
     }
 
     /// Calls the store on a thread.
