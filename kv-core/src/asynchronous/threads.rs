@@ -135,13 +135,14 @@ impl Shared {
         state.threads -= 1;
     }
 
-    /// Ends calls that have waited too long, as long as any wait.
+    /// Ends calls that have waited too long, as long as any wait that may.
     fn watch(&self) {
         let mut state = self.lock();
-        while let Some((Some(deadline), _)) = state.waiting.front() {
+        // Those for which there is a thread may still be before them.
+        while let Some((at, deadline)) = state.first_deadline() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let Some((_, call)) = state.waiting.pop_front() else { break };
+                let Some((_, call)) = state.waiting.remove(at) else { break };
                 drop(state);
                 make(call, Err(Refusal::AllInUse));
                 state = self.lock();
@@ -150,6 +151,13 @@ impl Shared {
             }
         }
         state.is_watched = false;
+    }
+}
+
+impl State {
+    /// The first call that waits for a thread at most so long: its place, and until when.
+    fn first_deadline(&self) -> Option<(usize, Instant)> {
+        self.waiting.iter().enumerate().find_map(|(at, (deadline, _))| Some((at, (*deadline)?)))
     }
 }
 
@@ -196,7 +204,9 @@ mod tests {
         let threads = Threads::new(1, Duration::from_millis(20));
         let (sender, receiver) = std::sync::mpsc::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
-        threads.call(Box::new(move |_| drop(may_go_on.recv())));
+        threads.call(Box::new(move |_| {
+            let _ = may_go_on.recv();
+        }));
         for number in 0..4 {
             let sender = sender.clone();
             threads.call(Box::new(move |turn| {
