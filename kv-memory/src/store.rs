@@ -393,9 +393,9 @@ impl KeyValueStore for MemoryStore {
     }
 
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
-        let number = version.number_at(key);
-        let is_it =
-            |shard: &Writing<'_>, hashed: HashedKey<'_>| number.is_some_and(|number| shard.is_version(hashed, number));
+        let is_it = |shard: &Writing<'_>, hashed: HashedKey<'_>| {
+            version.number_at(hashed.key).is_some_and(|number| shard.is_version(hashed, number))
+        };
         Ok(self.remove_at(key, is_it)?.is_some())
     }
 
