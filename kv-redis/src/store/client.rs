@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kv_core::{Error, Key, KeyBuf, Result, Ttl, Value};
+use kv_core::{Bytes, Error, Key, KeyBuf, Result, Ttl, Value, Version};
 use redis::Value as Reply;
 
 use super::settings::Settings;
@@ -127,6 +127,14 @@ impl Client {
         let namespace = self.namespace();
         let whole = || KeyBuf::new([namespace, key.as_str()].concat()).ok();
         if namespace.is_empty() { key.into() } else { whole().unwrap_or_else(|| key.into()) }
+    }
+
+    /// The content that an entry has if it has this version.
+    pub(super) fn content<'v>(&self, version: &'v Version, key: Key<'_>) -> Option<&'v Bytes> {
+        if self.namespace().is_empty() {
+            return version.content_at(key);
+        }
+        version.content_at(self.entry(key).as_key())
     }
 
     #[cfg(feature = "cluster")]

@@ -340,7 +340,7 @@ impl KeyValueStore for RedisStore {
     fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
         self.client.check_size(key, &value)?;
         let ttl = self.client.ttl_millis(key, ttl)?;
-        let Some(old) = version.content_at(self.client.entry(key).as_key()) else { return Ok(None) };
+        let Some(old) = self.client.content(version, key) else { return Ok(None) };
         let content = value.into_bytes();
         let is_done = match ttl {
             Some(0) => self.client.remove_if(key, old)?,
@@ -351,7 +351,7 @@ impl KeyValueStore for RedisStore {
 
     /// In the same ways, with `DELIFEQ` or `DELEX`.
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
-        let Some(old) = version.content_at(self.client.entry(key).as_key()) else { return Ok(false) };
+        let Some(old) = self.client.content(version, key) else { return Ok(false) };
         self.client.remove_if(key, old)
     }
 
