@@ -74,7 +74,7 @@ fn changing(first: Server, memcached: u16) -> (u16, Arc<AtomicU8>) {
 fn is_refused(error: &Error, key: &str) {
     let text = chain(error);
     assert!(matches!(error, Error::Backend(_)) && !error.is_transient() && !error.outcome_unknown(), "{text}");
-    assert!(text.contains("begin keys with something else than `/`") && error.key() == Some(key), "{text}");
+    assert!(text.contains("begin keys, or the namespace before them, with something else than `/`") && error.key() == Some(key), "{text}");
 }
 
 #[test]
