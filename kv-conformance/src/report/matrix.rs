@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn neighbours_that_are_alike_share_a_row() {
         let markdown = all().to_markdown();
-        assert_eq!(row(&markdown, "| 1 Keys "), "| 1 Keys | K1, K2, K3, K4 | ·³ | ·³ | ·³ |");
+        assert_eq!(row(&markdown, "| 1 Keys "), "| 1 Keys | K1, K2, K3, K4, K5 | ·³ | ·³ | ·³ |");
         assert_eq!(row(&markdown, "|  | N2"), "|  | N2, N3, N4, N5, N6 | ·³ | ·³ | ·³ |");
     }
 
