@@ -3,7 +3,7 @@
 //! Invariants of a [`Shard`]:
 //!
 //! - `index` has the key of each slot of `table`, and no other key;
-//! - each key of `versions` has a slot in `table`;
+//! - each hash in `versions` is that of a key with a slot in `table`;
 //! - `queue` has one item for each slot that has a deadline, at `slot.queued`, and no other item;
 //! - `slot.queued` is never later than `slot.deadline`.
 //!
@@ -28,8 +28,8 @@
 //! largest for w = L / 4: 5/4 L.
 
 use std::collections::btree_set::Range;
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::BuildHasher;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::mem;
 use std::num::NonZeroU64;
 use std::ops::Bound;
@@ -99,8 +99,9 @@ pub(crate) struct Shard {
     table: Table,
     index: BTreeSet<KeyBuf>,
     queue: BTreeSet<(NonZeroU64, KeyBuf)>,
-    /// The versions that were asked for, of entries that have not changed since. So who never asks for one pays nothing.
-    versions: BTreeMap<KeyBuf, u64>,
+    /// The versions that were asked for, of entries that have not changed since, by the hashes of their keys. So who never asks for one pays
+    /// nothing. Two keys with the same 64 bits share a version: then a change of one also ends the other's, which is never taken for valid.
+    versions: HashMap<u64, u64, BuildHasherDefault<AsItIs>>,
     /// The number of writes so far.
     writes: usize,
 }
@@ -112,7 +113,7 @@ impl Shard {
     }
 
     fn with(table: Table) -> Self {
-        Self { table, index: BTreeSet::new(), queue: BTreeSet::new(), versions: BTreeMap::new(), writes: 0 }
+        Self { table, index: BTreeSet::new(), queue: BTreeSet::new(), versions: HashMap::default(), writes: 0 }
     }
 
     /// Takes all entries.
@@ -177,7 +178,7 @@ impl Shard {
         if let Some(slot) = self.table.find_mut(key) {
             set_deadline(&mut self.queue, slot, deadline);
             if !self.versions.is_empty() {
-                self.versions.remove(key.key.as_str());
+                self.versions.remove(&key.hash);
             }
             return Some(mem::replace(&mut slot.value, value));
         }
@@ -205,29 +206,24 @@ impl Shard {
     pub(crate) fn remove(&mut self, hasher: &RandomState, key: HashedKey<'_>) -> Option<Slot> {
         let mut slot = self.table.remove(hasher, key)?;
         requeue(&mut self.queue, &mut slot, None);
-        self.forget(slot.key.as_str());
+        self.forget(key);
         Some(slot)
     }
 
     /// Forgets what else there is of an entry that is no longer in the table.
-    fn forget(&mut self, key: &str) {
-        self.index.remove(key);
-        self.versions.remove(key);
+    fn forget(&mut self, key: HashedKey<'_>) {
+        self.index.remove(key.key.as_str());
+        self.versions.remove(&key.hash);
     }
 
     /// The version of the entry at a key, if it was asked for since the entry was written.
     pub(crate) fn known_version(&self, key: HashedKey<'_>) -> Option<u64> {
-        self.versions.get(key.key.as_str()).copied()
+        self.versions.get(&key.hash).copied()
     }
 
     /// The version of the entry at a key, which has to be there.
     pub(crate) fn version(&mut self, key: HashedKey<'_>) -> u64 {
-        let known = self.known_version(key);
-        known.unwrap_or_else(|| {
-            let version = new_version();
-            self.versions.insert(key.key.into(), version);
-            version
-        })
+        *self.versions.entry(key.hash).or_insert_with(new_version)
     }
 
     /// One sweep step.
@@ -245,8 +241,29 @@ impl Shard {
             set_deadline(&mut self.queue, slot, deadline);
             return Step::Requeued;
         }
-        self.forget(key.key.as_str());
+        self.forget(key);
         self.table.remove(hasher, key).map_or(Step::Requeued, Step::Removed)
+    }
+}
+
+/// The hasher of what is a hash already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not used: only numbers are hashed.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

@@ -175,9 +175,11 @@ impl MemoryStore {
         }
         let replaced = shard.put(hashed, value, deadline);
         let version = shard.version(hashed);
+        // The version shares the text of the entry's key.
+        let key = shard.live(hashed).map(|slot| slot.key.clone());
         shard.end();
         drop(replaced);
-        Ok(Some(Version::of_number(hashed.key, version)))
+        Ok(Some(Version::of_number(key.unwrap_or_else(|| hashed.key.into()), version)))
     }
 
     /// Removes an entry if this is true of it, and returns its value if it was live.
