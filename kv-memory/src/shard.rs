@@ -101,7 +101,7 @@ pub(crate) struct Shard {
     queue: BTreeSet<(NonZeroU64, KeyBuf)>,
     /// The versions that were asked for, of entries that have not changed since, by the hashes of their keys. So who never asks for one pays
     /// nothing. Two keys with the same 64 bits share a version: then a change of one also ends the other's, which is never taken for valid.
-    versions: HashMap<u64, u64, BuildHasherDefault<AsItIs>>,
+    versions: Versions,
     /// The number of writes so far.
     writes: usize,
 }
@@ -178,7 +178,7 @@ impl Shard {
         if let Some(slot) = self.table.find_mut(key) {
             set_deadline(&mut self.queue, slot, deadline);
             if !self.versions.is_empty() {
-                self.versions.remove(&key.hash);
+                end_version(&mut self.versions, key.hash);
             }
             return Some(mem::replace(&mut slot.value, value));
         }
@@ -213,7 +213,7 @@ impl Shard {
     /// Forgets what else there is of an entry that is no longer in the table.
     fn forget(&mut self, key: HashedKey<'_>) {
         self.index.remove(key.key.as_str());
-        self.versions.remove(&key.hash);
+        end_version(&mut self.versions, key.hash);
     }
 
     /// The version of the entry at a key, if it was asked for since the entry was written.
@@ -243,6 +243,18 @@ impl Shard {
         }
         self.forget(key);
         self.table.remove(hasher, key).map_or(Step::Requeued, Step::Removed)
+    }
+}
+
+/// Versions by the hashes of keys.
+type Versions = HashMap<u64, u64, BuildHasherDefault<AsItIs>>;
+
+/// Forgets a version, and gives memory back when there were many more.
+#[inline]
+fn end_version(versions: &mut Versions, hash: u64) {
+    const SMALL: usize = 64;
+    if versions.remove(&hash).is_some() && versions.capacity() > SMALL && versions.len() < versions.capacity() / 8 {
+        versions.shrink_to(versions.len() * 2);
     }
 }
 
