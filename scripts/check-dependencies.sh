@@ -20,7 +20,7 @@ fail() {
 }
 
 direct=$(dependencies kv-core --depth 1 | tr '\n' ' ')
-expected='bytes futures-channel futures-core pin-project-lite self_cell serde stackfuture thiserror '
+expected='bytes futures-channel futures-core self_cell serde thiserror '
 [ "$direct" = "$expected" ] || fail "kv-core depends on: ${direct}and should on: $expected"
 ! dependencies kv-core | grep -x tokio || fail "kv-core depends on a runtime"
 plain=$(cargo tree --locked --package kv-core --edges normal,build --prefix none --format '{p}' --depth 1 |

@@ -8,7 +8,7 @@ use kv_core::{
 
 use crate::MemoryStore;
 
-/// Needs the feature `async`. The same entries, for async code: no operation waits, and none allocates for its future.
+/// Needs the feature `async`. The same entries, for async code: no operation waits. Each allocates once, for its future.
 impl AsyncKeyValueStore for MemoryStore {
     fn name(&self) -> &str {
         KeyValueStore::name(self)

@@ -152,11 +152,11 @@ type Page<P> = Result<(Vec<KeyBuf>, Option<P>)>;
 struct Pages<'a, P> {
     read: Box<dyn FnMut(P) -> StoreFuture<'a, Page<P>> + Send + 'a>,
     next: Option<P>,
-    reading: Option<Pin<Box<StoreFuture<'a, Page<P>>>>>,
+    reading: Option<StoreFuture<'a, Page<P>>>,
     page: VecDeque<KeyBuf>,
 }
 
-/// Nothing in it is pinned but what is in a box.
+/// Nothing in it is pinned but what is in a box already.
 impl<P> Unpin for Pages<'_, P> {}
 
 impl<P> Stream for Pages<'_, P> {
@@ -172,10 +172,10 @@ impl<P> Stream for Pages<'_, P> {
                 Some(reading) => reading,
                 none => {
                     let Some(next) = this.next.take() else { return Poll::Ready(None) };
-                    none.insert(Box::pin((this.read)(next)))
+                    none.insert((this.read)(next))
                 }
             };
-            let page = ready!(reading.as_mut().poll(context));
+            let page = ready!(Pin::new(reading).poll(context));
             this.reading = None;
             match page {
                 Ok((keys, next)) => (this.page, this.next) = (keys.into(), next),

@@ -171,11 +171,7 @@ impl<S: KeyValueStore + 'static> Unblocked<S> {
         key: Key<'a>,
         act: impl FnOnce(&S, Key<'_>) -> Result<T> + Send + 'static,
     ) -> StoreFuture<'a, Result<T>> {
-        StoreFuture::new(async move {
-            let owned = key.to_key_buf();
-            let outcome = self.call(move |store| act(store, owned.as_key())).await;
-            outcome.unwrap_or_else(|lost| Err(self.error(&lost, Some(key), false)))
-        })
+        StoreFuture::new(self.on_thread(key, false, act))
     }
 
     /// Calls the store with a key, for an operation that may change the entry.
@@ -184,11 +180,18 @@ impl<S: KeyValueStore + 'static> Unblocked<S> {
         key: Key<'a>,
         act: impl FnOnce(&S, Key<'_>) -> Result<T> + Send + 'static,
     ) -> StoreFuture<'a, Result<T>> {
-        StoreFuture::new(async move {
-            let owned = key.to_key_buf();
-            let outcome = self.call(move |store| act(store, owned.as_key())).await;
-            outcome.unwrap_or_else(|lost| Err(self.error(&lost, Some(key), true)))
-        })
+        StoreFuture::new(self.on_thread(key, true, act))
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        key: Key<'_>,
+        writes: bool,
+        act: impl FnOnce(&S, Key<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let owned = key.to_key_buf();
+        let outcome = self.call(move |store| act(store, owned.as_key())).await;
+        outcome.unwrap_or_else(|lost| Err(self.error(&lost, Some(key), writes)))
     }
 
     /// A listing, a page for each call.

@@ -286,6 +286,7 @@ fn updates(bench: &mut Bench) -> Result {
     let value = Bytes::from(vec![b'v'; 100]);
     let mut versions = Vec::with_capacity(COUNT);
     for key in &keys {
+        store.put(key, &value)?;
         let (_, version) = store.get_versioned(key)?.ok_or("the key is absent")?;
         versions.push(version);
     }
@@ -295,7 +296,7 @@ fn updates(bench: &mut Bench) -> Result {
         row("put_if"),
         || {
             for (key, version) in keys.iter().zip(&mut versions) {
-                *version = store.put_if(key, &value, Ttl::Forever, version)?.ok_or("somebody has changed it")?;
+                *version = store.put_if(key, value.clone(), Ttl::Forever, version)?.ok_or("somebody has changed it")?;
             }
             Ok::<_, BoxError>(())
         },
