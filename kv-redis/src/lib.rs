@@ -1,8 +1,13 @@
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "cluster", feature = "sentinel", feature = "tls")),
-    allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "what a feature needs is there without it, too")
+    not(all(feature = "cluster", feature = "sentinel", feature = "tls", feature = "tokio")),
+    allow(
+        clippy::unnecessary_wraps,
+        clippy::unused_async,
+        clippy::unused_self,
+        reason = "what a feature needs is there without it, too"
+    )
 )]
 
 mod connection;
@@ -13,6 +18,8 @@ mod store;
 pub use connection::credentials::Credentials;
 #[cfg(feature = "tls")]
 pub use connection::tls::Tls;
+#[cfg(feature = "tokio")]
+pub use store::AsyncRedisStore;
 pub use store::{RedisStore, RedisStoreBuilder};
 
 pub use kv_core::{

@@ -17,7 +17,7 @@ use super::resolve::{HostName, Resolver};
 use super::system;
 
 /// What each byte that is sent or received adds to a deadline. So a large value has the time that it takes at 10 MB/s.
-const PER_BYTE: Duration = Duration::from_nanos(100);
+pub(crate) const PER_BYTE: Duration = Duration::from_nanos(100);
 
 /// Sending up to this many bytes without waiting takes no time that matters.
 const SHORT: usize = 16 * 1024;
@@ -106,6 +106,18 @@ impl Socket {
     #[allow(dead_code, reason = "kv-redis uses it, with `AddressChoice::Any`")]
     pub(crate) fn one_of_several(&self) -> Option<IpAddr> {
         self.one_of_several
+    }
+
+    /// The socket itself, without its time-outs.
+    #[allow(dead_code, reason = "async stores use it")]
+    pub(crate) fn into_raw(self) -> RawSocket {
+        self.raw
+    }
+
+    /// The host name of the peer, and its generation when this was connected.
+    #[allow(dead_code, reason = "async stores use it")]
+    pub(crate) fn name(&self) -> Option<(Arc<HostName>, u64)> {
+        self.name.clone()
     }
 
     /// Makes the system probe the peer after this time without traffic.

@@ -106,6 +106,43 @@ impl CircuitBreaker {
         }
     }
 
+    /// Why operations fail at once now, if they do.
+    #[allow(dead_code, reason = "async stores ask for it before they wait")]
+    pub(crate) fn silence(&self) -> Option<Silent<Fault>> {
+        if !self.is_in_question() {
+            return None;
+        }
+        let (state, now) = (self.lock(), Instant::now());
+        match state.phase {
+            Phase::Silent { since, until, is_asked } if is_asked || now < until => Some(Silent {
+                ago: now.saturating_duration_since(since),
+                asked_in: (!is_asked).then(|| until.saturating_duration_since(now)),
+                cause: state.cause.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Notes whether the server answered a caller that made a connection. It began at `begun`, perhaps after it had waited for another
+    /// caller's probe.
+    pub(crate) fn note_connect<T>(
+        &self,
+        probe: Option<Probe<'_>>,
+        (begun, has_waited): (Instant, bool),
+        result: &Result<T, Fault>,
+    ) {
+        let time_out = result.as_ref().err().filter(|fault| fault.is_silence());
+        match (probe, time_out) {
+            (Some(probe), Some(time_out)) => probe.was_not_answered(time_out),
+            // Without credentials nobody knows whether the server answers: the next caller asks.
+            (Some(probe), None) if matches!(result, Err(Fault::NoCredentials(_))) => drop(probe),
+            (Some(probe), None) => probe.was_answered(),
+            // A caller that waited for a probe has less than the limit left: its time-out says nothing about the server.
+            (None, Some(time_out)) if !has_waited => self.note_time_out(begun, time_out),
+            (None, _) => {}
+        }
+    }
+
     /// Notes a time-out of an operation that began at `begun`.
     pub(crate) fn note_time_out(&self, begun: Instant, cause: &Fault) {
         if self.retry_after.is_zero() {

@@ -148,7 +148,7 @@ where
             }
             let result = self.try_exchange(connection, request).and_then(|mut replies| {
                 if let Some(next) = request.next(&replies) {
-                    replies.extend(self.try_exchange(connection, &next)?);
+                    replies.extend(self.try_exchange(connection, next)?);
                 }
                 Ok(replies)
             });

@@ -9,6 +9,8 @@ pub(crate) mod external_pool;
 pub(crate) mod handshake;
 pub(crate) mod host;
 pub(crate) mod known_commands;
+#[cfg(feature = "tokio")]
+pub(crate) mod multiplexed;
 pub(crate) mod per_process;
 pub(crate) mod permits;
 pub(crate) mod pool;

@@ -138,18 +138,8 @@ impl<C: Reusable + Send + 'static> Permits<C> {
     ) -> Result<C, Fault> {
         let begun = Instant::now();
         let result = connect(limit.saturating_sub(permit.waited_for_probe));
-        let time_out = result.as_ref().err().filter(|fault| fault.is_silence());
-        match (permit.probe.take(), time_out) {
-            (Some(probe), Some(time_out)) => probe.was_not_answered(time_out),
-            // Without credentials nobody knows whether the server answers: the next caller asks.
-            (Some(probe), None) if matches!(result, Err(Fault::NoCredentials(_))) => drop(probe),
-            (Some(probe), None) => probe.was_answered(),
-            // A caller that waited for a probe has less than the limit left: its time-out says nothing about the server.
-            (None, Some(time_out)) if permit.waited_for_probe.is_zero() => {
-                permit.state.breaker.note_time_out(begun, time_out);
-            }
-            (None, _) => {}
-        }
+        let has_waited = !permit.waited_for_probe.is_zero();
+        permit.state.breaker.note_connect(permit.probe.take(), (begun, has_waited), &result);
         result
     }
 }

@@ -18,7 +18,7 @@ use super::transport::{Acquire, Transport};
 use crate::protocol::answer::Answer;
 use crate::protocol::fault::Fault;
 use crate::protocol::info::RunId;
-use crate::protocol::request::{Request, Shape};
+use crate::protocol::request::Request;
 use crate::protocol::server_name::ServerName;
 use crate::protocol::timeouts::Timeouts;
 use batch::{Batch, Batches, Failed, Inherited, Leader, Outcome, lock};
@@ -26,9 +26,6 @@ use batch::{Batch, Batches, Failed, Inherited, Leader, Outcome, lock};
 mod batch;
 #[cfg(test)]
 mod tests;
-
-/// A request with more bytes than this has a connection to itself, so that no other caller waits for a large value.
-const SHORT: usize = 16 * 1024;
 
 /// A batch is full with this number of bytes.
 const FULL: usize = 256 * 1024;
@@ -193,7 +190,7 @@ impl<T: Acquire> Shared<T> {
 impl<T: Acquire> Transport for Shared<T> {
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
         // While the server is in question, each caller waits by itself: see `CircuitBreaker`.
-        if !is_short(request) || self.transport.is_in_question() {
+        if !request.is_short() || self.transport.is_in_question() {
             return self.transport.exchange(request);
         }
         let begun = Instant::now();
@@ -221,12 +218,6 @@ impl<T: Acquire> Transport for Shared<T> {
     fn known_commands(&self) -> &KnownCommands {
         self.transport.known_commands()
     }
-}
-
-/// Whether a request and its reply are short: one command, one key, no large value. The size of the value of a `GET` is not known before.
-fn is_short(request: &Request<'_>) -> bool {
-    let is_single = matches!(request.shapes(), [Shape::Value | Shape::Done | Shape::Integer]);
-    is_single && request.len() <= SHORT
 }
 
 fn answer(reply: Option<Reply>, run_id: RunId, server: Option<ServerName>) -> Result<Answer, Failed> {

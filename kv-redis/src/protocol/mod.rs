@@ -6,6 +6,8 @@ pub(crate) mod error;
 pub(crate) mod fallbacks;
 pub(crate) mod fault;
 pub(crate) mod handshake;
+#[cfg(feature = "tokio")]
+pub(crate) mod incoming;
 pub(crate) mod info;
 pub(crate) mod page;
 pub(crate) mod pattern;

@@ -2,8 +2,9 @@
 //!
 //! [RESP2]: https://redis.io/docs/latest/develop/reference/protocol-spec/
 
-use std::cell::Cell;
+use std::borrow::Cow;
 use std::io::IoSlice;
+use std::sync::{Mutex, PoisonError};
 
 use redis::Value as Reply;
 
@@ -11,6 +12,9 @@ use crate::protocol::commands::Commands;
 
 /// Values with this length and longer are not copied into the request.
 const BORROWED_LENGTH: usize = 16 * 1024;
+
+/// A request with more bytes than this has a connection to itself, so that no other caller waits for a large value.
+pub(crate) const SHORT: usize = 16 * 1024;
 
 /// The initial capacity of a request in bytes: a key and a value of 100 bytes each, and what is around them.
 const ROOM: usize = 256;
@@ -74,14 +78,21 @@ pub(crate) struct Request<'a> {
     /// What the server lacks if it refuses that command.
     of_needy: Commands,
     meanwhile: Meanwhile<'a>,
-    then: Option<Then<'a>>,
+    then: Option<Box<Then<'a>>>,
 }
 
-/// Makes, of the replies, what is sent next on the same connection.
-type Then<'a> = Box<dyn Fn(&[Reply]) -> Request<'a> + Send + 'a>;
+/// What is sent after the replies to `WATCH` and `GET`, on the same connection and before anything else.
+struct Then<'a> {
+    /// The value that has to be there; `None` for any.
+    value: Option<Cow<'a, [u8]>>,
+    /// What is sent if it is.
+    transaction: Request<'a>,
+    /// What is sent otherwise.
+    unwatch: Request<'a>,
+}
 
 /// Work that is done once, after a request was sent and before its replies are received.
-type Meanwhile<'a> = Cell<Option<Box<dyn FnOnce() + Send + 'a>>>;
+type Meanwhile<'a> = Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>;
 
 impl<'a> Request<'a> {
     /// A request that changes nothing, so that it can be sent again if its connection proves dead (N5).
@@ -95,7 +106,7 @@ impl<'a> Request<'a> {
             needs: Commands::NONE,
             needy: 0,
             of_needy: Commands::NONE,
-            meanwhile: Cell::default(),
+            meanwhile: Mutex::new(None),
             then: None,
         }
     }
@@ -142,27 +153,63 @@ impl<'a> Request<'a> {
 
     /// Adds work to do while the server is busy with the request.
     pub(crate) fn meanwhile(mut self, work: impl FnOnce() + Send + 'a) -> Self {
-        self.meanwhile = Cell::new(Some(Box::new(work)));
+        self.meanwhile = Mutex::new(Some(Box::new(work)));
         self
     }
 
     /// Does that work, unless it is done already.
     pub(crate) fn do_meanwhile(&self) {
-        if let Some(work) = self.meanwhile.take() {
+        let work = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
             work();
         }
     }
 
-    /// Says what is sent next, on the same connection and before anything else: the commands of a transaction that depends on what was
-    /// read, or an `UNWATCH`. Its replies follow those of this request.
-    pub(crate) fn then(mut self, next: impl Fn(&[Reply]) -> Request<'a> + Send + 'a) -> Self {
-        self.then = Some(Box::new(next));
+    /// After `WATCH` and `GET`: says what is sent next, on the same connection and before anything else, if the value is this one, or any if
+    /// that is `None`. Otherwise the server is told to watch no longer. The replies follow those of this request.
+    pub(crate) fn then(mut self, value: Option<&'a [u8]>, transaction: Request<'a>) -> Self {
+        let unwatch = Request::reading().with(Shape::Any, ["UNWATCH".into()]);
+        self.then = Some(Box::new(Then { value: value.map(Cow::Borrowed), transaction, unwatch }));
         self
     }
 
     /// What is sent after these replies, if anything.
-    pub(crate) fn next(&self, replies: &[Reply]) -> Option<Request<'a>> {
-        self.then.as_ref().map(|next| next(replies))
+    pub(crate) fn next(&self, replies: &[Reply]) -> Option<&Request<'a>> {
+        let then = self.then.as_ref()?;
+        Some(match replies {
+            [Reply::Okay, Reply::BulkString(value)]
+                if then.value.as_ref().is_none_or(|expected| **expected == **value) =>
+            {
+                &then.transaction
+            }
+            _ => &then.unwatch,
+        })
+    }
+
+    /// The same with bytes of its own, and without work to do meanwhile.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn to_owned(&self) -> Request<'static> {
+        let mut encoded = Vec::with_capacity(self.len());
+        self.copy_to(&mut encoded);
+        let then = self.then.as_ref().map(|then| {
+            Box::new(Then {
+                value: then.value.as_ref().map(|value| Cow::Owned(value.to_vec())),
+                transaction: then.transaction.to_owned(),
+                unwatch: then.unwatch.to_owned(),
+            })
+        });
+        Request {
+            encoded,
+            long: Vec::new(),
+            long_bytes: 0,
+            shapes: self.shapes.clone(),
+            writes: self.writes,
+            needs: self.needs,
+            needy: self.needy,
+            of_needy: self.of_needy,
+            meanwhile: Mutex::new(None),
+            then,
+        }
     }
 
     /// A request without a command, to which others are [appended](Self::append).
@@ -176,20 +223,25 @@ impl<'a> Request<'a> {
             needs: Commands::NONE,
             needy: 0,
             of_needy: Commands::NONE,
-            meanwhile: Cell::new(None),
+            meanwhile: Mutex::new(None),
             then: None,
         }
     }
 
-    /// Adds the commands of another request. All bytes are copied.
-    pub(crate) fn append(&mut self, other: &Request<'_>) {
+    /// Copies all bytes.
+    pub(crate) fn copy_to(&self, bytes: &mut Vec<u8>) {
         let mut begin = 0;
-        for &(at, long) in &other.long {
-            self.encoded.extend_from_slice(other.encoded.get(begin..at).unwrap_or_default());
-            self.encoded.extend_from_slice(long);
+        for &(at, long) in &self.long {
+            bytes.extend_from_slice(self.encoded.get(begin..at).unwrap_or_default());
+            bytes.extend_from_slice(long);
             begin = at;
         }
-        self.encoded.extend_from_slice(other.encoded.get(begin..).unwrap_or_default());
+        bytes.extend_from_slice(self.encoded.get(begin..).unwrap_or_default());
+    }
+
+    /// Adds the commands of another request. All bytes are copied.
+    pub(crate) fn append(&mut self, other: &Request<'_>) {
+        other.copy_to(&mut self.encoded);
         self.shapes.extend_from_slice(&other.shapes);
         self.writes |= other.writes;
         self.needs = self.needs.with(other.needs);
@@ -292,6 +344,12 @@ impl<'a> Request<'a> {
 
     pub(crate) fn writes(&self) -> bool {
         self.writes
+    }
+
+    /// Whether it can be sent together with those of other callers: one command, one key, no large value. The size of the value of a
+    /// `GET` is not known before.
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(*self.shapes, [Shape::Value | Shape::Done | Shape::Integer]) && self.len() <= SHORT
     }
 
     /// The length in bytes.

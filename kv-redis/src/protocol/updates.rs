@@ -56,11 +56,8 @@ impl Commands {
             request.add_all(Shape::Done, 5 + count, arguments.into_iter().chain(replacement.ttl()));
             return Some(request.needing(Self::SET_IFEQ));
         }
-        self.watching(key, move |value, transaction| {
-            let arguments = ["SET".into(), key, new.into()].into_iter().chain(replacement.ttl());
-            transaction.add_all(Shape::Any, 3 + count, arguments);
-            value == old
-        })
+        let arguments = ["SET".into(), key, new.into()].into_iter().chain(replacement.ttl());
+        self.watching(key, Some(old), |transaction| transaction.add_all(Shape::Any, 3 + count, arguments))
     }
 
     /// Removes an entry if this is its value; `None` if there is no way. [`was_done`] reads the replies.
@@ -77,10 +74,7 @@ impl Commands {
             let arguments = ["DELEX".into(), key, "IFEQ".into(), old.into()];
             return Some(request.with(Shape::Integer, arguments).needing(Self::DELEX));
         }
-        self.watching(key, move |value, transaction| {
-            transaction.add(Shape::Any, ["DEL".into(), key]);
-            value == old
-        })
+        self.watching(key, Some(old), |transaction| transaction.add(Shape::Any, ["DEL".into(), key]))
     }
 
     /// Reads and removes an entry; `None` if there is no way. [`taken`] reads the replies.
@@ -93,10 +87,7 @@ impl Commands {
             let script = ["EVAL".into(), TAKE_SCRIPT.into(), 1.into(), key];
             return Some(request.with(Shape::Value, script).needing(Self::EVAL));
         }
-        self.watching(key, move |_, transaction| {
-            transaction.add(Shape::Any, ["DEL".into(), key]);
-            true
-        })
+        self.watching(key, None, |transaction| transaction.add(Shape::Any, ["DEL".into(), key]))
     }
 
     /// Reads an entry and sets its TTL in milliseconds, `None` for ever. The reply is the value, or an array that begins with it.
@@ -118,27 +109,22 @@ impl Commands {
         .with(Shape::Any, ["EXEC".into()])
     }
 
-    /// Reads an entry while the server watches it. If it is there and `add`, which adds a command to a transaction, says so, the transaction
-    /// is carried out unless somebody has changed the entry since. Otherwise it is watched no longer. Two exchanges on one connection.
+    /// Reads an entry while the server watches it. If it is there, with this value or with any, a transaction with the command that `add`
+    /// adds is carried out, unless somebody has changed the entry since. Otherwise it is watched no longer. Two exchanges on one connection.
     fn watching<'a>(
         self,
         key: Arg<'a>,
-        add: impl Fn(&[u8], &mut Request<'a>) -> bool + Send + 'a,
+        value: Option<&'a [u8]>,
+        add: impl FnOnce(&mut Request<'a>),
     ) -> Option<Request<'a>> {
         if !self.has(Self::WATCH) {
             return None;
         }
+        let mut transaction = Request::writing().with(Shape::Any, ["MULTI".into()]);
+        add(&mut transaction);
         let request = Request::writing().with(Shape::Any, ["WATCH".into(), key]).needing(Self::WATCH);
-        let next = move |replies: &[Reply]| {
-            let mut transaction = Request::writing().with(Shape::Any, ["MULTI".into()]);
-            match replies {
-                [Reply::Okay, Reply::BulkString(value)] if add(value, &mut transaction) => {
-                    transaction.with(Shape::Any, ["EXEC".into()])
-                }
-                _ => Request::reading().with(Shape::Any, ["UNWATCH".into()]),
-            }
-        };
-        Some(request.with(Shape::Any, ["GET".into(), key]).then(next))
+        let request = request.with(Shape::Any, ["GET".into(), key]);
+        Some(request.then(value, transaction.with(Shape::Any, ["EXEC".into()])))
     }
 }
 

@@ -13,17 +13,20 @@ use super::dialer::Dialer;
 use super::node::Node;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::per_process::PerProcess;
-use crate::connection::transport::Transport as _;
 use crate::protocol::answer::{Answer, redirection};
 use crate::protocol::fault::Fault;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::request::Request;
+#[cfg(feature = "tokio")]
+use flight::Flight;
 use layout::{Group, Layout};
 use redirection::{Redirection, exchange_after_asking, redirected};
 use state::{State, lock};
 
 pub(crate) mod assignment;
 mod discovery;
+#[cfg(feature = "tokio")]
+mod flight;
 mod layout;
 mod redirection;
 pub(crate) mod slots;
@@ -40,11 +43,20 @@ pub(crate) struct Cluster {
     dialer: Dialer,
     pool_size: u32,
     state: PerProcess<State>,
+    #[cfg(feature = "tokio")]
+    looking: Arc<Flight<Result<Arc<Layout>, Arc<Fault>>>>,
 }
 
 impl Cluster {
     pub(crate) fn new(seeds: Vec<Endpoint>, dialer: Dialer, pool_size: u32) -> Self {
-        Self { seeds, dialer, pool_size, state: PerProcess::new(State::default()) }
+        Self {
+            seeds,
+            dialer,
+            pool_size,
+            state: PerProcess::new(State::default()),
+            #[cfg(feature = "tokio")]
+            looking: Arc::default(),
+        }
     }
 
     /// The state of this process. A system call.
@@ -53,24 +65,32 @@ impl Cluster {
     }
 
     /// Makes connections to every primary.
-    pub(crate) fn warm_up(&self, connections: u32) -> Result<(), Fault> {
-        self.layout()?.primaries.iter().try_for_each(|(_, node)| node.warm_up(connections))
+    pub(crate) async fn warm_up(self: &Arc<Self>, connections: u32) -> Result<(), Fault> {
+        for (_, node) in &self.layout().await?.primaries {
+            node.warm_up(connections).await?;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_async(&self) -> bool {
+        self.dialer.shared_by_tasks.is_some()
     }
 
     /// Sends a request whose keys are all of one slot to the primary that has it, and follows redirections.
-    pub(crate) fn exchange(&self, slot: u16, request: &Request<'_>) -> Result<Answer, Fault> {
+    pub(crate) async fn exchange(self: &Arc<Self>, slot: u16, request: &Request<'_>) -> Result<Answer, Fault> {
         let begin = Instant::now();
-        let mut node = self.owner(slot)?;
+        let mut node = self.owner(slot).await?;
         let mut asks = false;
         for _ in 0..REDIRECTIONS {
-            let result = if asks { exchange_after_asking(&node, request) } else { node.exchange(request) };
+            let result = if asks { exchange_after_asking(&node, request).await } else { node.exchange(request).await };
             asks = false;
             match result {
                 // Nothing was sent. The node may have been replaced: the others know that, if there is time to ask.
                 Err(fault) if fault.is_unsent() || self.is_newly_silent(&fault) => {
                     self.suspect(&node);
                     let is_late = begin.elapsed() >= self.dialer.timeouts.connect;
-                    match if is_late { Ok(Arc::clone(&node)) } else { self.owner(slot) } {
+                    match if is_late { Ok(Arc::clone(&node)) } else { self.owner(slot).await } {
                         Ok(next) if !Arc::ptr_eq(&next, &node) => node = next,
                         _ => return Err(fault),
                     }
@@ -91,7 +111,7 @@ impl Cluster {
                         }
                         node = match to {
                             Some(to) => self.node(&self.dialer.mapping.reach(to)),
-                            None => self.owner(slot)?,
+                            None => self.owner(slot).await?,
                         };
                     }
                 },
@@ -109,11 +129,11 @@ impl Cluster {
     }
 
     /// The node that has a slot. If the known layout has none, the cluster is asked again.
-    fn owner(&self, slot: u16) -> Result<Arc<Node>, Fault> {
+    async fn owner(self: &Arc<Self>, slot: u16) -> Result<Arc<Node>, Fault> {
         let owner = |layout: &Layout| layout.owner(slot).map(|(_, node)| Arc::clone(node));
-        match owner(&*self.layout()?) {
+        match owner(&*self.layout().await?) {
             Some(node) => Ok(node),
-            None => owner(&*self.look_again()?).ok_or_else(|| self.not_served()),
+            None => owner(&*self.look_again().await?).ok_or_else(|| self.not_served()),
         }
     }
 
@@ -124,8 +144,8 @@ impl Cluster {
 
     /// Sends a request whose keys are of several slots to a node that should have them all. For keys that it does not have, the answer has
     /// a server's error.
-    pub(crate) fn exchange_with(&self, node: &Node, request: &Request<'_>) -> Result<Answer, Fault> {
-        let result = node.exchange(request);
+    pub(crate) async fn exchange_with(&self, node: &Node, request: &Request<'_>) -> Result<Answer, Fault> {
+        let result = node.exchange(request).await;
         match &result {
             Ok(answer) if answer.replies.iter().any(|reply| redirection(reply).is_some()) => {
                 self.state.get().is_stale.store(true, Ordering::Relaxed);
@@ -177,10 +197,9 @@ impl Cluster {
     }
 
     /// Groups the indices of keys by the node that has them, and those that no node has.
-    pub(crate) fn by_node(&self, slots: impl Iterator<Item = u16>) -> Result<(Vec<Group>, Vec<usize>), Fault> {
-        let slots = slots.collect::<Vec<_>>();
-        let (groups, unowned) = self.layout()?.groups(&slots);
-        if unowned.is_empty() { Ok((groups, unowned)) } else { Ok(self.look_again()?.groups(&slots)) }
+    pub(crate) async fn by_node(self: &Arc<Self>, slots: &[u16]) -> Result<(Vec<Group>, Vec<usize>), Fault> {
+        let (groups, unowned) = self.layout().await?.groups(slots);
+        if unowned.is_empty() { Ok((groups, unowned)) } else { Ok(self.look_again().await?.groups(slots)) }
     }
 }
 

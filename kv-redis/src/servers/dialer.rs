@@ -35,6 +35,9 @@ pub(crate) struct Dialer {
     pub(crate) timeouts: Timeouts,
     pub(crate) pool_settings: PoolSettings,
     pub(crate) sweeper: Arc<Sweeper>,
+    /// If the store is for tasks: how many connections to a server they share.
+    #[cfg(feature = "tokio")]
+    pub(crate) shared_by_tasks: Option<u32>,
 }
 
 impl Dialer {

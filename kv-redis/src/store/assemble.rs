@@ -28,7 +28,7 @@ use crate::protocol::role::Role;
 #[cfg(feature = "cluster")]
 use crate::servers::cluster::Cluster;
 use crate::servers::dialer::Dialer;
-use crate::servers::node::{Node, Target};
+use crate::servers::node::{Node, PooledNode, Target};
 #[cfg(feature = "sentinel")]
 use crate::servers::sentinel::{Sentinel, Sentinels};
 
@@ -59,6 +59,8 @@ impl RedisStoreBuilder {
             timeouts: self.settings.clone().ready().timeouts,
             pool_settings: self.settings.pool.ready(),
             sweeper: Arc::new(Sweeper::new()),
+            #[cfg(feature = "tokio")]
+            shared_by_tasks: self.shared_by_tasks,
         })
     }
 
@@ -80,10 +82,16 @@ impl RedisStoreBuilder {
 
     pub(super) fn route(&self, target: Target, dialer: Dialer) -> Route {
         let timeouts = dialer.timeouts;
-        let node = Node::new(target, dialer, self.pool_size);
+        #[cfg(feature = "tokio")]
+        if self.shared_by_tasks.is_some() {
+            return Route::Node(Box::new(Node::new(target, dialer, self.pool_size)));
+        }
         match self.shared_connections {
-            0 => Route::Node(Box::new(node)),
-            connections => Route::Shared(Box::new(Shared::new(node, connections, timeouts))),
+            0 => Route::Node(Box::new(Node::new(target, dialer, self.pool_size))),
+            connections => {
+                let node = PooledNode::new(target, dialer, self.pool_size);
+                Route::Shared(Box::new(Shared::new(node, connections, timeouts)))
+            }
         }
     }
 
@@ -131,7 +139,7 @@ impl RedisStoreBuilder {
         let label = self.label(&format_args!("redis-cluster://{}", first.endpoint));
         let seeds = addresses.into_iter().map(|address| address.endpoint).collect();
         let cluster = Cluster::new(seeds, dialer, self.pool_size);
-        Ok(self.store(label, Route::Cluster(Box::new(cluster))))
+        Ok(self.store(label, Route::Cluster(Arc::new(cluster))))
     }
 
     #[cfg(feature = "sentinel")]

@@ -7,8 +7,8 @@ use redis::{ServerErrorKind, Value as Reply};
 
 use crate::protocol::answer::redirection;
 
-use super::CHUNK;
 use super::client::{Client, Route, Target};
+use super::operations::CHUNK;
 use crate::protocol::fault::Fault;
 use crate::protocol::request::Request;
 
@@ -40,36 +40,36 @@ impl Client {
     /// Sends a command for each item, in chunks, and receives a reply for each, in the order of the items.
     ///
     /// On a cluster each chunk goes to the node that has its keys. Keys that have moved to another node are sent there.
-    pub(super) fn pipeline<'a, T>(
+    pub(super) async fn pipeline<'a, T: Sync>(
         &'a self,
         items: &'a [T],
-        key: impl Fn(&'a T) -> Key<'a>,
-        request: impl Fn() -> Request<'a>,
-        add: impl Fn(&mut Request<'a>, &'a T),
+        key: impl Fn(&'a T) -> Key<'a> + Send + Sync,
+        request: impl Fn() -> Request<'a> + Send + Sync,
+        add: impl Fn(&mut Request<'a>, &'a T) + Send + Sync,
     ) -> Result<Vec<Reply>> {
-        self.send_all(items, key, request, add, OnFailure::Stop)?.into_iter().collect()
+        self.send_all(items, key, request, add, OnFailure::Stop).await?.into_iter().collect()
     }
 
     /// As [`pipeline`](Self::pipeline), with an outcome of its own for each item.
-    pub(super) fn pipeline_each<'a, T>(
+    pub(super) async fn pipeline_each<'a, T: Sync>(
         &'a self,
         items: &'a [T],
-        key: impl Fn(&'a T) -> Key<'a>,
-        request: impl Fn() -> Request<'a>,
-        add: impl Fn(&mut Request<'a>, &'a T),
+        key: impl Fn(&'a T) -> Key<'a> + Send + Sync,
+        request: impl Fn() -> Request<'a> + Send + Sync,
+        add: impl Fn(&mut Request<'a>, &'a T) + Send + Sync,
     ) -> Vec<Result<Reply>> {
-        let outcomes = self.send_all(items, &key, request, add, OnFailure::GoOn);
+        let outcomes = self.send_all(items, &key, request, add, OnFailure::GoOn).await;
         outcomes.unwrap_or_else(|_| {
             items.iter().map(|item| Err(self.error(Fault::Desynchronized, Some(key(item)), false))).collect()
         })
     }
 
-    fn send_all<'a, T>(
+    async fn send_all<'a, T: Sync>(
         &'a self,
         items: &'a [T],
-        key: impl Fn(&'a T) -> Key<'a>,
-        request: impl Fn() -> Request<'a>,
-        add: impl Fn(&mut Request<'a>, &'a T),
+        key: impl Fn(&'a T) -> Key<'a> + Send + Sync,
+        request: impl Fn() -> Request<'a> + Send + Sync,
+        add: impl Fn(&mut Request<'a>, &'a T) + Send + Sync,
         on_failure: OnFailure,
     ) -> Result<Vec<Result<Reply>>> {
         let writes = request().writes();
@@ -88,7 +88,7 @@ impl Client {
         let (mut moving, mut waiting) = (Vec::new(), HashSet::new());
         for round in 0..ROUNDS {
             let mut sent_away = Vec::new();
-            let (groups, unowned) = self.groups(left, &key, on_failure)?;
+            let (groups, unowned) = self.groups(left, &key, on_failure).await?;
             for (index, item, fault) in unowned {
                 put(index, Err(self.error(fault, Some(key(item)), writes)))?;
             }
@@ -100,7 +100,7 @@ impl Client {
                         add(&mut request, item);
                         chunk.push((index, item));
                     }
-                    let answer = match self.send_to(&target, &request) {
+                    let answer = match self.send_to(&target, &request).await {
                         Ok(answer) => answer,
                         // Nothing was sent, and the node may have been replaced.
                         Err(fault)
@@ -151,7 +151,7 @@ impl Client {
         for (index, item) in left {
             let mut request = request();
             add(&mut request, item);
-            put(index, self.ask(key(item), &request))?;
+            put(index, self.ask(key(item), &request).await)?;
         }
         // A missing reply is an error.
         let lost = |item| Err(self.error(Fault::Desynchronized, Some(key(item)), writes));
@@ -159,10 +159,10 @@ impl Client {
     }
 
     /// Groups items by the target to which they are sent.
-    fn groups<'a, T>(
+    async fn groups<'a, T: Sync>(
         &self,
         items: Indexed<'a, T>,
-        key: impl Fn(&'a T) -> Key<'a>,
+        key: impl Fn(&'a T) -> Key<'a> + Send + Sync,
         on_failure: OnFailure,
     ) -> Result<(Vec<Group<'a, T>>, Unowned<'a, T>)> {
         match &*self.route {
@@ -172,8 +172,8 @@ impl Client {
             }
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
-                let slots = items.iter().map(|(_, item)| self.slot(key(item)));
-                let (nodes, unowned) = match cluster.by_node(slots) {
+                let slots = items.iter().map(|(_, item)| self.slot(key(item))).collect::<Vec<_>>();
+                let (nodes, unowned) = match cluster.by_node(&slots).await {
                     Ok((nodes, unowned)) if unowned.is_empty() => (nodes, Vec::new()),
                     Ok((nodes, unowned)) if on_failure == OnFailure::GoOn => {
                         (nodes, unowned.into_iter().map(|position| (position, cluster.not_served())).collect())

@@ -6,8 +6,10 @@ use kv_core::Result;
 
 use super::RedisStore;
 use super::builder::{RedisStoreBuilder, Servers};
-use super::check::{check_namespace, unsuitable};
+use super::check::check_name_of_namespace;
+
 use super::client::{Client, Route};
+use super::now;
 use super::settings::Settings;
 use crate::connection::external_pool::ExternalPool;
 
@@ -51,10 +53,7 @@ impl RedisStore {
     /// # Errors
     /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) if the name is not valid.
     pub fn with_namespace(&self, name: &str) -> Result<Self> {
-        check_namespace(name)?;
-        if name.is_empty() {
-            return Err(unsuitable("`namespace` is empty"));
-        }
+        check_name_of_namespace(name)?;
         Ok(Self { client: Arc::new(self.client.within(name)) })
     }
 
@@ -87,7 +86,7 @@ impl RedisStoreBuilder {
     pub fn connect(self) -> Result<RedisStore> {
         let connections = self.min_idle;
         let store = self.build()?;
-        store.client.warm_up(connections)?;
+        now(store.client.warm_up(connections))?;
         Ok(store)
     }
 

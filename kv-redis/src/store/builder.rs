@@ -51,6 +51,9 @@ pub struct RedisStoreBuilder {
     pub(super) pool_size: u32,
     pub(super) min_idle: u32,
     pub(super) shared_connections: u32,
+    /// If the store is for tasks: how many connections to a server they share.
+    #[cfg(feature = "tokio")]
+    pub(super) shared_by_tasks: Option<u32>,
     pub(super) mapping: Mapping,
     pub(super) settings: Settings,
 }
@@ -67,6 +70,8 @@ impl Default for RedisStoreBuilder {
             pool_size: 10,
             min_idle: 0,
             shared_connections: 0,
+            #[cfg(feature = "tokio")]
+            shared_by_tasks: None,
             mapping: Mapping::default(),
             settings: Settings::default(),
         }

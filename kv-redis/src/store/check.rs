@@ -148,6 +148,11 @@ pub(super) fn check_namespace(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks the name of a handle's namespace.
+pub(super) fn check_name_of_namespace(name: &str) -> Result<()> {
+    if name.is_empty() { Err(unsuitable("`namespace` is empty")) } else { check_namespace(name) }
+}
+
 /// The error of a setting.
 pub(super) fn unsuitable(message: impl Into<Cow<'static, str>>) -> Error {
     Error::invalid_setting("redis", message)

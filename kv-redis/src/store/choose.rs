@@ -20,14 +20,14 @@ impl Client {
     /// no others. If it returns `None`, so does this.
     ///
     /// One round trip, and one more each time that the server refuses a command that it was expected to have; that is remembered.
-    pub(super) fn send_fitting<'a>(
+    pub(super) async fn send_fitting<'a>(
         &self,
         key: Key<'_>,
-        make: impl Fn(Commands) -> Option<Request<'a>>,
+        make: impl Fn(Commands) -> Option<Request<'a>> + Send + Sync,
     ) -> Result<Option<Answer>> {
         let mut commands = self.with_known(key, KnownCommands::get);
         while let Some(request) = make(commands) {
-            match self.deliver(key, &request) {
+            match self.deliver(key, &request).await {
                 Ok(answer) if is_refused(&request, &answer) => {
                     commands = commands.without(request.may_be_refused());
                     self.with_known(key, |known| known.remove(request.may_be_refused()));
@@ -72,13 +72,13 @@ impl Client {
     /// complete (L3). Only a node refuses two keys of different slots.
     ///
     /// If a tag in braces puts all keys of the namespace into one slot, the node with this slot accepts them, and has them all.
-    pub(super) fn make_sure_it_is_whole(&self, target: &Target) -> Result<()> {
+    pub(super) async fn make_sure_it_is_whole(&self, target: &Target) -> Result<()> {
         let [one, other] = ["a", "b"].map(|key| Arg::Key(self.namespace(), key));
         let question = Request::reading()
             .with(Shape::Any, ["EXISTS".into(), one, other])
             // Before redis 3.0.3 EXISTS accepts only one key.
             .with(Shape::Any, ["MGET".into(), one, other]);
-        let answer = self.send_to(target, &question).map_err(|fault| self.error(fault, None, false))?;
+        let answer = self.send_to(target, &question).await.map_err(|fault| self.error(fault, None, false))?;
         let is_of_a_node =
             |error: &ServerError| matches!(error.code(), "CROSSSLOT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN");
         for reply in &answer.replies {

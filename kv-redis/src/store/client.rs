@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use kv_core::{Bytes, Error, Key, KeyBuf, Result, Ttl, Value, Version};
 use redis::Value as Reply;
@@ -18,7 +20,7 @@ use crate::protocol::timeouts::Timeouts;
 use crate::protocol::ttl;
 #[cfg(feature = "cluster")]
 use crate::servers::cluster::{Cluster, assignment::SlotAssignment, slots};
-use crate::servers::node::Node;
+use crate::servers::node::{Node, PooledNode};
 
 /// The servers of a store, and how requests get there.
 pub(super) struct Client {
@@ -32,11 +34,11 @@ pub(super) struct Client {
 pub(super) enum Route {
     Node(Box<Node>),
     /// One server; callers share connections to it.
-    Shared(Box<Shared<Node>>),
+    Shared(Box<Shared<PooledNode>>),
     /// A pool of the application.
     ExternalPool(Box<dyn Transport>),
     #[cfg(feature = "cluster")]
-    Cluster(Box<Cluster>),
+    Cluster(Arc<Cluster>),
 }
 
 /// What a listing reads, in this order.
@@ -88,15 +90,26 @@ impl Client {
     }
 
     /// Makes connections, so that the servers are known to answer.
-    pub(super) fn warm_up(&self, connections: u32) -> Result<()> {
+    pub(super) async fn warm_up(&self, connections: u32) -> Result<()> {
         let result = match &*self.route {
-            Route::Node(node) => node.warm_up(connections),
+            Route::Node(node) => node.warm_up(connections).await,
             Route::Shared(shared) => shared.transport().warm_up(connections),
             Route::ExternalPool(_) => Ok(()),
             #[cfg(feature = "cluster")]
-            Route::Cluster(cluster) => cluster.warm_up(connections),
+            Route::Cluster(cluster) => cluster.warm_up(connections).await,
         };
         result.map_err(|fault| self.error(fault, None, false))
+    }
+
+    /// Waits for a time, in the way in which the connections wait.
+    pub(super) async fn pause(&self, time: Duration) {
+        match &*self.route {
+            #[cfg(feature = "tokio")]
+            Route::Node(node) if node.is_async() => tokio::time::sleep(time).await,
+            #[cfg(all(feature = "tokio", feature = "cluster"))]
+            Route::Cluster(cluster) if cluster.is_async() => tokio::time::sleep(time).await,
+            _ => thread::sleep(time),
+        }
     }
 
     pub(super) fn label(&self) -> &str {
@@ -143,25 +156,25 @@ impl Client {
     }
 
     /// Sends a request that concerns one key, or two of the same slot.
-    pub(super) fn deliver(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer, Fault> {
+    pub(super) async fn deliver(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer, Fault> {
         let _ = key;
         match &*self.route {
-            Route::Node(node) => node.exchange(request),
+            Route::Node(node) => node.exchange(request).await,
             Route::Shared(shared) => shared.exchange(request),
             Route::ExternalPool(pool) => pool.exchange(request),
             #[cfg(feature = "cluster")]
-            Route::Cluster(cluster) => cluster.exchange(self.slot(key), request),
+            Route::Cluster(cluster) => cluster.exchange(self.slot(key), request).await,
         }
     }
 
     /// As [`deliver`](Self::deliver), with an error for the caller.
-    pub(super) fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer> {
-        self.deliver(key, request).map_err(|fault| self.error(fault, Some(key), request.writes()))
+    pub(super) async fn send(&self, key: Key<'_>, request: &Request<'_>) -> Result<Answer> {
+        self.deliver(key, request).await.map_err(|fault| self.error(fault, Some(key), request.writes()))
     }
 
     /// Sends a request of one command that concerns one key, or two of the same slot. An error of the server is an error.
-    pub(super) fn ask(&self, key: Key<'_>, request: &Request<'_>) -> Result<Reply> {
-        let Answer { mut replies, server, .. } = self.send(key, request)?;
+    pub(super) async fn ask(&self, key: Key<'_>, request: &Request<'_>) -> Result<Reply> {
+        let Answer { mut replies, server, .. } = self.send(key, request).await?;
         self.no_error(replies.pop().unwrap_or_default(), server.as_ref(), key, request.writes())
     }
 
@@ -203,13 +216,13 @@ impl Client {
     }
 
     /// Sends a request to a target.
-    pub(super) fn send_to(&self, target: &Target, request: &Request<'_>) -> Result<Answer, Fault> {
+    pub(super) async fn send_to(&self, target: &Target, request: &Request<'_>) -> Result<Answer, Fault> {
         match (target, &*self.route) {
-            (Target::SingleServer, Route::Node(node)) => node.exchange(request),
+            (Target::SingleServer, Route::Node(node)) => node.exchange(request).await,
             (Target::SingleServer, Route::Shared(shared)) => shared.exchange(request),
             (Target::SingleServer, Route::ExternalPool(pool)) => pool.exchange(request),
             #[cfg(feature = "cluster")]
-            (Target::Primary(node), Route::Cluster(cluster)) => cluster.exchange_with(node, request),
+            (Target::Primary(node), Route::Cluster(cluster)) => cluster.exchange_with(node, request).await,
             #[cfg(feature = "cluster")]
             _ => Err(Fault::Desynchronized),
         }
@@ -230,7 +243,7 @@ impl Client {
     }
 
     /// What a listing of the store has to read.
-    pub(super) fn listing_targets(&self) -> Result<ListingTargets> {
+    pub(super) async fn listing_targets(&self) -> Result<ListingTargets> {
         match &*self.route {
             Route::Node(_) | Route::Shared(_) | Route::ExternalPool(_) => Ok(ListingTargets {
                 targets: VecDeque::from([Target::SingleServer]),
@@ -239,7 +252,7 @@ impl Client {
             }),
             #[cfg(feature = "cluster")]
             Route::Cluster(cluster) => {
-                let assignment = cluster.slot_assignment().map_err(|fault| self.error(fault, None, false))?;
+                let assignment = cluster.slot_assignment().await.map_err(|fault| self.error(fault, None, false))?;
                 if !assignment.is_complete() {
                     let message = "not all slots of the cluster are served, or some are on their way to another node; list \
                         when that is over";
@@ -253,8 +266,8 @@ impl Client {
 
     /// Whether the keys of the cluster are still on the same nodes.
     #[cfg(feature = "cluster")]
-    pub(super) fn is_unchanged(&self, assignment: &SlotAssignment) -> Result<bool> {
-        assignment.is_unchanged().map_err(|fault| self.error(fault, None, false))
+    pub(super) async fn is_unchanged(&self, assignment: &SlotAssignment) -> Result<bool> {
+        assignment.is_unchanged().await.map_err(|fault| self.error(fault, None, false))
     }
 
     /// Whether no command can take both keys.

@@ -19,13 +19,13 @@ pub(super) struct Read {
 
 impl Client {
     /// Copies an entry with a read and a write.
-    pub(super) fn copy_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
-        let entry = self.read_entry(from)?;
-        self.write_copy(to, &entry)
+    pub(super) async fn copy_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+        let entry = self.read_entry(from).await?;
+        self.write_copy(to, &entry).await
     }
 
-    pub(super) fn read_entry(&self, key: Key<'_>) -> Result<Read> {
-        let answer = self.send(key, &self.reading_entry(key))?;
+    pub(super) async fn read_entry(&self, key: Key<'_>) -> Result<Read> {
+        let answer = self.send(key, &self.reading_entry(key)).await?;
         self.entry_of(key, &answer)
     }
 
@@ -67,9 +67,9 @@ impl Client {
         Ok(Read { value: value.clone(), left })
     }
 
-    pub(super) fn write_copy(&self, to: Key<'_>, entry: &Read) -> Result<()> {
+    pub(super) async fn write_copy(&self, to: Key<'_>, entry: &Read) -> Result<()> {
         let mut request = Request::writing();
         self.add_write(&mut request, to, &entry.value, entry.left);
-        self.ask(to, &request).map(drop)
+        self.ask(to, &request).await.map(drop)
     }
 }

@@ -4,18 +4,19 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::vec;
 
-use kv_core::{Error, Failure, Key, KeyBuf, Prefix, Result};
+use kv_core::{Error, Failure, Key, KeyBuf, Result};
 
 use crate::protocol::info::RunId;
 
 use super::client::{Client, Target};
+use super::now;
 use super::scan::{BEGINNING, Fetched, Scan};
 use crate::protocol::page::Page;
 use crate::protocol::pattern;
 #[cfg(feature = "cluster")]
 use crate::servers::cluster::assignment::SlotAssignment;
 
-/// An iterator over the keys with a prefix.
+/// The keys with a prefix, page by page.
 pub(super) struct Listing<'a> {
     client: &'a Client,
     prefix: String,
@@ -36,21 +37,19 @@ pub(super) struct Listing<'a> {
     run_id: Option<RunId>,
     /// A page that was received. Its keys are made while the server works on the next one.
     ahead: Option<Page>,
-    page: vec::IntoIter<KeyBuf>,
     seen: Seen,
-    /// The error that follows the page.
+    /// The error that follows the last page.
     failed: Option<Error>,
-    is_over: bool,
 }
 
 impl<'a> Listing<'a> {
-    pub(super) fn new(client: &'a Client, prefix: Prefix<'_>) -> Result<Self> {
+    pub(super) async fn new(client: &'a Client, prefix: &str) -> Result<Self> {
         let literal = format!("{}{prefix}", client.namespace());
         let pattern = (!literal.is_empty()).then(|| pattern::of_prefix(literal.as_bytes()));
-        let targets = client.listing_targets()?;
+        let targets = client.listing_targets().await?;
         Ok(Self {
             client,
-            prefix: prefix.as_str().to_owned(),
+            prefix: prefix.to_owned(),
             pattern,
             #[cfg(feature = "cluster")]
             assignment: targets.assignment,
@@ -60,17 +59,18 @@ impl<'a> Listing<'a> {
             targets: targets.targets,
             run_id: None,
             ahead: None,
-            page: Vec::new().into_iter(),
             seen: Seen::default(),
             failed: None,
-            is_over: false,
         })
     }
 
-    /// Fetches the next page, and meanwhile makes the keys of the page before it. Returns whether there was a page.
-    fn fetch_next_page(&mut self) -> Result<bool> {
+    /// Fetches the next page, and meanwhile makes the keys of the page before it, which it returns. `None` at the end.
+    pub(super) async fn next_page(&mut self) -> Result<Option<Vec<KeyBuf>>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         if self.targets.is_empty() && self.ahead.is_none() {
-            return self.end().map(|()| false);
+            return self.end().await.map(|()| None);
         }
         let ahead = self.ahead.take().unwrap_or_default();
         let (namespace, prefix, seen) = (self.client.namespace().as_bytes(), &self.prefix, &mut self.seen);
@@ -84,8 +84,7 @@ impl<'a> Listing<'a> {
         };
         let Some(target) = self.targets.front() else {
             make_keys();
-            self.page = page.into_iter();
-            return Ok(true);
+            return Ok(Some(page));
         };
         let scan = Scan {
             target,
@@ -94,11 +93,10 @@ impl<'a> Listing<'a> {
             count: self.client.page_size(),
             untyped: self.untyped.take(),
         };
-        let fetched = scan.fetch(self.client, &mut self.is_whole, Box::new(make_keys));
-        self.page = page.into_iter();
+        let fetched = scan.fetch(self.client, &mut self.is_whole, Box::new(make_keys)).await;
         // The page before it is complete, so its keys come first.
         self.failed = fetched.and_then(|fetched| self.take(fetched)).err();
-        Ok(true)
+        Ok(Some(page))
     }
 
     /// Takes over what was fetched.
@@ -119,11 +117,10 @@ impl<'a> Listing<'a> {
     }
 
     /// The end of the listing: checks that it is complete.
-    #[cfg_attr(not(feature = "cluster"), expect(clippy::unnecessary_wraps, reason = "of a cluster it is not certain"))]
-    fn end(&mut self) -> Result<()> {
+    async fn end(&mut self) -> Result<()> {
         #[cfg(feature = "cluster")]
         if let Some(assignment) = self.assignment.take()
-            && !self.client.is_unchanged(&assignment)?
+            && !self.client.is_unchanged(&assignment).await?
         {
             return Err(self.error("slots of the cluster moved to other nodes while it was listed; list again"));
         }
@@ -135,7 +132,20 @@ impl<'a> Listing<'a> {
     }
 }
 
-impl Iterator for Listing<'_> {
+/// The keys of a listing, one by one, for a store whose connections block.
+pub(super) struct KeysOfPages<'a> {
+    /// `None` if it has ended.
+    listing: Option<Listing<'a>>,
+    page: vec::IntoIter<KeyBuf>,
+}
+
+impl<'a> KeysOfPages<'a> {
+    pub(super) fn new(listing: Listing<'a>) -> Self {
+        Self { listing: Some(listing), page: Vec::new().into_iter() }
+    }
+}
+
+impl Iterator for KeysOfPages<'_> {
     type Item = Result<KeyBuf>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -143,16 +153,13 @@ impl Iterator for Listing<'_> {
             if let Some(key) = self.page.next() {
                 return Some(Ok(key));
             }
-            if self.is_over {
-                return None;
-            }
-            if let Some(error) = self.failed.take() {
-                self.is_over = true;
-                return Some(Err(error));
-            }
-            match self.fetch_next_page() {
-                Ok(is_there) => self.is_over = !is_there,
-                Err(error) => self.failed = Some(error),
+            match now(self.listing.as_mut()?.next_page()) {
+                Ok(Some(page)) => self.page = page.into_iter(),
+                Ok(None) => self.listing = None,
+                Err(error) => {
+                    self.listing = None;
+                    return Some(Err(error));
+                }
             }
         }
     }

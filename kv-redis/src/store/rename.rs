@@ -21,10 +21,10 @@ const PER_BYTE: Duration = Duration::from_nanos(100);
 
 impl Client {
     /// Copies an entry, and removes it if it is still the one that was copied. A value that was written to `from` meanwhile stays.
-    pub(super) fn rename_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
+    pub(super) async fn rename_in_steps(&self, from: Key<'_>, to: Key<'_>) -> Result<()> {
         let begun = Instant::now();
-        let entry = self.read_what_can_be_removed(from)?;
-        self.write_copy(to, &entry)?;
+        let entry = self.read_what_can_be_removed(from).await?;
+        self.write_copy(to, &entry).await?;
         let (most, least) = match entry.left {
             None => ("-1".to_owned(), "-1".to_owned()),
             // The TTL decreases with time, at most until the reply to the removal would be too late.
@@ -38,7 +38,7 @@ impl Client {
         };
         let copied = Copied { value: &entry.value, most: most.as_bytes(), least: least.as_bytes() };
         let removing = |commands: Commands| commands.add_removal(Request::writing(), self.name(from), &copied);
-        match self.send_fitting(from, removing)? {
+        match self.send_fitting(from, removing).await? {
             Some(Answer { mut replies, server, .. }) => {
                 self.no_error(replies.pop().unwrap_or_default(), server.as_ref(), from, true).map(drop)
             }
@@ -47,7 +47,7 @@ impl Client {
     }
 
     /// Reads an entry. The command of the removal stands in the same transaction, so that nothing is written if the server refuses it.
-    fn read_what_can_be_removed(&self, key: Key<'_>) -> Result<Read> {
+    async fn read_what_can_be_removed(&self, key: Key<'_>) -> Result<Read> {
         // No entry has this value or this TTL, so nothing is removed. The script does not even compare the value.
         let [one, other] = [(); 2].map(|()| RandomState::new().hash_one(0));
         let nothing = format!("kv-redis {one:016x}{other:016x}");
@@ -58,18 +58,18 @@ impl Client {
             Some(request.with(Shape::Any, ["EXEC".into()]))
         };
         let known = self.with_known(key, KnownCommands::get);
-        let mut answer = self.send_fitting(key, asking)?;
+        let mut answer = self.send_fitting(key, asking).await?;
         if answer.is_none() {
             // The user may have got the right since the refusal.
             self.with_known(key, KnownCommands::forget_refusals);
             if !known.has(Commands::REMOVAL) {
-                answer = self.send_fitting(key, asking)?;
+                answer = self.send_fitting(key, asking).await?;
             }
         }
         match answer {
             Some(answer) => self.entry_of(key, &answer),
             // If the entry cannot be read either, that is the error.
-            None => self.read_entry(key).and_then(|_| Err(self.cannot_remove(key, "; nothing was changed"))),
+            None => self.read_entry(key).await.and_then(|_| Err(self.cannot_remove(key, "; nothing was changed"))),
         }
     }
 

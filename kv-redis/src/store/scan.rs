@@ -45,7 +45,7 @@ pub(super) struct Fetched {
 impl Scan<'_> {
     /// Fetches a page, and does something else while the server works. One round trip, and one more if the server refuses a command that
     /// it was expected to have, or does not tell whether it is a node of a cluster.
-    pub(super) fn fetch(
+    pub(super) async fn fetch(
         mut self,
         client: &Client,
         is_whole: &mut bool,
@@ -66,7 +66,7 @@ impl Scan<'_> {
             if let Some(work) = meanwhile.take() {
                 request = request.meanwhile(work);
             }
-            let result = client.send_to(self.target, &request);
+            let result = client.send_to(self.target, &request).await;
             request.do_meanwhile();
             let is_refused = result.as_ref().is_ok_and(|answer| is_refused(&request, answer));
             let refused = request.may_be_refused();
@@ -75,7 +75,7 @@ impl Scan<'_> {
                 Err(Fault::Lacks(has)) => {
                     commands = commands.and(has);
                     if !*is_whole && !has.has(Commands::WHOLE) {
-                        client.make_sure_it_is_whole(self.target)?;
+                        client.make_sure_it_is_whole(self.target).await?;
                         *is_whole = true;
                     }
                 }

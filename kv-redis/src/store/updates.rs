@@ -1,6 +1,5 @@
 //! Conditional and atomic updates.
 
-use std::thread;
 use std::time::Duration;
 
 use kv_core::{Bytes, CounterFault, Error, Failure, Key, Result};
@@ -21,36 +20,36 @@ const EXPIRED: Duration = Duration::from_millis(3);
 
 impl Client {
     /// Replaces a value if it is the old one; returns whether it did.
-    pub(super) fn write_if(&self, key: Key<'_>, replacement: Replacement<'_>) -> Result<bool> {
+    pub(super) async fn write_if(&self, key: Key<'_>, replacement: Replacement<'_>) -> Result<bool> {
         let make = |commands: Commands, call| commands.write_if(self.name(key), call, replacement);
-        self.done_on_condition(key, make)
+        self.done_on_condition(key, make).await
     }
 
     /// Removes an entry if this is its value; returns whether it did.
-    pub(super) fn remove_if(&self, key: Key<'_>, value: &[u8]) -> Result<bool> {
+    pub(super) async fn remove_if(&self, key: Key<'_>, value: &[u8]) -> Result<bool> {
         let make = |commands: Commands, call| commands.remove_if(self.name(key), call, value);
-        self.done_on_condition(key, make)
+        self.done_on_condition(key, make).await
     }
 
-    fn done_on_condition<'a>(
+    async fn done_on_condition<'a>(
         &self,
         key: Key<'_>,
-        make: impl Fn(Commands, Call) -> Option<Request<'a>>,
+        make: impl Fn(Commands, Call) -> Option<Request<'a>> + Send + Sync,
     ) -> Result<bool> {
-        let mut answer = self.send_fitting(key, |commands| make(commands, Call::BySha1))?;
+        let mut answer = self.send_fitting(key, |commands| make(commands, Call::BySha1)).await?;
         if let Some(Answer { replies, .. }) = &answer
             && matches!(replies.first(), Some(Reply::ServerError(error)) if error.code() == "NOSCRIPT")
         {
-            answer = self.send_fitting(key, |commands| make(commands, Call::BySource))?;
+            answer = self.send_fitting(key, |commands| make(commands, Call::BySource)).await?;
         }
         let answer = answer.ok_or_else(|| self.cannot_compare(key))?;
         let replies = self.without_error(key, answer)?;
         updates::was_done(&replies).ok_or_else(|| self.not_understood(key))
     }
 
-    pub(super) fn take(&self, key: Key<'_>) -> Result<Option<Bytes>> {
+    pub(super) async fn take(&self, key: Key<'_>) -> Result<Option<Bytes>> {
         for _ in 0..TRIES {
-            let answer = self.send_fitting(key, |commands| commands.take(self.name(key)))?;
+            let answer = self.send_fitting(key, |commands| commands.take(self.name(key))).await?;
             let answer = answer.ok_or_else(|| self.cannot_compare(key))?;
             match updates::taken(self.without_error(key, answer)?) {
                 Some(Taken::Value(value)) => return Ok(Some(value.into())),
@@ -62,9 +61,9 @@ impl Client {
         Err(Error::contended(self.label(), key, TRIES))
     }
 
-    pub(super) fn read_and_touch(&self, key: Key<'_>, ttl: Option<u64>) -> Result<Option<Bytes>> {
+    pub(super) async fn read_and_touch(&self, key: Key<'_>, ttl: Option<u64>) -> Result<Option<Bytes>> {
         let ttl = ttl.map(ttl::expire_after);
-        let answer = self.send_fitting(key, |commands| Some(commands.read_and_touch(self.name(key), ttl)))?;
+        let answer = self.send_fitting(key, |commands| Some(commands.read_and_touch(self.name(key), ttl))).await?;
         let mut answer = answer.ok_or_else(|| self.not_understood(key))?;
         // A user who may not use `MULTI` has had the commands carried out one after the other.
         if let [Reply::ServerError(_), Reply::BulkString(_) | Reply::Nil, Reply::Int(_), _] = answer.replies.as_slice()
@@ -84,9 +83,9 @@ impl Client {
     }
 
     /// Adds to a number. A TTL of zero leaves an absent entry absent: it is made with the shortest TTL that redis has, and waited for.
-    pub(super) fn add(&self, key: Key<'_>, by: u32, ttl: Option<u64>) -> Result<u64> {
+    pub(super) async fn add_number(&self, key: Key<'_>, by: u32, ttl: Option<u64>) -> Result<u64> {
         let Answer { replies, server, run_id, .. } =
-            self.send(key, &updates::add(self.name(key), by, ttl.map(|ttl| ttl.max(1))))?;
+            self.send(key, &updates::add(self.name(key), by, ttl.map(|ttl| ttl.max(1)))).await?;
         let Some((sum, is_new)) = updates::sum(&replies) else {
             // A user who may not use `MULTI` gets that error, too.
             let fault = errors(&replies).find_map(counter_fault);
@@ -97,14 +96,14 @@ impl Client {
             });
         };
         if ttl == Some(0) && is_new {
-            thread::sleep(EXPIRED);
+            self.pause(EXPIRED).await;
         }
         match u64::try_from(sum) {
             Ok(sum) if sum >= by.into() => Ok(sum),
             // Redis counts below zero, too; a counter of the contract does not.
             _ => {
                 let back = ["DECRBY".into(), self.name(key), u64::from(by).into()];
-                self.ask(key, &Request::writing().with(Shape::Integer, back))?;
+                self.ask(key, &Request::writing().with(Shape::Integer, back)).await?;
                 Err(Error::not_a_counter(self.label(), key, CounterFault::NotANumber))
             }
         }

@@ -5,6 +5,7 @@ use std::thread::ScopedJoinHandle;
 
 use super::*;
 use crate::protocol::request::Arg;
+use crate::protocol::request::{SHORT, Shape};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

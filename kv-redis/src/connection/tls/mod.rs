@@ -17,7 +17,10 @@ mod advice;
 /// How the URL of a server without TLS begins.
 const PLAIN_SCHEME: &str = "redis://";
 
-pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
+pub(crate) type Stream = StreamOn<Socket>;
+
+/// TLS on anything that is read and written.
+pub(crate) type StreamOn<S> = StreamOwned<ClientConnection, S>;
 
 /// Needs the feature `tls`. Which servers to trust and which certificate to show, where a URL says `rediss://`. Without it, the
 /// certificate authorities of the operating system are trusted, and no certificate is shown.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use redis::Value as Reply;
 
 use super::slots::SLOTS;
-use crate::connection::transport::Transport as _;
 use crate::protocol::fault::Fault;
 use crate::protocol::request::{Request, Shape};
 use crate::servers::node::Node;
@@ -17,9 +16,12 @@ pub(crate) struct SlotAssignment {
 }
 
 impl SlotAssignment {
-    pub(super) fn new(primaries: Vec<Arc<Node>>) -> Result<Self, Fault> {
-        let own_state = primaries.iter().map(|node| own_state(node)).collect::<Result<_, _>>()?;
-        Ok(Self { primaries, own_state })
+    pub(super) async fn new(primaries: Vec<Arc<Node>>) -> Result<Self, Fault> {
+        let mut assignment = Self { own_state: Vec::with_capacity(primaries.len()), primaries };
+        for node in &assignment.primaries {
+            assignment.own_state.push(own_state(node).await?);
+        }
+        Ok(assignment)
     }
 
     /// Whether these nodes have all slots together, and no slot is being moved.
@@ -29,8 +31,8 @@ impl SlotAssignment {
     }
 
     /// Whether the assignment is complete and did not change: a node that gets a slot also gets a new epoch.
-    pub(crate) fn is_unchanged(&self) -> Result<bool, Fault> {
-        let now = Self::new(self.primaries.clone())?;
+    pub(crate) async fn is_unchanged(&self) -> Result<bool, Fault> {
+        let now = Self::new(self.primaries.clone()).await?;
         Ok(now.is_complete() && now.own_state == self.own_state)
     }
 }
@@ -45,9 +47,9 @@ fn count_slots(own_state: &str) -> Option<u32> {
 }
 
 /// What a node says about itself: its identity, role, epoch and slots, with those that are being moved, such as `[42->-id]`.
-fn own_state(node: &Node) -> Result<String, Fault> {
+async fn own_state(node: &Node) -> Result<String, Fault> {
     let question = Request::reading().with(Shape::Any, ["CLUSTER".into(), "NODES".into()]);
-    let nodes = match node.exchange(&question)?.replies.into_iter().next() {
+    let nodes = match node.exchange(&question).await?.replies.into_iter().next() {
         Some(Reply::BulkString(nodes)) => String::from_utf8(nodes).map_err(|_| Fault::Desynchronized)?,
         Some(Reply::ServerError(error)) => return Err(Fault::Refused(error.into())),
         _ => return Err(Fault::Desynchronized),

@@ -23,13 +23,13 @@ use crate::servers::node::{Node, Target};
 
 impl Cluster {
     /// The known layout. It is asked for first if it is not known, or known to be stale.
-    pub(super) fn layout(&self) -> Result<Arc<Layout>, Fault> {
+    pub(super) async fn layout(self: &Arc<Self>) -> Result<Arc<Layout>, Fault> {
         let known = self.known_layout();
         match known {
             Some(layout) if !self.state.get().is_stale.load(Ordering::Relaxed) => Ok(layout),
             // A stale layout is better than none: a node that no longer has a slot says so.
-            Some(layout) => Ok(self.look_again().unwrap_or(layout)),
-            None => self.look_again(),
+            Some(layout) => Ok(self.look_again().await.unwrap_or(layout)),
+            None => self.look_again().await,
         }
     }
 
@@ -41,16 +41,34 @@ impl Cluster {
         }
     }
 
-    /// Asks the cluster for its layout. If another thread is asking already, this is the known layout, if there is one.
-    pub(super) fn look_again(&self) -> Result<Arc<Layout>, Fault> {
+    /// Asks the cluster for its layout. If another caller is asking already, this is the known layout, if there is one.
+    pub(super) async fn look_again(self: &Arc<Self>) -> Result<Arc<Layout>, Fault> {
+        #[cfg(feature = "tokio")]
+        if self.is_async() {
+            return match (self.looking.is_running(), self.known_layout()) {
+                (true, Some(known)) => Ok(known),
+                _ => self.look().await,
+            };
+        }
         match (self.state().asking.try_lock(), self.known_layout()) {
             (Err(TryLockError::WouldBlock), Some(known)) => Ok(known),
-            _ => self.look(),
+            _ => self.look_here(),
         }
     }
 
-    /// Asks the cluster for its layout.
-    fn look(&self) -> Result<Arc<Layout>, Fault> {
+    /// Asks the cluster for its layout. Tasks wait for the same answer, which a thread gets.
+    async fn look(self: &Arc<Self>) -> Result<Arc<Layout>, Fault> {
+        #[cfg(feature = "tokio")]
+        if self.is_async() {
+            let cluster = Arc::clone(self);
+            let looked = self.looking.join(move || cluster.look_here().map_err(Arc::new)).await;
+            return looked.map_err(Fault::NotConnected)?.map_err(|fault| fault.copy());
+        }
+        self.look_here()
+    }
+
+    /// Asks the cluster for its layout, on this thread.
+    fn look_here(&self) -> Result<Arc<Layout>, Fault> {
         let state = self.state();
         state.is_stale.store(false, Ordering::Relaxed);
         *lock(&state.asked_at) = Some(Instant::now());
@@ -131,9 +149,9 @@ impl Cluster {
     }
 
     /// The primaries of a listing, and how the slots are assigned, so that the listing can see whether that changes.
-    pub(crate) fn slot_assignment(&self) -> Result<SlotAssignment, Fault> {
-        let primaries = self.look()?.primaries.iter().map(|(_, node)| Arc::clone(node)).collect();
-        SlotAssignment::new(primaries)
+    pub(crate) async fn slot_assignment(self: &Arc<Self>) -> Result<SlotAssignment, Fault> {
+        let primaries = self.look().await?.primaries.iter().map(|(_, node)| Arc::clone(node)).collect();
+        SlotAssignment::new(primaries).await
     }
 
     /// Reads the reply to `CLUSTER SLOTS`: arrays of first slot, last slot, primary, replicas; a node is an array of host,

@@ -3,7 +3,6 @@
 use redis::{ServerErrorKind, Value as Reply};
 
 use crate::connection::endpoint::Endpoint;
-use crate::connection::transport::Transport as _;
 use crate::protocol::answer::{Answer, redirection};
 use crate::protocol::fault::Fault;
 use crate::protocol::request::Request;
@@ -32,8 +31,8 @@ pub(super) fn redirected(replies: &[Reply], from: Option<&Endpoint>) -> Option<R
 }
 
 /// Sends a request to a node that is getting the slot. It accepts the request after an `ASKING`.
-pub(super) fn exchange_after_asking(node: &Node, request: &Request<'_>) -> Result<Answer, Fault> {
-    let mut answer = node.exchange(&request.after_asking())?;
+pub(super) async fn exchange_after_asking(node: &Node, request: &Request<'_>) -> Result<Answer, Fault> {
+    let mut answer = node.exchange(&request.after_asking()).await?;
     answer.replies.remove(0);
     Ok(answer)
 }

@@ -13,6 +13,8 @@ use kv_redis::{
     Capability, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Tls, r2d2, r2d2_redis, redis,
 };
 
+mod asynchronous;
+#[path = "../support/mod.rs"]
 mod support;
 use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients, version};
 
@@ -63,33 +65,57 @@ fn tcp(redis: Arc<Redis>) -> Suite {
 
 /// A store behind a proxy in front of a server that keeps acknowledged writes, also over a crash.
 fn behind_a_proxy(over: Over) -> Result<Fixture, BoxError> {
-    const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"];
-    let redis = match over {
-        Over::Tls => Redis::start_tls(TlsClients::Anonymous, DURABLE),
-        _ => Redis::start(DURABLE),
-    };
-    let (proxy, scheme) = match over {
-        Over::Tcp | Over::Shared => (support::proxy(redis.port()), "redis://127.0.0.1"),
-        Over::Tls => (support::proxy(redis.tls_port()), "rediss://localhost"),
-        Over::Unix => (Proxy::unix(redis.socket())?, "redis+unix"),
-    };
-    let builder = |limit| RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit);
-    let store = match proxy.path() {
-        Some(path) => builder(FAULT_LIMIT).retry_after(RETRY_AFTER).url(format!("{scheme}://{}", path.display())),
-        None => builder(FAULT_LIMIT).retry_after(RETRY_AFTER).url(format!("{scheme}:{}", proxy.port())),
-    };
-    let store = match over {
-        Over::Tls => store.tls(Tls::new().certificate_authority(redis.certificates().ca.clone())),
-        Over::Shared => store.shared_connections(1),
-        _ => store,
-    };
-    let direct = builder(PATIENCE).url(redis.url()).connect()?;
-    let store = store.pool_size(4);
-    let (idle, old) = (store.clone(), store.clone());
-    let fixture = Fixture::new(store.build()?).second_handle(direct).proxy(Arc::new(proxy));
-    Ok(fixture
+    let Behind { proxy, redis, builder } = Behind::new(over)?;
+    let builder = if let Over::Shared = over { builder.shared_connections(1) } else { builder };
+    let (idle, old) = (builder.clone(), builder.clone());
+    let fixture = Fixture::new(builder.build()?)
         .idle_timeout(move |time| Ok(idle.clone().idle_timeout(time).build()?))
-        .max_lifetime(move |time| Ok(old.clone().max_lifetime(time).build()?))
+        .max_lifetime(move |time| Ok(old.clone().max_lifetime(time).build()?));
+    with_faults(fixture, proxy, redis)
+}
+
+/// A server, a proxy before it, and the settings of a store behind that.
+struct Behind {
+    proxy: Proxy,
+    redis: Redis,
+    builder: RedisStoreBuilder,
+}
+
+impl Behind {
+    fn new(over: Over) -> Result<Self, BoxError> {
+        const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"];
+        let redis = match over {
+            Over::Tls => Redis::start_tls(TlsClients::Anonymous, DURABLE),
+            _ => Redis::start(DURABLE),
+        };
+        let (proxy, scheme) = match over {
+            Over::Tcp | Over::Shared => (support::proxy(redis.port()), "redis://127.0.0.1"),
+            Over::Tls => (support::proxy(redis.tls_port()), "rediss://localhost"),
+            Over::Unix => (Proxy::unix(redis.socket())?, "redis+unix"),
+        };
+        let builder = limited(FAULT_LIMIT).retry_after(RETRY_AFTER).pool_size(4);
+        let builder = match proxy.path() {
+            Some(path) => builder.url(format!("{scheme}://{}", path.display())),
+            None => builder.url(format!("{scheme}:{}", proxy.port())),
+        };
+        let builder = match over {
+            Over::Tls => builder.tls(Tls::new().certificate_authority(redis.certificates().ca.clone())),
+            _ => builder,
+        };
+        Ok(Self { proxy, redis, builder })
+    }
+}
+
+fn limited(limit: Duration) -> RedisStoreBuilder {
+    RedisStore::builder().pool_timeout(limit).connect_timeout(limit).response_timeout(limit)
+}
+
+/// A fixture whose store is behind a proxy, with what the checks of faults need.
+fn with_faults(fixture: Fixture, proxy: Proxy, redis: Redis) -> Result<Fixture, BoxError> {
+    let direct = limited(PATIENCE).url(redis.url()).connect()?;
+    Ok(fixture
+        .second_handle(direct)
+        .proxy(Arc::new(proxy))
         .repeated(repeated)
         .limit(3 * FAULT_LIMIT)
         .retry_after(RETRY_AFTER + FAULT_LIMIT)
@@ -234,6 +260,19 @@ fn main() -> ExitCode {
                 Ok(builder.build_on_pool(pool.build(redis::Client::open(url(number))?)?)?)
             }
         }),
+        asynchronous::tcp(Arc::clone(&redis)),
+        asynchronous::suite("async_unix_socket", {
+            let redis = Arc::clone(&redis);
+            move |number, builder| builder.url(redis.unix_url_of_database(number))
+        }),
+        asynchronous::suite("async_pool_of_one", {
+            let url = url.clone();
+            move |number, builder| builder.url(url(number)).pool_size(1)
+        }),
+        asynchronous::suite("async_sentinel", {
+            let sentinels = Arc::clone(&sentinels);
+            move |number, builder| builder.sentinels("mymaster", sentinels.urls()).database(number.into())
+        }),
         suite("pool_of_r2d2_redis", move |number, builder| {
             let pool = r2d2::Pool::builder().test_on_check_out(false).max_size(8).min_idle(Some(1));
             let pool = pool.build(r2d2_redis::RedisConnectionManager::new(url(number))?)?;
@@ -244,12 +283,13 @@ fn main() -> ExitCode {
         }),
     ];
     if support::has_tls() {
-        suites.push(over_tls());
+        suites.extend([over_tls(), asynchronous::over_tls()]);
     }
     if support::can_test("cluster", (3, 0, 0)) {
         // No node counts another one as down that is only slow because the machine is busy.
         let patient = ["--cluster-node-timeout", "600000"];
         let cluster = Arc::new(RedisCluster::start_with(3, 0, &[&patient[..], largest()].concat()));
+        suites.push(asynchronous::in_cluster(Arc::clone(&cluster)));
         suites.push(in_cluster(cluster));
     }
     let reason = "a version is the value itself, because redis has none of its own";
