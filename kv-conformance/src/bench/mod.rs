@@ -44,6 +44,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use chart::chart;
+#[cfg(unix)]
+pub use rounds::processor_time;
 pub use rounds::together;
 pub use rows::{Comparison, Comparisons, Row, Unit};
 

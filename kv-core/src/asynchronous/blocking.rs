@@ -21,6 +21,9 @@ use crate::{
     ValueReader, Version,
 };
 
+/// How many keys a thread takes of a listing at a time.
+const PAGE: usize = 256;
+
 /// A task for the runtime of a store.
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -106,7 +109,7 @@ impl<A: AsyncKeyValueStore + 'static> Blocking<A> {
         Error::Unavailable(if is_unknown { failure.with_unknown_outcome() } else { failure })
     }
 
-    /// The keys of a stream: a task takes one each time that one is asked for.
+    /// The keys of a stream. Each time that one is asked for, a task takes it, and those that have been read with it.
     fn keys<O>(&self, open: O) -> Result<Keys<'_>>
     where
         O: FnOnce(&A) -> Result<KeyStream<'_>> + Send + 'static,
@@ -119,32 +122,48 @@ impl<A: AsyncKeyValueStore + 'static> Blocking<A> {
                 Ok(keys) => keys,
                 Err(error) => return drop(sender.send(Err(error))),
             };
-            if sender.send(Ok(None)).is_err() {
+            if sender.send(Ok(Vec::new())).is_err() {
                 return;
             }
+            // How the listing ends, once that is known.
+            let mut last = None;
             while poll_fn(|context| Pin::new(&mut asked).poll_next(context)).await.is_some() {
-                match keys.next().await.transpose() {
-                    Ok(Some(key)) => {
-                        if sender.send(Ok(Some(key))).is_err() {
-                            return;
-                        }
+                let mut page = Vec::new();
+                while last.is_none() && page.len() < PAGE && (page.is_empty() || keys.size_hint().0 > 0) {
+                    match keys.next().await.transpose() {
+                        Ok(Some(key)) => page.push(key),
+                        Ok(None) => last = Some(Ok(Vec::new())),
+                        Err(error) => last = Some(Err(error)),
                     }
-                    last => {
-                        // Whoever waits may be about to drop the store, and to open it again.
-                        drop(keys);
-                        drop(store);
-                        let _ = sender.send(last);
-                        return;
-                    }
+                }
+                if page.is_empty() {
+                    // Whoever waits may be about to drop the store, and to open it again.
+                    drop(keys);
+                    drop(store);
+                    let _ = last.map(|last| sender.send(last));
+                    return;
+                }
+                if sender.send(Ok(page)).is_err() {
+                    return;
                 }
             }
         }));
         let lost = || Err(self.ended(None, false));
         // Whether there is a listing at all.
         receiver.recv().unwrap_or_else(|_| lost())?;
+        let mut page = Vec::new().into_iter();
         Ok(Keys::new(iter::from_fn(move || {
+            if let Some(key) = page.next() {
+                return Some(Ok(key));
+            }
             let _ = next.unbounded_send(());
-            receiver.recv().unwrap_or_else(|_| lost()).transpose()
+            match receiver.recv().unwrap_or_else(|_| lost()) {
+                Ok(keys) => {
+                    page = Vec::into_iter(keys);
+                    page.next().map(Ok)
+                }
+                Err(error) => Some(Err(error)),
+            }
         })))
     }
 }

@@ -115,6 +115,11 @@ impl Stream for KeyStream<'_> {
         }
         Poll::Ready(item)
     }
+
+    /// At least as many keys follow as have been read and not been taken.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.as_ref().map_or((0, Some(0)), Stream::size_hint)
+    }
 }
 
 impl fmt::Debug for KeyStream<'_> {
@@ -182,5 +187,9 @@ impl<P> Stream for Pages<'_, P> {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.page.len(), None)
     }
 }

@@ -18,7 +18,7 @@ use crate::protocol::silent::Silent;
 /// A connection that was used within this time is trusted without a look at it. The contract allows a second (N4). A look is two system
 /// calls, but a write on a connection that has just been closed cannot be repeated (N5). A fork takes longer than this (46 µs for the
 /// smallest program), so a child process looks at every connection that it inherited.
-const TRUSTED_FOR: Duration = Duration::from_micros(30);
+pub(crate) const TRUSTED_FOR: Duration = Duration::from_micros(30);
 
 /// Gives out the permits for one server.
 pub(crate) struct Permits<C> {

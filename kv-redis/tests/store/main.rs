@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod asynchronous;
 mod cluster;
 mod commands;
 mod endpoints;

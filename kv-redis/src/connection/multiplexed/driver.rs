@@ -15,11 +15,12 @@ use redis::Value as Reply;
 use tokio::runtime::Handle as Runtime;
 use tokio::time::{Sleep, sleep_until};
 
-use super::queue::{Job, Next, Queue, Work, runtime_ended};
+use super::queue::{Before, Job, Next, Number, Queue, runtime_ended};
 use super::stream::Stream;
 use super::{Health, Times};
 use crate::connection::Connection;
 use crate::connection::channel::Channel;
+use crate::connection::permits::TRUSTED_FOR;
 use crate::connection::pool_settings::Reusable as _;
 use crate::connection::resolve::HostName;
 use crate::connection::socket::PER_BYTE;
@@ -31,16 +32,13 @@ use crate::protocol::reply::has_shape;
 use crate::protocol::request::Shape;
 use crate::protocol::server_name::ServerName;
 
-/// A connection that was used within this time is trusted without a look at it, which is a system call. The contract allows a second (N4).
-const TRUSTED_FOR: Duration = Duration::from_millis(1);
-
 /// A buffer for requests that has grown beyond this is given back.
 const LARGE: usize = 1 << 20;
 
 /// What the task has.
 pub(super) struct Driver {
     /// The number by which the queue knows the connection.
-    number: u64,
+    number: Number,
     queue: Arc<Queue>,
     health: Arc<Health>,
     times: Times,
@@ -55,9 +53,8 @@ pub(super) struct Driver {
     last_used: Instant,
     /// Whether it has answered anything.
     has_served: bool,
-    /// What it is busy with, or has done just before.
-    doing: Option<Work>,
-    done: Option<Work>,
+    /// What it does, or did last.
+    state: Before,
     batch: Batch,
     /// Why the connection ended; nothing if the task was dropped.
     end: Option<Fault>,
@@ -100,7 +97,7 @@ impl Timer {
 impl Driver {
     pub(super) fn new(
         connection: Connection,
-        number: u64,
+        number: Number,
         queue: Arc<Queue>,
         health: Arc<Health>,
         times: Times,
@@ -131,8 +128,7 @@ impl Driver {
             use_until,
             last_used: now,
             has_served: false,
-            doing: None,
-            done: None,
+            state: Before::New,
             batch,
             end: None,
         }
@@ -173,13 +169,22 @@ impl Driver {
                 if !self.may_be_used() {
                     return Poll::Ready(closed());
                 }
-                match self.queue.take(&mut self.batch.jobs, self.done.take(), self.number, context.waker()) {
-                    Next::Do(work) => self.doing = Some(work),
-                    Next::Nothing => return self.poll_idle(context, stream, incoming, timer),
-                    Next::Close => return Poll::Ready(closed()),
+                let next = self.queue.take(&mut self.batch.jobs, self.state, self.number, context.waker());
+                match next {
+                    Next::Do(work) => self.state = Before::Doing(work),
+                    Next::Nothing => {
+                        self.state = Before::Idle;
+                        return self.poll_idle(context, stream, incoming, timer);
+                    }
+                    Next::Close => {
+                        self.state = Before::Closing;
+                        return Poll::Ready(closed());
+                    }
                 }
                 let had_been_idle = self.last_used.elapsed() >= TRUSTED_FOR;
                 if had_been_idle && !stream.is_quiet() {
+                    // Others may have been closed with it.
+                    self.health.distrust(Instant::now());
                     return Poll::Ready(closed());
                 }
                 self.refuse_what_is_lacking();
@@ -231,9 +236,9 @@ impl Driver {
 
     /// Tells the queue, before callers learn it, that the connection is about to look for more to do.
     fn note_done(&mut self) {
-        self.done = self.doing.take();
-        if let Some(done) = self.done {
-            self.queue.note_done(done);
+        if let Before::Doing(work) = self.state {
+            self.queue.note_done(work, self.number);
+            self.state = Before::Done(work);
         }
     }
 
@@ -291,6 +296,7 @@ impl Driver {
     fn hand_out(&mut self) -> bool {
         self.note_done();
         let mut is_usable = true;
+        self.batch.written = 0;
         let (run_id, server) = (self.server_info.run_id, &self.server);
         for job in self.batch.jobs.drain(..) {
             is_usable &= leave_connection_usable(&job.replies);
@@ -444,7 +450,7 @@ impl Drop for Driver {
             };
             (job, fault.at(self.server.as_ref()))
         });
-        let unfinished = (self.doing, self.done, unfinished.collect());
+        let unfinished = (self.state, unfinished.collect());
         self.queue.end(self.number, unfinished, self.has_served, runtime.as_ref());
     }
 }

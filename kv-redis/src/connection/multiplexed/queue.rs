@@ -24,6 +24,9 @@ use crate::protocol::request::Request;
 /// With this number of requests it is looked whether their callers have gone (A3).
 const MANY: usize = 1024;
 
+/// How often a request of which nothing was sent is tried, if the runtime of the connections ends, or new connections prove dead.
+const TRIES: u32 = 3;
+
 /// Makes a connection; blocks.
 type Connect = Box<dyn Fn() -> Result<Connection, Fault> + Send + Sync>;
 
@@ -57,10 +60,13 @@ struct State {
     /// How many connections are busy with short requests, and how many with a long one.
     together: usize,
     alone: usize,
-    /// How many are about to look for more to do.
+    /// How many are about to look for something to do: they are new, were woken, or have just done something.
     ready: usize,
-    /// The runtime of the newest connection.
+    /// The runtime of the newest connection, and whether others are on other runtimes.
     runtime: Option<RuntimeId>,
+    is_mixed: bool,
+    /// Connections of an earlier epoch are not counted, and close when they notice it.
+    epoch: u64,
     is_closed: bool,
 }
 
@@ -75,7 +81,35 @@ pub(super) struct Job {
     pub(super) is_continued: bool,
     /// Whether it was sent on a connection that proved dead.
     was_sent: bool,
+    /// How often a connection that had answered nothing proved dead before it was sent.
+    tries: u32,
     reply: oneshot::Sender<Result<Answer, Fault>>,
+}
+
+/// The number by which a connection is known.
+#[derive(Clone, Copy)]
+pub(super) struct Number {
+    epoch: u64,
+    number: u64,
+}
+
+/// Why a request has no answer.
+enum Unanswered {
+    Fault(Fault),
+    /// It was dropped before anything was sent.
+    Dropped,
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<oneshot::error::RecvError> for Unanswered {
+    fn from(_: oneshot::error::RecvError) -> Self {
+        Self::Dropped
+    }
 }
 
 /// What a connection is busy with.
@@ -83,6 +117,19 @@ pub(super) struct Job {
 pub(super) enum Work {
     Together,
     Alone,
+}
+
+/// What a connection did before it looks for something to do, or ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It has just been made.
+    New,
+    Idle,
+    Doing(Work),
+    /// It has handed out the replies.
+    Done(Work),
+    /// It was told to close.
+    Closing,
 }
 
 /// What there is to do for a connection.
@@ -116,6 +163,8 @@ impl Queue {
             alone: 0,
             ready: 0,
             runtime: None,
+            is_mixed: false,
+            epoch: 0,
             is_closed: false,
         };
         Arc::new(Self {
@@ -137,39 +186,51 @@ impl Queue {
     /// Sends a request on one of the connections, and receives its replies. If a connection proves dead, the request is sent once more,
     /// unless it is a write of which something was sent (N5).
     pub(crate) async fn exchange(self: &Arc<Self>, request: &Request<'_>) -> Result<Answer, Fault> {
+        for _ in 0..TRIES {
+            match self.try_exchange(request).await {
+                // The runtime of the connection has ended before anything was sent. This one may make another.
+                Err(Unanswered::Dropped) => {}
+                Err(Unanswered::Fault(fault)) => return Err(fault),
+                Ok(answer) => return answer,
+            }
+        }
+        Err(runtime_ended(false))
+    }
+
+    async fn try_exchange(self: &Arc<Self>, request: &Request<'_>) -> Result<Result<Answer, Fault>, Unanswered> {
         if let Some(silent) = self.health.breaker.silence() {
-            return Err(Fault::Silent(silent));
+            return Err(Fault::Silent(silent).into());
         }
         let runtime = Runtime::try_current().map_err(|_| no_runtime())?;
         let is_long = !request.is_short();
         let (number, mut answer, is_elsewhere) = self.put(request.to_owned(), is_long, &runtime);
         request.do_meanwhile();
-        let answered = |answer: Result<_, _>| answer.unwrap_or_else(|_| Err(runtime_ended(true)));
         if is_elsewhere {
             // The runtime of the connection may stand still, and nothing there watches over the time.
             let Ok(answer) = timeout(self.times.longest(), &mut answer).await else {
                 let sent = !self.take_back(number);
-                return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent });
+                self.abandon();
+                return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent }.into());
             };
-            return answered(answer);
+            return Ok(answer?);
         }
         // Short requests wait for one batch before them, which ends by its deadline; long ones may wait for many others.
         if is_long && self.is_waiting(number) {
             if let Ok(answer) = timeout(self.times.pool, &mut answer).await {
-                return answered(answer);
+                return Ok(answer?);
             }
             // A connection that is being made for it has its own limit.
             if self.is_making()
                 && self.is_waiting(number)
                 && let Ok(answer) = timeout(self.times.connect, &mut answer).await
             {
-                return answered(answer);
+                return Ok(answer?);
             }
             if self.take_back(number) {
-                return Err(Fault::PoolExhausted);
+                return Err(Fault::PoolExhausted.into());
             }
         }
-        answered(answer.await)
+        Ok(answer.await?)
     }
 
     /// Puts a request into the queue. Returns its number, where the answer will be, and whether the connections are on another runtime.
@@ -192,11 +253,13 @@ impl Queue {
             replies_before: 0,
             is_continued: false,
             was_sent: false,
+            tries: 0,
             reply,
         });
         let is_full = state.short.len() + state.long.len() >= state.full;
         let left = if is_full { state.take_those_who_left() } else { Vec::new() };
-        let is_elsewhere = state.connections > 0 && state.runtime.is_some_and(|id| id != runtime.id());
+        let is_elsewhere =
+            state.connections > 0 && (state.is_mixed || state.runtime.is_some_and(|id| id != runtime.id()));
         self.serve(state, runtime);
         // Not under the lock: dropping a request may take long.
         drop(left);
@@ -213,19 +276,20 @@ impl Queue {
         let (woken, room, wanted) = if is_in_question {
             (Vec::new(), usize::from(state.making == 0), wanted.min(1))
         } else {
-            let first = state.idle.len().saturating_sub(wanted);
+            let first = state.idle.len().saturating_sub(wanted.saturating_sub(state.ready));
             let room = self.most.saturating_sub(state.connections + state.making);
             (state.idle.split_off(first), room, wanted)
         };
         let made =
             if state.is_closed { 0 } else { room.min(wanted.saturating_sub(woken.len() + state.ready + state.making)) };
         state.making += made;
+        state.ready += woken.len();
         drop(state);
         for (_, waker) in woken {
             waker.wake();
         }
         for _ in 0..made {
-            let making = Making { queue: Arc::clone(self), runtime: runtime.clone(), outcome: None };
+            let making = Making::new(self, runtime);
             // If the thread cannot be started, `making` is dropped, and tells those who wait.
             let _ = thread::Builder::new().name(NAME.into()).spawn(move || drop(making.make()));
         }
@@ -242,23 +306,28 @@ impl Queue {
                 }
                 state.making += 1;
             }
-            let making = Making { queue: Arc::clone(self), runtime: runtime.clone(), outcome: None };
+            let making = Making::new(self, &runtime);
             on_thread(move || making.make()).await.map_err(Fault::NotConnected)??;
         }
     }
 
     /// Notes that a connection has done something, before its callers learn it: what they do next does not make another connection.
-    pub(super) fn note_done(&self, done: Work) {
+    pub(super) fn note_done(&self, done: Work, connection: Number) {
         let mut state = self.lock();
-        state.note_done(Some(done));
-        state.ready += 1;
+        if state.epoch == connection.epoch {
+            state.note_no_longer(done);
+            state.ready += 1;
+        }
     }
 
     /// Takes what is to be done next by a connection, which has done something just before. If there is nothing to do, its waker is woken
     /// when there is.
-    pub(super) fn take(&self, jobs: &mut Vec<Job>, done: Option<Work>, number: u64, waker: &Waker) -> Next {
+    pub(super) fn take(&self, jobs: &mut Vec<Job>, before: Before, connection: Number, waker: &Waker) -> Next {
         let mut state = self.lock();
-        state.ready -= usize::from(done.is_some());
+        if state.epoch != connection.epoch {
+            return Next::Close;
+        }
+        state.note_looking(before, connection.number);
         let may_do_short = !state.short.is_empty() && state.together < self.most_together;
         let may_do_long = !state.long.is_empty() && state.alone < self.most_alone;
         if state.is_closed || !(may_do_short || may_do_long) {
@@ -266,15 +335,11 @@ impl Queue {
             if state.is_closed || state.connections > self.most {
                 return Next::Close;
             }
-            match state.idle.iter_mut().find(|(known, _)| *known == number) {
-                Some((_, known)) => known.clone_from(waker),
-                None => state.idle.push((number, waker.clone())),
-            }
+            state.idle.push((connection.number, waker.clone()));
             return Next::Nothing;
         }
-        state.idle.retain(|(known, _)| *known != number);
         // In turn, if there is only one connection for both.
-        if may_do_short && !(may_do_long && done == Some(Work::Together)) {
+        if may_do_short && !(may_do_long && before == Before::Done(Work::Together)) {
             jobs.extend(state.short.drain(..));
             state.together += 1;
             state.full = MANY;
@@ -291,24 +356,28 @@ impl Queue {
     /// `has_served` says whether the connection has answered anything. If not, it is the server that failed, and nothing is sent again (N5).
     pub(super) fn end(
         self: &Arc<Self>,
-        number: u64,
-        (doing, done, unfinished): (Option<Work>, Option<Work>, Vec<(Job, Fault)>),
+        connection: Number,
+        (before, unfinished): (Before, Vec<(Job, Fault)>),
         has_served: bool,
         runtime: Option<&Runtime>,
     ) {
         let mut failed = Vec::new();
         let mut state = self.lock();
-        state.idle.retain(|(known, _)| *known != number);
-        state.connections -= 1;
-        state.note_done(doing);
-        state.ready -= usize::from(done.is_some());
+        if state.epoch == connection.epoch {
+            state.connections -= 1;
+            state.is_mixed &= state.connections > 1;
+            state.note_looking(before, connection.number);
+        }
         for (mut job, fault) in unfinished.into_iter().rev() {
             let sent = fault.was_sent();
             let may_be_sent_again = fault.is_dead_connection() && !(sent && (job.request.writes() || job.was_sent));
-            if may_be_sent_again && has_served && runtime.is_some() && !job.reply.is_closed() {
+            // Nothing of it was sent, and what failed may be a connection that was dead while it was idle.
+            job.tries += u32::from(!has_served);
+            let may_be_tried_again = has_served || (!sent && job.tries < TRIES);
+            if may_be_sent_again && may_be_tried_again && runtime.is_some() && !job.reply.is_closed() {
                 job.begin_again();
                 job.was_sent |= sent;
-                if doing == Some(Work::Alone) {
+                if before == Before::Doing(Work::Alone) {
                     state.long.push_front(job);
                 } else {
                     state.short.push_front(job);
@@ -317,13 +386,13 @@ impl Queue {
                 failed.push((job, fault));
             }
         }
-        match runtime {
-            Some(runtime) => self.serve(state, runtime),
-            // The runtime has ended, and with it perhaps all connections.
-            None if state.connections == 0 && state.making == 0 => {
-                failed.extend(state.take_all().map(|job| (job, runtime_ended(false))));
-            }
-            None => {}
+        if let Some(runtime) = runtime {
+            self.serve(state, runtime);
+        } else {
+            // The runtime has ended, and with it perhaps all connections. Callers of other runtimes try again.
+            let dropped = (state.connections == 0 && state.making == 0).then(|| state.take_all());
+            drop(state);
+            drop(dropped);
         }
         for (job, fault) in failed {
             job.fail(fault);
@@ -347,11 +416,25 @@ impl Queue {
         job.is_some()
     }
 
+    /// Gives up all connections, which are on a runtime that stands still. They close when it goes on.
+    fn abandon(&self) {
+        let mut state = self.lock();
+        state.epoch += 1;
+        (state.connections, state.ready, state.together, state.alone) = (0, 0, 0, 0);
+        state.is_mixed = false;
+        let idle = mem::take(&mut state.idle);
+        drop(state);
+        for (_, waker) in idle {
+            waker.wake();
+        }
+    }
+
     /// Closes the connections when they have nothing left to do.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
         let idle = mem::take(&mut state.idle);
+        state.ready += idle.len();
         drop(state);
         for (_, waker) in idle {
             waker.wake();
@@ -360,11 +443,25 @@ impl Queue {
 }
 
 impl State {
-    fn note_done(&mut self, done: Option<Work>) {
-        match done {
-            Some(Work::Together) => self.together -= 1,
-            Some(Work::Alone) => self.alone -= 1,
-            None => {}
+    fn note_no_longer(&mut self, work: Work) {
+        match work {
+            Work::Together => self.together -= 1,
+            Work::Alone => self.alone -= 1,
+        }
+    }
+
+    /// Notes that a connection looks for something to do, or ends.
+    fn note_looking(&mut self, before: Before, number: u64) {
+        match before {
+            Before::Closing => {}
+            Before::Doing(work) => self.note_no_longer(work),
+            Before::New | Before::Done(_) => self.ready -= 1,
+            Before::Idle => {
+                let idle = self.idle.len();
+                self.idle.retain(|(known, _)| *known != number);
+                // If it was not there, it was woken.
+                self.ready -= usize::from(self.idle.len() == idle);
+            }
         }
     }
 
@@ -413,41 +510,44 @@ struct Making {
     queue: Arc<Queue>,
     /// Where its task is to run.
     runtime: Runtime,
-    outcome: Option<Result<(), Fault>>,
+    /// Why there is none; `None` once there is one.
+    fault: Option<Fault>,
 }
 
 impl Making {
-    /// Makes it, and gives it to a task.
+    fn new(queue: &Arc<Queue>, runtime: &Runtime) -> Self {
+        let fault = Fault::NotConnected(io::Error::other("the thread that was to make a connection failed"));
+        Self { queue: Arc::clone(queue), runtime: runtime.clone(), fault: Some(fault) }
+    }
+
+    /// Makes it, and gives it to a task, which takes what waits.
     fn make(mut self) -> Result<(), Fault> {
-        let made = (self.queue.connect)();
-        let outcome = made.map(|connection| {
-            let queue = &self.queue;
-            let number = {
-                let mut state = queue.lock();
-                state.connections += 1;
-                state.runtime = Some(self.runtime.id());
-                state.next += 1;
-                state.next
-            };
-            let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
-            self.runtime.spawn(driver.run());
-        });
-        let copy = outcome.as_ref().copied().map_err(Fault::copy);
-        self.outcome = Some(outcome);
-        copy
+        let connection = (self.queue.connect)().inspect_err(|fault| self.fault = Some(fault.copy()))?;
+        self.fault = None;
+        let (queue, id) = (&self.queue, self.runtime.id());
+        let number = {
+            let mut state = queue.lock();
+            state.is_mixed |= state.connections > 0 && state.runtime != Some(id);
+            state.runtime = Some(id);
+            state.making -= 1;
+            state.connections += 1;
+            state.ready += 1;
+            state.next += 1;
+            Number { epoch: state.epoch, number: state.next }
+        };
+        let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
+        self.runtime.spawn(driver.run());
+        // Others take the rest.
+        queue.serve(queue.lock(), &self.runtime);
+        Ok(())
     }
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
+        let Some(fault) = self.fault.take() else { return };
         let mut state = self.queue.lock();
         state.making -= 1;
-        let fault = match self.outcome.take() {
-            // It takes what waits, or a part of it.
-            Some(Ok(())) => return self.queue.serve(state, &self.runtime),
-            Some(Err(fault)) => fault,
-            None => Fault::NotConnected(io::Error::other("the thread that was to make a connection failed")),
-        };
         // Others may serve what waits, unless the server does not answer.
         if state.connections > 0 && !fault.is_no_answer() {
             return;

@@ -34,7 +34,7 @@ impl<T: Clone + Send + 'static> Flight<T> {
             }
         };
         if is_first {
-            let landing = Landing(Arc::clone(self));
+            let landing = Landing(Some(Arc::clone(self)));
             thread::Builder::new().name(THREAD.into()).spawn(move || {
                 let outcome = work();
                 landing.land(&outcome);
@@ -56,11 +56,12 @@ impl<T> Flight<T> {
 }
 
 /// The end of the work. If there is no outcome, because it panicked or its thread could not be started, nobody waits any longer.
-struct Landing<T>(Arc<Flight<T>>);
+struct Landing<T>(Option<Arc<Flight<T>>>);
 
 impl<T: Clone> Landing<T> {
-    fn land(self, outcome: &T) {
-        let waiting = self.0.lock().take();
+    fn land(mut self, outcome: &T) {
+        // Others may have begun again by the time at which this is dropped.
+        let waiting = self.0.take().and_then(|flight| flight.lock().take());
         for sender in waiting.into_iter().flatten() {
             let _ = sender.send(outcome.clone());
         }
@@ -69,6 +70,6 @@ impl<T: Clone> Landing<T> {
 
 impl<T> Drop for Landing<T> {
     fn drop(&mut self) {
-        drop(self.0.lock().take());
+        drop(self.0.take().and_then(|flight| flight.lock().take()));
     }
 }

@@ -79,7 +79,7 @@ fn mode_hidden() -> Vec<(String, String)> {
 }
 
 /// Makes a user without some permissions. Returns the URL with this user.
-fn user(redis: &Redis, url: &str, without: &[&str]) -> String {
+pub(crate) fn user(redis: &Redis, url: &str, without: &[&str]) -> String {
     redis.command(&[&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "+@all"], without].concat());
     url.replace("redis://", "redis://app:secret@")
 }

@@ -1,5 +1,7 @@
 //! Compares the store with the bare client, on a server that this starts: `cargo bench -p kv-redis`.
 
+mod asynchronous;
+
 use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::hint::black_box;
@@ -24,6 +26,7 @@ fn main() -> Result {
     shared_connections(&mut bench, &setup)?;
     listings(&mut bench, &setup)?;
     updates(&mut bench, &setup)?;
+    asynchronous::compare(&mut bench, &setup)?;
     bench.finish()
 }
 

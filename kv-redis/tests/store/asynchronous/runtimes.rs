@@ -1,0 +1,125 @@
+//! Runtimes: none, one that ends, one that stands still, one that lacks something.
+
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use super::*;
+
+/// Polls a future on a thread without a runtime, until it is done.
+fn without_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    let (mut future, end) = (pin!(future), Instant::now() + PATIENCE);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+        assert!(Instant::now() < end, "it is never done");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    let redis = Redis::start(&[]);
+    let error = without_a_runtime(AsyncRedisStore::connect(redis.url())).unwrap_err();
+    assert!(chain(&error).contains("runtime of tokio"), "{}", chain(&error));
+    let store = AsyncRedisStore::builder().url(redis.url()).build_async().unwrap();
+    let error = without_a_runtime(store.put("k", "v")).unwrap_err();
+    assert!(chain(&error).contains("runtime of tokio") && !error.outcome_unknown(), "{}", chain(&error));
+    assert!(without_a_runtime(store.keys("").unwrap().next()).unwrap().is_err());
+    // On a runtime it works.
+    let runtime = runtime();
+    runtime.block_on(store.put("k", "v")).unwrap();
+}
+
+#[test]
+fn a_runtime_without_io_or_time_gives_an_error() {
+    let redis = Redis::start(&[]);
+    for runtime in [
+        Builder::new_current_thread().build().unwrap(),
+        Builder::new_multi_thread().worker_threads(1).build().unwrap(),
+        Builder::new_multi_thread().worker_threads(1).enable_io().build().unwrap(),
+    ] {
+        let store = AsyncRedisStore::builder().url(redis.url()).build_async().unwrap();
+        let error = runtime.block_on(store.get("k")).unwrap_err();
+        assert!(chain(&error).contains("enable_all"), "{}", chain(&error));
+    }
+}
+
+#[test]
+fn a_store_outlives_its_runtime_and_works_on_the_next_one() {
+    let redis = Redis::start(&[]);
+    let store = AsyncRedisStore::builder().url(redis.url()).build_async().unwrap();
+    for round in 0..10 {
+        let runtime =
+            if round % 2 == 0 { runtime() } else { Builder::new_current_thread().enable_all().build().unwrap() };
+        runtime.block_on(store.put("k", round.to_string())).unwrap();
+        assert_eq!(runtime.block_on(store.get_many(["k"])).unwrap()[0].as_deref(), Some(round.to_string().as_bytes()));
+        if round % 3 == 0 {
+            runtime.shutdown_timeout(PATIENCE);
+        }
+    }
+}
+
+#[test]
+fn what_waits_when_the_runtime_ends_gets_an_error() {
+    let redis = Redis::start(&[]);
+    let store = AsyncRedisStore::builder().url(redis.url()).response_timeout(MINUTE).build_async().unwrap();
+    let (of_connections, own) = (runtime(), Builder::new_current_thread().enable_all().build().unwrap());
+    of_connections.block_on(store.put("k", "v")).unwrap();
+    redis.pause();
+    let (ended, took) = timed(|| {
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| own.block_on(store.put("k", "w")));
+            thread::sleep(Duration::from_millis(300));
+            drop(of_connections);
+            waits.join().unwrap()
+        })
+    });
+    redis.resume();
+    let error = ended.unwrap_err();
+    assert!(took < PATIENCE && error.outcome_unknown(), "{took:?}, {}", chain(&error));
+    assert!(own.block_on(store.get("k")).unwrap().is_some());
+}
+
+/// A runtime of one thread drives nothing while nobody waits on it. Another runtime's call must not hang on a connection there.
+#[test]
+fn a_runtime_that_stands_still_costs_another_one_its_limits_and_no_more() {
+    let redis = Redis::start(&[]);
+    let limit = Duration::from_millis(300);
+    let builder = AsyncRedisStore::builder().url(redis.url()).pool_timeout(limit).connect_timeout(limit);
+    let store = builder.response_timeout(limit).build_async().unwrap();
+    let still = Builder::new_current_thread().enable_all().build().unwrap();
+    still.block_on(store.put("k", "v")).unwrap();
+    let runtime = runtime();
+    let (result, took) = timed(|| runtime.block_on(store.get("k")));
+    assert!(took < PATIENCE, "{took:?}: {result:?}");
+    assert_eq!(still.block_on(store.get("k")).unwrap().unwrap(), "v");
+    drop(still);
+    assert_eq!(runtime.block_on(store.get("k")).unwrap().unwrap(), "v");
+}
+
+#[test]
+fn one_thread_is_enough_for_a_cluster_and_for_sentinels() {
+    if !support::can_test("cluster", (3, 0, 0)) {
+        return;
+    }
+    let cluster = RedisCluster::start(3, 0);
+    let sentinels = Sentinels::start();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let stores = [
+        AsyncRedisStore::builder().cluster(cluster.urls()),
+        AsyncRedisStore::builder().sentinels("mymaster", sentinels.urls()),
+    ];
+    for builder in stores {
+        runtime.block_on(async {
+            let store = builder.connect_timeout(PATIENCE).response_timeout(PATIENCE).connect_async().await.unwrap();
+            let entries = (0..300).map(|number| (number.to_string(), "v"));
+            store.put_many(entries).await.unwrap();
+            assert_eq!(store.keys("").unwrap().collect::<Vec<_>>().await.unwrap().len(), 300);
+            store.rename("1", "other").await.unwrap();
+            store.copy("2", "copy").await.unwrap();
+            let there = store.get_many(["1", "other", "2", "copy"]).await.unwrap();
+            assert_eq!(there.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true, true]);
+        });
+    }
+}
