@@ -90,7 +90,7 @@ need nutcracker nutcracker
 need pip3 python3-pip
 need strace strace
 
-for features in "" async tls cluster sentinel r2d2_redis; do
+for features in "" async tls cluster sentinel r2d2_redis tokio tokio,tls tokio,cluster; do
     step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
 done
 for crate in kv-core kv-memory kv-memcache kv-conformance; do
