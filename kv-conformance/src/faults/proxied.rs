@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kv_core::{Error, KeyValueStore, KeyValueStoreExt};
+use kv_core::{Bytes, Error, KeyValueStore, KeyValueStoreExt};
 
 use super::timing::{MARGIN, expect_undisturbed, judge_undisturbed, timed};
 use super::values::value;
@@ -110,16 +110,13 @@ impl<'a> ProxiedStore<'a> {
     }
 
     /// Reads until the store no longer treats its server as silent, for as long as it may (N6).
-    fn wait_for_retry(&self, read: &str, key: &str) -> Outcome {
+    fn wait_for_retry(&self, read: &str, key: &str, want: &Bytes) -> Outcome {
         let begin = Instant::now();
         while begin.elapsed() < self.retry_after {
             match timed(|| self.store.get(key)) {
                 (Err(Error::Unavailable(_)), _) => thread::sleep(Duration::from_millis(5)),
-                // The store asked the server, and treats it as silent again.
-                (Err(error @ Error::Timeout(_)), took) => {
-                    return judge_undisturbed::<(), ()>(read, Err(error), took, ());
-                }
-                _ => break,
+                // The store has asked the server. The first answer counts: it may be what was left over.
+                (result, took) => return judge_undisturbed(read, result, took, Some(want.clone())),
             }
         }
         Ok(())
@@ -132,7 +129,7 @@ impl<'a> ProxiedStore<'a> {
         let old = value(&key, 0, 20);
         self.direct.put(&key, &old)?;
         let read = format!("get({key:?}), with nothing in its way any more (N2, N6), {after}");
-        self.wait_for_retry(&read, &key)?;
+        self.wait_for_retry(&read, &key, &old.clone().into())?;
         expect_undisturbed(read, || self.store.get(&key), Some(old.into()))?;
         let new = value(&key, 1, 30);
         let mut tries = 0;

@@ -28,6 +28,8 @@ enum Fault {
     LeaksPermits,
     /// A lock is held over an `.await`.
     HoldsLock,
+    /// A future holds one of many places, such as those of a channel, until it has ended.
+    HoldsPlace,
     /// It waits for a task of its runtime, which is gone.
     WaitsForTask,
     /// Where there is no runtime, there is nothing.
@@ -40,6 +42,9 @@ enum Fault {
 const YIELDS: usize = 20_000;
 
 const PERMITS: usize = 10;
+
+/// As many places as the channel of a client has.
+const PLACES: usize = 100;
 
 struct Store {
     inner: Right,
@@ -59,6 +64,15 @@ impl Drop for Locked<'_> {
     }
 }
 
+/// A place, which is free again when this is dropped.
+struct Place<'s>(&'s AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
 impl Store {
     fn new(fault: Fault, runtime: Handle) -> Self {
         Self {
@@ -66,7 +80,7 @@ impl Store {
             fault,
             runtime,
             is_locked: AtomicBool::new(false),
-            permits: AtomicUsize::new(PERMITS),
+            permits: AtomicUsize::new(if fault == Fault::HoldsPlace { PLACES } else { PERMITS }),
             replies: Mutex::default(),
         }
     }
@@ -100,6 +114,12 @@ impl Store {
                 let done = act(&self.inner);
                 self.permits.fetch_add(1, SeqCst);
                 done
+            }
+            Fault::HoldsPlace => {
+                self.take_permit().await?;
+                let _place = Place(&self.permits);
+                yield_now().await;
+                act(&self.inner)
             }
             Fault::HoldsLock => {
                 let _locked = self.lock().await?;
@@ -179,7 +199,7 @@ fn expected_by(fault: Fault) -> &'static str {
         Fault::Nothing => "",
         Fault::StartsBeforeItIsPolled => "a1_nothing_is_done_before_the_first_poll",
         Fault::TakesTheNextReply | Fault::LeaksPermits => "a1_a_dropped_future_disturbs_nobody",
-        Fault::HoldsLock => "a1_a_future_that_is_not_polled_holds_up_nobody",
+        Fault::HoldsLock | Fault::HoldsPlace => "a1_a_future_that_is_not_polled_holds_up_nobody",
         Fault::WaitsForTask | Fault::FindsNothingWithoutRuntime | Fault::PanicsWithoutRuntime => {
             "a4_a_store_whose_runtime_has_ended_answers"
         }
@@ -211,6 +231,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Fault::TakesTheNextReply,
         Fault::LeaksPermits,
         Fault::HoldsLock,
+        Fault::HoldsPlace,
         Fault::WaitsForTask,
         Fault::FindsNothingWithoutRuntime,
         Fault::PanicsWithoutRuntime,

@@ -29,6 +29,9 @@ const ROUNDS: usize = 60;
 /// How many operations are started on a silent server: more than a pool has places.
 const STARTED: usize = 40;
 
+/// How many futures are kept without being polled: more than a queue of requests has places.
+const KEPT: usize = 300;
+
 /// A call on a store that answers late is tried so often: a poll may take long because the machine is busy.
 const ATTEMPTS: usize = 5;
 
@@ -58,7 +61,7 @@ fn run<T>(what: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 }
 
 /// Polls a future so many times at most. `None`: it was not ready.
-async fn polled<F: Future>(times: usize, future: Pin<&mut F>) -> Option<F::Output> {
+async fn polled<F: Future + ?Sized>(times: usize, future: Pin<&mut F>) -> Option<F::Output> {
     let (mut left, mut future) = (times, future);
     poll_fn(|context| {
         if left == 0 {
@@ -245,6 +248,17 @@ pub(super) fn a_future_that_is_not_polled_holds_up_nobody(context: &Context<'_>)
         if let Some(keys) = &mut keys {
             polled(1, pin!(keys.next())).await;
         }
+        let mut kept = Vec::new();
+        for number in 0..KEPT {
+            let mut future: Pin<Box<dyn Future<Output = ()> + Send>> = match number % 3 {
+                0 => Box::pin(async { drop(store.get("k").await) }),
+                1 => Box::pin(async { drop(store.get_many(["k", "absent"]).await) }),
+                _ => Box::pin(async { drop(store.put("other", "2").await) }),
+            };
+            if polled(1, future.as_mut()).await.is_none() {
+                kept.push(future);
+            }
+        }
         for number in 0..STARTED {
             let key = format!("beside/{number}");
             expect(format_args!("put({key:?}) beside futures that wait"), store.put(&key, "v").await, ())?;
@@ -252,6 +266,7 @@ pub(super) fn a_future_that_is_not_polled_holds_up_nobody(context: &Context<'_>)
             expect(what, store.get(&key).await, Some("v".into()))?;
         }
         expect("delete beside futures that wait", store.delete("beside/0").await, true)?;
+        drop(kept);
         // They go on where they were.
         let (got, written, read) = early;
         let got = if let Some(got) = got { got } else { get.await };
