@@ -142,6 +142,7 @@ pub(crate) enum Node {
     Async(AsyncNode),
 }
 
+#[cfg_attr(not(feature = "tokio"), allow(clippy::unused_async, reason = "with tasks there is something to wait for"))]
 impl Node {
     /// A server to which there is no connection yet.
     pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {

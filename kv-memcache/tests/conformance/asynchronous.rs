@@ -1,6 +1,7 @@
 //! The suite on `AsyncMemcacheStore`. Its second handle is the blocking store.
 
 use std::sync::LazyLock;
+use std::thread;
 
 use kv_conformance::{BoxError, Fixture, Suite};
 use kv_memcache::{AsyncKeyValueStore, AsyncMemcacheStore, Blocking, MemcacheStore, MemcacheStoreBuilder};
@@ -20,6 +21,12 @@ fn runtime() -> &'static Handle {
     RUNTIME.handle()
 }
 
+/// A store that has learned the largest item. The thread of a check may be inside another runtime.
+fn connected(builder: MemcacheStoreBuilder) -> Result<AsyncMemcacheStore, BoxError> {
+    let connect = || runtime().block_on(builder.connect_async());
+    Ok(thread::scope(|scope| scope.spawn(connect).join()).map_err(|_| "making the store panicked")??)
+}
+
 /// A suite whose stores are on this many servers of this kind. `set` gets a builder with their URLs.
 fn whole_suite(
     name: &str,
@@ -31,8 +38,7 @@ fn whole_suite(
         let (servers, builder) = on_servers(kind, servers, builder);
         let builder = set(builder);
         let (again, second) = (builder.clone(), builder.clone().connect()?);
-        // The store learns the largest item.
-        let store = runtime().block_on(builder.connect_async())?;
+        let store = connected(builder)?;
         let made = move |runtime: &Handle| Ok(runtime.block_on(again.clone().connect_async())?);
         Ok(Fixture::of_async(store, runtime()).made_on(made).second_handle(second).guard(servers))
     };

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::runtime::Handle as Runtime;
+use tokio::runtime::{Handle as Runtime, Id as RuntimeId};
 use tokio::time::{Sleep, sleep_until};
 
 use super::queue::{Job, Next, Queue, Work, runtime_ended};
@@ -37,6 +37,8 @@ const TRUSTED_FOR: Duration = Duration::from_millis(1);
 pub(super) struct Driver {
     /// The number by which the queue knows the connection.
     number: u64,
+    /// The runtime of the task.
+    runtime: RuntimeId,
     queue: Arc<Queue>,
     health: Arc<Health>,
     times: Times,
@@ -49,9 +51,9 @@ pub(super) struct Driver {
     name: Option<(Arc<HostName>, u64)>,
     use_until: Instant,
     last_used: Instant,
-    /// Whether it has answered anything.
-    has_served: bool,
-    /// What it is busy with, or has done just before.
+    /// Whether it has answered anything, or waited for requests.
+    was_kept: bool,
+    /// What it is busy with, or has done just before (a new one nothing: that makes no difference).
     doing: Option<Work>,
     done: Option<Work>,
     batch: Batch,
@@ -95,7 +97,7 @@ impl Timer {
 impl Driver {
     pub(super) fn new(
         connection: Connection,
-        number: u64,
+        (number, runtime): (u64, RuntimeId),
         queue: Arc<Queue>,
         health: Arc<Health>,
         times: Times,
@@ -114,20 +116,23 @@ impl Driver {
         };
         let name = channel.socket().name();
         let channel = Some(channel);
+        let accepts_slow_clock = health.had_slow_clock.swap(false, Ordering::Relaxed);
         Self {
             number,
+            runtime,
             queue,
             health,
             times,
             channel,
             server,
-            accepts_slow_clock: false,
+            accepts_slow_clock,
             name,
             use_until,
             last_used: now,
-            has_served: false,
+            was_kept: false,
             doing: None,
-            done: None,
+            // The queue counts it among those that are about to look for something to do.
+            done: Some(Work::Alone),
             batch,
             end: None,
         }
@@ -170,7 +175,10 @@ impl Driver {
                 }
                 match self.queue.take(&mut self.batch.jobs, self.done.take(), self.number, context.waker()) {
                     Next::Do(work) => self.doing = Some(work),
-                    Next::Nothing => return self.poll_idle(context, stream, incoming, timer),
+                    Next::Nothing => {
+                        self.was_kept = true;
+                        return self.poll_idle(context, stream, incoming, timer);
+                    }
                     Next::Close => return Poll::Ready(closed()),
                 }
                 let had_been_idle = self.last_used.elapsed() >= TRUSTED_FOR;
@@ -218,8 +226,7 @@ impl Driver {
         if !self.batch.jobs.iter().any(|job| job.request.needs_clock()) {
             return true;
         }
-        if !self.has_served {
-            self.accepts_slow_clock |= self.health.had_slow_clock.swap(false, Ordering::Relaxed);
+        if !self.was_kept {
             return true;
         }
         let is_slow = self.server.has_slow_clock() && !self.accepts_slow_clock;
@@ -322,7 +329,7 @@ impl Driver {
         }
         // Nothing of the next requests was sent.
         self.batch.written = 0;
-        (self.last_used, self.has_served) = (Instant::now(), true);
+        (self.last_used, self.was_kept) = (Instant::now(), true);
         is_usable
     }
 }
@@ -403,8 +410,8 @@ fn closed() -> Fault {
 impl Drop for Driver {
     fn drop(&mut self) {
         let (end, runtime) = match self.end.take() {
-            Some(end) => (end, Runtime::try_current().ok()),
-            None => (runtime_ended(true), None),
+            Some(end) => (end, Runtime::try_current().map_err(|_| self.runtime)),
+            None => (runtime_ended(true), Err(self.runtime)),
         };
         let mut begin = 0;
         let unfinished = mem::take(&mut self.batch.jobs).into_iter().map(|job| {
@@ -418,6 +425,6 @@ impl Drop for Driver {
             (job, fault)
         });
         let unfinished = (self.doing, self.done, unfinished.collect());
-        self.queue.end(self.number, unfinished, self.has_served, runtime.as_ref());
+        self.queue.end(self.number, unfinished, self.was_kept, runtime.as_ref().map_err(|id| *id));
     }
 }

@@ -51,8 +51,9 @@ struct State {
     full: usize,
     /// The number by which a request is known.
     next: u64,
-    /// The connections that have nothing to do.
+    /// The connections that have nothing to do, and those that were woken and have not come yet.
     idle: Vec<(u64, Waker)>,
+    woken: Vec<u64>,
     /// How many connections there are, and how many are being made.
     connections: usize,
     making: usize,
@@ -61,8 +62,9 @@ struct State {
     alone: usize,
     /// How many are about to look for more to do.
     ready: usize,
-    /// The runtime of the newest connection.
+    /// The runtime of the newest connection, and the one that ended last.
     runtime: Option<RuntimeId>,
+    ended: Option<RuntimeId>,
     is_closed: bool,
 }
 
@@ -110,12 +112,14 @@ impl Queue {
             full: MANY,
             next: 0,
             idle: Vec::new(),
+            woken: Vec::new(),
             connections: 0,
             making: 0,
             together: 0,
             alone: 0,
             ready: 0,
             runtime: None,
+            ended: None,
             is_closed: false,
         };
         Arc::new(Self {
@@ -205,7 +209,9 @@ impl Queue {
         let is_in_question = self.health.breaker.is_in_question();
         let together = usize::from(!state.short.is_empty()).min(self.most_together.saturating_sub(state.together));
         let alone = state.long.len().min(self.most_alone.saturating_sub(state.alone));
-        let wanted = together + alone;
+        // Those of another runtime may never come.
+        let coming = if state.runtime == Some(runtime.id()) { state.woken.len() } else { 0 };
+        let wanted = (together + alone).saturating_sub(coming);
         // A server that is in question is asked by a new connection, which may be one too many until an idle one has gone.
         let (woken, room, wanted) = if is_in_question {
             (Vec::new(), usize::from(state.making == 0), wanted.min(1))
@@ -217,6 +223,7 @@ impl Queue {
         let made =
             if state.is_closed { 0 } else { room.min(wanted.saturating_sub(woken.len() + state.ready + state.making)) };
         state.making += made;
+        state.woken.extend(woken.iter().map(|(number, _)| *number));
         drop(state);
         for (_, waker) in woken {
             waker.wake();
@@ -240,6 +247,7 @@ impl Queue {
     pub(super) fn take(&self, jobs: &mut Vec<Job>, done: Option<Work>, number: u64, waker: &Waker) -> Next {
         let mut state = self.lock();
         state.ready -= usize::from(done.is_some());
+        state.woken.retain(|known| *known != number);
         let may_do_short = !state.short.is_empty() && state.together < self.most_together;
         let may_do_long = !state.long.is_empty() && state.alone < self.most_alone;
         if state.is_closed || !(may_do_short || may_do_long) {
@@ -269,24 +277,26 @@ impl Queue {
     /// A connection has ended. Requests that may be sent again wait for another one; those that may not, and those that nobody will take,
     /// fail.
     ///
-    /// `has_served` says whether the connection has answered anything. If not, it is the server that failed, and nothing is sent again (N5).
+    /// `was_kept` says whether the connection has answered anything, or waited for requests. If not, it is the server that failed, and nothing
+    /// is sent again (N5).
     pub(super) fn end(
         self: &Arc<Self>,
         number: u64,
         (doing, done, unfinished): (Option<Work>, Option<Work>, Vec<(Job, Fault)>),
-        has_served: bool,
-        runtime: Option<&Runtime>,
+        was_kept: bool,
+        runtime: Result<&Runtime, RuntimeId>,
     ) {
         let mut failed = Vec::new();
         let mut state = self.lock();
         state.idle.retain(|(known, _)| *known != number);
+        state.woken.retain(|known| *known != number);
         state.connections -= 1;
         state.note_done(doing);
         state.ready -= usize::from(done.is_some());
         for (mut job, fault) in unfinished.into_iter().rev() {
             let sent = fault.was_sent();
             let may_be_sent_again = fault.is_dead_connection() && !(sent && (job.request.writes() || job.was_sent));
-            if may_be_sent_again && has_served && runtime.is_some() && !job.reply.is_closed() {
+            if may_be_sent_again && was_kept && runtime.is_ok() && !job.reply.is_closed() {
                 job.begin_again();
                 job.was_sent |= sent;
                 if doing == Some(Work::Alone) {
@@ -299,12 +309,14 @@ impl Queue {
             }
         }
         match runtime {
-            Some(runtime) => self.serve(state, runtime),
+            Ok(runtime) => self.serve(state, runtime),
             // The runtime has ended, and with it perhaps all connections.
-            None if state.connections == 0 && state.making == 0 => {
-                failed.extend(state.take_all().map(|job| (job, runtime_ended(false))));
+            Err(id) => {
+                state.ended = Some(id);
+                if state.connections == 0 && state.making == 0 {
+                    failed.extend(state.take_all().map(|job| (job, runtime_ended(false))));
+                }
             }
-            None => {}
         }
         for (job, fault) in failed {
             job.fail(fault);
@@ -403,11 +415,14 @@ impl Making {
             let number = {
                 let mut state = queue.lock();
                 state.connections += 1;
+                // It is about to look for something to do.
+                state.ready += 1;
                 state.runtime = Some(self.runtime.id());
                 state.next += 1;
                 state.next
             };
-            let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
+            let health = Arc::clone(&queue.health);
+            let driver = Driver::new(connection, (number, self.runtime.id()), Arc::clone(queue), health, queue.times);
             self.runtime.spawn(driver.run());
         }));
     }
@@ -419,7 +434,9 @@ impl Drop for Making {
         state.making -= 1;
         let fault = match self.outcome.take() {
             // It takes what waits, or a part of it.
-            Some(Ok(())) => return self.queue.serve(state, &self.runtime),
+            // Unless its runtime has ended.
+            Some(Ok(())) if state.ended != Some(self.runtime.id()) => return self.queue.serve(state, &self.runtime),
+            Some(Ok(())) => runtime_ended(false),
             Some(Err(fault)) => fault,
             None => Fault::NotConnected(io::Error::other("the thread that was to make a connection failed")),
         };
