@@ -9,6 +9,8 @@ mod store;
 pub use connection::credentials::Credentials;
 #[cfg(feature = "tls")]
 pub use connection::tls::Tls;
+#[cfg(feature = "tokio")]
+pub use store::async_store::AsyncMemcacheStore;
 pub use store::builder::MemcacheStoreBuilder;
 pub use store::memcache_store::MemcacheStore;
 

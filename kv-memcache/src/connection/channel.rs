@@ -48,6 +48,12 @@ impl Channel {
         }
     }
 
+    /// Whether what is sent goes in records of TLS.
+    #[cfg(feature = "tokio")]
+    pub(super) fn has_records(&self) -> bool {
+        !matches!(self, Self::Plain(_))
+    }
+
     fn socket_mut(&mut self) -> &mut Socket {
         match self {
             Self::Plain(socket) => socket,

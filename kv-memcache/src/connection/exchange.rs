@@ -1,6 +1,6 @@
 //! A connection: requests and their replies.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::time::{Instant, SystemTime};
 
 use super::channel::Channel;
@@ -8,24 +8,22 @@ use super::pool_settings::{PoolSettings, Reusable};
 use super::receive;
 #[cfg(feature = "tls")]
 use super::tls;
-use crate::protocol::dialect::Dialect;
 use crate::protocol::fault::Fault;
-use crate::protocol::handshake::{LARGEST_ITEM, ServerInfo};
+use crate::protocol::handshake::ServerInfo;
+use crate::protocol::incoming::Incoming;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::ttl::Moment;
-
-/// How much is read at once, unless a value is larger.
-const BUFFER: usize = 16 * 1024;
 
 /// A connection that can be used: connected, authenticated, checked.
 ///
 /// A caller takes it out of the pool, and puts it back after a complete exchange. So anything else that happens, a panic included, closes
 /// it (N2).
 pub(crate) struct Connection {
-    pub(super) reader: BufReader<Channel>,
-    /// The line that was received last. It is kept to reuse its memory.
+    pub(super) channel: Channel,
+    pub(super) incoming: Incoming,
+    /// The line that was received last, of the handshake.
     pub(super) line: Vec<u8>,
     last_used: Instant,
     use_until: Instant,
@@ -44,7 +42,7 @@ impl Reusable for Connection {
     }
 
     fn is_quiet(&self) -> bool {
-        self.reader.get_ref().socket().is_quiet()
+        self.channel.socket().is_quiet()
     }
 }
 
@@ -53,7 +51,8 @@ impl Connection {
     pub(super) fn new(channel: Channel) -> Self {
         let now = Instant::now();
         Self {
-            reader: BufReader::with_capacity(BUFFER, channel),
+            channel,
+            incoming: Incoming::default(),
             line: Vec::new(),
             last_used: now,
             use_until: now,
@@ -64,9 +63,9 @@ impl Connection {
 
     /// Begins an exchange with these bytes.
     pub(super) fn say(&mut self, bytes: &[u8], now: Instant, deadline: Instant) -> Result<(), Fault> {
-        let channel = self.channel_mut();
-        channel.begin(now, deadline);
-        channel.write_all(bytes).and_then(|()| channel.flush()).map_err(|cause| self.last_words(cause))
+        self.channel.begin(now, deadline);
+        let said = self.channel.write_all(bytes).and_then(|()| self.channel.flush());
+        said.map_err(|cause| self.last_words(cause))
     }
 
     /// What the server said about itself.
@@ -78,7 +77,7 @@ impl Connection {
     pub(crate) fn kept(mut self, pool_settings: &PoolSettings) -> Self {
         self.use_until = pool_settings.use_until(Instant::now());
         if !pool_settings.tcp_keepalive.is_zero() {
-            self.reader.get_ref().socket().keep_alive(pool_settings.tcp_keepalive);
+            self.channel.socket().keep_alive(pool_settings.tcp_keepalive);
         }
         self
     }
@@ -86,16 +85,12 @@ impl Connection {
     /// Whether dates can be made with the server's clock now, or the server does not tell its time.
     pub(crate) fn has_good_clock(&self, now: Instant) -> bool {
         let is_accepted = self.accepts_slow_clock || !self.has_slow_clock();
-        let is_fresh = || {
-            let now = Moment { instant: now, time: SystemTime::now() };
-            self.server.clock.is_none_or(|clock| clock.is_fresh(now))
-        };
-        is_accepted && is_fresh()
+        is_accepted && self.server.has_fresh_clock(Moment { instant: now, time: SystemTime::now() })
     }
 
     /// Whether the server took long to tell its time. A new connection may do better.
     pub(crate) fn has_slow_clock(&self) -> bool {
-        self.server.clock.is_some_and(|clock| clock.is_slow())
+        self.server.has_slow_clock()
     }
 
     /// Notes that this connection replaces one with a slow clock. The next one would not be faster.
@@ -105,7 +100,7 @@ impl Connection {
 
     /// Whether it leads to the server for which its host name stands now.
     pub(crate) fn is_current(&self) -> bool {
-        self.reader.get_ref().socket().is_current()
+        self.channel.socket().is_current()
     }
 
     /// Sends a request and receives its replies: one for each command, in its shape or a server's error. After an error the connection must
@@ -116,27 +111,16 @@ impl Connection {
         now: Instant,
         deadline: Instant,
     ) -> Result<Vec<Reply>, Fault> {
-        let ServerInfo { dialect, largest_item, clock, is_mcrouter, .. } = &self.server;
-        if *is_mcrouter && let Some(index) = request.routed_key() {
-            return Err(Fault::RoutedKey { index });
-        }
-        if let Some(limit) = *largest_item
-            && let Some(index) = request.larger_than(limit)
-        {
-            return Err(Fault::ItemTooLarge { index, limit });
-        }
-        let (dialect, largest_item) = (*dialect, largest_item.unwrap_or(LARGEST_ITEM));
-        let encoded = request.encode(dialect, clock.as_ref(), now)?;
-        self.channel_mut().begin(now, deadline);
-        if let Err(cause) = self.reader.get_mut().send(&encoded) {
+        let encoded = request.encode_for(&self.server, now)?;
+        self.channel.begin(now, deadline);
+        if let Err(cause) = self.channel.send(&encoded) {
             return Err(self.why_not_sent(cause, request.count()));
         }
+        let (dialect, most) = (self.server.dialect, self.server.most());
         let mut replies = Vec::with_capacity(request.count());
         for command in request.commands() {
-            let reply = receive::receive(&mut self.reader, &mut self.line, dialect, command, largest_item)?;
-            // If a server takes a value for commands, it refuses each of them. Classic replies have nothing else that tells them apart.
-            let is_in_doubt =
-                matches!((dialect, &reply), (Dialect::Classic(_), Reply::Refused(refusal)) if refusal.is_of_request());
+            let reply = receive::receive(&mut self.channel, &mut self.incoming, dialect, command, most)?;
+            let is_in_doubt = dialect.doubts_what_follows(&reply);
             replies.push(reply);
             if is_in_doubt && replies.len() < request.count() {
                 return Err(Fault::Desynchronized);
@@ -148,7 +132,7 @@ impl Connection {
 
     /// Checks that no received byte is left. Such bytes are unrequested, and then the replies may belong to other commands.
     pub(super) fn end_exchange(&mut self) -> Result<(), Fault> {
-        if !self.reader.buffer().is_empty() || self.reader.get_mut().has_more() {
+        if !self.incoming.is_empty() || self.channel.has_more() {
             return Err(Fault::Desynchronized);
         }
         self.last_used = Instant::now();
@@ -158,17 +142,17 @@ impl Connection {
     /// Why a request could not be sent. A server that closes the connection before it has received all of a request may have said why. That
     /// is about one command, and says nothing about the others.
     fn why_not_sent(&mut self, cause: io::Error, commands: usize) -> Fault {
-        let sent = self.channel_mut().has_sent();
+        let sent = self.channel.has_sent();
         if !sent || commands > 1 { Fault::Broken { cause, sent } } else { self.last_words(cause) }
     }
 
     /// What a server said before it closed a connection. A server that accepts no more connections says so before it reads anything.
     fn last_words(&mut self, cause: io::Error) -> Fault {
-        let sent = self.channel_mut().has_sent();
+        let sent = self.channel.has_sent();
         if cause.kind() == io::ErrorKind::TimedOut {
             return Fault::Broken { cause, sent };
         }
-        match receive::receive_line(&mut self.reader, &mut self.line) {
+        match self.receive_line() {
             Ok(()) => Refusal::parse(&self.line).map_or(Fault::Broken { cause, sent }, Fault::Refused),
             #[cfg(feature = "tls")]
             Err(Fault::Broken { cause: said, .. }) if tls::advice(&said, false).is_some() => {
@@ -178,7 +162,18 @@ impl Connection {
         }
     }
 
-    fn channel_mut(&mut self) -> &mut Channel {
-        self.reader.get_mut()
+    /// Receives a line, without its end.
+    pub(super) fn receive_line(&mut self) -> Result<(), Fault> {
+        receive::receive_line(&mut self.channel, &mut self.incoming, &mut self.line)
+    }
+
+    /// Receives a line in reply to `stats`, without its end.
+    pub(super) fn receive_stat(&mut self) -> Result<(), Fault> {
+        receive::receive_stat(&mut self.channel, &mut self.incoming, &mut self.line)
+    }
+
+    /// Receives as many bytes as there is room for.
+    pub(super) fn receive_exactly(&mut self, bytes: &mut [u8]) -> Result<(), Fault> {
+        receive::receive_exactly(&mut self.channel, &mut self.incoming, bytes)
     }
 }

@@ -1,13 +1,12 @@
 //! How a connection is made: connecting, then the handshake that finds out what the server is.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::time::{Instant, SystemTime};
 
 use super::channel::Channel;
 use super::credentials::{Credentials, Source};
 use super::endpoint::Endpoint;
 use super::exchange::Connection;
-use super::receive;
 use super::resolve::Resolver;
 use super::socket::{AddressChoice, Socket};
 #[cfg(feature = "tls")]
@@ -207,7 +206,7 @@ impl Connection {
         let mut handshake = Handshake::new(login, classic);
         let mut came = 0;
         loop {
-            let received = receive::receive_stat(&mut self.reader, &mut self.line);
+            let received = self.receive_stat();
             *has_answered |= !self.line.is_empty();
             let is_first = came == 0;
             came += self.line.len();
@@ -240,7 +239,7 @@ impl Connection {
     fn ask_proxy(&mut self, deadline: Instant) -> Result<(), Fault> {
         self.say(handshake::PROXY_QUESTIONS, Instant::now(), deadline)?;
         for _ in 0..handshake::PROXY_REPLIES {
-            receive::receive_line(&mut self.reader, &mut self.line)?;
+            self.receive_line()?;
             let is_answer = Refusal::parse(&self.line).is_some_and(|refusal| !refusal.is_of_authentication());
             if self.line != b"END" && !is_answer {
                 return Err(Fault::Desynchronized);
@@ -251,9 +250,7 @@ impl Connection {
 
     /// Whether the server has meta commands. `None` if it closes the connection; an error if it says nothing.
     fn has_meta(&mut self, deadline: Instant) -> Result<Option<bool>, Fault> {
-        let answered = self
-            .say(handshake::META_QUESTION, Instant::now(), deadline)
-            .and_then(|()| receive::receive_line(&mut self.reader, &mut self.line));
+        let answered = self.say(handshake::META_QUESTION, Instant::now(), deadline).and_then(|()| self.receive_line());
         match answered {
             Ok(()) => Ok(Some(self.line == handshake::META_ANSWER)),
             Err(fault) if fault.is_silence() => Err(fault),
@@ -267,16 +264,16 @@ impl Connection {
         self.tells_binary_alone().ok()
     }
 
-    fn tells_binary_alone(&mut self) -> io::Result<bool> {
+    fn tells_binary_alone(&mut self) -> Result<bool, Fault> {
         for _ in 0..handshake::MOST_STATS {
             let mut header = [0; binary::HEADER];
-            self.reader.read_exact(&mut header)?;
+            self.receive_exactly(&mut header)?;
             match binary::read_header(header) {
                 binary::Header::WantsAuthentication => return Ok(true),
                 binary::Header::End => return Ok(false),
                 binary::Header::Setting { name, both } => {
                     let mut setting = vec![0; both];
-                    self.reader.read_exact(&mut setting)?;
+                    self.receive_exactly(&mut setting)?;
                     let tells = setting
                         .split_at_checked(name)
                         .and_then(|(name, value)| binary::speaks_only_binary(name, value));
@@ -293,7 +290,7 @@ impl Connection {
     fn answers_tls(&mut self, deadline: Instant) -> bool {
         let mut answer = [0; 2];
         self.say(foreign_protocols::TLS_HELLO, Instant::now(), deadline).is_ok()
-            && self.reader.read_exact(&mut answer).is_ok()
+            && self.receive_exactly(&mut answer).is_ok()
             && foreign_protocols::is_tls(answer)
     }
 }

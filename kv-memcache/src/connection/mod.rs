@@ -7,6 +7,8 @@ pub(crate) mod endpoint;
 pub(crate) mod exchange;
 pub(crate) mod handshake;
 pub(crate) mod host;
+#[cfg(feature = "tokio")]
+pub(crate) mod multiplexed;
 mod per_process;
 pub(crate) mod permits;
 mod pool;

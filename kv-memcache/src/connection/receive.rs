@@ -1,89 +1,93 @@
 //! Reads replies from a connection.
 
-use std::io::{self, BufRead, BufReader, Read};
-
-use kv_core::Bytes;
+use std::io::{self, Read};
 
 use crate::protocol::command::KeyedCommand;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::fault::Fault;
 use crate::protocol::handshake::LONGEST_STAT;
-use crate::protocol::reply::{FirstLine, Reply};
-
-/// The most bytes of a line, with its end.
-const LONGEST_LINE: u64 = 2048;
-
-/// The most bytes that come after a value.
-const LONGEST_END: usize = 8;
+use crate::protocol::incoming::{Incoming, LONGEST_LINE};
+use crate::protocol::reply::Reply;
 
 /// Receives a line, without its end.
-pub(crate) fn receive_line(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
-    line.clear();
-    receive_up_to(LONGEST_LINE, reader, line)?;
+pub(crate) fn receive_line(from: &mut impl Read, incoming: &mut Incoming, line: &mut Vec<u8>) -> Result<(), Fault> {
+    receive_up_to(from, incoming, line, |_| LONGEST_LINE)?;
     if line.pop() == Some(b'\r') { Ok(()) } else { Err(Fault::Desynchronized) }
 }
 
 /// Receives a line in reply to `stats`, without its end. A proxy's may be long, and a setting in it may have several lines.
-pub(crate) fn receive_stat(reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
-    line.clear();
-    match receive_up_to(LONGEST_LINE, reader, line) {
-        // A line that begins otherwise belongs to another protocol, and may never end.
-        Err(Fault::Desynchronized) if line.starts_with(b"STAT ") => receive_up_to(LONGEST_STAT, reader, line)?,
-        received => received?,
-    }
+pub(crate) fn receive_stat(from: &mut impl Read, incoming: &mut Incoming, line: &mut Vec<u8>) -> Result<(), Fault> {
+    // A line that begins otherwise belongs to another protocol, and may never end.
+    let longest = |beginning: &[u8]| if beginning.starts_with(b"STAT ") { LONGEST_STAT } else { LONGEST_LINE };
+    receive_up_to(from, incoming, line, longest)?;
     line.pop_if(|last| *last == b'\r');
     Ok(())
 }
 
-/// Receives the rest of a line up to its line feed. The whole line has at most this many bytes.
-fn receive_up_to(longest: u64, reader: &mut BufReader<impl Read>, line: &mut Vec<u8>) -> Result<(), Fault> {
-    let left = longest.saturating_sub(line.len() as u64);
-    reader.by_ref().take(left).read_until(b'\n', line).map_err(broken)?;
-    if line.ends_with(b"\n") {
-        line.pop();
-        return Ok(());
-    }
-    if line.len() as u64 == longest {
-        return Err(Fault::Desynchronized);
-    }
-    Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
-}
-
-/// Receives the reply to a command. No value is as large as the largest item.
-pub(crate) fn receive(
-    reader: &mut BufReader<impl Read>,
+/// Receives a line up to its line feed. With how it begins `longest` says how many bytes it has at most. If it does not come whole, `line`
+/// has what came of it.
+fn receive_up_to(
+    from: &mut impl Read,
+    incoming: &mut Incoming,
     line: &mut Vec<u8>,
-    dialect: Dialect,
-    (command, tag): (&KeyedCommand<'_>, u64),
-    largest_item: u64,
-) -> Result<Reply, Fault> {
-    receive_line(reader, line)?;
-    match dialect.read_first_line(line, command, tag, largest_item)? {
-        FirstLine::Whole(reply) => Ok(reply),
-        FirstLine::Value { length, mut hit } => {
-            hit.value = receive_value(reader, length, dialect.end_of_value())?;
-            Ok(Reply::Hit(hit))
+    longest: impl Fn(&[u8]) -> usize,
+) -> Result<(), Fault> {
+    line.clear();
+    loop {
+        let longest = longest(incoming.rest());
+        let fault = match incoming.line(longest) {
+            Ok(Some(whole)) => {
+                line.extend_from_slice(whole);
+                return Ok(());
+            }
+            Ok(None) => fill(from, incoming).err(),
+            Err(fault) => Some(fault),
+        };
+        if let Some(fault) = fault {
+            line.extend_from_slice(incoming.rest());
+            return Err(fault);
         }
     }
 }
 
-/// Receives a value and what comes after it.
-fn receive_value(reader: &mut BufReader<impl Read>, length: usize, end: &[u8]) -> Result<Bytes, Fault> {
-    // A large value is received without the buffer, so its end would take a system call of its own. Therefore the end is received with the
-    // value and cut off, at the price of a small allocation.
-    let is_large = length >= reader.capacity();
-    let mut value = vec![0; if is_large { length + end.len() } else { length }];
-    reader.read_exact(&mut value).map_err(broken)?;
-    let ends_well = if is_large {
-        value.ends_with(end)
-    } else {
-        let mut came = [0; LONGEST_END];
-        let came = came.get_mut(..end.len()).ok_or(Fault::Desynchronized)?;
-        reader.read_exact(came).map_err(broken)?;
-        came == end
-    };
-    value.truncate(length);
-    if ends_well { Ok(value.into()) } else { Err(Fault::Desynchronized) }
+/// Receives as many bytes as there is room for.
+pub(crate) fn receive_exactly(from: &mut impl Read, incoming: &mut Incoming, bytes: &mut [u8]) -> Result<(), Fault> {
+    loop {
+        if let Some(received) = incoming.bytes(bytes.len()) {
+            bytes.copy_from_slice(received);
+            return Ok(());
+        }
+        fill(from, incoming)?;
+    }
+}
+
+/// Receives the reply to a command. No value is as large as the largest item.
+pub(crate) fn receive(
+    from: &mut impl Read,
+    incoming: &mut Incoming,
+    dialect: Dialect,
+    command: (&KeyedCommand<'_>, u64),
+    largest_item: u64,
+) -> Result<Reply, Fault> {
+    loop {
+        if let Some(reply) = incoming.reply(dialect, command, largest_item)? {
+            return Ok(reply);
+        }
+        fill(from, incoming)?;
+    }
+}
+
+/// Receives what has come, at least a byte.
+fn fill(from: &mut impl Read, incoming: &mut Incoming) -> Result<(), Fault> {
+    match from.read(incoming.room()) {
+        Ok(0) => Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))),
+        Ok(bytes) => {
+            incoming.received(bytes);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Err(cause) => Err(broken(cause)),
+    }
 }
 
 fn broken(cause: io::Error) -> Fault {
@@ -106,7 +110,7 @@ mod tests {
     fn receive_in(text: &str, command: &Command<'_>, dialect: Dialect) -> Result<Reply, Fault> {
         let key = key!("k").into();
         let command = KeyedCommand::new(0, &key, *command);
-        receive(&mut BufReader::new(text.as_bytes()), &mut Vec::new(), dialect, (&command, 7), 1 << 20)
+        receive(&mut text.as_bytes(), &mut Incoming::default(), dialect, (&command, 7), 1 << 20)
     }
 
     fn receive_from(text: &str, command: &Command<'_>, tags_misses: bool) -> Result<Reply, Fault> {
@@ -211,13 +215,16 @@ mod tests {
     fn a_line_of_stats_may_be_long_and_have_no_carriage_return() {
         let long = "x".repeat(100_000);
         let text = format!("STAT commandargs {long}\r\n--config-str={{\n\r\n{}", "y".repeat(300_000));
-        let (mut reader, mut line) = (BufReader::new(text.as_bytes()), Vec::new());
+        let (mut from, mut incoming, mut line) = (text.as_bytes(), Incoming::default(), Vec::new());
         for expected in [format!("STAT commandargs {long}"), "--config-str={".to_owned(), String::new()] {
-            receive_stat(&mut reader, &mut line).unwrap();
+            receive_stat(&mut from, &mut incoming, &mut line).unwrap();
             assert_eq!(str::from_utf8(&line), Ok(&*expected));
         }
-        assert!(matches!(receive_stat(&mut reader, &mut line), Err(Fault::Desynchronized)));
-        assert!(matches!(receive_line(&mut BufReader::new(&b"EN\n"[..]), &mut line), Err(Fault::Desynchronized)));
+        assert!(matches!(receive_stat(&mut from, &mut incoming, &mut line), Err(Fault::Desynchronized)));
+        assert!(matches!(
+            receive_line(&mut &b"EN\n"[..], &mut Incoming::default(), &mut line),
+            Err(Fault::Desynchronized)
+        ));
     }
 
     #[test]

@@ -121,6 +121,28 @@ impl<'a> Command<'a> {
         if expiry == Expiry::Now { Self::Delete } else { Self::Touch(expiry) }
     }
 
+    /// The same with another value, if it has one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn with_value(self, value: &[u8]) -> Command<'_> {
+        match self {
+            Self::Put { expiry, client_flags, .. } => Command::Put { value, expiry, client_flags },
+            Self::Create(_, expiry) => Command::Create(value, expiry),
+            Self::CreateVersioned(_, expiry) => Command::CreateVersioned(value, expiry),
+            Self::PutVersion { expiry, version, .. } => Command::PutVersion { value, expiry, version },
+            Self::Get => Command::Get,
+            Self::GetAll => Command::GetAll,
+            Self::Contains => Command::Contains,
+            Self::TtlOf => Command::TtlOf,
+            Self::Touch(expiry) => Command::Touch(expiry),
+            Self::Delete => Command::Delete,
+            Self::DeleteVersion(version) => Command::DeleteVersion(version),
+            Self::GetVersioned => Command::GetVersioned,
+            Self::GetAndTouch(expiry) => Command::GetAndTouch(expiry),
+            Self::Add { by, expiry } => Command::Add { by, expiry },
+            Self::Subtract(by) => Command::Subtract(by),
+        }
+    }
+
     pub(crate) fn writes(&self) -> bool {
         !matches!(self, Self::Get | Self::GetAll | Self::GetVersioned | Self::Contains | Self::TtlOf)
     }

@@ -120,10 +120,35 @@ impl Fault {
         }
     }
 
-    /// Whether the request may be sent once more (N5): the connection ended, and not by a time-out, so it was probably dead before; and the
-    /// request changes nothing, or nothing of it was sent.
+    /// Whether the request may be sent once more (N5): the connection was probably dead before it was used, and the request changes nothing,
+    /// or nothing of it was sent.
     pub(crate) fn may_be_repeated(&self, writes: bool) -> bool {
-        matches!(self, Self::Broken { cause, sent } if cause.kind() != io::ErrorKind::TimedOut && !(writes && *sent))
+        self.is_dead_connection() && !(writes && self.was_sent())
+    }
+
+    /// Whether the connection was probably dead before it was used: it ended, and not by a time-out.
+    pub(crate) fn is_dead_connection(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.kind() != io::ErrorKind::TimedOut)
+    }
+
+    /// Whether the server may have received a part of the request.
+    pub(crate) fn was_sent(&self) -> bool {
+        matches!(self, Self::Broken { sent: true, .. } | Self::Desynchronized | Self::Refused(_))
+    }
+
+    /// Whether there was no answer, and the next request would get none either.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_no_answer(&self) -> bool {
+        let is_unsent = matches!(
+            self,
+            Self::PoolExhausted
+                | Self::Silent(_)
+                | Self::NoCredentials(_)
+                | Self::NotConnected(_)
+                | Self::ConnectionRefused(_)
+                | Self::Unsuitable { .. }
+        );
+        is_unsent || self.is_silence()
     }
 
     /// Whether the server did not answer in time.

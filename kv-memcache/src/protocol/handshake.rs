@@ -23,7 +23,7 @@ const NO_KEY: &str = "\u{b7}";
 pub(crate) const LONGEST: usize = 512 * 1024;
 
 /// The most bytes of a line in reply to `stats`: mcrouter's command line.
-pub(crate) const LONGEST_STAT: u64 = 256 * 1024;
+pub(crate) const LONGEST_STAT: usize = 256 * 1024;
 
 /// The most lines in reply to `stats`: 1.6.18 sends 93.
 pub(crate) const MOST_STATS: usize = 1000;
@@ -70,6 +70,21 @@ impl ServerInfo {
         closes_on_stats: true,
         is_mcrouter: false,
     };
+
+    /// No item is larger than this, in bytes.
+    pub(crate) fn most(&self) -> u64 {
+        self.largest_item.unwrap_or(LARGEST_ITEM)
+    }
+
+    /// Whether the server took long to tell its time. A new connection may do better.
+    pub(crate) fn has_slow_clock(&self) -> bool {
+        self.clock.is_some_and(|clock| clock.is_slow())
+    }
+
+    /// Whether dates can be made with the server's clock now, be it slow or not; or the server does not tell its time.
+    pub(crate) fn has_fresh_clock(&self, now: Moment) -> bool {
+        self.clock.is_none_or(|clock| clock.is_fresh(now))
+    }
 }
 
 /// User and password of ASCII authentication.

@@ -6,7 +6,10 @@ pub(crate) mod dialect;
 pub(crate) mod fault;
 pub(crate) mod foreign_protocols;
 pub(crate) mod handshake;
+pub(crate) mod incoming;
 pub(crate) mod mcrouter;
+#[cfg(feature = "tokio")]
+pub(crate) mod owned;
 pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod request;

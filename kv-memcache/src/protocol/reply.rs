@@ -26,6 +26,11 @@ impl Reply {
     }
 }
 
+/// Whether one of the replies is an error that the server sent.
+pub(crate) fn are_refused(replies: &[Reply]) -> bool {
+    replies.iter().any(|reply| matches!(reply, Reply::Refused(_)))
+}
+
 /// What a reply says about an entry, as far as it was asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hit {

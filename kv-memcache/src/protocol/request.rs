@@ -8,10 +8,11 @@ use std::time::Instant;
 use super::command::KeyedCommand;
 use super::dialect::Dialect;
 use super::fault::Fault;
+use super::handshake::ServerInfo;
 use super::mcrouter;
 use super::ttl::{Clock, Expiry};
 
-/// Shorter values are copied into the request.
+/// Shorter values are copied into the request. One that is as long has a connection of an async store to itself.
 const BORROWED_LENGTH: usize = 16 * 1024;
 
 /// The first capacity of a request, in bytes: for a key and a value of 100 bytes each and what is around.
@@ -22,7 +23,7 @@ const END_OF_LINE: &[u8] = b"\r\n";
 /// The most bytes of a TLS record ([RFC 8446, section 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)), which is also what
 /// memcached reads at once.
 #[cfg(feature = "tls")]
-const LARGEST_RECORD: usize = 1 << 14;
+pub(crate) const LARGEST_RECORD: usize = 1 << 14;
 
 /// One or more commands that are sent at once and whose replies come in the same order.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,18 @@ impl<'a> Request<'a> {
         self.commands.iter().zip(0..).map(move |(command, index)| (command, first.wrapping_add(index)))
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn first_tag(&self) -> u64 {
+        self.first_tag
+    }
+
+    /// Whether it can be sent together with those of other callers: one command at most, without a large value. The size of the value of a
+    /// `get` is not known before.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(self.commands, [] | [_]) && self.commands.iter().all(|keyed| keyed.len() < BORROWED_LENGTH)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.commands.len()
     }
@@ -58,17 +71,32 @@ impl<'a> Request<'a> {
     }
 
     /// The index of the first command with an item larger than this.
-    pub(crate) fn larger_than(&self, limit: u64) -> Option<usize> {
+    fn larger_than(&self, limit: u64) -> Option<usize> {
         self.commands.iter().position(|keyed| keyed.item_size() > limit)
     }
 
     /// The index of the first command whose key mcrouter takes for a [route](mcrouter).
-    pub(crate) fn routed_key(&self) -> Option<usize> {
+    fn routed_key(&self) -> Option<usize> {
         self.commands.iter().position(|keyed| mcrouter::is_routed(keyed.key.sent()))
     }
 
+    /// The bytes for this server; a fault if it does not take one of the commands.
+    pub(crate) fn encode_for(&self, server: &ServerInfo, now: Instant) -> Result<Encoded<'a>, Fault> {
+        if server.is_mcrouter
+            && let Some(index) = self.routed_key()
+        {
+            return Err(Fault::RoutedKey { index });
+        }
+        if let Some(limit) = server.largest_item
+            && let Some(index) = self.larger_than(limit)
+        {
+            return Err(Fault::ItemTooLarge { index, limit });
+        }
+        self.encode(server.dialect, server.clock.as_ref(), now)
+    }
+
     /// The bytes for a server with this dialect and this clock; `None` if the server does not tell its time.
-    pub(crate) fn encode(&self, dialect: Dialect, clock: Option<&Clock>, now: Instant) -> Result<Encoded<'a>, Fault> {
+    fn encode(&self, dialect: Dialect, clock: Option<&Clock>, now: Instant) -> Result<Encoded<'a>, Fault> {
         let mut encoded = Encoded {
             bytes: Vec::with_capacity(ROOM),
             #[cfg(feature = "tls")]

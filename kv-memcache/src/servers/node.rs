@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "tokio")]
+use super::async_node::AsyncNode;
 use crate::connection::credentials::Source;
 use crate::connection::endpoint::Endpoint;
 use crate::connection::exchange::Connection;
@@ -17,7 +19,7 @@ use crate::connection::sweeper::Sweeper;
 use crate::connection::tls;
 use crate::protocol::fault::{Fault, Timeouts};
 use crate::protocol::handshake::ServerInfo;
-use crate::protocol::reply::Reply;
+use crate::protocol::reply::{Reply, are_refused};
 use crate::protocol::request::Request;
 
 /// How connections to a server are made.
@@ -84,9 +86,9 @@ impl ServerLimits {
 /// 256th connection asks again, because a memcached may have taken the place of the proxy.
 const PROXY_FROM: u8 = 2;
 
-pub(crate) struct Node {
+/// A server as its connections see it.
+pub(crate) struct Server {
     dialer: Dialer,
-    permits: Permits<Connection>,
     /// Its name in messages.
     name: String,
     /// [`ServerLimits`], packed.
@@ -95,29 +97,115 @@ pub(crate) struct Node {
     closed_on_stats: AtomicU8,
 }
 
-impl Node {
-    /// A server to which there is no connection yet.
-    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
+impl Server {
+    fn new(dialer: Dialer) -> Self {
         Self {
             name: dialer.endpoint.to_string(),
-            permits: Permits::new(pool_size, dialer.pool_settings, Arc::clone(&dialer.sweeper)),
             dialer,
             limits: AtomicU64::new(ServerLimits::default().pack()),
             closed_on_stats: AtomicU8::new(0),
         }
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// What the server last said about its limits.
+    pub(super) fn limits(&self) -> ServerLimits {
+        ServerLimits::unpack(self.limits.load(Ordering::Relaxed))
+    }
+
+    fn learn(&self, limits: ServerLimits) {
+        self.limits.store(limits.pack(), Ordering::Relaxed);
+    }
+
+    /// Makes a connection within this limit, and learns from it.
+    pub(super) fn connect(&self, limit: Duration) -> Result<Connection, Fault> {
+        let closed = self.closed_on_stats.load(Ordering::Relaxed);
+        let connection = self.dialer.dial(closed >= PROXY_FROM, limit)?;
+        let server = connection.server();
+        let closed = if server.closes_on_stats { closed.wrapping_add(1) } else { 0 };
+        self.closed_on_stats.store(closed, Ordering::Relaxed);
+        self.learn(ServerLimits::of(server));
+        Ok(connection.kept(&self.dialer.pool_settings))
+    }
+}
+
+/// One server, and the connections to it.
+pub(crate) enum Node {
+    /// For threads.
+    Pooled(Box<PooledNode>),
+    /// For tasks.
+    #[cfg(feature = "tokio")]
+    Async(AsyncNode),
+}
+
+#[cfg_attr(not(feature = "tokio"), allow(clippy::unused_async, reason = "with tasks there is something to wait for"))]
+impl Node {
+    /// A server to which there is no connection yet.
+    pub(crate) fn new(dialer: Dialer, pool_size: u32) -> Self {
+        let permits = Permits::new(pool_size, dialer.pool_settings, Arc::clone(&dialer.sweeper));
+        Self::Pooled(Box::new(PooledNode { server: Server::new(dialer), permits }))
+    }
+
+    /// The same for tasks.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn for_tasks(dialer: Dialer, pool_size: u32) -> Self {
+        Self::Async(AsyncNode::new(Server::new(dialer), pool_size))
+    }
+
+    fn server(&self) -> &Server {
+        match self {
+            Self::Pooled(node) => &node.server,
+            #[cfg(feature = "tokio")]
+            Self::Async(node) => node.server(),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_async(&self) -> bool {
+        matches!(self, Self::Async(_))
+    }
+
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.server().name
     }
 
     /// What the server last said about its limits.
     pub(crate) fn limits(&self) -> ServerLimits {
-        ServerLimits::unpack(self.limits.load(Ordering::Relaxed))
+        self.server().limits()
     }
 
     /// Makes a connection, unless there is an idle one that can be trusted. So the server answers, and its limits are current.
-    pub(crate) fn warm_up(&self) -> Result<ServerLimits, Fault> {
+    pub(crate) async fn warm_up(&self) -> Result<ServerLimits, Fault> {
+        match self {
+            Self::Pooled(node) => node.warm_up(),
+            #[cfg(feature = "tokio")]
+            Self::Async(node) => node.warm_up().await,
+        }
+    }
+
+    /// Sends a request and receives its replies.
+    pub(crate) async fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
+        match self {
+            Self::Pooled(node) => node.exchange(request),
+            #[cfg(feature = "tokio")]
+            Self::Async(node) => node.exchange(request).await,
+        }
+    }
+}
+
+/// One server, and the pool of connections to it.
+pub(crate) struct PooledNode {
+    server: Server,
+    permits: Permits<Connection>,
+}
+
+impl PooledNode {
+    /// Makes a connection, unless there is an idle one that can be trusted. So the server answers, and its limits are current.
+    fn warm_up(&self) -> Result<ServerLimits, Fault> {
         let mut permit = self.permits.acquire(self.wait_limits())?;
         let connection =
             match self.permits.take_idle(&mut permit, Connection::is_current, Instant::now(), self.wait_limits())? {
@@ -125,32 +213,20 @@ impl Node {
                 None => self.dial(&mut permit)?,
             };
         let limits = ServerLimits::of(connection.server());
-        self.learn(limits);
+        self.server.learn(limits);
         permit.keep(connection);
         Ok(limits)
     }
 
-    fn learn(&self, limits: ServerLimits) {
-        self.limits.store(limits.pack(), Ordering::Relaxed);
-    }
-
-    /// Makes a connection, and learns from it.
     fn dial(&self, permit: &mut Permit<'_, Connection>) -> Result<Connection, Fault> {
-        let closed = self.closed_on_stats.load(Ordering::Relaxed);
-        let dial = |limit| self.dialer.dial(closed >= PROXY_FROM, limit);
-        let connection = Permits::connect(permit, self.dialer.timeouts.connect, dial)?;
-        let server = connection.server();
-        let closed = if server.closes_on_stats { closed.wrapping_add(1) } else { 0 };
-        self.closed_on_stats.store(closed, Ordering::Relaxed);
-        self.learn(ServerLimits::of(server));
-        Ok(connection.kept(&self.dialer.pool_settings))
+        Permits::connect(permit, self.server.dialer.timeouts.connect, |limit| self.server.connect(limit))
     }
 
     /// Uses an idle connection if there is one to be trusted, and makes a new one otherwise. If an idle one proves dead, the request is
     /// sent once more on a new one, unless it is a write of which something was sent (N5).
-    pub(crate) fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
+    fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
         let mut permit = self.permits.acquire(self.wait_limits())?;
-        let (now, limit) = (Instant::now(), self.dialer.timeouts.response);
+        let (now, limit) = (Instant::now(), self.server.dialer.timeouts.response);
         let mut has_slow_clock = false;
         let serves = |connection: &Connection| {
             let (is_current, has_clock) =
@@ -172,7 +248,7 @@ impl Node {
     }
 
     fn wait_limits(&self) -> WaitLimits {
-        WaitLimits { pool: self.dialer.timeouts.pool, connect: self.dialer.timeouts.connect }
+        WaitLimits { pool: self.server.dialer.timeouts.pool, connect: self.server.dialer.timeouts.connect }
     }
 }
 
@@ -197,13 +273,13 @@ fn exchange_on(
 /// to any command.
 fn is_usable_after(result: &Result<Vec<Reply>, Fault>) -> bool {
     match result {
-        Ok(replies) => !replies.iter().any(|reply| matches!(reply, Reply::Refused(_))),
+        Ok(replies) => !are_refused(replies),
         Err(fault) => fault.index().is_some(),
     }
 }
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("dialer", &self.dialer).finish_non_exhaustive()
+        f.debug_struct("Node").field("dialer", &self.server().dialer).finish_non_exhaustive()
     }
 }

@@ -1,11 +1,16 @@
 //! Batches: a command for each key, and many commands in one round trip to each server.
 
+#[cfg(feature = "tokio")]
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
+#[cfg(feature = "tokio")]
+use std::task::Poll;
 use std::{mem, slice, thread};
 
 use kv_core::{Error, Result};
 
 use super::client::Client;
+use super::now;
 use crate::protocol::command::{Command, KeyedCommand, SentKey};
 use crate::protocol::fault::Fault;
 use crate::protocol::mcrouter;
@@ -45,7 +50,7 @@ impl Client {
     /// Sends commands, in chunks, to all servers at once. Returns a reply to each, in the order of the commands.
     ///
     /// If a server fails or is silent, the others still get their commands; also if a command is refused.
-    pub(super) fn pipeline(&self, commands: Vec<(&SentKey<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
+    pub(super) async fn pipeline(&self, commands: Vec<(&SentKey<'_>, Command<'_>)>) -> Result<Vec<Reply>> {
         let mut replies = vec![Reply::Miss; commands.len()];
         let mut worst_error = None::<Error>;
         // An error with an unknown outcome takes precedence over one after which nothing has happened.
@@ -56,7 +61,7 @@ impl Client {
         };
         let keyed = commands.into_iter().enumerate();
         let keyed = keyed.map(|(index, (key, command))| KeyedCommand::new(index, key, command));
-        for answers in self.exchange_with_all(&self.groups(keyed)) {
+        for answers in self.exchange_with_all(&self.groups(keyed)).await {
             for (index, reply) in answers.replies {
                 match (reply, replies.get_mut(index)) {
                     (Ok(reply), Some(place)) => *place = reply,
@@ -73,7 +78,7 @@ impl Client {
 
     /// Like [`pipeline`](Self::pipeline), with its own outcome for each command: a server that fails does not hide what the others have
     /// (B7).
-    pub(super) fn pipeline_each(&self, commands: Vec<(&SentKey<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
+    pub(super) async fn pipeline_each(&self, commands: Vec<(&SentKey<'_>, Command<'_>)>) -> Vec<Result<Reply>> {
         let mut outcomes = commands.iter().map(|_| None).collect::<Vec<_>>();
         let mut put = |index: usize, outcome| {
             if let Some(place) = outcomes.get_mut(index) {
@@ -85,7 +90,7 @@ impl Client {
             keyed.map(|(index, &(key, command))| KeyedCommand::new(index, key, command)).collect();
         while !to_send.is_empty() {
             let groups = self.groups(mem::take(&mut to_send));
-            for answers in self.exchange_with_all(&groups) {
+            for answers in self.exchange_with_all(&groups).await {
                 for (index, reply) in answers.replies {
                     put(index, reply);
                 }
@@ -122,31 +127,47 @@ impl Client {
         groups
     }
 
+    /// Asks all servers at once.
+    async fn exchange_with_all<'g, 'a>(&'g self, groups: &'g [Vec<KeyedCommand<'a>>]) -> Vec<Answers<'g, 'a>> {
+        let groups = self.servers.all().iter().zip(groups).filter(|(_, group)| !group.is_empty()).collect::<Vec<_>>();
+        match groups.as_slice() {
+            [] => Vec::new(),
+            &[(node, group)] => vec![self.exchange_with(node, group).await],
+            #[cfg(feature = "tokio")]
+            [(node, _), ..] if node.is_async() => {
+                let exchanges = groups.iter().map(|&(node, group)| self.exchange_with(node, group));
+                all(exchanges.collect()).await
+            }
+            groups => self.exchange_on_threads(groups),
+        }
+    }
+
     /// This thread asks the first server, others the rest. If no thread can be started, this one asks all.
-    fn exchange_with_all<'g, 'a>(&'g self, groups: &'g [Vec<KeyedCommand<'a>>]) -> Vec<Answers<'g, 'a>> {
-        let mut groups = self.servers.all().iter().zip(groups).filter(|(_, group)| !group.is_empty());
-        let Some((node, group)) = groups.next() else { return Vec::new() };
+    fn exchange_on_threads<'g, 'a>(&'g self, groups: &[(&'g Node, &'g Vec<KeyedCommand<'a>>)]) -> Vec<Answers<'g, 'a>> {
+        let ask = |&(node, group): &(&'g Node, &'g Vec<KeyedCommand<'a>>)| now(self.exchange_with(node, group));
+        let Some((first, others)) = groups.split_first() else { return Vec::new() };
         thread::scope(|scope| {
-            let threads: Vec<_> = groups
-                .map(|(node, group)| {
+            let threads: Vec<_> = others
+                .iter()
+                .map(|group| {
                     let thread = thread::Builder::new().name("kv-memcache-batch".into());
-                    (node, group, thread.spawn_scoped(scope, move || self.exchange_with(node, group)))
+                    (group, thread.spawn_scoped(scope, move || ask(group)))
                 })
                 .collect();
-            let mut answers = vec![self.exchange_with(node, group)];
-            answers.extend(threads.into_iter().map(|(node, group, thread)| match thread {
+            let mut answers = vec![ask(first)];
+            answers.extend(threads.into_iter().map(|(group, thread)| match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => self.exchange_with(node, group),
+                Err(_) => ask(group),
             }));
             answers
         })
     }
 
-    fn exchange_with<'g, 'a>(&self, node: &'g Node, mut left: &'g [KeyedCommand<'a>]) -> Answers<'g, 'a> {
+    async fn exchange_with<'g, 'a>(&self, node: &'g Node, mut left: &'g [KeyedCommand<'a>]) -> Answers<'g, 'a> {
         let mut replies = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(length_of_chunk(left));
-            match node.exchange(Request::new(chunk, self.tags(CHUNK))) {
+            match node.exchange(Request::new(chunk, self.tags(CHUNK))).await {
                 Ok(answer) => replies.extend(
                     chunk.iter().zip(answer).map(|(keyed, reply)| (keyed.index, self.no_refusal(node, reply, keyed))),
                 ),
@@ -156,6 +177,24 @@ impl Client {
         }
         Answers { replies, failed: None }
     }
+}
+
+/// The outcomes of all futures, which are polled at the same time.
+#[cfg(feature = "tokio")]
+async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures = futures.into_iter().map(|future| (Box::pin(future), None)).collect::<Vec<_>>();
+    poll_fn(|context| {
+        for (future, outcome) in &mut futures {
+            if outcome.is_none()
+                && let Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *outcome = Some(ready);
+            }
+        }
+        if futures.iter().all(|(_, outcome)| outcome.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    futures.into_iter().filter_map(|(_, outcome)| outcome).collect()
 }
 
 /// How many of these commands go into the next chunk.

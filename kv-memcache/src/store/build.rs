@@ -9,6 +9,7 @@ use super::address::Address;
 use super::builder::MemcacheStoreBuilder;
 use super::client::{Client, label_of_namespace};
 use super::memcache_store::MemcacheStore;
+use super::now;
 use crate::connection::credentials::{Credentials, Source};
 #[cfg(feature = "tls")]
 use crate::connection::endpoint::Endpoint;
@@ -76,11 +77,7 @@ impl MemcacheStore {
     /// # Errors
     /// [`Error::InvalidSetting`] if the name is not valid, or leaves no room for a key.
     pub fn with_namespace(&self, name: &str) -> Result<Self> {
-        check_namespace(name, self.client.longest_key())?;
-        if name.is_empty() {
-            return Err(invalid("`namespace` is empty"));
-        }
-        Ok(Self { client: Arc::new(self.client.within(name)) })
+        Ok(Self { client: within(&self.client, name)? })
     }
 
     /// Configures a store.
@@ -99,7 +96,7 @@ impl MemcacheStoreBuilder {
     /// express [`default_ttl`](Self::default_ttl).
     pub fn connect(self) -> Result<MemcacheStore> {
         let store = self.build()?;
-        store.client.warm_up()?;
+        now(store.client.warm_up())?;
         Ok(store)
     }
 
@@ -108,6 +105,11 @@ impl MemcacheStoreBuilder {
     /// # Errors
     /// [`Error::InvalidSetting`] if a setting is invalid: a text that is not a URL, a limit that is too short, a feature that is not compiled in.
     pub fn build(self) -> Result<MemcacheStore> {
+        Ok(MemcacheStore { client: self.client(Node::new)? })
+    }
+
+    /// What the store is a handle to. `node` makes the connections to a server.
+    pub(super) fn client(self, node: impl Fn(Dialer, u32) -> Node) -> Result<Arc<Client>> {
         let (addresses, credentials) = self.check()?;
         #[cfg(feature = "tls")]
         let tls = match addresses.first() {
@@ -136,7 +138,7 @@ impl MemcacheStoreBuilder {
         };
         let label = label + &label_of_namespace(&settings.namespace);
         let (resolver, sweeper) = (Arc::new(Resolver::default()), Arc::new(Sweeper::new()));
-        let node = |address: Address| {
+        let node_of = |address: Address| {
             let dialer = Dialer {
                 endpoint: address.endpoint,
                 resolver: Arc::clone(&resolver),
@@ -148,10 +150,10 @@ impl MemcacheStoreBuilder {
                 pool_settings: settings.pool.ready(),
                 sweeper: Arc::clone(&sweeper),
             };
-            Node::new(dialer, self.pool_size)
+            node(dialer, self.pool_size)
         };
-        let servers = Servers::new(addresses.into_iter().map(node).collect());
-        Ok(MemcacheStore { client: Arc::new(Client::new(label, settings, servers)) })
+        let servers = Servers::new(addresses.into_iter().map(node_of).collect());
+        Ok(Arc::new(Client::new(label, settings, servers)))
     }
 
     /// The addresses of the servers, and user and password for them, if the settings are valid.
@@ -244,6 +246,15 @@ impl MemcacheStoreBuilder {
         };
         Ok((address, credentials))
     }
+}
+
+/// What a handle to the entries of a namespace is a handle to.
+pub(super) fn within(client: &Client, name: &str) -> Result<Arc<Client>> {
+    check_namespace(name, client.longest_key())?;
+    if name.is_empty() {
+        return Err(invalid("`namespace` is empty"));
+    }
+    Ok(Arc::new(client.within(name)))
 }
 
 /// Whether keys of at most this length can begin with this name and a colon. It may be empty, for none.

@@ -68,15 +68,15 @@ impl Client {
     }
 
     /// Sends a command and returns its reply. An error that the server sends is an error.
-    pub(super) fn ask(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Reply> {
-        let reply = self.send(key, command)?;
+    pub(super) async fn ask(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Reply> {
+        let reply = self.send(key, command).await?;
         self.no_refusal(self.node(key)?, reply, &KeyedCommand::new(0, key, command))
     }
 
     /// Sends a command and returns its reply, which may be an error that the server sends.
-    pub(super) fn send(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Reply> {
+    pub(super) async fn send(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Reply> {
         let (node, keyed) = (self.node(key)?, KeyedCommand::new(0, key, command));
-        let answer = node.exchange(Request::new(&[keyed], self.tags(1)));
+        let answer = node.exchange(Request::new(&[keyed], self.tags(1))).await;
         Ok(answer.map_err(|fault| self.error(node, fault, &[keyed]))?.pop().unwrap_or(Reply::Miss))
     }
 

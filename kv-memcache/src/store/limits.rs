@@ -16,9 +16,9 @@ use crate::servers::node::Node;
 
 impl Client {
     /// Makes a connection to each server, so that all are known to answer, and their limits are known.
-    pub(super) fn warm_up(&self) -> Result<()> {
+    pub(super) async fn warm_up(&self) -> Result<()> {
         for node in self.servers.all() {
-            let limits = node.warm_up().map_err(|fault| self.error(node, fault, &[]))?;
+            let limits = node.warm_up().await.map_err(|fault| self.error(node, fault, &[]))?;
             let default_ttl = self.settings.default_ttl.filter(|ttl| *ttl > ttl::LONGEST_WITHOUT_CLOCK);
             if let Some(ttl) = default_ttl.filter(|_| limits.lacks_clock) {
                 let which = if self.servers.all().len() > 1 { format!("{}: ", node.name()) } else { String::new() };
@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// The expiry of an entry with this TTL (T1, T4). Whether the server accepts it is known only when a connection is.
-    pub(super) fn expiry(&self, key: &SentKey<'_>, ttl: Ttl) -> Result<Expiry> {
+    pub(super) fn expiry_of(&self, key: &SentKey<'_>, ttl: Ttl) -> Result<Expiry> {
         let expiry = Expiry::new(ttl.or_default(self.settings.default_ttl));
         if let Expiry::After(ttl) = expiry
             && ttl > ttl::longest(SystemTime::now())
@@ -45,11 +45,12 @@ impl Client {
     }
 
     /// An error if the server of this key does not tell its time, and the TTL needs that (T4).
-    pub(super) fn check_clock(&self, key: &SentKey<'_>, expiry: Expiry) -> Result<()> {
+    pub(super) async fn check_clock(&self, key: &SentKey<'_>, expiry: Expiry) -> Result<()> {
         let (node, Expiry::After(ttl)) = (self.node(key)?, expiry) else { return Ok(()) };
         if node.limits().lacks_clock
             && node
                 .warm_up()
+                .await
                 .map_err(|fault| self.error(node, fault, &[KeyedCommand::new(0, key, Command::Get)]))?
                 .lacks_clock
         {
@@ -73,15 +74,21 @@ impl Client {
         }
     }
 
+    /// The length of the largest value with this key, as far as is known.
+    pub(super) fn largest_value_at(&self, key: &SentKey<'_>) -> Result<u64> {
+        let told = self.node(key)?.limits().largest_item;
+        Ok(largest_value(key.sent().len(), self.largest_item(told)))
+    }
+
     /// The length of the largest value with this key, if it is less than `length` (V3).
-    pub(super) fn less_than(&self, key: &SentKey<'_>, length: u64, client_flags: u64) -> Result<Option<u64>> {
+    pub(super) async fn less_than(&self, key: &SentKey<'_>, length: u64, client_flags: u64) -> Result<Option<u64>> {
         let (node, size) = (self.node(key)?, item_size(key.sent().len(), length, client_flags));
         let mut told = node.limits().largest_item;
         if size <= self.largest_item(told) {
             return Ok(None);
         }
         if self.settings.largest_item.is_none_or(|given| size <= given) {
-            told = match (node.warm_up(), told) {
+            told = match (node.warm_up().await, told) {
                 (Ok(limits), _) => limits.largest_item,
                 // The limit that it told last.
                 (Err(_), Some(told)) => Some(told),
@@ -92,9 +99,9 @@ impl Client {
         Ok((size > limit).then(|| largest_value(key.sent().len(), limit)))
     }
 
-    pub(super) fn check_size(&self, key: &SentKey<'_>, length: usize) -> Result<()> {
+    pub(super) async fn check_size(&self, key: &SentKey<'_>, length: usize) -> Result<()> {
         let length = length as u64;
-        match self.less_than(key, length, 0)? {
+        match self.less_than(key, length, 0).await? {
             Some(limit) => Err(Error::value_too_large(&self.label, key.given, length, limit)),
             None => Ok(()),
         }

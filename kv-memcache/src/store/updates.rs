@@ -20,8 +20,10 @@ pub(super) fn number(version: &Version, key: &SentKey<'_>) -> Option<u64> {
 
 impl Client {
     /// The value of an entry and its version.
-    pub(super) fn read_versioned(&self, key: &SentKey<'_>) -> Result<Option<(Bytes, u64)>> {
-        let Some(Hit { value, version, .. }) = self.ask(key, Command::GetVersioned)?.hit() else { return Ok(None) };
+    pub(super) async fn read_with_version(&self, key: &SentKey<'_>) -> Result<Option<(Bytes, u64)>> {
+        let Some(Hit { value, version, .. }) = self.ask(key, Command::GetVersioned).await?.hit() else {
+            return Ok(None);
+        };
         if version == 0 {
             let message = "the server has no versions of entries: it was started with `-C` (`--disable-cas`)";
             return Err(Error::Backend(Failure::new(&self.label, message).at(key.given)));
@@ -31,10 +33,10 @@ impl Client {
 
     /// Sends a command that stores this value and tells its version. A server that does not tell it is asked: if the value is another one
     /// by then, the version is of nothing.
-    pub(super) fn store_versioned(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Option<Version>> {
-        let Some(Hit { version, .. }) = self.ask(key, command)?.hit() else { return Ok(None) };
+    pub(super) async fn store_versioned(&self, key: &SentKey<'_>, command: Command<'_>) -> Result<Option<Version>> {
+        let Some(Hit { version, .. }) = self.ask(key, command).await?.hit() else { return Ok(None) };
         let version = match version {
-            0 => match self.read_versioned(key) {
+            0 => match self.read_with_version(key).await {
                 Ok(Some((value, version))) if command.value() == Some(&value) => version,
                 // It was stored, whatever came afterwards.
                 _ => OF_NOTHING,
@@ -45,10 +47,10 @@ impl Client {
     }
 
     /// Reads an entry, and then removes it if it is still the same; again if it is not.
-    pub(super) fn take(&self, key: &SentKey<'_>) -> Result<Option<Bytes>> {
+    pub(super) async fn take(&self, key: &SentKey<'_>) -> Result<Option<Bytes>> {
         for _ in 0..TRIES {
-            let Some((value, version)) = self.read_versioned(key)? else { return Ok(None) };
-            if self.ask(key, Command::DeleteVersion(version))?.is_hit() {
+            let Some((value, version)) = self.read_with_version(key).await? else { return Ok(None) };
+            if self.ask(key, Command::DeleteVersion(version)).await?.is_hit() {
                 return Ok(Some(value));
             }
         }
@@ -56,10 +58,10 @@ impl Client {
     }
 
     /// Adds to a number.
-    pub(super) fn add(&self, key: &SentKey<'_>, by: u32, expiry: Expiry) -> Result<u64> {
+    pub(super) async fn add_number(&self, key: &SentKey<'_>, by: u32, expiry: Expiry) -> Result<u64> {
         let command = Command::Add { by, expiry };
         let not_a_counter = |fault| Error::not_a_counter(&self.label, key.given, fault);
-        let hit = match self.send(key, command)? {
+        let hit = match self.send(key, command).await? {
             Reply::Refused(refusal) if refusal.is_of_counter() => return Err(not_a_counter(CounterFault::NotANumber)),
             reply => self.no_refusal(self.node(key)?, reply, &KeyedCommand::new(0, key, command))?.hit(),
         };
@@ -68,7 +70,7 @@ impl Client {
             return Ok(sum);
         }
         // memcached counts further than the contract.
-        self.ask(key, Command::Subtract(by))?;
+        self.ask(key, Command::Subtract(by)).await?;
         Err(not_a_counter(CounterFault::TooLarge))
     }
 }

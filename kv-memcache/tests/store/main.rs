@@ -21,3 +21,5 @@ mod keepalive;
 mod limits;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "tokio")]
+mod tasks;

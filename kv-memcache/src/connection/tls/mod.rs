@@ -19,7 +19,10 @@ mod advice;
 /// How the URL of a server without TLS begins.
 const PLAIN_SCHEME: &str = "memcache://";
 
-pub(crate) type Stream = StreamOwned<ClientConnection, Socket>;
+pub(crate) type Stream = StreamOn<Socket>;
+
+/// TLS on anything that is read and written.
+pub(crate) type StreamOn<S> = StreamOwned<ClientConnection, S>;
 
 /// Needs the feature `tls`. Which servers to trust, and which client certificate to show, if a URL says `memcache+tls://`. Without it the
 /// certificate authorities of the operating system are trusted, and no client certificate is shown.

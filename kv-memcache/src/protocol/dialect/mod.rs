@@ -73,6 +73,12 @@ impl Dialect {
         }
     }
 
+    /// Whether the replies after this one may belong to other commands. If a server takes a value for commands, it refuses each of them.
+    /// Classic replies have nothing else that tells them apart.
+    pub(crate) fn doubts_what_follows(self, reply: &Reply) -> bool {
+        matches!((self, reply), (Self::Classic(_), Reply::Refused(refusal)) if refusal.is_of_request())
+    }
+
     /// The bytes after a value.
     pub(crate) fn end_of_value(self) -> &'static [u8] {
         match self {

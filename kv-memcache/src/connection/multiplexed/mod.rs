@@ -1,0 +1,55 @@
+//! Connections for tasks.
+//!
+//! A caller puts its request into a [queue](queue) and waits for the answer. Each connection is owned by a [task](driver), which takes
+//! requests out of the queue, sends them and receives the replies. So nothing that a caller does or leaves undone closes a connection or
+//! holds one up (A1).
+
+mod driver;
+mod queue;
+mod stream;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::circuit_breaker::CircuitBreaker;
+
+pub(crate) use queue::Queue;
+
+/// The time-outs of connections.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) pool: Duration,
+    pub(crate) connect: Duration,
+    pub(crate) response: Duration,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// What is known of a server that did not answer.
+pub(crate) struct Health {
+    pub(crate) breaker: CircuitBreaker,
+    /// Connections that were not used since then may be dead without showing it.
+    distrusted: Mutex<Option<Instant>>,
+    /// Whether a connection was closed because the server took long to tell its time on it. The next one would not be faster.
+    pub(crate) had_slow_clock: AtomicBool,
+}
+
+impl Health {
+    pub(crate) fn new(retry_after: Duration) -> Self {
+        Self {
+            breaker: CircuitBreaker::new(retry_after),
+            distrusted: Mutex::new(None),
+            had_slow_clock: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that a connection that had been idle proved dead in an exchange that began then. Something on the path may have dropped all
+    /// connections that were idle at that time.
+    fn distrust(&self, begun: Instant) {
+        *self.distrusted.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+    }
+
+    fn trusts(&self, last_used: Instant) -> bool {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|since| last_used >= since)
+    }
+}
