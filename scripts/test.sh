@@ -93,6 +93,9 @@ need strace strace
 for features in "" async tls cluster sentinel r2d2_redis tokio tokio,tls tokio,cluster; do
     step cargo clippy --package kv-redis --lib --features "$features" --locked -- -D warnings
 done
+for features in async tls tokio tokio,tls; do
+    step cargo clippy --package kv-memcache --lib --features "$features" --locked -- -D warnings
+done
 for crate in kv-core kv-memory kv-memcache kv-conformance; do
     step cargo clippy --package "$crate" --lib --locked -- -D warnings
 done

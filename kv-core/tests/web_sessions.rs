@@ -24,19 +24,36 @@ use kv_core::{
 use kv_memory::{ManualClock, MemoryStore};
 use kv_redis::RedisStore;
 use sessions::Sessions;
+use tokio::runtime::Runtime;
 
-#[path = "../examples/choose_backend/open.rs"]
+#[path = "../examples/web_sessions/open.rs"]
 mod open;
 #[path = "../examples/web_sessions/service.rs"]
 mod service;
 #[path = "../examples/web_sessions/sessions.rs"]
 mod sessions;
+#[path = "../examples/choose_backend/text.rs"]
+mod text;
 
 const TTL: Duration = Duration::from_secs(60);
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
 /// Starts the service on a free port. It runs until the process ends.
 fn start(store: Arc<dyn AsyncKeyValueStore>) -> SocketAddr {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    start_on(runtime(), store)
+}
+
+/// The same with the store at this URL.
+fn start_at(url: &str) -> SocketAddr {
+    let runtime = runtime();
+    let store = runtime.block_on(open::open(url)).unwrap();
+    start_on(runtime, store)
+}
+
+fn start_on(runtime: Runtime, store: Arc<dyn AsyncKeyValueStore>) -> SocketAddr {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let router = service::router(Sessions::new(store, TTL));
@@ -92,8 +109,7 @@ fn redis() -> (Server, String) {
 }
 
 /// Sixteen users log in, are recognised, and log out at the same time.
-fn serves_concurrent_users(store: Arc<dyn AsyncKeyValueStore>) {
-    let service = start(store);
+fn serves_concurrent_users(service: SocketAddr) {
     thread::scope(|scope| {
         for number in 0..16 {
             scope.spawn(move || {
@@ -111,21 +127,21 @@ fn serves_concurrent_users(store: Arc<dyn AsyncKeyValueStore>) {
 #[test]
 fn it_serves_concurrent_users_from_memory() {
     let store = Arc::new(MemoryStore::new());
-    serves_concurrent_users(store.clone());
+    serves_concurrent_users(start(store.clone()));
     assert!(store.is_empty());
 }
 
 #[test]
 fn it_serves_concurrent_users_from_a_store_that_blocks() {
     let store = Arc::new(MemoryStore::new());
-    serves_concurrent_users(unblocked(store.clone(), 4));
+    serves_concurrent_users(start(unblocked(store.clone(), 4)));
     assert!(store.is_empty());
 }
 
 #[test]
 fn it_serves_concurrent_users_from_redis() {
     let (_server, url) = redis();
-    serves_concurrent_users(unblocked(open::open(&url).unwrap(), 4));
+    serves_concurrent_users(start_at(&url));
 }
 
 #[test]
@@ -159,7 +175,7 @@ fn a_made_up_token_is_refused() {
 #[test]
 fn while_the_store_is_unreachable_users_are_asked_to_try_again() {
     let (server, url) = redis();
-    let service = start(unblocked(open::open(&url).unwrap(), 4));
+    let service = start_at(&url);
     let token = log_in(service, "ada");
     server.kill().unwrap();
     assert_eq!(who_am_i(service, &token), (503, "try again\n".into()));
@@ -219,8 +235,10 @@ fn while_the_store_is_silent_requests_do_not_wait_for_each_other() {
 
 #[test]
 fn a_url_with_an_unknown_scheme_is_not_shown() {
+    let runtime = runtime();
+    let open = |url: &str| runtime.block_on(open::open(url));
     for url in ["nothing", "http://:secret@host", "memcached://:secret@host", "secret"] {
-        let error = open::with_causes(&*open::open(url).unwrap_err());
+        let error = text::with_causes(&*open(url).unwrap_err());
         assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
     }
     for (url, says) in [
@@ -228,18 +246,18 @@ fn a_url_with_an_unknown_scheme_is_not_shown() {
         (" redis://:secret@host", "begins or ends with a space"),
         ("redis://:secret@host\n", "begins or ends with a space"),
     ] {
-        let error = open::with_causes(&*open::open(url).unwrap_err());
+        let error = text::with_causes(&*open(url).unwrap_err());
         assert!(error.contains(says) && !error.contains("secret"), "{error}");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("no such socket");
-    assert!(open::open(&format!("redis+unix://{}", path.display())).is_err());
-    assert!(open::open("memory:").is_ok());
+    assert!(open(&format!("redis+unix://{}", path.display())).is_err());
+    assert!(open("memory:").is_ok());
 }
 
 #[test]
 fn a_variable_that_cannot_be_read_is_an_error() {
-    assert_eq!(open::variable("KV_URL", Ok("redis:".into()), "memory:"), Ok("redis:".into()));
-    assert_eq!(open::variable("KV_URL", Err(VarError::NotPresent), "memory:"), Ok("memory:".into()));
+    assert_eq!(text::variable("KV_URL", Ok("redis:".into()), "memory:"), Ok("redis:".into()));
+    assert_eq!(text::variable("KV_URL", Err(VarError::NotPresent), "memory:"), Ok("memory:".into()));
     let unreadable = Err(VarError::NotUnicode("secret".into()));
-    assert_eq!(open::variable("KV_URL", unreadable, "memory:"), Err("KV_URL is not UTF-8".into()));
+    assert_eq!(text::variable("KV_URL", unreadable, "memory:"), Err("KV_URL is not UTF-8".into()));
 }

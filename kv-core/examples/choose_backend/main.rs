@@ -14,20 +14,21 @@ use std::time::Duration;
 use kv_core::{KeyValueStore, KeyValueStoreExt};
 
 mod open;
+mod text;
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", open::with_causes(&*error));
+            eprintln!("error: {}", text::with_causes(&*error));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let url = open::variable("KV_URL", env::var("KV_URL"), "memory:")?;
-    let store = open::open(&url).map_err(|error| format!("KV_URL: {}", open::with_causes(&*error)))?;
+    let url = text::variable("KV_URL", env::var("KV_URL"), "memory:")?;
+    let store = open::open(&url).map_err(|error| format!("KV_URL: {}", text::with_causes(&*error)))?;
     Ok(greet(&*store)?)
 }
 

@@ -20,7 +20,6 @@ fn is_on_page(code: &str, page: &str) {
 fn the_choice_of_a_backend_is_on_its_page() {
     let code = include_str!("../../examples/choose_backend/open.rs");
     let (_, code) = code.split_once("\n\n").unwrap();
-    let (code, _) = code.split_once("/// An error and its causes").unwrap();
     is_on_page(code, include_str!("../../guide/choosing.md"));
 }
 

@@ -1,4 +1,6 @@
 //! The socket of a connection that a task drives, perhaps with TLS on it.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream as StdTcpStream;

@@ -273,7 +273,7 @@ impl Driver {
             }
             if self.batch.receive(incoming)? && sent.is_ready() {
                 // The replies may belong to other requests.
-                let is_all = incoming.is_empty();
+                let is_all = incoming.is_empty() && !stream.has_more();
                 return Poll::Ready(if is_all { Ok(()) } else { Err(Fault::Desynchronized) });
             }
             // A server may answer, with an error, before it has received everything.

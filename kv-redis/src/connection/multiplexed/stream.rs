@@ -1,4 +1,6 @@
 //! The socket of a connection that a task drives, perhaps with TLS on it.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream as StdTcpStream;
@@ -178,6 +180,18 @@ impl Stream {
     /// Sends what TLS has kept back.
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(context, true, |stream| stream.flush())
+    }
+
+    /// Whether something has been decrypted and not been read.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self, reason = "TLS needs it"))]
+    pub(super) fn has_more(&mut self) -> bool {
+        match &mut self.0 {
+            Bytes::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Bytes::Tls(stream) => {
+                !matches!(stream.conn.process_new_packets(), Ok(state) if state.plaintext_bytes_to_read() == 0)
+            }
+        }
     }
 
     /// Whether the peer has neither sent a reply nor closed the connection (N4). Asks the system: what the reactor says may be old.
