@@ -51,8 +51,8 @@ pub(super) struct Driver {
     name: Option<(Arc<HostName>, u64)>,
     use_until: Instant,
     last_used: Instant,
-    /// Whether it has answered anything.
-    has_served: bool,
+    /// Whether it has answered anything, or waited for requests.
+    was_kept: bool,
     /// What it does, or did last.
     state: Before,
     batch: Batch,
@@ -127,7 +127,7 @@ impl Driver {
             name,
             use_until,
             last_used: now,
-            has_served: false,
+            was_kept: false,
             state: Before::New,
             batch,
             end: None,
@@ -173,7 +173,7 @@ impl Driver {
                 match next {
                     Next::Do(work) => self.state = Before::Doing(work),
                     Next::Nothing => {
-                        self.state = Before::Idle;
+                        (self.state, self.was_kept) = (Before::Idle, true);
                         return self.poll_idle(context, stream, incoming, timer);
                     }
                     Next::Close => {
@@ -302,7 +302,7 @@ impl Driver {
             is_usable &= leave_connection_usable(&job.replies);
             job.answer(|replies, page| Answer { replies, page, run_id, server: server.clone() });
         }
-        (self.last_used, self.has_served) = (Instant::now(), true);
+        (self.last_used, self.was_kept) = (Instant::now(), true);
         is_usable
     }
 }
@@ -451,6 +451,6 @@ impl Drop for Driver {
             (job, fault.at(self.server.as_ref()))
         });
         let unfinished = (self.state, unfinished.collect());
-        self.queue.end(self.number, unfinished, self.has_served, runtime.as_ref());
+        self.queue.end(self.number, unfinished, self.was_kept, runtime.as_ref());
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct Job {
     pub(super) is_continued: bool,
     /// Whether it was sent on a connection that proved dead.
     was_sent: bool,
-    /// How often a connection that had answered nothing proved dead before it was sent.
+    /// How often a new connection proved dead before it was sent.
     tries: u32,
     reply: oneshot::Sender<Result<Answer, Fault>>,
 }
@@ -353,12 +353,13 @@ impl Queue {
     /// A connection has ended. Requests that may be sent again wait for another one; those that may not, and those that nobody will take,
     /// fail.
     ///
-    /// `has_served` says whether the connection has answered anything. If not, it is the server that failed, and nothing is sent again (N5).
+    /// `was_kept` says whether the connection has answered anything, or waited for requests. If not, it is the server that failed, and what was
+    /// sent is not sent again (N5).
     pub(super) fn end(
         self: &Arc<Self>,
         connection: Number,
         (before, unfinished): (Before, Vec<(Job, Fault)>),
-        has_served: bool,
+        was_kept: bool,
         runtime: Option<&Runtime>,
     ) {
         let mut failed = Vec::new();
@@ -372,8 +373,8 @@ impl Queue {
             let sent = fault.was_sent();
             let may_be_sent_again = fault.is_dead_connection() && !(sent && (job.request.writes() || job.was_sent));
             // Nothing of it was sent, and what failed may be a connection that was dead while it was idle.
-            job.tries += u32::from(!has_served);
-            let may_be_tried_again = has_served || (!sent && job.tries < TRIES);
+            job.tries += u32::from(!was_kept);
+            let may_be_tried_again = was_kept || (!sent && job.tries < TRIES);
             if may_be_sent_again && may_be_tried_again && runtime.is_some() && !job.reply.is_closed() {
                 job.begin_again();
                 job.was_sent |= sent;
