@@ -12,14 +12,15 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::runtime::{Handle as Runtime, Id as RuntimeId};
+use tokio::runtime::Handle as Runtime;
 use tokio::time::{Sleep, sleep_until};
 
-use super::queue::{Job, Next, Queue, Work, runtime_ended};
+use super::queue::{Before, Job, Next, Number, Queue, runtime_ended};
 use super::stream::Stream;
 use super::{Health, Times};
 use crate::connection::channel::Channel;
 use crate::connection::exchange::Connection;
+use crate::connection::permits::TRUSTED_FOR;
 use crate::connection::pool_settings::Reusable as _;
 use crate::connection::resolve::HostName;
 use crate::connection::socket::PER_BYTE;
@@ -30,15 +31,10 @@ use crate::protocol::owned::Outgoing;
 use crate::protocol::reply::{Reply, are_refused};
 use crate::protocol::ttl::Moment;
 
-/// A connection that was used within this time is trusted without a look at it, which is a system call. The contract allows a second (N4).
-const TRUSTED_FOR: Duration = Duration::from_millis(1);
-
 /// What the task has.
 pub(super) struct Driver {
     /// The number by which the queue knows the connection.
-    number: u64,
-    /// The runtime of the task.
-    runtime: RuntimeId,
+    number: Number,
     queue: Arc<Queue>,
     health: Arc<Health>,
     times: Times,
@@ -53,9 +49,8 @@ pub(super) struct Driver {
     last_used: Instant,
     /// Whether it has answered anything, or waited for requests.
     was_kept: bool,
-    /// What it is busy with, or has done just before (a new one nothing: that makes no difference).
-    doing: Option<Work>,
-    done: Option<Work>,
+    /// What it does, or did last.
+    state: Before,
     batch: Batch,
     /// Why the connection ended; nothing if the task was dropped.
     end: Option<Fault>,
@@ -97,7 +92,7 @@ impl Timer {
 impl Driver {
     pub(super) fn new(
         connection: Connection,
-        (number, runtime): (u64, RuntimeId),
+        number: Number,
         queue: Arc<Queue>,
         health: Arc<Health>,
         times: Times,
@@ -119,7 +114,6 @@ impl Driver {
         let accepts_slow_clock = health.had_slow_clock.swap(false, Ordering::Relaxed);
         Self {
             number,
-            runtime,
             queue,
             health,
             times,
@@ -130,9 +124,7 @@ impl Driver {
             use_until,
             last_used: now,
             was_kept: false,
-            doing: None,
-            // The queue counts it among those that are about to look for something to do.
-            done: Some(Work::Alone),
+            state: Before::New,
             batch,
             end: None,
         }
@@ -140,14 +132,8 @@ impl Driver {
 
     /// Drives the connection to its end.
     pub(super) async fn run(mut self) {
-        let mut stream = match self.channel.take().map(Stream::new) {
-            Some(Ok(stream)) => stream,
-            Some(Err(cause)) => {
-                self.end = Some(Fault::Broken { cause, sent: false });
-                return;
-            }
-            None => return,
-        };
+        // If it cannot be watched, neither can another one: as if the runtime had ended.
+        let Some(Ok(mut stream)) = self.channel.take().map(Stream::new) else { return };
         let expiry = self.times.expiry(self.last_used, self.use_until);
         let (mut incoming, mut timer) = (Incoming::default(), Timer(Box::pin(sleep_until(expiry.into()))));
         let end = poll_fn(|context| self.poll(context, &mut stream, &mut incoming, &mut timer)).await;
@@ -173,16 +159,22 @@ impl Driver {
                 if !self.may_be_used() {
                     return Poll::Ready(closed());
                 }
-                match self.queue.take(&mut self.batch.jobs, self.done.take(), self.number, context.waker()) {
-                    Next::Do(work) => self.doing = Some(work),
+                let next = self.queue.take(&mut self.batch.jobs, self.state, self.number, context.waker());
+                match next {
+                    Next::Do(work) => self.state = Before::Doing(work),
                     Next::Nothing => {
-                        self.was_kept = true;
+                        (self.state, self.was_kept) = (Before::Idle, true);
                         return self.poll_idle(context, stream, incoming, timer);
                     }
-                    Next::Close => return Poll::Ready(closed()),
+                    Next::Close => {
+                        self.state = Before::Closing;
+                        return Poll::Ready(closed());
+                    }
                 }
                 let had_been_idle = self.last_used.elapsed() >= TRUSTED_FOR;
                 if had_been_idle && !stream.is_quiet() {
+                    // Others may have been closed with it.
+                    self.health.distrust(Instant::now());
                     return Poll::Ready(closed());
                 }
                 let now = Instant::now();
@@ -216,7 +208,8 @@ impl Driver {
 
     /// Whether the connection is not too old, trusted, and leads to the server for which its host name stands now.
     fn may_be_used(&self) -> bool {
-        Instant::now() < self.times.expiry(self.last_used, self.use_until)
+        // The task of a new connection may begin late.
+        (!self.was_kept || Instant::now() < self.times.expiry(self.last_used, self.use_until))
             && self.health.trusts(self.last_used)
             && self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }
@@ -262,9 +255,9 @@ impl Driver {
 
     /// Tells the queue, before callers learn it, that the connection is about to look for more to do.
     fn note_done(&mut self) {
-        self.done = self.doing.take();
-        if let Some(done) = self.done {
-            self.queue.note_done(done);
+        if let Before::Doing(work) = self.state {
+            self.queue.note_done(work, self.number);
+            self.state = Before::Done(work);
         }
     }
 
@@ -410,8 +403,8 @@ fn closed() -> Fault {
 impl Drop for Driver {
     fn drop(&mut self) {
         let (end, runtime) = match self.end.take() {
-            Some(end) => (end, Runtime::try_current().map_err(|_| self.runtime)),
-            None => (runtime_ended(true), Err(self.runtime)),
+            Some(end) => (end, Runtime::try_current().ok()),
+            None => (runtime_ended(true), None),
         };
         let mut begin = 0;
         let unfinished = mem::take(&mut self.batch.jobs).into_iter().map(|job| {
@@ -424,7 +417,7 @@ impl Drop for Driver {
             };
             (job, fault)
         });
-        let unfinished = (self.doing, self.done, unfinished.collect());
-        self.queue.end(self.number, unfinished, self.was_kept, runtime.as_ref().map_err(|id| *id));
+        let unfinished = (self.state, unfinished.collect());
+        self.queue.end(self.number, unfinished, self.was_kept, runtime.as_ref());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use super::driver::Driver;
 use super::{Health, Times};
 use crate::connection::exchange::Connection;
+use crate::connection::socket::PER_BYTE;
 use crate::protocol::fault::Fault;
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::reply::Reply;
@@ -22,9 +24,15 @@ use crate::protocol::request::Request;
 /// With this number of requests it is looked whether their callers have gone (A3).
 const MANY: usize = 1024;
 
+/// How often a request of which nothing was sent is tried, if the runtime of the connections ends, or new connections prove dead.
+const TRIES: u32 = 3;
+
 /// The name of the threads that make connections. They are not threads of the runtime: those are for the application, and a runtime that
 /// ends waits for them.
 const NAME: &str = "kv-connect";
+
+/// Where the answer to a request comes.
+type Receiver = oneshot::Receiver<Result<Vec<Reply>, Fault>>;
 
 /// Makes a connection; blocks.
 type Connect = Box<dyn Fn() -> Result<Connection, Fault> + Send + Sync>;
@@ -51,33 +59,64 @@ struct State {
     full: usize,
     /// The number by which a request is known.
     next: u64,
-    /// The connections that have nothing to do, and those that were woken and have not come yet.
+    /// The connections that have nothing to do.
     idle: Vec<(u64, Waker)>,
-    woken: Vec<u64>,
     /// How many connections there are, and how many are being made.
     connections: usize,
     making: usize,
     /// How many connections are busy with short requests, and how many with a long one.
     together: usize,
     alone: usize,
-    /// How many are about to look for more to do.
+    /// How many are about to look for something to do: they are new, were woken, or have just done something.
     ready: usize,
-    /// The runtime of the newest connection, and the one that ended last.
-    runtime: Option<RuntimeId>,
-    ended: Option<RuntimeId>,
+    /// The runtimes of connections and of those that are being made, with their numbers.
+    runtimes: Vec<(RuntimeId, usize)>,
+    /// Grows with whatever connections do.
+    activity: u64,
+    /// Connections of an earlier epoch are not counted, and close when they notice it.
+    epoch: u64,
     is_closed: bool,
 }
 
 /// A request, and where its replies go.
 pub(super) struct Job {
     number: u64,
-    pub(super) request: OwnedRequest,
+    pub(super) request: Arc<OwnedRequest>,
     /// How many bytes it has for the server of the connection that has taken it.
     pub(super) length: usize,
     pub(super) replies: Vec<Reply>,
     /// Whether it was sent on a connection that proved dead.
     was_sent: bool,
+    /// How often a new connection proved dead before it was sent.
+    tries: u32,
     reply: oneshot::Sender<Result<Vec<Reply>, Fault>>,
+}
+
+/// The number by which a connection is known.
+#[derive(Clone, Copy)]
+pub(super) struct Number {
+    epoch: u64,
+    of_all: u64,
+    runtime: RuntimeId,
+}
+
+/// Why a request has no answer.
+enum Unanswered {
+    Fault(Fault),
+    /// It was dropped before anything was sent.
+    Dropped,
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<oneshot::error::RecvError> for Unanswered {
+    fn from(_: oneshot::error::RecvError) -> Self {
+        Self::Dropped
+    }
 }
 
 /// What a connection is busy with.
@@ -85,6 +124,19 @@ pub(super) struct Job {
 pub(super) enum Work {
     Together,
     Alone,
+}
+
+/// What a connection did before it looks for something to do, or ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It has just been made.
+    New,
+    Idle,
+    Doing(Work),
+    /// It has handed out the replies.
+    Done(Work),
+    /// It was told to close.
+    Closing,
 }
 
 /// What there is to do for a connection.
@@ -112,14 +164,14 @@ impl Queue {
             full: MANY,
             next: 0,
             idle: Vec::new(),
-            woken: Vec::new(),
             connections: 0,
             making: 0,
             together: 0,
             alone: 0,
             ready: 0,
-            runtime: None,
-            ended: None,
+            runtimes: Vec::new(),
+            activity: 0,
+            epoch: 0,
             is_closed: false,
         };
         Arc::new(Self {
@@ -141,47 +193,67 @@ impl Queue {
     /// Sends a request on one of the connections, and receives its replies. If a connection proves dead, the request is sent once more,
     /// unless it is a write of which something was sent (N5).
     pub(crate) async fn exchange(self: &Arc<Self>, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
+        let is_long = !request.is_short();
+        let request = Arc::new(OwnedRequest::new(request));
+        for _ in 0..TRIES {
+            match self.try_exchange(&request, is_long).await {
+                // The runtime of the connection has ended before anything was sent. This one may make another.
+                Err(Unanswered::Dropped) => {}
+                Err(Unanswered::Fault(fault)) => return Err(fault),
+                Ok(answer) => return answer,
+            }
+        }
+        Err(runtime_ended(false))
+    }
+
+    async fn try_exchange(
+        self: &Arc<Self>,
+        request: &Arc<OwnedRequest>,
+        is_long: bool,
+    ) -> Result<Result<Vec<Reply>, Fault>, Unanswered> {
         if let Some(silent) = self.health.breaker.silence() {
-            return Err(Fault::Silent(silent));
+            return Err(Fault::Silent(silent).into());
         }
         let runtime = Runtime::try_current().map_err(|_| no_runtime())?;
-        let is_long = !request.is_short();
-        let (number, mut answer, is_elsewhere) = self.put(OwnedRequest::new(request), is_long, &runtime);
-        let answered = |answer: Result<_, _>| answer.unwrap_or_else(|_| Err(runtime_ended(true)));
-        if is_elsewhere {
+        let (number, mut answer, elsewhere) = self.put(Arc::clone(request), is_long, &runtime);
+        if let Some(activity) = elsewhere {
             // The runtime of the connection may stand still, and nothing there watches over the time.
-            let Ok(answer) = timeout(self.times.longest(), &mut answer).await else {
+            let limit =
+                self.times.longest() + PER_BYTE.saturating_mul(u32::try_from(request.length()).unwrap_or(u32::MAX));
+            let Some(answer) = within(limit, &mut answer).await? else {
                 let sent = !self.take_back(number);
-                return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent });
+                self.abandon_unless_active(activity);
+                return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent }.into());
             };
-            return answered(answer);
+            return Ok(answer?);
         }
         // Short requests wait for one batch before them, which ends by its deadline; long ones may wait for many others.
         if is_long && self.is_waiting(number) {
-            if let Ok(answer) = timeout(self.times.pool, &mut answer).await {
-                return answered(answer);
+            if let Some(answer) = within(self.times.pool, &mut answer).await? {
+                return Ok(answer?);
             }
             // A connection that is being made for it has its own limit.
             if self.is_making()
                 && self.is_waiting(number)
-                && let Ok(answer) = timeout(self.times.connect, &mut answer).await
+                && let Some(answer) = within(self.times.connect, &mut answer).await?
             {
-                return answered(answer);
+                return Ok(answer?);
             }
             if self.take_back(number) {
-                return Err(Fault::PoolExhausted);
+                return Err(Fault::PoolExhausted.into());
             }
         }
-        answered(answer.await)
+        Ok(answer.await?)
     }
 
-    /// Puts a request into the queue. Returns its number, where the answer will be, and whether the connections are on another runtime.
+    /// Puts a request into the queue. Returns its number, where the answer will be, and what the connections have done so far if one of them
+    /// is on another runtime.
     fn put(
         self: &Arc<Self>,
-        request: OwnedRequest,
+        request: Arc<OwnedRequest>,
         is_long: bool,
         runtime: &Runtime,
-    ) -> (u64, oneshot::Receiver<Result<Vec<Reply>, Fault>>, bool) {
+    ) -> (u64, Receiver, Option<u64>) {
         let (reply, receiver) = oneshot::channel();
         let mut state = self.lock();
         let number = state.next;
@@ -193,15 +265,17 @@ impl Queue {
             request,
             length: 0,
             was_sent: false,
+            tries: 0,
             reply,
         });
         let is_full = state.short.len() + state.long.len() >= state.full;
         let left = if is_full { state.take_those_who_left() } else { Vec::new() };
-        let is_elsewhere = state.connections > 0 && state.runtime.is_some_and(|id| id != runtime.id());
+        let is_elsewhere = state.runtimes.iter().any(|(id, _)| *id != runtime.id());
+        let elsewhere = is_elsewhere.then_some(state.activity);
         self.serve(state, runtime);
         // Not under the lock: dropping a request may take long.
         drop(left);
-        (number, receiver, is_elsewhere)
+        (number, receiver, elsewhere)
     }
 
     /// Lets idle connections take what waits, and makes more if there may be more.
@@ -209,45 +283,52 @@ impl Queue {
         let is_in_question = self.health.breaker.is_in_question();
         let together = usize::from(!state.short.is_empty()).min(self.most_together.saturating_sub(state.together));
         let alone = state.long.len().min(self.most_alone.saturating_sub(state.alone));
-        // Those of another runtime may never come.
-        let coming = if state.runtime == Some(runtime.id()) { state.woken.len() } else { 0 };
-        let wanted = (together + alone).saturating_sub(coming);
+        let wanted = together + alone;
         // A server that is in question is asked by a new connection, which may be one too many until an idle one has gone.
         let (woken, room, wanted) = if is_in_question {
             (Vec::new(), usize::from(state.making == 0), wanted.min(1))
         } else {
-            let first = state.idle.len().saturating_sub(wanted);
+            let first = state.idle.len().saturating_sub(wanted.saturating_sub(state.ready));
             let room = self.most.saturating_sub(state.connections + state.making);
             (state.idle.split_off(first), room, wanted)
         };
         let made =
             if state.is_closed { 0 } else { room.min(wanted.saturating_sub(woken.len() + state.ready + state.making)) };
         state.making += made;
-        state.woken.extend(woken.iter().map(|(number, _)| *number));
+        state.ready += woken.len();
+        state.enter(runtime.id(), made);
+        let (epoch, since) = (state.epoch, state.next);
         drop(state);
         for (_, waker) in woken {
             waker.wake();
         }
         for _ in 0..made {
-            let making = Making { queue: Arc::clone(self), runtime: runtime.clone(), outcome: None };
+            let making = Making::new(self, runtime, (epoch, since));
             // If the thread cannot be started, `making` is dropped, and tells those who wait.
             let _ = thread::Builder::new().name(NAME.into()).spawn(move || making.make());
         }
     }
 
     /// Notes that a connection has done something, before its callers learn it: what they do next does not make another connection.
-    pub(super) fn note_done(&self, done: Work) {
+    pub(super) fn note_done(&self, done: Work, connection: Number) {
         let mut state = self.lock();
-        state.note_done(Some(done));
-        state.ready += 1;
+        if state.epoch == connection.epoch {
+            state.activity += 1;
+            state.note_no_longer(done);
+            state.ready += 1;
+        }
     }
 
     /// Takes what is to be done next by a connection, which has done something just before. If there is nothing to do, its waker is woken
     /// when there is.
-    pub(super) fn take(&self, jobs: &mut Vec<Job>, done: Option<Work>, number: u64, waker: &Waker) -> Next {
+    pub(super) fn take(&self, jobs: &mut Vec<Job>, before: Before, connection: Number, waker: &Waker) -> Next {
         let mut state = self.lock();
-        state.ready -= usize::from(done.is_some());
-        state.woken.retain(|known| *known != number);
+        if state.epoch != connection.epoch {
+            return Next::Close;
+        }
+        state.activity += 1;
+        state.note_looking(before, connection.of_all);
+        state.drop_first_of_those_who_left();
         let may_do_short = !state.short.is_empty() && state.together < self.most_together;
         let may_do_long = !state.long.is_empty() && state.alone < self.most_alone;
         if state.is_closed || !(may_do_short || may_do_long) {
@@ -255,16 +336,12 @@ impl Queue {
             if state.is_closed || state.connections > self.most {
                 return Next::Close;
             }
-            match state.idle.iter_mut().find(|(known, _)| *known == number) {
-                Some((_, known)) => known.clone_from(waker),
-                None => state.idle.push((number, waker.clone())),
-            }
+            state.idle.push((connection.of_all, waker.clone()));
             return Next::Nothing;
         }
-        state.idle.retain(|(known, _)| *known != number);
         // In turn, if there is only one connection for both.
-        if may_do_short && !(may_do_long && done == Some(Work::Together)) {
-            jobs.extend(state.short.drain(..));
+        if may_do_short && !(may_do_long && before == Before::Done(Work::Together)) {
+            jobs.extend(state.short.drain(..).filter(|job| !job.reply.is_closed()));
             state.together += 1;
             state.full = MANY;
             return Next::Do(Work::Together);
@@ -277,29 +354,32 @@ impl Queue {
     /// A connection has ended. Requests that may be sent again wait for another one; those that may not, and those that nobody will take,
     /// fail.
     ///
-    /// `was_kept` says whether the connection has answered anything, or waited for requests. If not, it is the server that failed, and nothing
-    /// is sent again (N5).
+    /// `was_kept` says whether the connection has answered anything, or waited for requests. If not, it is the server that failed, and what was
+    /// sent is not sent again (N5).
     pub(super) fn end(
         self: &Arc<Self>,
-        number: u64,
-        (doing, done, unfinished): (Option<Work>, Option<Work>, Vec<(Job, Fault)>),
+        connection: Number,
+        (before, unfinished): (Before, Vec<(Job, Fault)>),
         was_kept: bool,
-        runtime: Result<&Runtime, RuntimeId>,
+        runtime: Option<&Runtime>,
     ) {
         let mut failed = Vec::new();
         let mut state = self.lock();
-        state.idle.retain(|(known, _)| *known != number);
-        state.woken.retain(|known| *known != number);
-        state.connections -= 1;
-        state.note_done(doing);
-        state.ready -= usize::from(done.is_some());
+        if state.epoch == connection.epoch {
+            state.connections -= 1;
+            state.leave(connection.runtime);
+            state.note_looking(before, connection.of_all);
+        }
         for (mut job, fault) in unfinished.into_iter().rev() {
             let sent = fault.was_sent();
             let may_be_sent_again = fault.is_dead_connection() && !(sent && (job.request.writes() || job.was_sent));
-            if may_be_sent_again && was_kept && runtime.is_ok() && !job.reply.is_closed() {
+            // Nothing of it was sent, and what failed may be a connection that was dead while it was idle.
+            job.tries += u32::from(!was_kept);
+            let may_be_tried_again = was_kept || (!sent && job.tries < TRIES);
+            if may_be_sent_again && may_be_tried_again && runtime.is_some() && !job.reply.is_closed() {
                 job.begin_again();
                 job.was_sent |= sent;
-                if doing == Some(Work::Alone) {
+                if before == Before::Doing(Work::Alone) {
                     state.long.push_front(job);
                 } else {
                     state.short.push_front(job);
@@ -308,15 +388,13 @@ impl Queue {
                 failed.push((job, fault));
             }
         }
-        match runtime {
-            Ok(runtime) => self.serve(state, runtime),
-            // The runtime has ended, and with it perhaps all connections.
-            Err(id) => {
-                state.ended = Some(id);
-                if state.connections == 0 && state.making == 0 {
-                    failed.extend(state.take_all().map(|job| (job, runtime_ended(false))));
-                }
-            }
+        if let Some(runtime) = runtime {
+            self.serve(state, runtime);
+        } else {
+            // The runtime has ended, and with it perhaps all connections. Callers of other runtimes try again.
+            let dropped = (state.connections == 0 && state.making == 0).then(|| state.take_all());
+            wake_idle(state);
+            drop(dropped);
         }
         for (job, fault) in failed {
             job.fail(fault);
@@ -340,24 +418,85 @@ impl Queue {
         job.is_some()
     }
 
-    /// Closes the connections when they have nothing left to do.
-    pub(crate) fn close(&self) {
+    /// Gives up all connections if they have done nothing since then: they are on a runtime that stands still. They close when it goes on.
+    fn abandon_unless_active(&self, activity: u64) {
         let mut state = self.lock();
-        state.is_closed = true;
+        if state.activity != activity {
+            return;
+        }
+        state.epoch += 1;
+        (state.connections, state.ready, state.together, state.alone) = (0, 0, 0, 0);
+        state.runtimes.clear();
         let idle = mem::take(&mut state.idle);
         drop(state);
         for (_, waker) in idle {
             waker.wake();
         }
     }
+
+    /// Closes the connections when they have nothing left to do.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        wake_idle(state);
+    }
+}
+
+/// Lets idle connections look for something to do.
+fn wake_idle(mut state: MutexGuard<'_, State>) {
+    let idle = mem::take(&mut state.idle);
+    state.ready += idle.len();
+    drop(state);
+    for (_, waker) in idle {
+        waker.wake();
+    }
 }
 
 impl State {
-    fn note_done(&mut self, done: Option<Work>) {
-        match done {
-            Some(Work::Together) => self.together -= 1,
-            Some(Work::Alone) => self.alone -= 1,
+    /// Counts connections of a runtime.
+    fn enter(&mut self, runtime: RuntimeId, connections: usize) {
+        match self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
+            Some((_, count)) => *count += connections,
+            None if connections > 0 => self.runtimes.push((runtime, connections)),
             None => {}
+        }
+    }
+
+    fn leave(&mut self, runtime: RuntimeId) {
+        if let Some((_, count)) = self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
+            *count = count.saturating_sub(1);
+        }
+        self.runtimes.retain(|(_, count)| *count > 0);
+    }
+
+    /// Nothing is done for callers who have gone.
+    fn drop_first_of_those_who_left(&mut self) {
+        for jobs in [&mut self.short, &mut self.long] {
+            while jobs.front().is_some_and(|job| job.reply.is_closed()) {
+                jobs.pop_front();
+            }
+        }
+    }
+
+    fn note_no_longer(&mut self, work: Work) {
+        match work {
+            Work::Together => self.together -= 1,
+            Work::Alone => self.alone -= 1,
+        }
+    }
+
+    /// Notes that a connection looks for something to do, or ends.
+    fn note_looking(&mut self, before: Before, number: u64) {
+        match before {
+            Before::Closing => {}
+            Before::Doing(work) => self.note_no_longer(work),
+            Before::New | Before::Done(_) => self.ready -= 1,
+            Before::Idle => {
+                let idle = self.idle.len();
+                self.idle.retain(|(known, _)| *known != number);
+                // If it was not there, it was woken.
+                self.ready -= usize::from(self.idle.len() == idle);
+            }
         }
     }
 
@@ -403,49 +542,70 @@ struct Making {
     queue: Arc<Queue>,
     /// Where its task is to run.
     runtime: Runtime,
-    outcome: Option<Result<(), Fault>>,
+    epoch: u64,
+    /// Requests with this number and higher ones came after it began: its failure is none of theirs.
+    since: u64,
+    /// Why there is none; `None` once there is one.
+    fault: Option<Fault>,
 }
 
 impl Making {
-    /// Makes it, and gives it to a task.
+    fn new(queue: &Arc<Queue>, runtime: &Runtime, (epoch, since): (u64, u64)) -> Self {
+        let fault = Fault::NotConnected(io::Error::other("the thread that was to make a connection failed"));
+        Self { queue: Arc::clone(queue), runtime: runtime.clone(), epoch, since, fault: Some(fault) }
+    }
+
+    /// Makes it, and gives it to a task, which takes what waits.
     fn make(mut self) {
-        let made = (self.queue.connect)();
-        self.outcome = Some(made.map(|connection| {
-            let queue = &self.queue;
-            let number = {
-                let mut state = queue.lock();
-                state.connections += 1;
-                // It is about to look for something to do.
-                state.ready += 1;
-                state.runtime = Some(self.runtime.id());
-                state.next += 1;
-                state.next
-            };
-            let health = Arc::clone(&queue.health);
-            let driver = Driver::new(connection, (number, self.runtime.id()), Arc::clone(queue), health, queue.times);
-            self.runtime.spawn(driver.run());
-        }));
+        let connection = match (self.queue.connect)() {
+            Ok(connection) => connection,
+            Err(fault) => {
+                self.fault = Some(fault);
+                return;
+            }
+        };
+        self.fault = None;
+        let (queue, runtime) = (&self.queue, self.runtime.id());
+        let number = {
+            let mut state = queue.lock();
+            if state.epoch != self.epoch {
+                state.enter(runtime, 1);
+            }
+            state.making -= 1;
+            state.connections += 1;
+            state.ready += 1;
+            state.next += 1;
+            Number { epoch: state.epoch, of_all: state.next, runtime }
+        };
+        let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
+        self.runtime.spawn(driver.run());
+        // Others take the rest.
+        queue.serve(queue.lock(), &self.runtime);
     }
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
+        let Some(fault) = self.fault.take() else { return };
         let mut state = self.queue.lock();
         state.making -= 1;
-        let fault = match self.outcome.take() {
-            // It takes what waits, or a part of it.
-            // Unless its runtime has ended.
-            Some(Ok(())) if state.ended != Some(self.runtime.id()) => return self.queue.serve(state, &self.runtime),
-            Some(Ok(())) => runtime_ended(false),
-            Some(Err(fault)) => fault,
-            None => Fault::NotConnected(io::Error::other("the thread that was to make a connection failed")),
-        };
+        if state.epoch == self.epoch {
+            state.leave(self.runtime.id());
+        }
         // Others may serve what waits, unless the server does not answer.
         if state.connections > 0 && !fault.is_no_answer() {
-            return;
+            return wake_idle(state);
         }
-        let failed = state.take_all();
-        drop(state);
+        let is_of_all = fault.is_silence() || matches!(fault, Fault::Silent(_));
+        let mut failed = Vec::new();
+        let State { short, long, .. } = &mut *state;
+        for jobs in [short, long] {
+            let (of_this, others): (Vec<_>, Vec<_>) =
+                mem::take(jobs).into_iter().partition(|job| is_of_all || job.number < self.since);
+            *jobs = others.into();
+            failed.extend(of_this);
+        }
+        self.queue.serve(state, &self.runtime);
         for job in failed {
             job.fail(fault.copy());
         }
@@ -462,6 +622,12 @@ impl Times {
     pub(super) fn expiry(&self, last_used: Instant, use_until: Instant) -> Instant {
         if self.idle_timeout.is_zero() { use_until } else { use_until.min(last_used + self.idle_timeout) }
     }
+}
+
+/// The output of a future, unless it takes longer. An error if the runtime of the caller has no time: tokio would panic.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<Option<F::Output>, Fault> {
+    let timed = catch_unwind(AssertUnwindSafe(|| timeout(limit, future))).map_err(|_| runtime_ended(false))?;
+    Ok(timed.await.ok())
 }
 
 fn no_runtime() -> Fault {

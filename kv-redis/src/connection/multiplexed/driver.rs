@@ -136,14 +136,8 @@ impl Driver {
 
     /// Drives the connection to its end.
     pub(super) async fn run(mut self) {
-        let mut stream = match self.channel.take().map(Stream::new) {
-            Some(Ok(stream)) => stream,
-            Some(Err(cause)) => {
-                self.end = Some(Fault::Broken { cause, sent: false });
-                return;
-            }
-            None => return,
-        };
+        // If it cannot be watched, neither can another one: as if the runtime had ended.
+        let Some(Ok(mut stream)) = self.channel.take().map(Stream::new) else { return };
         let expiry = self.times.expiry(self.last_used, self.use_until);
         let (mut incoming, mut timer) = (Incoming::default(), Timer(Box::pin(sleep_until(expiry.into()))));
         let end = poll_fn(|context| self.poll(context, &mut stream, &mut incoming, &mut timer)).await;
@@ -217,7 +211,8 @@ impl Driver {
 
     /// Whether the connection is not too old, trusted, and leads to the server for which its host name stands now.
     fn may_be_used(&self) -> bool {
-        Instant::now() < self.times.expiry(self.last_used, self.use_until)
+        // The task of a new connection may begin late.
+        (!self.was_kept || Instant::now() < self.times.expiry(self.last_used, self.use_until))
             && self.health.trusts(self.last_used)
             && self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }

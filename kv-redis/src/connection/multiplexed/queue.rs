@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::driver::Driver;
 use super::thread::{NAME, on_thread};
 use super::{Health, Times};
 use crate::connection::Connection;
+use crate::connection::socket::PER_BYTE;
 use crate::protocol::answer::Answer;
 use crate::protocol::fault::Fault;
 use crate::protocol::page::Page;
@@ -26,6 +28,9 @@ const MANY: usize = 1024;
 
 /// How often a request of which nothing was sent is tried, if the runtime of the connections ends, or new connections prove dead.
 const TRIES: u32 = 3;
+
+/// Where the answer to a request comes.
+type Receiver = oneshot::Receiver<Result<Answer, Fault>>;
 
 /// Makes a connection; blocks.
 type Connect = Box<dyn Fn() -> Result<Connection, Fault> + Send + Sync>;
@@ -62,9 +67,10 @@ struct State {
     alone: usize,
     /// How many are about to look for something to do: they are new, were woken, or have just done something.
     ready: usize,
-    /// The runtime of the newest connection, and whether others are on other runtimes.
-    runtime: Option<RuntimeId>,
-    is_mixed: bool,
+    /// The runtimes of connections and of those that are being made, with their numbers.
+    runtimes: Vec<(RuntimeId, usize)>,
+    /// Grows with whatever connections do.
+    activity: u64,
     /// Connections of an earlier epoch are not counted, and close when they notice it.
     epoch: u64,
     is_closed: bool,
@@ -90,7 +96,8 @@ pub(super) struct Job {
 #[derive(Clone, Copy)]
 pub(super) struct Number {
     epoch: u64,
-    number: u64,
+    of_all: u64,
+    runtime: RuntimeId,
 }
 
 /// Why a request has no answer.
@@ -162,8 +169,8 @@ impl Queue {
             together: 0,
             alone: 0,
             ready: 0,
-            runtime: None,
-            is_mixed: false,
+            runtimes: Vec::new(),
+            activity: 0,
             epoch: 0,
             is_closed: false,
         };
@@ -203,26 +210,28 @@ impl Queue {
         }
         let runtime = Runtime::try_current().map_err(|_| no_runtime())?;
         let is_long = !request.is_short();
-        let (number, mut answer, is_elsewhere) = self.put(request.to_owned(), is_long, &runtime);
+        let (number, mut answer, elsewhere) = self.put(request.to_owned(), is_long, &runtime);
         request.do_meanwhile();
-        if is_elsewhere {
+        if let Some(activity) = elsewhere {
             // The runtime of the connection may stand still, and nothing there watches over the time.
-            let Ok(answer) = timeout(self.times.longest(), &mut answer).await else {
+            let limit =
+                self.times.longest() + PER_BYTE.saturating_mul(u32::try_from(request.len()).unwrap_or(u32::MAX));
+            let Some(answer) = within(limit, &mut answer).await? else {
                 let sent = !self.take_back(number);
-                self.abandon();
+                self.abandon_unless_active(activity);
                 return Err(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent }.into());
             };
             return Ok(answer?);
         }
         // Short requests wait for one batch before them, which ends by its deadline; long ones may wait for many others.
         if is_long && self.is_waiting(number) {
-            if let Ok(answer) = timeout(self.times.pool, &mut answer).await {
+            if let Some(answer) = within(self.times.pool, &mut answer).await? {
                 return Ok(answer?);
             }
             // A connection that is being made for it has its own limit.
             if self.is_making()
                 && self.is_waiting(number)
-                && let Ok(answer) = timeout(self.times.connect, &mut answer).await
+                && let Some(answer) = within(self.times.connect, &mut answer).await?
             {
                 return Ok(answer?);
             }
@@ -233,13 +242,14 @@ impl Queue {
         Ok(answer.await?)
     }
 
-    /// Puts a request into the queue. Returns its number, where the answer will be, and whether the connections are on another runtime.
+    /// Puts a request into the queue. Returns its number, where the answer will be, and what the connections have done so far if one of them
+    /// is on another runtime.
     fn put(
         self: &Arc<Self>,
         request: Request<'static>,
         is_long: bool,
         runtime: &Runtime,
-    ) -> (u64, oneshot::Receiver<Result<Answer, Fault>>, bool) {
+    ) -> (u64, Receiver, Option<u64>) {
         let (reply, receiver) = oneshot::channel();
         let mut state = self.lock();
         let number = state.next;
@@ -258,12 +268,12 @@ impl Queue {
         });
         let is_full = state.short.len() + state.long.len() >= state.full;
         let left = if is_full { state.take_those_who_left() } else { Vec::new() };
-        let is_elsewhere =
-            state.connections > 0 && (state.is_mixed || state.runtime.is_some_and(|id| id != runtime.id()));
+        let is_elsewhere = state.runtimes.iter().any(|(id, _)| *id != runtime.id());
+        let elsewhere = is_elsewhere.then_some(state.activity);
         self.serve(state, runtime);
         // Not under the lock: dropping a request may take long.
         drop(left);
-        (number, receiver, is_elsewhere)
+        (number, receiver, elsewhere)
     }
 
     /// Lets idle connections take what waits, and makes more if there may be more.
@@ -284,12 +294,14 @@ impl Queue {
             if state.is_closed { 0 } else { room.min(wanted.saturating_sub(woken.len() + state.ready + state.making)) };
         state.making += made;
         state.ready += woken.len();
+        state.enter(runtime.id(), made);
+        let (epoch, since) = (state.epoch, state.next);
         drop(state);
         for (_, waker) in woken {
             waker.wake();
         }
         for _ in 0..made {
-            let making = Making::new(self, runtime);
+            let making = Making::new(self, runtime, (epoch, since));
             // If the thread cannot be started, `making` is dropped, and tells those who wait.
             let _ = thread::Builder::new().name(NAME.into()).spawn(move || drop(making.make()));
         }
@@ -298,23 +310,28 @@ impl Queue {
     /// Makes connections until there are this many.
     pub(crate) async fn warm_up(self: &Arc<Self>, connections: usize) -> Result<(), Fault> {
         let runtime = Runtime::try_current().map_err(|_| no_runtime())?;
-        loop {
-            {
+        // No more than are needed, also if they are closed at once.
+        for _ in 0..connections {
+            let begin = {
                 let mut state = self.lock();
                 if state.connections >= connections {
-                    return Ok(());
+                    break;
                 }
                 state.making += 1;
-            }
-            let making = Making::new(self, &runtime);
+                state.enter(runtime.id(), 1);
+                (state.epoch, state.next)
+            };
+            let making = Making::new(self, &runtime, begin);
             on_thread(move || making.make()).await.map_err(Fault::NotConnected)??;
         }
+        Ok(())
     }
 
     /// Notes that a connection has done something, before its callers learn it: what they do next does not make another connection.
     pub(super) fn note_done(&self, done: Work, connection: Number) {
         let mut state = self.lock();
         if state.epoch == connection.epoch {
+            state.activity += 1;
             state.note_no_longer(done);
             state.ready += 1;
         }
@@ -327,7 +344,9 @@ impl Queue {
         if state.epoch != connection.epoch {
             return Next::Close;
         }
-        state.note_looking(before, connection.number);
+        state.activity += 1;
+        state.note_looking(before, connection.of_all);
+        state.drop_first_of_those_who_left();
         let may_do_short = !state.short.is_empty() && state.together < self.most_together;
         let may_do_long = !state.long.is_empty() && state.alone < self.most_alone;
         if state.is_closed || !(may_do_short || may_do_long) {
@@ -335,12 +354,12 @@ impl Queue {
             if state.is_closed || state.connections > self.most {
                 return Next::Close;
             }
-            state.idle.push((connection.number, waker.clone()));
+            state.idle.push((connection.of_all, waker.clone()));
             return Next::Nothing;
         }
         // In turn, if there is only one connection for both.
         if may_do_short && !(may_do_long && before == Before::Done(Work::Together)) {
-            jobs.extend(state.short.drain(..));
+            jobs.extend(state.short.drain(..).filter(|job| !job.reply.is_closed()));
             state.together += 1;
             state.full = MANY;
             return Next::Do(Work::Together);
@@ -366,8 +385,8 @@ impl Queue {
         let mut state = self.lock();
         if state.epoch == connection.epoch {
             state.connections -= 1;
-            state.is_mixed &= state.connections > 1;
-            state.note_looking(before, connection.number);
+            state.leave(connection.runtime);
+            state.note_looking(before, connection.of_all);
         }
         for (mut job, fault) in unfinished.into_iter().rev() {
             let sent = fault.was_sent();
@@ -392,7 +411,7 @@ impl Queue {
         } else {
             // The runtime has ended, and with it perhaps all connections. Callers of other runtimes try again.
             let dropped = (state.connections == 0 && state.making == 0).then(|| state.take_all());
-            drop(state);
+            wake_idle(state);
             drop(dropped);
         }
         for (job, fault) in failed {
@@ -417,12 +436,15 @@ impl Queue {
         job.is_some()
     }
 
-    /// Gives up all connections, which are on a runtime that stands still. They close when it goes on.
-    fn abandon(&self) {
+    /// Gives up all connections if they have done nothing since then: they are on a runtime that stands still. They close when it goes on.
+    fn abandon_unless_active(&self, activity: u64) {
         let mut state = self.lock();
+        if state.activity != activity {
+            return;
+        }
         state.epoch += 1;
         (state.connections, state.ready, state.together, state.alone) = (0, 0, 0, 0);
-        state.is_mixed = false;
+        state.runtimes.clear();
         let idle = mem::take(&mut state.idle);
         drop(state);
         for (_, waker) in idle {
@@ -434,16 +456,46 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        let idle = mem::take(&mut state.idle);
-        state.ready += idle.len();
-        drop(state);
-        for (_, waker) in idle {
-            waker.wake();
-        }
+        wake_idle(state);
+    }
+}
+
+/// Lets idle connections look for something to do.
+fn wake_idle(mut state: MutexGuard<'_, State>) {
+    let idle = mem::take(&mut state.idle);
+    state.ready += idle.len();
+    drop(state);
+    for (_, waker) in idle {
+        waker.wake();
     }
 }
 
 impl State {
+    /// Counts connections of a runtime.
+    fn enter(&mut self, runtime: RuntimeId, connections: usize) {
+        match self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
+            Some((_, count)) => *count += connections,
+            None if connections > 0 => self.runtimes.push((runtime, connections)),
+            None => {}
+        }
+    }
+
+    fn leave(&mut self, runtime: RuntimeId) {
+        if let Some((_, count)) = self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
+            *count = count.saturating_sub(1);
+        }
+        self.runtimes.retain(|(_, count)| *count > 0);
+    }
+
+    /// Nothing is done for callers who have gone.
+    fn drop_first_of_those_who_left(&mut self) {
+        for jobs in [&mut self.short, &mut self.long] {
+            while jobs.front().is_some_and(|job| job.reply.is_closed()) {
+                jobs.pop_front();
+            }
+        }
+    }
+
     fn note_no_longer(&mut self, work: Work) {
         match work {
             Work::Together => self.together -= 1,
@@ -511,30 +563,34 @@ struct Making {
     queue: Arc<Queue>,
     /// Where its task is to run.
     runtime: Runtime,
+    epoch: u64,
+    /// Requests with this number and higher ones came after it began: its failure is none of theirs.
+    since: u64,
     /// Why there is none; `None` once there is one.
     fault: Option<Fault>,
 }
 
 impl Making {
-    fn new(queue: &Arc<Queue>, runtime: &Runtime) -> Self {
+    fn new(queue: &Arc<Queue>, runtime: &Runtime, (epoch, since): (u64, u64)) -> Self {
         let fault = Fault::NotConnected(io::Error::other("the thread that was to make a connection failed"));
-        Self { queue: Arc::clone(queue), runtime: runtime.clone(), fault: Some(fault) }
+        Self { queue: Arc::clone(queue), runtime: runtime.clone(), epoch, since, fault: Some(fault) }
     }
 
     /// Makes it, and gives it to a task, which takes what waits.
     fn make(mut self) -> Result<(), Fault> {
         let connection = (self.queue.connect)().inspect_err(|fault| self.fault = Some(fault.copy()))?;
         self.fault = None;
-        let (queue, id) = (&self.queue, self.runtime.id());
+        let (queue, runtime) = (&self.queue, self.runtime.id());
         let number = {
             let mut state = queue.lock();
-            state.is_mixed |= state.connections > 0 && state.runtime != Some(id);
-            state.runtime = Some(id);
+            if state.epoch != self.epoch {
+                state.enter(runtime, 1);
+            }
             state.making -= 1;
             state.connections += 1;
             state.ready += 1;
             state.next += 1;
-            Number { epoch: state.epoch, number: state.next }
+            Number { epoch: state.epoch, of_all: state.next, runtime }
         };
         let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
         self.runtime.spawn(driver.run());
@@ -549,12 +605,23 @@ impl Drop for Making {
         let Some(fault) = self.fault.take() else { return };
         let mut state = self.queue.lock();
         state.making -= 1;
+        if state.epoch == self.epoch {
+            state.leave(self.runtime.id());
+        }
         // Others may serve what waits, unless the server does not answer.
         if state.connections > 0 && !fault.is_no_answer() {
-            return;
+            return wake_idle(state);
         }
-        let failed = state.take_all();
-        drop(state);
+        let is_of_all = fault.is_silence() || matches!(fault.itself(), Fault::Silent(_));
+        let mut failed = Vec::new();
+        let State { short, long, .. } = &mut *state;
+        for jobs in [short, long] {
+            let (of_this, others): (Vec<_>, Vec<_>) =
+                mem::take(jobs).into_iter().partition(|job| is_of_all || job.number < self.since);
+            *jobs = others.into();
+            failed.extend(of_this);
+        }
+        self.queue.serve(state, &self.runtime);
         for job in failed {
             job.fail(fault.copy());
         }
@@ -571,6 +638,12 @@ impl Times {
     pub(super) fn expiry(&self, last_used: Instant, use_until: Instant) -> Instant {
         if self.idle_timeout.is_zero() { use_until } else { use_until.min(last_used + self.idle_timeout) }
     }
+}
+
+/// The output of a future, unless it takes longer. An error if the runtime of the caller has no time: tokio would panic.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<Option<F::Output>, Fault> {
+    let timed = catch_unwind(AssertUnwindSafe(|| timeout(limit, future))).map_err(|_| runtime_ended(false))?;
+    Ok(timed.await.ok())
 }
 
 fn no_runtime() -> Fault {
