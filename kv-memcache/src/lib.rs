@@ -26,6 +26,6 @@ pub use kv_core::{
 };
 
 /// The examples of the README, compiled if all features that they use are on.
-#[cfg(all(doctest, feature = "tls"))]
+#[cfg(all(doctest, feature = "tls", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

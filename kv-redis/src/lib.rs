@@ -40,6 +40,6 @@ pub use r2d2_redis;
 pub use redis;
 
 /// The examples of the README, compiled if all features that they use are on.
-#[cfg(all(doctest, feature = "cluster", feature = "sentinel", feature = "tls"))]
+#[cfg(all(doctest, feature = "cluster", feature = "sentinel", feature = "tls", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
