@@ -123,12 +123,12 @@ fn what_callers_left_before_a_silent_server_is_limited() {
     let (redis, runtime) = (Redis::start(&[]), runtime());
     let proxy = support::proxy(redis.port());
     let store = connect(&runtime, builder(format!("redis://127.0.0.1:{}", proxy.port())).response_timeout(MINUTE));
-    let large = vec![b'v'; 10_000];
+    let large = vec![b'v'; 15_000];
     runtime.block_on(store.put("k", "v")).unwrap();
     proxy.set(Behaviour::Hold);
     let before = resident();
     runtime.block_on(async {
-        for number in 0..50_000 {
+        for number in 0..150_000 {
             let mut put: Pin<Box<dyn Future<Output = ()> + Send>> =
                 Box::pin(async { drop(store.put("k", &large).await) });
             assert!(!poll_once(&mut put).await);
@@ -138,9 +138,9 @@ fn what_callers_left_before_a_silent_server_is_limited() {
             }
         }
     });
-    // All of them would be 500 MB.
+    // All of them would be 2.2 GB. Other tests of this program, which have large values, run at the same time.
     let grown = resident().saturating_sub(before);
-    assert!(grown < 100_000, "{grown} kB more");
+    assert!(grown < 1_500_000, "{grown} kB more");
     proxy.set(Behaviour::Pass);
     // Not of that key: a write that was sent, and dropped, may still happen.
     runtime.block_on(store.put("other", "w")).unwrap();
