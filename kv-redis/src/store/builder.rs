@@ -170,7 +170,7 @@ impl RedisStoreBuilder {
     /// # let _ = store;
     /// ```
     ///
-    /// It is called on the thread of the operation that needs a new connection, after TCP and TLS are connected, and never for an
+    /// It is called on the thread of the operation that needs a new connection (of an async store, on a thread of its own), after TCP and TLS are connected, and never for an
     /// operation on an existing connection. Before nodes of a cluster are asked for the layout, and before sentinels are asked for the
     /// primary, it is called once for all of them. Its time is part of the [`connect_timeout`](Self::connect_timeout), but
     /// nothing can interrupt it. So it has to be quick: it should keep the token, not fetch it each time. It must not use
@@ -248,7 +248,8 @@ impl RedisStoreBuilder {
     ///   them sends or receives.
     ///
     /// It is for one server, or a primary that sentinels watch. For a cluster, and on a pool of the application,
-    /// [`build`](Self::build) and [`connect`](Self::connect) fail.
+    /// [`build`](Self::build) and [`connect`](Self::connect) fail. An async store (feature `tokio`) always shares connections, also of a cluster:
+    /// two, or this number.
     pub const fn shared_connections(mut self, connections: u32) -> Self {
         self.shared_connections = connections;
         self
