@@ -226,6 +226,24 @@ impl Shard {
         *self.versions.entry(key.hash).or_insert_with(new_version)
     }
 
+    /// Replaces the value of the entry at a key if the entry is live and has this version. Returns the entry's key, its new version, and the
+    /// old value, which the caller drops.
+    #[inline]
+    pub(crate) fn replace(
+        &mut self,
+        key: HashedKey<'_>,
+        version: u64,
+        is_live: impl FnOnce(&Slot) -> bool,
+        value: Bytes,
+        deadline: Option<NonZeroU64>,
+    ) -> Option<(KeyBuf, u64, Bytes)> {
+        let known = self.versions.get_mut(&key.hash).filter(|known| **known == version)?;
+        let slot = self.table.find_mut(key).filter(|slot| is_live(slot))?;
+        *known = new_version();
+        set_deadline(&mut self.queue, slot, deadline);
+        Some((slot.key.clone(), *known, mem::replace(&mut slot.value, value)))
+    }
+
     /// One sweep step.
     pub(crate) fn sweep_step(&mut self, hasher: &RandomState, now: u64) -> Step {
         if self.queue.first().is_none_or(|(at, _)| at.get() > now) {

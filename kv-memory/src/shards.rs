@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use foldhash::fast::RandomState;
-use kv_core::{Bytes, Key};
+use kv_core::{Bytes, Key, KeyBuf};
 
 use crate::clock::TimeSource;
 use crate::shard::{HashedKey, Shard, Slot, Step};
@@ -294,6 +294,20 @@ impl Writing<'_> {
     #[inline]
     pub(crate) fn remove(&mut self, key: HashedKey<'_>) -> Option<Slot> {
         self.shard.remove(&self.shards.hasher, key)
+    }
+
+    /// Replaces the value of the entry at a key if the entry is live and has this version. Returns the entry's key, its new version, and the
+    /// old value.
+    #[inline]
+    pub(crate) fn replace(
+        &mut self,
+        key: HashedKey<'_>,
+        version: u64,
+        value: Bytes,
+        deadline: Option<NonZeroU64>,
+    ) -> Option<(KeyBuf, u64, Bytes)> {
+        let now = self.now;
+        self.shard.replace(key, version, |slot| slot.is_live(|| now.unwrap_or_default()), value, deadline)
     }
 
     /// The version of the entry at a key, which has to be there.

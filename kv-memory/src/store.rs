@@ -156,32 +156,6 @@ impl MemoryStore {
         Ok(true)
     }
 
-    /// Writes an entry if this is true, and returns its version.
-    fn write_versioned(
-        &self,
-        key: Key<'_>,
-        value: Bytes,
-        ttl: Option<u64>,
-        is_to_be: impl FnOnce(&Writing<'_>, HashedKey<'_>) -> bool,
-    ) -> Result<Option<Version>> {
-        let mut room = Room::default();
-        let hashed = self.hashed(key, &mut room)?;
-        let mut swept = Swept::default();
-        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
-        let deadline = self.deadline(&mut shard, key, ttl)?;
-        if !is_to_be(&shard, hashed) {
-            shard.end();
-            return Ok(None);
-        }
-        let replaced = shard.put(hashed, value, deadline);
-        let version = shard.version(hashed);
-        // The version shares the text of the entry's key.
-        let key = shard.live(hashed).map(|slot| slot.key.clone());
-        shard.end();
-        drop(replaced);
-        Ok(Some(Version::of_number(key.unwrap_or_else(|| hashed.key.into()), version)))
-    }
-
     /// Removes an entry if this is true of it, and returns its value if it was live.
     fn remove_at(
         &self,
@@ -381,7 +355,22 @@ impl KeyValueStore for MemoryStore {
         if ttl == Some(0) {
             return Ok((!self.exists(key)?).then(|| Version::of_number(key, new_version())));
         }
-        self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| shard.live(hashed).is_none())
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let deadline = self.deadline(&mut shard, key, ttl)?;
+        if shard.live(hashed).is_some() {
+            shard.end();
+            return Ok(None);
+        }
+        let replaced = shard.put(hashed, value.into_bytes(), deadline);
+        let version = shard.version(hashed);
+        // The version shares the text of the entry's key.
+        let key = shard.live(hashed).map(|slot| slot.key.clone());
+        shard.end();
+        drop(replaced);
+        Ok(Some(Version::of_number(key.unwrap_or_else(|| hashed.key.into()), version)))
     }
 
     fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
@@ -389,9 +378,16 @@ impl KeyValueStore for MemoryStore {
         if ttl == Some(0) {
             return Ok(self.remove_if_version(key, version)?.then(|| Version::of_number(key, new_version())));
         }
-        self.write_versioned(key, value.into_bytes(), ttl, |shard, hashed| {
-            version.number_at(hashed.key).is_some_and(|number| shard.is_version(hashed, number))
-        })
+        let mut room = Room::default();
+        let hashed = self.hashed(key, &mut room)?;
+        let Some(number) = version.number_at(hashed.key) else { return Ok(None) };
+        let value = value.into_bytes();
+        let mut swept = Swept::default();
+        let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
+        let deadline = self.deadline(&mut shard, key, ttl)?;
+        let replaced = shard.replace(hashed, number, value, deadline);
+        shard.end();
+        Ok(replaced.map(|(key, version, _)| Version::of_number(key, version)))
     }
 
     fn remove_if_version(&self, key: Key<'_>, version: &Version) -> Result<bool> {
