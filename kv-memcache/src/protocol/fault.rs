@@ -136,6 +136,12 @@ impl Fault {
         matches!(self, Self::Broken { sent: true, .. } | Self::Desynchronized | Self::Refused(_))
     }
 
+    /// Whether it is as well the fault of requests that came later: the server does not answer, or did not a short time ago.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.is_silence() || matches!(self, Self::Silent(_))
+    }
+
     /// Whether there was no answer, and the next request would get none either.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_no_answer(&self) -> bool {

@@ -20,6 +20,7 @@ const LARGE: usize = 1 << 20;
 pub(crate) struct OwnedRequest {
     commands: Vec<OwnedCommand>,
     first_tag: u64,
+    is_short: bool,
     needs_clock: bool,
     writes: bool,
 }
@@ -45,8 +46,18 @@ impl OwnedRequest {
             command: keyed.command.with_value(b""),
             value: keyed.command.value().unwrap_or_default().to_vec(),
         };
-        let (needs_clock, writes) = (request.needs_clock(), request.writes());
-        Self { commands: request.commands().map(owned).collect(), first_tag: request.first_tag(), needs_clock, writes }
+        Self {
+            commands: request.commands().map(owned).collect(),
+            first_tag: request.first_tag(),
+            is_short: request.is_short(),
+            needs_clock: request.needs_clock(),
+            writes: request.writes(),
+        }
+    }
+
+    /// Whether it is sent together with others.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Whether a TTL is sent as a Unix time by the server's clock.

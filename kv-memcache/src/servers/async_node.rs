@@ -10,6 +10,7 @@ use super::node::{Server, ServerLimits};
 use crate::connection::exchange::Connection;
 use crate::connection::multiplexed::{Health, Queue, Times};
 use crate::protocol::fault::Fault;
+use crate::protocol::owned::OwnedRequest;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 
@@ -46,13 +47,13 @@ impl AsyncNode {
     /// Makes a connection, unless there is one that can be trusted. So the server answers, and its limits are current.
     pub(super) async fn warm_up(&self) -> Result<ServerLimits, Fault> {
         // Nothing is sent for a request without commands; its answer comes from a connection.
-        self.queue.exchange(Request::new(&[], 0)).await?;
+        self.exchange(Request::new(&[], 0)).await?;
         Ok(self.server.limits())
     }
 
     /// Sends a request and receives its replies.
     pub(super) async fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
-        self.queue.exchange(request).await
+        self.queue.exchange(&Arc::new(OwnedRequest::new(request))).await
     }
 }
 

@@ -107,6 +107,12 @@ impl Fault {
         matches!(self.itself(), Self::Broken { cause, .. } | Self::NotConnected(cause) if cause.kind() == io::ErrorKind::TimedOut)
     }
 
+    /// Whether it is as well the fault of requests that came later: the server does not answer, or did not a short time ago.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.is_silence() || matches!(self.itself(), Self::Silent(_))
+    }
+
     /// Whether there was no answer, and the next request would get none either.
     pub(crate) fn is_no_answer(&self) -> bool {
         let has_none = matches!(

@@ -3,6 +3,8 @@
 //! Short requests that wait are sent together. Everything else, large values, batches, pages and transactions, has a connection to itself
 //! meanwhile, so that nobody waits for it.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,7 +50,14 @@ impl AsyncNode {
 
     /// Sends a request and receives its replies.
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
-        self.queue.exchange(request).await
+        let mut answer = pin!(self.queue.exchange(request));
+        // When it was polled, the request waits for a connection or for its replies.
+        poll_fn(|context| {
+            let answer = answer.as_mut().poll(context);
+            request.do_meanwhile();
+            answer
+        })
+        .await
     }
 }
 

@@ -2,34 +2,32 @@
 //!
 //! It sends the requests that it takes as one batch, receives all replies to it, and then hands them out: so a reply that nobody has
 //! asked for is noticed before anybody gets another caller's reply (N2). Requests that come meanwhile are in the next batch.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle as Runtime;
 use tokio::time::{Sleep, sleep_until};
 
-use super::queue::{Before, Job, Next, Number, Queue, runtime_ended};
+use super::queue::{Queue, runtime_ended};
+use super::state::{Before, Job, Next, Number};
 use super::stream::Stream;
+use super::wire::{Connection, Wire};
 use super::{Health, Times};
 use crate::connection::channel::Channel;
-use crate::connection::exchange::Connection;
 use crate::connection::permits::TRUSTED_FOR;
 use crate::connection::pool_settings::Reusable as _;
 use crate::connection::resolve::HostName;
 use crate::connection::socket::PER_BYTE;
 use crate::protocol::fault::Fault;
-use crate::protocol::handshake::ServerInfo;
 use crate::protocol::incoming::Incoming;
-use crate::protocol::owned::Outgoing;
-use crate::protocol::reply::{Reply, are_refused};
-use crate::protocol::ttl::Moment;
 
 /// What the task has.
 pub(super) struct Driver {
@@ -40,9 +38,6 @@ pub(super) struct Driver {
     times: Times,
     /// Until the task begins.
     channel: Option<Channel>,
-    server: ServerInfo,
-    /// Whether dates are made with the server's clock even if that is slow.
-    accepts_slow_clock: bool,
     /// The host name of the server, and its generation when this was connected.
     name: Option<(Arc<HostName>, u64)>,
     use_until: Instant,
@@ -59,15 +54,21 @@ pub(super) struct Driver {
 /// What was taken out of the queue.
 struct Batch {
     jobs: Vec<Job>,
-    outgoing: Outgoing,
+    wire: Wire,
     written: usize,
     is_flushed: bool,
-    /// The request whose replies are received.
-    current: usize,
     begun: Instant,
     deadline: Instant,
     /// Whether the connection had been idle before.
     had_been_idle: bool,
+}
+
+/// What there is to send.
+pub(super) struct Prepared {
+    /// The requests that the server does not take, which are not sent.
+    pub(super) refused: Vec<(Job, Fault)>,
+    /// Whether the connection can be used for the others.
+    pub(super) is_usable: bool,
 }
 
 /// The timer of a connection. It is set to an earlier time only, and set again when it goes off: most of the time it is not touched.
@@ -98,28 +99,24 @@ impl Driver {
         times: Times,
     ) -> Self {
         let (use_until, now) = (connection.use_until(), Instant::now());
-        let Connection { channel, server, .. } = connection;
+        let (channel, wire) = Wire::new(connection, &health);
         let batch = Batch {
             jobs: Vec::new(),
-            outgoing: Outgoing::new(channel.has_records()),
+            wire,
             written: 0,
             is_flushed: true,
-            current: 0,
             begun: now,
             deadline: now,
             had_been_idle: false,
         };
         let name = channel.socket().name();
         let channel = Some(channel);
-        let accepts_slow_clock = health.had_slow_clock.swap(false, Ordering::Relaxed);
         Self {
             number,
             queue,
             health,
             times,
             channel,
-            server,
-            accepts_slow_clock,
             name,
             use_until,
             last_used: now,
@@ -178,17 +175,20 @@ impl Driver {
                     return Poll::Ready(closed());
                 }
                 let now = Instant::now();
-                if !self.has_clock_for_batch(now) {
+                if !self.prepare(now) {
                     return Poll::Ready(closed());
                 }
-                self.encode(now);
                 if self.batch.jobs.is_empty() {
                     continue;
                 }
-                self.batch.begin(now, self.times.response, had_been_idle);
+                self.batch.had_been_idle = had_been_idle;
+                self.batch.begin(now, self.times.response);
             }
             match self.poll_exchange(context, stream, incoming) {
                 Poll::Ready(Ok(())) => {
+                    if self.batch.goes_on(self.times.response) {
+                        continue;
+                    }
                     if !self.hand_out() {
                         return Poll::Ready(closed());
                     }
@@ -214,43 +214,17 @@ impl Driver {
             && self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }
 
-    /// Whether dates can be made with the server's clock now, if a request needs that. What a new connection says is taken as it is.
-    fn has_clock_for_batch(&mut self, now: Instant) -> bool {
-        if !self.batch.jobs.iter().any(|job| job.request.needs_clock()) {
-            return true;
-        }
-        if !self.was_kept {
-            return true;
-        }
-        let is_slow = self.server.has_slow_clock() && !self.accepts_slow_clock;
-        if is_slow {
-            self.health.had_slow_clock.store(true, Ordering::Relaxed);
-        }
-        !is_slow && self.server.has_fresh_clock(Moment { instant: now, time: SystemTime::now() })
-    }
-
-    /// Encodes the requests for the server. Those that it does not take are not sent.
-    fn encode(&mut self, now: Instant) {
-        let Batch { jobs, outgoing, .. } = &mut self.batch;
-        outgoing.clear();
-        let mut faults = Vec::new();
-        let is_refused = |job: &mut Job| match outgoing.add(&job.request, &self.server, now) {
-            Ok(length) => {
-                job.length = length;
-                false
-            }
-            Err(fault) => {
-                faults.push(fault);
-                true
-            }
-        };
-        let refused = jobs.extract_if(.., is_refused).collect::<Vec<_>>();
-        if self.batch.jobs.is_empty() {
+    /// Prepares what was taken. Returns whether the connection can be used for it.
+    fn prepare(&mut self, now: Instant) -> bool {
+        let Batch { wire, jobs, .. } = &mut self.batch;
+        let Prepared { refused, is_usable } = wire.prepare(jobs, now, self.was_kept, &self.health);
+        if jobs.is_empty() {
             self.note_done();
         }
-        for (job, fault) in refused.into_iter().zip(faults) {
+        for (job, fault) in refused {
             job.fail(fault);
         }
+        is_usable
     }
 
     /// Tells the queue, before callers learn it, that the connection is about to look for more to do.
@@ -290,7 +264,7 @@ impl Driver {
             if let Poll::Ready(Err(cause)) = sent {
                 return Poll::Ready(Err(self.batch.broken(cause)));
             }
-            if self.batch.receive(incoming, &self.server)? && sent.is_ready() {
+            if self.batch.wire.receive(&mut self.batch.jobs, incoming)? && sent.is_ready() {
                 // The replies may belong to other requests.
                 let is_all = incoming.is_empty() && !stream.has_more();
                 return Poll::Ready(if is_all { Ok(()) } else { Err(Fault::Desynchronized) });
@@ -311,14 +285,12 @@ impl Driver {
         }
     }
 
-    /// Gives each caller its replies. Returns whether the connection may be used again: an error of the server does not say to which command
-    /// it belongs, so the next reply may belong to any command.
+    /// Gives each caller its replies. Returns whether the connection may be used again.
     fn hand_out(&mut self) -> bool {
         self.note_done();
         let mut is_usable = true;
         for job in self.batch.jobs.drain(..) {
-            is_usable &= !are_refused(&job.replies);
-            job.answer();
+            is_usable &= self.batch.wire.answer(job);
         }
         // Nothing of the next requests was sent.
         self.batch.written = 0;
@@ -328,14 +300,23 @@ impl Driver {
 }
 
 impl Batch {
-    /// Begins to send what was taken.
-    fn begin(&mut self, now: Instant, response: Duration, had_been_idle: bool) {
-        (self.written, self.is_flushed, self.current) = (0, false, 0);
-        (self.begun, self.deadline, self.had_been_idle) = (now, now + response, had_been_idle);
+    /// Begins to send what was prepared.
+    fn begin(&mut self, now: Instant, response: Duration) {
+        (self.written, self.is_flushed) = (0, false);
+        (self.begun, self.deadline) = (now, now + response);
+    }
+
+    /// Goes on with what is sent after the replies. Returns whether there is something.
+    fn goes_on(&mut self, response: Duration) -> bool {
+        let goes_on = self.wire.goes_on(&mut self.jobs);
+        if goes_on {
+            self.begin(Instant::now(), response);
+        }
+        goes_on
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.outgoing.after(self.written) {
+        while let Some(rest) = self.wire.after(self.written, &self.jobs) {
             match stream.poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(bytes)) => {
@@ -360,37 +341,9 @@ impl Batch {
         self.deadline += PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Takes the replies that are complete. Returns whether these were the last ones.
-    fn receive(&mut self, incoming: &mut Incoming, server: &ServerInfo) -> Result<bool, Fault> {
-        let count = self.jobs.len();
-        while let Some(job) = self.jobs.get_mut(self.current) {
-            let Some(reply) = job.request.receive(job.replies.len(), incoming, server)? else {
-                if job.replies.len() < job.request.count() {
-                    return Ok(false);
-                }
-                self.current += 1;
-                continue;
-            };
-            let is_in_doubt = server.dialect.doubts_what_follows(&reply);
-            job.replies.push(reply);
-            if is_in_doubt && (job.replies.len() < job.request.count() || self.current + 1 < count) {
-                return Err(Fault::Desynchronized);
-            }
-        }
-        Ok(true)
-    }
-
     /// The fault of a connection that failed. A server that refuses a request before it has received all of it says why.
     fn broken(&mut self, cause: io::Error) -> Fault {
-        let is_half_sent = self.outgoing.after(self.written).is_some();
-        if let [job] = self.jobs.as_mut_slice()
-            && is_half_sent
-            && job.request.count() == 1
-            && let Some(Reply::Refused(refusal)) = job.replies.pop()
-        {
-            return Fault::Refused(refusal);
-        }
-        Fault::Broken { cause, sent: true }
+        self.wire.refusal(&mut self.jobs, self.written).unwrap_or(Fault::Broken { cause, sent: true })
     }
 }
 
@@ -406,16 +359,17 @@ impl Drop for Driver {
             Some(end) => (end, Runtime::try_current().ok()),
             None => (runtime_ended(true), None),
         };
+        let Batch { jobs, wire, written, .. } = &mut self.batch;
         let mut begin = 0;
-        let unfinished = mem::take(&mut self.batch.jobs).into_iter().map(|job| {
-            let sent = self.batch.written > begin;
-            begin += job.length;
+        let unfinished = mem::take(jobs).into_iter().map(|job| {
+            let sent = *written > begin || job.exchange.is_begun();
+            begin += job.exchange.len();
             let fault = match end.copy() {
                 Fault::Broken { cause, .. } => Fault::Broken { cause, sent },
                 fault if sent => fault,
                 _ => closed(),
             };
-            (job, fault)
+            (job, wire.at_server(fault))
         });
         let unfinished = (self.state, unfinished.collect());
         self.queue.end(self.number, unfinished, self.was_kept, runtime.as_ref());

@@ -5,8 +5,11 @@
 //! holds one up (A1).
 
 mod driver;
+mod making;
 mod queue;
+mod state;
 mod stream;
+mod wire;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};

@@ -2,6 +2,8 @@
 //!
 //! It sends the requests that it takes as one batch, receives all replies to it, and then hands them out: so a reply that nobody has
 //! asked for is noticed before anybody gets another caller's reply (N2). Requests that come meanwhile are in the next batch.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,29 +13,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use redis::Value as Reply;
 use tokio::runtime::Handle as Runtime;
 use tokio::time::{Sleep, sleep_until};
 
-use super::queue::{Before, Job, Next, Number, Queue, runtime_ended};
+use super::queue::{Queue, runtime_ended};
+use super::state::{Before, Job, Next, Number};
 use super::stream::Stream;
+use super::wire::{Connection, Wire};
 use super::{Health, Times};
-use crate::connection::Connection;
 use crate::connection::channel::Channel;
 use crate::connection::permits::TRUSTED_FOR;
 use crate::connection::pool_settings::Reusable as _;
 use crate::connection::resolve::HostName;
 use crate::connection::socket::PER_BYTE;
-use crate::protocol::answer::{Answer, leave_connection_usable};
 use crate::protocol::fault::Fault;
-use crate::protocol::incoming::{Incoming, Received};
-use crate::protocol::info::ServerInfo;
-use crate::protocol::reply::has_shape;
-use crate::protocol::request::Shape;
-use crate::protocol::server_name::ServerName;
-
-/// A buffer for requests that has grown beyond this is given back.
-const LARGE: usize = 1 << 20;
+use crate::protocol::incoming::Incoming;
 
 /// What the task has.
 pub(super) struct Driver {
@@ -44,9 +38,6 @@ pub(super) struct Driver {
     times: Times,
     /// Until the task begins.
     channel: Option<Channel>,
-    server_info: ServerInfo,
-    /// The name of the server, if it is one of several.
-    server: Option<ServerName>,
     /// The host name of the server, and its generation when this was connected.
     name: Option<(Arc<HostName>, u64)>,
     use_until: Instant,
@@ -63,16 +54,21 @@ pub(super) struct Driver {
 /// What was taken out of the queue.
 struct Batch {
     jobs: Vec<Job>,
-    /// The requests, if they are several.
-    joined: Vec<u8>,
+    wire: Wire,
     written: usize,
     is_flushed: bool,
-    /// The request whose replies are received.
-    current: usize,
     begun: Instant,
     deadline: Instant,
     /// Whether the connection had been idle before.
     had_been_idle: bool,
+}
+
+/// What there is to send.
+pub(super) struct Prepared {
+    /// The requests that the server does not take, which are not sent.
+    pub(super) refused: Vec<(Job, Fault)>,
+    /// Whether the connection can be used for the others.
+    pub(super) is_usable: bool,
 }
 
 /// The timer of a connection. It is set to an earlier time only, and set again when it goes off: most of the time it is not touched.
@@ -103,13 +99,12 @@ impl Driver {
         times: Times,
     ) -> Self {
         let (use_until, now) = (connection.use_until(), Instant::now());
-        let Connection { channel, server_info, server, .. } = connection;
+        let (channel, wire) = Wire::new(connection, &health);
         let batch = Batch {
             jobs: Vec::new(),
-            joined: Vec::new(),
+            wire,
             written: 0,
             is_flushed: true,
-            current: 0,
             begun: now,
             deadline: now,
             had_been_idle: false,
@@ -122,8 +117,6 @@ impl Driver {
             health,
             times,
             channel,
-            server_info,
-            server,
             name,
             use_until,
             last_used: now,
@@ -181,11 +174,15 @@ impl Driver {
                     self.health.distrust(Instant::now());
                     return Poll::Ready(closed());
                 }
-                self.refuse_what_is_lacking();
+                let now = Instant::now();
+                if !self.prepare(now) {
+                    return Poll::Ready(closed());
+                }
                 if self.batch.jobs.is_empty() {
                     continue;
                 }
-                self.batch.begin(self.times.response, had_been_idle);
+                self.batch.had_been_idle = had_been_idle;
+                self.batch.begin(now, self.times.response);
             }
             match self.poll_exchange(context, stream, incoming) {
                 Poll::Ready(Ok(())) => {
@@ -217,16 +214,17 @@ impl Driver {
             && self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }
 
-    /// Requests that need commands that the server lacks are not sent.
-    fn refuse_what_is_lacking(&mut self) {
-        let commands = self.server_info.commands;
-        let lacking = self.batch.jobs.extract_if(.., |job| !commands.has(job.request.needs())).collect::<Vec<_>>();
-        if self.batch.jobs.is_empty() {
+    /// Prepares what was taken. Returns whether the connection can be used for it.
+    fn prepare(&mut self, now: Instant) -> bool {
+        let Batch { wire, jobs, .. } = &mut self.batch;
+        let Prepared { refused, is_usable } = wire.prepare(jobs, now, self.was_kept, &self.health);
+        if jobs.is_empty() {
             self.note_done();
         }
-        for job in lacking {
-            job.fail(Fault::Lacks(commands));
+        for (job, fault) in refused {
+            job.fail(fault);
         }
+        is_usable
     }
 
     /// Tells the queue, before callers learn it, that the connection is about to look for more to do.
@@ -266,7 +264,7 @@ impl Driver {
             if let Poll::Ready(Err(cause)) = sent {
                 return Poll::Ready(Err(self.batch.broken(cause)));
             }
-            if self.batch.receive(incoming)? && sent.is_ready() {
+            if self.batch.wire.receive(&mut self.batch.jobs, incoming)? && sent.is_ready() {
                 // The replies may belong to other requests.
                 let is_all = incoming.is_empty() && !stream.has_more();
                 return Poll::Ready(if is_all { Ok(()) } else { Err(Fault::Desynchronized) });
@@ -291,65 +289,34 @@ impl Driver {
     fn hand_out(&mut self) -> bool {
         self.note_done();
         let mut is_usable = true;
-        self.batch.written = 0;
-        let (run_id, server) = (self.server_info.run_id, &self.server);
         for job in self.batch.jobs.drain(..) {
-            is_usable &= leave_connection_usable(&job.replies);
-            job.answer(|replies, page| Answer { replies, page, run_id, server: server.clone() });
+            is_usable &= self.batch.wire.answer(job);
         }
+        // Nothing of the next requests was sent.
+        self.batch.written = 0;
         (self.last_used, self.was_kept) = (Instant::now(), true);
         is_usable
     }
 }
 
 impl Batch {
-    /// Begins to send what was taken.
-    fn begin(&mut self, response: Duration, had_been_idle: bool) {
-        self.joined.clear();
-        if self.joined.capacity() > LARGE {
-            self.joined = Vec::new();
-        }
-        if self.jobs.len() > 1 {
-            for job in &self.jobs {
-                job.request.copy_to(&mut self.joined);
-            }
-        }
-        self.had_been_idle = had_been_idle;
-        self.restart(response);
+    /// Begins to send what was prepared.
+    fn begin(&mut self, now: Instant, response: Duration) {
+        (self.written, self.is_flushed) = (0, false);
+        (self.begun, self.deadline) = (now, now + response);
     }
 
-    fn restart(&mut self, response: Duration) {
-        (self.written, self.is_flushed, self.current) = (0, false, 0);
-        self.begun = Instant::now();
-        self.deadline = self.begun + response;
-    }
-
-    /// Goes on with what a request says is sent after its replies. Returns whether there is something. Only a request that has the
-    /// connection to itself has that.
+    /// Goes on with what is sent after the replies. Returns whether there is something.
     fn goes_on(&mut self, response: Duration) -> bool {
-        let [job] = self.jobs.as_mut_slice() else { return false };
-        if job.is_continued {
-            return false;
+        let goes_on = self.wire.goes_on(&mut self.jobs);
+        if goes_on {
+            self.begin(Instant::now(), response);
         }
-        job.is_continued = true;
-        if job.request.next(&job.replies).is_none() {
-            return false;
-        }
-        job.replies_before = job.replies.len();
-        self.restart(response);
-        true
-    }
-
-    /// All bytes to send.
-    fn bytes(&self) -> &[u8] {
-        match self.jobs.as_slice() {
-            [job] => job.part().in_one_piece().unwrap_or_default(),
-            _ => &self.joined,
-        }
+        goes_on
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.bytes().get(self.written..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.wire.after(self.written, &self.jobs) {
             match stream.poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(bytes)) => {
@@ -374,51 +341,9 @@ impl Batch {
         self.deadline += PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Takes the replies that are complete. Returns whether these were the last ones.
-    fn receive(&mut self, incoming: &mut Incoming) -> Result<bool, Fault> {
-        while let Some(job) = self.jobs.get_mut(self.current) {
-            let Some(shape) = job.next_shape() else {
-                self.current += 1;
-                continue;
-            };
-            match incoming.next(shape)? {
-                None => return Ok(false),
-                Some(Received::Page(page)) => job.page = Some(page),
-                Some(Received::Reply(reply)) if has_shape(&reply, shape) => job.replies.push(reply),
-                Some(Received::Reply(_)) => return Err(Fault::Desynchronized),
-            }
-        }
-        Ok(true)
-    }
-
     /// The fault of a connection that failed. A server that refuses a request before it has received all of it says why.
     fn broken(&mut self, cause: io::Error) -> Fault {
-        let is_half_sent = self.written < self.bytes().len();
-        if let [job] = self.jobs.as_mut_slice()
-            && is_half_sent
-            && let Some(Reply::ServerError(error)) = job.replies.pop()
-        {
-            return Fault::Refused(error.into());
-        }
-        Fault::Broken { cause, sent: true }
-    }
-}
-
-impl Job {
-    /// The part of the request that is sent now.
-    fn part(&self) -> &crate::protocol::request::Request<'static> {
-        let before = self.replies.get(..self.replies_before).unwrap_or_default();
-        let next = if before.is_empty() { None } else { self.request.next(before) };
-        next.unwrap_or(&self.request)
-    }
-
-    /// The shape of the next reply; `None` if there is none left.
-    fn next_shape(&self) -> Option<Shape> {
-        let received = self.replies.len() - self.replies_before + usize::from(self.page.is_some());
-        let shapes = self.part().shapes();
-        // A page among other replies is parsed like any other reply.
-        let shape = shapes.get(received).copied()?;
-        Some(if shape == Shape::Page && shapes.len() > 1 { Shape::Any } else { shape })
+        self.wire.refusal(&mut self.jobs, self.written).unwrap_or(Fault::Broken { cause, sent: true })
     }
 }
 
@@ -434,16 +359,17 @@ impl Drop for Driver {
             Some(end) => (end, Runtime::try_current().ok()),
             None => (runtime_ended(true), None),
         };
-        let (mut begin, alone) = (0, self.batch.jobs.len() == 1);
-        let unfinished = mem::take(&mut self.batch.jobs).into_iter().map(|job| {
-            let sent = self.batch.written > begin || (alone && job.replies_before > 0);
-            begin += job.request.len();
+        let Batch { jobs, wire, written, .. } = &mut self.batch;
+        let mut begin = 0;
+        let unfinished = mem::take(jobs).into_iter().map(|job| {
+            let sent = *written > begin || job.exchange.is_begun();
+            begin += job.exchange.len();
             let fault = match end.copy() {
                 Fault::Broken { cause, .. } => Fault::Broken { cause, sent },
                 fault if sent => fault,
                 _ => closed(),
             };
-            (job, fault.at(self.server.as_ref()))
+            (job, wire.at_server(fault))
         });
         let unfinished = (self.state, unfinished.collect());
         self.queue.end(self.number, unfinished, self.was_kept, runtime.as_ref());

@@ -5,18 +5,21 @@
 //! holds one up (A1).
 
 mod driver;
+mod making;
 mod queue;
+mod state;
 mod stream;
-mod thread;
+mod warm_up;
+mod wire;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::circuit_breaker::CircuitBreaker;
 
-pub(crate) use queue::Queue;
 #[cfg(feature = "cluster")]
-pub(crate) use thread::{NAME as THREAD, panicked};
+pub(crate) use making::{NAME as THREAD, panicked};
+pub(crate) use queue::Queue;
 
 /// The time-outs of connections.
 #[derive(Clone, Copy)]

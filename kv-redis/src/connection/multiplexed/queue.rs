@@ -1,6 +1,7 @@
 //! The requests that wait for a connection, and the connections that take them.
+//!
+//! This file is the same in kv-redis and kv-memcache.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,26 +9,31 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use redis::Value as Reply;
-use tokio::runtime::{Handle as Runtime, Id as RuntimeId};
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::driver::Driver;
-use super::thread::{NAME, on_thread};
+use super::making::{Making, NAME};
+use super::state::{Before, Job, Next, Number, State, Work};
+use super::wire::{Answer, Connection, Exchange};
 use super::{Health, Times};
-use crate::connection::Connection;
 use crate::connection::socket::PER_BYTE;
-use crate::protocol::answer::Answer;
 use crate::protocol::fault::Fault;
-use crate::protocol::page::Page;
-use crate::protocol::request::Request;
-
-/// With this number of requests it is looked whether their callers have gone (A3).
-const MANY: usize = 1024;
 
 /// How often a request of which nothing was sent is tried, if the runtime of the connections ends, or new connections prove dead.
 const TRIES: u32 = 3;
+
+/// A request, as its caller has it.
+pub(crate) trait Ask: Sync {
+    /// Whether it is sent together with others.
+    fn is_short(&self) -> bool;
+
+    /// About how many bytes it has.
+    fn length(&self) -> usize;
+
+    /// The same with keys and values of its own, to be sent once.
+    fn exchange(&self) -> Exchange;
+}
 
 /// Where the answer to a request comes.
 type Receiver = oneshot::Receiver<Result<Answer, Fault>>;
@@ -38,66 +44,15 @@ type Connect = Box<dyn Fn() -> Result<Connection, Fault> + Send + Sync>;
 /// The requests that wait for a connection to a server. Connections take them: each is owned by a task, which asks for more when it has
 /// nothing to do. So a caller that is not polled, or has gone, holds up nobody (A1).
 pub(crate) struct Queue {
-    connect: Connect,
-    health: Arc<Health>,
-    times: Times,
+    pub(super) connect: Connect,
+    pub(super) health: Arc<Health>,
+    pub(super) times: Times,
     /// How many connections there may be.
     most: usize,
     /// How many of them may send short requests together at a time, and how many long ones, one each.
     most_together: usize,
     most_alone: usize,
     state: Mutex<State>,
-}
-
-struct State {
-    /// The requests that are sent together with others, and those that have a connection to themselves.
-    short: VecDeque<Job>,
-    long: VecDeque<Job>,
-    /// With this number of them, those whose callers have gone are taken out.
-    full: usize,
-    /// The number by which a request is known.
-    next: u64,
-    /// The connections that have nothing to do.
-    idle: Vec<(u64, Waker)>,
-    /// How many connections there are, and how many are being made.
-    connections: usize,
-    making: usize,
-    /// How many connections are busy with short requests, and how many with a long one.
-    together: usize,
-    alone: usize,
-    /// How many are about to look for something to do: they are new, were woken, or have just done something.
-    ready: usize,
-    /// The runtimes of connections and of those that are being made, with their numbers.
-    runtimes: Vec<(RuntimeId, usize)>,
-    /// Grows with whatever connections do.
-    activity: u64,
-    /// Connections of an earlier epoch are not counted, and close when they notice it.
-    epoch: u64,
-    is_closed: bool,
-}
-
-/// A request, and where its replies go.
-pub(super) struct Job {
-    number: u64,
-    pub(super) request: Request<'static>,
-    pub(super) replies: Vec<Reply>,
-    pub(super) page: Option<Page>,
-    /// How many replies belong to the part of the request that is not the current one.
-    pub(super) replies_before: usize,
-    pub(super) is_continued: bool,
-    /// Whether it was sent on a connection that proved dead.
-    was_sent: bool,
-    /// How often a new connection proved dead before it was sent.
-    tries: u32,
-    reply: oneshot::Sender<Result<Answer, Fault>>,
-}
-
-/// The number by which a connection is known.
-#[derive(Clone, Copy)]
-pub(super) struct Number {
-    epoch: u64,
-    of_all: u64,
-    runtime: RuntimeId,
 }
 
 /// Why a request has no answer.
@@ -119,35 +74,6 @@ impl From<oneshot::error::RecvError> for Unanswered {
     }
 }
 
-/// What a connection is busy with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    Together,
-    Alone,
-}
-
-/// What a connection did before it looks for something to do, or ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    /// It has just been made.
-    New,
-    Idle,
-    Doing(Work),
-    /// It has handed out the replies.
-    Done(Work),
-    /// It was told to close.
-    Closing,
-}
-
-/// What there is to do for a connection.
-#[derive(PartialEq, Eq)]
-pub(super) enum Next {
-    Do(Work),
-    Nothing,
-    /// It is not needed any longer.
-    Close,
-}
-
 impl Queue {
     /// A queue for this number of connections; `together` of them may send short requests at a time. While that is less than all, one
     /// is left for short requests, however many long ones there are.
@@ -158,22 +84,6 @@ impl Queue {
         health: Arc<Health>,
         connect: impl Fn() -> Result<Connection, Fault> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let state = State {
-            short: VecDeque::new(),
-            long: VecDeque::new(),
-            full: MANY,
-            next: 0,
-            idle: Vec::new(),
-            connections: 0,
-            making: 0,
-            together: 0,
-            alone: 0,
-            ready: 0,
-            runtimes: Vec::new(),
-            activity: 0,
-            epoch: 0,
-            is_closed: false,
-        };
         Arc::new(Self {
             connect: Box::new(connect),
             health,
@@ -181,18 +91,18 @@ impl Queue {
             most,
             most_together: together.clamp(1, most),
             most_alone: most.saturating_sub(1).max(1),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
         })
     }
 
     /// The state stays consistent when a thread panics.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request on one of the connections, and receives its replies. If a connection proves dead, the request is sent once more,
     /// unless it is a write of which something was sent (N5).
-    pub(crate) async fn exchange(self: &Arc<Self>, request: &Request<'_>) -> Result<Answer, Fault> {
+    pub(crate) async fn exchange(self: &Arc<Self>, request: &impl Ask) -> Result<Answer, Fault> {
         for _ in 0..TRIES {
             match self.try_exchange(request).await {
                 // The runtime of the connection has ended before anything was sent. This one may make another.
@@ -204,18 +114,17 @@ impl Queue {
         Err(runtime_ended(false))
     }
 
-    async fn try_exchange(self: &Arc<Self>, request: &Request<'_>) -> Result<Result<Answer, Fault>, Unanswered> {
+    async fn try_exchange(self: &Arc<Self>, request: &impl Ask) -> Result<Result<Answer, Fault>, Unanswered> {
         if let Some(silent) = self.health.breaker.silence() {
             return Err(Fault::Silent(silent).into());
         }
         let runtime = Runtime::try_current().map_err(|_| no_runtime())?;
         let is_long = !request.is_short();
-        let (number, mut answer, elsewhere) = self.put(request.to_owned(), is_long, &runtime);
-        request.do_meanwhile();
+        let (number, mut answer, elsewhere) = self.put(request.exchange(), is_long, &runtime);
         if let Some(activity) = elsewhere {
             // The runtime of the connection may stand still, and nothing there watches over the time.
             let limit =
-                self.times.longest() + PER_BYTE.saturating_mul(u32::try_from(request.len()).unwrap_or(u32::MAX));
+                self.times.longest() + PER_BYTE.saturating_mul(u32::try_from(request.length()).unwrap_or(u32::MAX));
             let Some(answer) = within(limit, &mut answer).await? else {
                 let sent = !self.take_back(number);
                 self.abandon_unless_active(activity);
@@ -244,30 +153,11 @@ impl Queue {
 
     /// Puts a request into the queue. Returns its number, where the answer will be, and what the connections have done so far if one of them
     /// is on another runtime.
-    fn put(
-        self: &Arc<Self>,
-        request: Request<'static>,
-        is_long: bool,
-        runtime: &Runtime,
-    ) -> (u64, Receiver, Option<u64>) {
+    fn put(self: &Arc<Self>, exchange: Exchange, is_long: bool, runtime: &Runtime) -> (u64, Receiver, Option<u64>) {
         let (reply, receiver) = oneshot::channel();
         let mut state = self.lock();
-        let number = state.next;
-        state.next += 1;
-        let waiting = if is_long { &mut state.long } else { &mut state.short };
-        waiting.push_back(Job {
-            number,
-            replies: Vec::with_capacity(request.shapes().len()),
-            request,
-            page: None,
-            replies_before: 0,
-            is_continued: false,
-            was_sent: false,
-            tries: 0,
-            reply,
-        });
-        let is_full = state.short.len() + state.long.len() >= state.full;
-        let left = if is_full { state.take_those_who_left() } else { Vec::new() };
+        let number = state.add(exchange, is_long, reply);
+        let left = if state.is_full() { state.take_those_who_left() } else { Vec::new() };
         let is_elsewhere = state.runtimes.iter().any(|(id, _)| *id != runtime.id());
         let elsewhere = is_elsewhere.then_some(state.activity);
         self.serve(state, runtime);
@@ -277,7 +167,7 @@ impl Queue {
     }
 
     /// Lets idle connections take what waits, and makes more if there may be more.
-    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>, runtime: &Runtime) {
+    pub(super) fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>, runtime: &Runtime) {
         let is_in_question = self.health.breaker.is_in_question();
         let together = usize::from(!state.short.is_empty()).min(self.most_together.saturating_sub(state.together));
         let alone = state.long.len().min(self.most_alone.saturating_sub(state.alone));
@@ -305,26 +195,6 @@ impl Queue {
             // If the thread cannot be started, `making` is dropped, and tells those who wait.
             let _ = thread::Builder::new().name(NAME.into()).spawn(move || drop(making.make()));
         }
-    }
-
-    /// Makes connections until there are this many.
-    pub(crate) async fn warm_up(self: &Arc<Self>, connections: usize) -> Result<(), Fault> {
-        let runtime = Runtime::try_current().map_err(|_| no_runtime())?;
-        // No more than are needed, also if they are closed at once.
-        for _ in 0..connections {
-            let begin = {
-                let mut state = self.lock();
-                if state.connections >= connections {
-                    break;
-                }
-                state.making += 1;
-                state.enter(runtime.id(), 1);
-                (state.epoch, state.next)
-            };
-            let making = Making::new(self, &runtime, begin);
-            on_thread(move || making.make()).await.map_err(Fault::NotConnected)??;
-        }
-        Ok(())
     }
 
     /// Notes that a connection has done something, before its callers learn it: what they do next does not make another connection.
@@ -359,9 +229,8 @@ impl Queue {
         }
         // In turn, if there is only one connection for both.
         if may_do_short && !(may_do_long && before == Before::Done(Work::Together)) {
-            jobs.extend(state.short.drain(..).filter(|job| !job.reply.is_closed()));
+            state.take_short(jobs);
             state.together += 1;
-            state.full = MANY;
             return Next::Do(Work::Together);
         }
         jobs.extend(state.long.pop_front());
@@ -390,12 +259,12 @@ impl Queue {
         }
         for (mut job, fault) in unfinished.into_iter().rev() {
             let sent = fault.was_sent();
-            let may_be_sent_again = fault.is_dead_connection() && !(sent && (job.request.writes() || job.was_sent));
+            let may_be_sent_again = fault.is_dead_connection() && !(sent && (job.exchange.writes() || job.was_sent));
             // Nothing of it was sent, and what failed may be a connection that was dead while it was idle.
             job.tries += u32::from(!was_kept);
             let may_be_tried_again = was_kept || (!sent && job.tries < TRIES);
-            if may_be_sent_again && may_be_tried_again && runtime.is_some() && !job.reply.is_closed() {
-                job.begin_again();
+            if may_be_sent_again && may_be_tried_again && runtime.is_some() && !job.has_left() {
+                job.exchange.begin_again();
                 job.was_sent |= sent;
                 if before == Before::Doing(Work::Alone) {
                     state.long.push_front(job);
@@ -411,7 +280,7 @@ impl Queue {
         } else {
             // The runtime has ended, and with it perhaps all connections. Callers of other runtimes try again.
             let dropped = (state.connections == 0 && state.making == 0).then(|| state.take_all());
-            wake_idle(state);
+            State::wake_idle(state);
             drop(dropped);
         }
         for (job, fault) in failed {
@@ -424,15 +293,13 @@ impl Queue {
     }
 
     fn is_waiting(&self, number: u64) -> bool {
-        position(&self.lock().long, number).is_some()
+        self.lock().is_waiting(number)
     }
 
     /// Takes a request back. Returns whether it was still there.
     fn take_back(&self, number: u64) -> bool {
-        let mut state = self.lock();
-        let State { short, long, .. } = &mut *state;
-        let job = [long, short].into_iter().find_map(|jobs| position(jobs, number).and_then(|at| jobs.remove(at)));
-        drop(state);
+        // Not under the lock: dropping a request may take long.
+        let job = self.lock().take_back(number);
         job.is_some()
     }
 
@@ -456,175 +323,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        wake_idle(state);
-    }
-}
-
-/// Lets idle connections look for something to do.
-fn wake_idle(mut state: MutexGuard<'_, State>) {
-    let idle = mem::take(&mut state.idle);
-    state.ready += idle.len();
-    drop(state);
-    for (_, waker) in idle {
-        waker.wake();
-    }
-}
-
-impl State {
-    /// Counts connections of a runtime.
-    fn enter(&mut self, runtime: RuntimeId, connections: usize) {
-        match self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
-            Some((_, count)) => *count += connections,
-            None if connections > 0 => self.runtimes.push((runtime, connections)),
-            None => {}
-        }
-    }
-
-    fn leave(&mut self, runtime: RuntimeId) {
-        if let Some((_, count)) = self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
-            *count = count.saturating_sub(1);
-        }
-        self.runtimes.retain(|(_, count)| *count > 0);
-    }
-
-    /// Nothing is done for callers who have gone.
-    fn drop_first_of_those_who_left(&mut self) {
-        for jobs in [&mut self.short, &mut self.long] {
-            while jobs.front().is_some_and(|job| job.reply.is_closed()) {
-                jobs.pop_front();
-            }
-        }
-    }
-
-    fn note_no_longer(&mut self, work: Work) {
-        match work {
-            Work::Together => self.together -= 1,
-            Work::Alone => self.alone -= 1,
-        }
-    }
-
-    /// Notes that a connection looks for something to do, or ends.
-    fn note_looking(&mut self, before: Before, number: u64) {
-        match before {
-            Before::Closing => {}
-            Before::Doing(work) => self.note_no_longer(work),
-            Before::New | Before::Done(_) => self.ready -= 1,
-            Before::Idle => {
-                let idle = self.idle.len();
-                self.idle.retain(|(known, _)| *known != number);
-                // If it was not there, it was woken.
-                self.ready -= usize::from(self.idle.len() == idle);
-            }
-        }
-    }
-
-    fn take_all(&mut self) -> impl Iterator<Item = Job> + use<> {
-        mem::take(&mut self.short).into_iter().chain(mem::take(&mut self.long))
-    }
-
-    /// Takes out the requests whose callers have gone.
-    fn take_those_who_left(&mut self) -> Vec<Job> {
-        let mut left = Vec::new();
-        for jobs in [&mut self.short, &mut self.long] {
-            let (gone, waiting): (Vec<_>, Vec<_>) = mem::take(jobs).into_iter().partition(|job| job.reply.is_closed());
-            *jobs = waiting.into();
-            left.extend(gone);
-        }
-        self.full = MANY.max(2 * (self.short.len() + self.long.len()));
-        left
-    }
-}
-
-/// Where a request stands. Those that are sent once more stand before all others, out of order.
-fn position(jobs: &VecDeque<Job>, number: u64) -> Option<usize> {
-    jobs.iter().rposition(|job| job.number == number)
-}
-
-impl Job {
-    fn begin_again(&mut self) {
-        self.replies.clear();
-        self.page = None;
-        (self.replies_before, self.is_continued) = (0, false);
-    }
-
-    /// Hands out what came. The caller may have gone.
-    pub(super) fn answer(self, answer: impl FnOnce(Vec<Reply>, Option<Page>) -> Answer) {
-        let Self { replies, page, reply, .. } = self;
-        let _ = reply.send(Ok(answer(replies, page)));
-    }
-
-    pub(super) fn fail(self, fault: Fault) {
-        let _ = self.reply.send(Err(fault));
-    }
-}
-
-/// A connection that is being made, on a thread. If that panics, those who wait for it learn it.
-struct Making {
-    queue: Arc<Queue>,
-    /// Where its task is to run.
-    runtime: Runtime,
-    epoch: u64,
-    /// Requests with this number and higher ones came after it began: its failure is none of theirs.
-    since: u64,
-    /// Why there is none; `None` once there is one.
-    fault: Option<Fault>,
-}
-
-impl Making {
-    fn new(queue: &Arc<Queue>, runtime: &Runtime, (epoch, since): (u64, u64)) -> Self {
-        let fault = Fault::NotConnected(io::Error::other("the thread that was to make a connection failed"));
-        Self { queue: Arc::clone(queue), runtime: runtime.clone(), epoch, since, fault: Some(fault) }
-    }
-
-    /// Makes it, and gives it to a task, which takes what waits.
-    fn make(mut self) -> Result<(), Fault> {
-        let connection = (self.queue.connect)().inspect_err(|fault| self.fault = Some(fault.copy()))?;
-        self.fault = None;
-        let (queue, runtime) = (&self.queue, self.runtime.id());
-        let number = {
-            let mut state = queue.lock();
-            if state.epoch != self.epoch {
-                state.enter(runtime, 1);
-            }
-            state.making -= 1;
-            state.connections += 1;
-            state.ready += 1;
-            state.next += 1;
-            Number { epoch: state.epoch, of_all: state.next, runtime }
-        };
-        let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
-        self.runtime.spawn(driver.run());
-        // Others take the rest.
-        queue.serve(queue.lock(), &self.runtime);
-        Ok(())
-    }
-}
-
-impl Drop for Making {
-    fn drop(&mut self) {
-        let Some(fault) = self.fault.take() else { return };
-        let mut state = self.queue.lock();
-        state.making -= 1;
-        if state.epoch == self.epoch {
-            state.leave(self.runtime.id());
-        }
-        // Others may serve what waits, unless the server does not answer.
-        if state.connections > 0 && !fault.is_no_answer() {
-            return wake_idle(state);
-        }
-        let is_of_all = fault.is_silence() || matches!(fault.itself(), Fault::Silent(_));
-        let mut failed = Vec::new();
-        let State { short, long, .. } = &mut *state;
-        for jobs in [short, long] {
-            let (of_this, others): (Vec<_>, Vec<_>) =
-                mem::take(jobs).into_iter().partition(|job| is_of_all || job.number < self.since);
-            *jobs = others.into();
-            failed.extend(of_this);
-        }
-        self.queue.serve(state, &self.runtime);
-        for job in failed {
-            job.fail(fault.copy());
-        }
+        State::wake_idle(state);
     }
 }
 
@@ -646,7 +345,7 @@ async fn within<F: Future>(limit: Duration, future: F) -> Result<Option<F::Outpu
     Ok(timed.await.ok())
 }
 
-fn no_runtime() -> Fault {
+pub(super) fn no_runtime() -> Fault {
     let cause = "an async store makes its connections on a runtime of tokio, and there is none here";
     Fault::NotConnected(io::Error::other(cause))
 }
