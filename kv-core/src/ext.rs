@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::invalid_key::Role;
 use crate::reader::CopyError;
 use crate::{
-    AsKey, AsPrefix, Capabilities, Capability, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys, Remaining,
-    Result, Ttl, Value, ValueReader, Version, each, file, update,
+    AsKey, AsPrefix, Capabilities, Capability, Change, Entry, Error, Failure, InvalidKey, Key, KeyValueStore, Keys,
+    Remaining, Result, Ttl, Value, ValueReader, Version, each, file, update,
 };
 
 /// A key-value store, as callers use it.
@@ -699,16 +699,18 @@ pub trait KeyValueStoreExt: KeyValueStore {
     /// Changes an entry, however many others do so at the same time: reads it, calls `change` with its value (`None` if it is absent), and
     /// stores the result if nobody has changed the entry meanwhile; otherwise it begins again. Returns whether it stored anything.
     ///
-    /// `change` may be called several times. If it returns `None`, the entry stays as it is, and `update` returns `false`. The entry
-    /// gets the TTL that is named. This takes two round trips, and two more for each time that another writer was faster. After some tries
-    /// it waits for a random time in between, at most 20 ms, and after 100 tries it gives up. The guide changes
-    /// [sessions](crate::guide::updates#sliding-sessions) in this way.
+    /// `change` may be called several times. If it returns `None`, the entry stays as it is, and `update` returns `false`. A changed entry
+    /// gets the TTL that is named, not the rest of its old one: with [`Ttl::Default`] of a store without a default TTL it stays for ever. This
+    /// takes two round trips, and two more for each time that another writer was faster. After some tries it waits for a random time in
+    /// between, at most 20 ms, and after 100 tries it gives up. (A hundred threads that change one entry of a redis all the time are done
+    /// before that, unless each takes milliseconds for its `change`.) The guide changes [sessions](crate::guide::updates#sliding-sessions)
+    /// in this way. A change that may fail, that deletes, or whose outcome you need is one for [`try_update`](Self::try_update).
     ///
     /// ```
     /// # use kv_memory::{Error, KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
     /// # let store = MemoryStore::new();
     /// store.put("members", "ada")?;
-    /// store.update("members", Ttl::Default, |old| {
+    /// store.update("members", Ttl::Forever, |old| {
     ///     let mut members = old.unwrap_or_default().to_vec();
     ///     members.extend(b",grace");
     ///     Some(members)
@@ -726,7 +728,49 @@ pub trait KeyValueStoreExt: KeyValueStore {
         ttl: impl Into<Ttl>,
         change: impl FnMut(Option<Bytes>) -> Option<V>,
     ) -> Result<bool> {
-        update::update(self, key.as_key()?, ttl.into(), change)
+        update::try_update(self, key.as_key()?, ttl.into(), update::as_change(change))
+    }
+
+    /// Changes an entry as [`update`](Self::update) does, by a rule that may fail, may delete the entry, and has an outcome: returns what the
+    /// rule returned beside the change that was made.
+    ///
+    /// An error of the rule ends it, and the entry stays as it is. `E` is your type of errors, for instance `Box<dyn Error + Send + Sync>`. An
+    /// absent entry stays absent with [`Change::Keep`] and [`Change::Delete`].
+    ///
+    /// ```
+    /// use kv_core::Change;
+    /// # use kv_memory::{KeyValueStore, KeyValueStoreExt, MemoryStore, Ttl};
+    ///
+    /// type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    ///
+    /// /// Takes some of what is there; returns how many are left.
+    /// fn take_from_stock(store: &dyn KeyValueStore, article: &str, count: u32) -> Result<u32, BoxError> {
+    ///     store.try_update(format!("stock:{article}"), Ttl::Forever, |stock| {
+    ///         let stock: u32 = serde_json::from_slice(&stock.ok_or("no such article")?)?;
+    ///         let left = stock.checked_sub(count).ok_or("not as many are left")?;
+    ///         let change = if left == 0 { Change::Delete } else { Change::put(serde_json::to_vec(&left)?) };
+    ///         Ok((change, left))
+    ///     })
+    /// }
+    ///
+    /// let store = MemoryStore::new();
+    /// store.put("stock:tea", "3")?;
+    /// assert_eq!(take_from_stock(&store, "tea", 2)?, 1);
+    /// assert!(take_from_stock(&store, "tea", 2).is_err());
+    /// assert_eq!(take_from_stock(&store, "tea", 1)?, 0);
+    /// assert!(!store.contains("stock:tea")?);
+    /// # Ok::<(), BoxError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the rule returns; otherwise as [`update`](Self::update) and [`delete_if`](Self::delete_if).
+    fn try_update<'v, T, E: From<Error>>(
+        &self,
+        key: impl AsKey,
+        ttl: impl Into<Ttl>,
+        rule: impl FnMut(Option<Bytes>) -> Result<(Change<'v>, T), E>,
+    ) -> Result<T, E> {
+        update::try_update(self, key.as_key().map_err(Error::from)?, ttl.into(), rule)
     }
 
     /// Returns the value at a key and deletes the entry, in one step: of several concurrent callers one gets the value

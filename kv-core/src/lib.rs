@@ -42,6 +42,7 @@ pub use prefix::{AsPrefix, Prefix};
 pub use reader::ValueReader;
 pub use store::{Entry, KeyValueStore};
 pub use ttl::{Remaining, Ttl};
+pub use update::Change;
 pub use value::Value;
 pub use version::Version;
 

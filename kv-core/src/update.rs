@@ -17,28 +17,55 @@ const AT_ONCE: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// See [`KeyValueStoreExt::update`](crate::KeyValueStoreExt::update).
-pub(crate) fn update<'v, S: KeyValueStore + ?Sized, V: Into<Value<'v>>>(
+/// What a rule of [`try_update`](crate::KeyValueStoreExt::try_update) makes of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<'v> {
+    /// It stays as it is, and so does its TTL.
+    Keep,
+    /// It gets this value.
+    Put(Value<'v>),
+    /// It is deleted; nothing happens if it is absent.
+    Delete,
+}
+
+impl<'v> Change<'v> {
+    /// [`Put`](Self::Put) of anything that is a value.
+    pub fn put(value: impl Into<Value<'v>>) -> Self {
+        Self::Put(value.into())
+    }
+}
+
+/// See [`KeyValueStoreExt::try_update`](crate::KeyValueStoreExt::try_update).
+pub(crate) fn try_update<'v, S: KeyValueStore + ?Sized, T, E: From<Error>>(
     store: &S,
     key: Key<'_>,
     ttl: Ttl,
-    mut change: impl FnMut(Option<Bytes>) -> Option<V>,
-) -> Result<bool> {
+    mut rule: impl FnMut(Option<Bytes>) -> Result<(Change<'v>, T), E>,
+) -> Result<T, E> {
     for done in 0..TRIES {
         if let Some(pause) = pause_before(done) {
             thread::sleep(pause);
         }
         let (old, version) = store.read_versioned(key)?.unzip();
-        let Some(new) = change(old) else { return Ok(false) };
-        let stored = match version {
-            Some(version) => store.write_if_version(key, new.into(), ttl, &version)?,
-            None => store.write_if_absent_versioned(key, new.into(), ttl)?,
+        let (change, outcome) = rule(old)?;
+        let is_done = match (change, version) {
+            (Change::Keep, _) | (Change::Delete, None) => true,
+            (Change::Delete, Some(version)) => store.remove_if_version(key, &version)?,
+            (Change::Put(value), Some(version)) => store.write_if_version(key, value, ttl, &version)?.is_some(),
+            (Change::Put(value), None) => store.write_if_absent_versioned(key, value, ttl)?.is_some(),
         };
-        if stored.is_some() {
-            return Ok(true);
+        if is_done {
+            return Ok(outcome);
         }
     }
-    Err(Error::contended(store.name(), key, TRIES))
+    Err(Error::contended(store.name(), key, TRIES).into())
+}
+
+/// The rule of [`update`](crate::KeyValueStoreExt::update) as one of [`try_update`], which says whether it stores anything.
+pub(crate) fn as_change<'v, V: Into<Value<'v>>>(
+    mut change: impl FnMut(Option<Bytes>) -> Option<V>,
+) -> impl FnMut(Option<Bytes>) -> Result<(Change<'v>, bool)> {
+    move |old| Ok(change(old).map_or((Change::Keep, false), |new| (Change::put(new), true)))
 }
 
 /// How long to wait before a try after so many: a random time up to one that doubles with each.

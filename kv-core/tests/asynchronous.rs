@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kv_core::{
-    AsyncKeyValueStore, AsyncKeyValueStoreExt, Blocking, Bytes, Capabilities, Error, Key, KeyStream, KeyValueStore,
-    Result, StoreFuture, Ttl, Unblocked, Value, ValueStream, Version, key,
+    AsyncKeyValueStore, AsyncKeyValueStoreExt, Blocking, Bytes, Capabilities, Change, Error, Key, KeyStream,
+    KeyValueStore, Result, StoreFuture, Ttl, Unblocked, Value, ValueStream, Version, key,
 };
 use kv_memory::MemoryStore;
 use tokio::runtime::{Builder, Runtime};
@@ -459,6 +459,43 @@ impl AsyncKeyValueStore for Late {
     ) -> StoreFuture<'a, Result<Option<Version>>> {
         StoreFuture::new(later(move || KeyValueStore::write_if_version(&self.0, key, value, ttl, version)))
     }
+    fn remove_if_version<'a>(&'a self, key: Key<'a>, version: &'a Version) -> StoreFuture<'a, Result<bool>> {
+        StoreFuture::new(later(move || KeyValueStore::remove_if_version(&self.0, key, version)))
+    }
+}
+
+/// Tasks take from a stock until nothing is left: each number is given to one of them, and the last one deletes the entry.
+#[test]
+fn rules_of_many_tasks_see_each_other_s_changes() {
+    let store = Arc::new(Late(MemoryStore::new()));
+    let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        store.put("stock", "100").await.unwrap();
+        let tasks = (0..100).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let take_one = |stock: Option<Bytes>| {
+                    let stock = stock.ok_or("nothing is left")?;
+                    let left = str::from_utf8(&stock)?.parse::<u32>()? - 1;
+                    let change = if left == 0 { Change::Delete } else { Change::put(left.to_string()) };
+                    Ok::<_, Box<dyn std::error::Error + Send + Sync>>((change, left))
+                };
+                store.try_update("stock", Ttl::Forever, take_one).await
+            })
+        });
+        let mut taken = Vec::new();
+        for task in tasks.collect::<Vec<_>>() {
+            taken.push(task.await.unwrap().unwrap());
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, (0..100).collect::<Vec<_>>());
+        assert!(!store.contains("stock").await.unwrap());
+        let refused = store.try_update("stock", Ttl::Forever, |old| match old {
+            None => Err(Error::not_found("late", Key::new("stock").unwrap())),
+            Some(_) => Ok((Change::Keep, ())),
+        });
+        assert!(matches!(refused.await, Err(Error::NotFound { .. })));
+    });
 }
 
 /// A hundred tasks change one entry: none of them gives up.

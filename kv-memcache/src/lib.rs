@@ -15,8 +15,9 @@ pub use store::builder::MemcacheStoreBuilder;
 pub use store::memcache_store::MemcacheStore;
 
 pub use kv_core::{
-    AsKey, AsPrefix, Bytes, Capabilities, Capability, CounterFault, Entry, Error, Failure, InvalidKey, Key, KeyBuf,
-    KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, Change, CounterFault, Entry, Error, Failure, InvalidKey, Key,
+    KeyBuf, KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Version, key,
 };
 
 #[cfg(feature = "async")]

@@ -19,8 +19,9 @@ pub use clock::{Clock, ManualClock};
 pub use store::MemoryStore;
 
 pub use kv_core::{
-    AsKey, AsPrefix, Bytes, Capabilities, Capability, CounterFault, Entry, Error, Failure, InvalidKey, Key, KeyBuf,
-    KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader, Version, key,
+    AsKey, AsPrefix, Bytes, Capabilities, Capability, Change, CounterFault, Entry, Error, Failure, InvalidKey, Key,
+    KeyBuf, KeyFault, KeyValueStore, KeyValueStoreExt, Keys, Prefix, Remaining, Result, Ttl, Value, ValueReader,
+    Version, key,
 };
 
 #[cfg(feature = "async")]

@@ -33,7 +33,7 @@ pub enum Behaviour {
     /// Passes everything on.
     #[default]
     Pass,
-    /// Passes each piece, of up to 64 KiB, after this time.
+    /// Passes each piece, of up to 64 KiB, after this time, together with what has come meanwhile.
     Delay(Duration),
     /// Accepts connections, and passes nothing. Bytes that come meanwhile are passed on when another behaviour is set, whatever that
     /// behaviour does to later bytes.
@@ -77,7 +77,8 @@ pub enum Behaviour {
         /// How many are passed on before.
         bytes: usize,
     },
-    /// Passes this many bytes of replies, counted over all connections, and after some time adds others. Then it passes.
+    /// Passes this many bytes of replies, counted over all connections, and the rest of their piece. After some time it adds others. Then
+    /// it passes.
     Add {
         /// How many bytes are passed before.
         after: usize,

@@ -44,6 +44,13 @@ struct State {
     connections: Vec<Arc<Connection>>,
 }
 
+/// How a piece was passed.
+enum Passed {
+    All,
+    /// After a time, in which more may have come.
+    Late,
+}
+
 /// What to do with a piece.
 enum Step {
     /// Pass this many bytes of it, then wait.
@@ -53,8 +60,8 @@ enum Step {
     /// Pass this many bytes of it, then cut.
     PassAndCut(usize, Cut),
     Edit(Edit),
-    /// Pass this many bytes of it, wait, pass the added bytes, and then the rest.
-    PassAndAdd(usize, Duration, Vec<u8>),
+    /// Pass it, wait, and pass the added bytes.
+    PassAndAdd(Duration, Vec<u8>),
     /// Nothing, because the connection is cut.
     Stop,
 }
@@ -177,7 +184,11 @@ impl Shared {
                 Ok(length) => {
                     let piece = buffer.get(..length).unwrap_or_default();
                     let is_first = self.count(connection, direction, length);
-                    if self.pass(connection, direction, is_first, &mut to, piece).is_err() {
+                    let passed = match self.pass(connection, direction, is_first, &mut to, piece) {
+                        Ok(Passed::Late) => self.pass_what_came(connection, direction, from, &mut to),
+                        passed => passed.map(drop),
+                    };
+                    if passed.is_err() {
                         break;
                     }
                 }
@@ -200,6 +211,24 @@ impl Shared {
                 self.changed.notify_all();
             }
         }
+    }
+
+    /// Passes what has come while a piece was delayed: a reply in two pieces is not delayed twice.
+    fn pass_what_came(
+        &self,
+        connection: &Connection,
+        direction: Direction,
+        mut from: &Socket,
+        to: &mut &Socket,
+    ) -> io::Result<()> {
+        from.set_read_timeout(Some(Duration::from_millis(1)))?;
+        let mut buffer = vec![0; PIECE];
+        // At the end of the connection the next read says so once more.
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            self.count(connection, direction, length);
+            connection.write(to, buffer.get(..length).unwrap_or_default())?;
+        }
+        from.set_read_timeout(None)
     }
 
     /// Counts a piece. Returns whether it is the first of a request or of a reply.
@@ -226,7 +255,7 @@ impl Shared {
         mut is_first: bool,
         to: &mut &Socket,
         mut piece: &[u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<Passed> {
         while !piece.is_empty() {
             match self.step(connection, direction, is_first, piece) {
                 Step::Pass(bytes, pause) => {
@@ -241,7 +270,7 @@ impl Shared {
                 Step::PassLater(time) => {
                     thread::sleep(time);
                     connection.write(to, piece)?;
-                    return Ok(());
+                    return Ok(Passed::Late);
                 }
                 Step::PassAndCut(bytes, cut) => {
                     connection.write(to, piece.get(..bytes).unwrap_or(piece))?;
@@ -252,20 +281,24 @@ impl Shared {
                     let mut edited = piece.to_vec();
                     edit(&mut edited);
                     connection.write(to, &edited)?;
-                    return Ok(());
+                    return Ok(Passed::All);
                 }
-                Step::PassAndAdd(length, time, bytes) => {
-                    let (now, then) = piece.split_at_checked(length).unwrap_or((piece, &[]));
-                    connection.write(to, now)?;
+                Step::PassAndAdd(time, bytes) if time.is_zero() => {
+                    let written = connection.write(to, &[piece, &bytes].concat());
+                    self.lock().injected += 1;
+                    return written.map(|()| Passed::All);
+                }
+                Step::PassAndAdd(time, bytes) => {
+                    connection.write(to, piece)?;
                     thread::sleep(time);
                     let written = connection.write(to, &bytes);
                     self.lock().injected += 1;
-                    return written.and_then(|()| connection.write(to, then));
+                    return written.map(|()| Passed::All);
                 }
                 Step::Stop => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
-        Ok(())
+        Ok(Passed::All)
     }
 
     /// What to do with a piece. This waits until there is something to do.
@@ -349,14 +382,15 @@ impl Shared {
                 *after -= piece.len();
                 all
             }
-            Behaviour::Add { after, bytes, later } if replies => {
-                let step = Step::PassAndAdd(*after, *later, mem::take(bytes));
+            // After the whole piece: a reply may be longer than the one that was counted.
+            Behaviour::Add { bytes, later, .. } if replies => {
+                let step = Step::PassAndAdd(*later, mem::take(bytes));
                 state.behaviour = Behaviour::Pass;
                 step
             }
             Behaviour::Edit(_) | Behaviour::InjectLater(..) if replies => match mem::take(&mut state.behaviour) {
                 Behaviour::Edit(edit) => Step::Edit(edit),
-                Behaviour::InjectLater(bytes, time) => Step::PassAndAdd(piece.len(), time, bytes),
+                Behaviour::InjectLater(bytes, time) => Step::PassAndAdd(time, bytes),
                 _ => all,
             },
             _ => all,

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use kv_core::{KeyValueStore, KeyValueStoreExt, Result, Ttl};
 
-/// Whether a client has made at most `limit` requests in this window. The first request after the window begins the next one.
+/// Whether a client has made at most `limit` requests in this window. The first request after the window begins the next one. If a client
+/// can choose its name, hash it before.
 pub(crate) fn admit(store: &dyn KeyValueStore, client: &str, limit: u64, window: Duration) -> bool {
     match store.increment(format!("requests:{client}"), 1, window) {
         Ok(requests) => requests <= limit,
         Err(error) => {
-            // Without the store there is no limit. Where that is worse than no service, return `false`.
             eprintln!("WARN {}", error.report());
-            true
+            // Without the store there is no limit. Where that is worse than no service, return `false`. Other errors are about this client:
+            // a name that cannot be part of a key, or a key that is no counter.
+            error.is_transient()
         }
     }
 }

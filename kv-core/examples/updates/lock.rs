@@ -32,7 +32,13 @@ impl<'s> Lock<'s> {
             result => result?,
         };
         let Some(version) = version else { return Ok(None) };
-        let fence = store.increment(format!("fence:{name}"), 1, Ttl::Forever)?;
+        let fence = match store.increment(format!("fence:{name}"), 1, Ttl::Forever) {
+            Ok(fence) => fence,
+            Err(error) => {
+                let _ = store.delete_if(&key, &version); // otherwise it expires by itself
+                return Err(error);
+            }
+        };
         let lock = Self { store, key, token, version, fence, ttl, began };
         // If that took longer than the TTL, the next holder may have a smaller number than this one.
         Ok((lock.left() > Duration::ZERO).then_some(lock))

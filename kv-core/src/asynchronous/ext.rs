@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use super::{AsyncKeyValueStore, KeyStream, ValueStream, each, update};
 use crate::ext::{as_delimiter, may_copy, some_entry};
-use crate::{AsKey, AsPrefix, Capability, Entry, Error, InvalidKey, Key, Remaining, Result, Ttl, Value, Version};
+use crate::update::as_change;
+use crate::{
+    AsKey, AsPrefix, Capability, Change, Entry, Error, InvalidKey, Key, Remaining, Result, Ttl, Value, Version,
+};
 
 /// A key-value store, as async callers use it: [`KeyValueStoreExt`](crate::KeyValueStoreExt) with futures.
 ///
@@ -291,7 +294,18 @@ pub trait AsyncKeyValueStoreExt: AsyncKeyValueStore {
         change: impl FnMut(Option<Bytes>) -> Option<V> + Send,
     ) -> impl Future<Output = Result<bool>> + Send {
         let ttl = ttl.into();
-        async move { update::update(self, key.as_key()?, ttl, change).await }
+        async move { update::try_update(self, key.as_key()?, ttl, as_change(change)).await }
+    }
+
+    /// As [`KeyValueStoreExt::try_update`](crate::KeyValueStoreExt::try_update). Between two tries it lets other tasks go first.
+    fn try_update<'v, T: Send, E: From<Error> + Send>(
+        &self,
+        key: impl AsKey + Send + Sync,
+        ttl: impl Into<Ttl>,
+        rule: impl FnMut(Option<Bytes>) -> Result<(Change<'v>, T), E> + Send,
+    ) -> impl Future<Output = Result<T, E>> + Send {
+        let ttl = ttl.into();
+        async move { update::try_update(self, key.as_key().map_err(Error::from)?, ttl, rule).await }
     }
 
     /// As [`KeyValueStoreExt::take`](crate::KeyValueStoreExt::take).

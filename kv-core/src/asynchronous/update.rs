@@ -8,15 +8,15 @@ use bytes::Bytes;
 
 use super::AsyncKeyValueStore;
 use crate::update::{TRIES, pause_before};
-use crate::{Error, Key, Result, Ttl, Value};
+use crate::{Change, Error, Key, Result, Ttl};
 
-/// See [`AsyncKeyValueStoreExt::update`](super::AsyncKeyValueStoreExt::update).
-pub(super) async fn update<'v, S: AsyncKeyValueStore + ?Sized, V: Into<Value<'v>>>(
+/// See [`AsyncKeyValueStoreExt::try_update`](super::AsyncKeyValueStoreExt::try_update).
+pub(super) async fn try_update<'v, S: AsyncKeyValueStore + ?Sized, T, E: From<Error>>(
     store: &S,
     key: Key<'_>,
     ttl: Ttl,
-    mut change: impl FnMut(Option<Bytes>) -> Option<V>,
-) -> Result<bool> {
+    mut rule: impl FnMut(Option<Bytes>) -> Result<(Change<'v>, T), E>,
+) -> Result<T, E> {
     for done in 0..TRIES {
         if let Some(pause) = pause_before(done) {
             // Nothing here can sleep, because that needs a runtime.
@@ -26,16 +26,18 @@ pub(super) async fn update<'v, S: AsyncKeyValueStore + ?Sized, V: Into<Value<'v>
             }
         }
         let (old, version) = store.read_versioned(key).await?.unzip();
-        let Some(new) = change(old).map(Into::into) else { return Ok(false) };
-        let stored = match version {
-            Some(version) => store.write_if_version(key, new, ttl, &version).await?,
-            None => store.write_if_absent_versioned(key, new, ttl).await?,
+        let (change, outcome) = rule(old)?;
+        let is_done = match (change, version) {
+            (Change::Keep, _) | (Change::Delete, None) => true,
+            (Change::Delete, Some(version)) => store.remove_if_version(key, &version).await?,
+            (Change::Put(value), Some(version)) => store.write_if_version(key, value, ttl, &version).await?.is_some(),
+            (Change::Put(value), None) => store.write_if_absent_versioned(key, value, ttl).await?.is_some(),
         };
-        if stored.is_some() {
-            return Ok(true);
+        if is_done {
+            return Ok(outcome);
         }
     }
-    Err(Error::contended(store.name(), key, TRIES))
+    Err(Error::contended(store.name(), key, TRIES).into())
 }
 
 /// Lets other tasks go first.

@@ -148,6 +148,9 @@ fn a_limit_admits_exactly_so_many(store: &dyn KeyValueStore, threads: usize) {
     let admitted = at_once(threads, |_| (0..10).filter(|_| counters::admit(store, "192.0.2.1", 25, MINUTE)).count());
     assert_eq!(admitted.iter().sum::<usize>(), 25.min(10 * threads));
     assert!(counters::admit(store, "192.0.2.2", 25, MINUTE), "another client");
+    assert!(!counters::admit(store, "not a key", 25, MINUTE), "a name that cannot be counted");
+    store.put("requests:192.0.2.4", "no number").unwrap();
+    assert!(!counters::admit(store, "192.0.2.4", 25, MINUTE), "a key that is no counter");
 }
 
 fn a_window_ends(store: &dyn KeyValueStore, _: usize) {

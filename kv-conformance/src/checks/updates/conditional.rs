@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_core::{Bytes, Capability, KeyValueStoreExt, Remaining, Ttl};
+use kv_core::{Bytes, Capability, Change, Error, KeyValueStoreExt, Remaining, Ttl};
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{BYSTANDER, OldEntry, expect_not_stored, expect_remaining, expect_stored, version_of};
@@ -251,6 +251,10 @@ pub fn u1_update_changes_creates_or_leaves() -> Check {
             context.wait_for(end);
             expect("get after the TTL given by update", store.get("k"), None)?;
         }
-        Ok(())
+        store.put("k", "v")?;
+        let delete = |old: Option<Bytes>| Ok::<_, Error>((Change::Delete, old));
+        expect("try_update that deletes", store.try_update("k", Ttl::Forever, delete), Some("v".into()))?;
+        expect("get after that", store.get("k"), None)?;
+        expect("try_update that deletes an absent entry", store.try_update("k", Ttl::Forever, delete), None)
     })
 }

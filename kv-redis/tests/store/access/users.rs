@@ -321,3 +321,41 @@ fn a_user_who_is_removed_or_locked_out_is_told() {
     add_admin(&redis);
     works(&store);
 }
+
+/// What a user needs by the README: the lines without "on a …", "with a …" or "behind …", which are for other servers and settings.
+fn rules_of_readme() -> Vec<&'static str> {
+    let (_, begin) = include_str!("../../../README.md").split_once("ACL SETUSER app on >secret ").unwrap();
+    let (block, _) = begin.split_once("```").unwrap();
+    let lines = block.lines().enumerate().filter(|(number, line)| *number == 0 || line.contains("    for `"));
+    let words = lines.flat_map(|(_, line)| line.split("    ").next().unwrap().split_whitespace());
+    words.collect()
+}
+
+#[test]
+fn a_user_with_the_commands_of_the_readme_can_use_every_operation() {
+    if !crate::support::can_test("ACL", (7, 0, 0)) {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let rules = rules_of_readme();
+    assert!(rules.contains(&"-@all") && rules.contains(&"+getdel") && rules.contains(&"+evalsha"), "{rules:?}");
+    add_user(&redis, "app", &rules);
+    let store = of_user(&redis, "app").connect().unwrap();
+    works(&store);
+    for (name, _, act) in ACTS {
+        store.put("k", "v").unwrap();
+        act(&store).unwrap_or_else(|error| panic!("{name}: {}", chain(&error)));
+    }
+    for minute in [Duration::from_secs(60).into(), Ttl::Forever] {
+        store.put("k", "v").unwrap();
+        let (_, version) = store.get_versioned("k").unwrap().unwrap();
+        let version = store.put_if("k", "new", minute, &version).unwrap().unwrap();
+        assert!(store.delete_if("k", &version).unwrap());
+        assert!(store.create_versioned("k", "v", minute).unwrap().is_some());
+        assert!(store.update("k", minute, |_| Some("newer")).unwrap());
+        assert_eq!(store.get_and_touch("k", minute).unwrap().as_deref(), Some(&b"newer"[..]));
+        assert!(store.touch("k", minute).unwrap());
+        assert_eq!(store.take("k").unwrap().as_deref(), Some(&b"newer"[..]));
+        assert_eq!(store.increment("k", 2, minute).unwrap(), 2);
+    }
+}
