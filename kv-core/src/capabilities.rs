@@ -230,6 +230,24 @@ impl Capabilities {
             _ => Ok(()),
         }
     }
+
+    /// Checks the default TTL that a store is made with.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if the store lacks [`Capability::Ttls`], or the TTL is longer than [`longest_ttl`](Self::longest_ttl).
+    pub fn check_default_ttl(&self, store: &str, ttl: Option<Duration>) -> Result<()> {
+        let longest = self.longest_ttl;
+        match ttl {
+            Some(_) if !self.supports(Capability::Ttls) => {
+                Err(Error::invalid_setting(store, "`default_ttl` is set, and the store has no TTLs"))
+            }
+            Some(ttl) if ttl > longest => {
+                let message = format!("`default_ttl` is {ttl:?}, and the longest that the store takes is {longest:?}");
+                Err(Error::invalid_setting(store, message))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Shows the capabilities, and the limits.

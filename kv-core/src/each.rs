@@ -10,22 +10,34 @@ use crate::{Error, Failure, InvalidKey, Key, KeyValueStore, Result};
 /// Once failures have taken this long together, the remaining keys are given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads all keys at once. If that fails, reads them one by one until the failures have taken too long.
+/// Once all single reads have taken so many times as long, the remaining keys are given up, too: a store may work, and be slow.
+pub(crate) const TIMES: u32 = 10;
+
+/// Reads all keys at once. If that fails, reads them one by one until the failures, or all reads, have taken too long.
 pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) -> Vec<Result<Option<Bytes>>> {
+    read_each_within(PATIENCE, store, keys)
+}
+
+fn read_each_within<S: KeyValueStore + ?Sized>(
+    patience: Duration,
+    store: &S,
+    keys: &[Key<'_>],
+) -> Vec<Result<Option<Bytes>>> {
     if let [key] = keys {
         return vec![store.read(*key)];
     }
     let started = Instant::now();
-    match store.read_many(keys) {
+    let mut cause = match store.read_many(keys) {
         Ok(values) if values.len() == keys.len() => return values.into_iter().map(Ok).collect(),
         // Nobody knows which keys have failed, or, if there are too few values, which value belongs to which key.
-        Ok(_) | Err(_) => {}
-    }
-    let patience = started.elapsed().max(PATIENCE);
-    let (mut failing, mut cause) = (Duration::ZERO, String::new());
+        Ok(_) => String::from("the store returned too few values, or too many"),
+        Err(error) => error.report().to_string(),
+    };
+    let patience = started.elapsed().max(patience);
+    let (end, mut failing) = (Instant::now() + patience * TIMES, Duration::ZERO);
     let read = |&key: &Key<'_>| {
-        if failing >= patience {
-            return Err(given_up(store.name(), key, failing, &cause));
+        if failing >= patience || Instant::now() >= end {
+            return Err(given_up(store.name(), key, patience, &cause));
         }
         let started = Instant::now();
         store.read(key).inspect_err(|error| {
@@ -36,9 +48,12 @@ pub(crate) fn read_each<S: KeyValueStore + ?Sized>(store: &S, keys: &[Key<'_>]) 
     keys.iter().map(read).collect()
 }
 
-/// The error of a key that was not read, because reading others has failed for so long.
-pub(crate) fn given_up(store: &str, key: Key<'_>, failing: Duration, cause: &str) -> Error {
-    let message = format!("the key was not read, because reading other keys has failed for {failing:.1?}");
+/// The error of a key that was not read, because reading others has taken so long.
+pub(crate) fn given_up(store: &str, key: Key<'_>, patience: Duration, cause: &str) -> Error {
+    let message = format!(
+        "the key was not read: reading all keys at once has failed, and reading them one by one has failed for {patience:.1?}, \
+         or has taken {TIMES} times as long"
+    );
     Error::Unavailable(Failure::new(store, message).at(key).caused_by(cause))
 }
 
@@ -134,11 +149,45 @@ mod tests {
             assert_eq!((error.key(), error.is_transient()), (Some(key.as_str()), true), "{error:?}");
         }
         let last = outcomes[99].as_ref().unwrap_err().report().to_string();
-        assert!(
-            last.starts_with("partly: the key was not read, because reading other keys has failed for 1."),
-            "{last}"
-        );
+        assert!(last.starts_with("partly: the key was not read: reading all keys at once has failed, and "), "{last}");
         assert!(last.ends_with("key \"bad/99\": partly: no answer, key \"bad/2\""), "{last}");
+    }
+
+    /// A store that reads no batches, and single keys slowly.
+    #[derive(Debug)]
+    struct Slow;
+
+    impl KeyValueStore for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::builder().build()
+        }
+        fn read(&self, _: Key<'_>) -> Result<Option<Bytes>> {
+            thread::sleep(Duration::from_millis(20));
+            Ok(None)
+        }
+        fn read_many(&self, _: &[Key<'_>]) -> Result<Vec<Option<Bytes>>> {
+            Err(Error::Timeout(Failure::new("slow", "no answer")))
+        }
+        fn write(&self, _: Key<'_>, _: Value<'_>, _: Ttl) -> Result<()> {
+            Ok(())
+        }
+        fn remove(&self, _: Key<'_>) -> Result<bool> {
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn slow_reads_of_single_keys_are_given_up_too() {
+        let outcomes = read_each_within(Duration::from_millis(10), &Slow, &[key!("k"); 100]);
+        // As many as fit into a tenth of a second: five, or fewer on a busy machine.
+        let read = outcomes.iter().take_while(|outcome| outcome.is_ok()).count();
+        assert!((1..=6).contains(&read), "{read}");
+        assert!(outcomes.iter().skip(read).all(|outcome| matches!(outcome, Err(Error::Unavailable(_)))));
+        let last = outcomes[99].as_ref().unwrap_err().report().to_string();
+        assert!(last.ends_with("key \"k\": slow: no answer"), "{last}");
     }
 
     /// Returns fewer outcomes than keys.

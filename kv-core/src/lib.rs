@@ -32,7 +32,7 @@ pub use asynchronous::{
     ValueStream,
 };
 pub use capabilities::{Capabilities, CapabilitiesBuilder, Capability};
-pub use error::{CounterFault, Error, Failure, Result};
+pub use error::{CounterFault, Error, Failure, Result, add_to_counter};
 pub use ext::KeyValueStoreExt;
 pub use invalid_key::{InvalidKey, KeyFault};
 pub use key::{AsKey, Key};

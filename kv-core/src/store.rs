@@ -60,6 +60,10 @@ use crate::{
 /// | calls other methods: correct, but slower than what a backend can do itself, and not atomic | `exists`, `list_prefixes`, `read_many`, `read_each`, `write_many`, `remove_many`, `copy_entry`, `rename_entry`, `read_stream`, `write_stream` |
 /// | returns [`Error::Unsupported`]; when you implement it, say so in `capabilities` | `write_if_absent`, `expiry`, `set_expiry`, `list`, and the seven of [section 12](crate::contract#12-conditional-and-atomic-updates) |
 ///
+/// **A store on a network** implements `exists`, the four of several keys (`read_many`, `read_each`, `write_many`, `remove_many`), and, if it
+/// has [`Copy`](Capability::Copy), the two copies itself: a loop is a round trip for each key, which breaks
+/// [N3](crate::contract#10-network-backends), and the suite rejects it.
+///
 /// `capabilities` names what your backend can do ([`with`](crate::CapabilitiesBuilder::with)); what it does not name returns
 /// `Unsupported`. The defaults of `exists`, `copy_entry` and `rename_entry` look at it: they work once it names
 /// [`Contains`](Capability::Contains) and [`Copy`](Capability::Copy), where copying also needs
@@ -80,7 +84,11 @@ use crate::{
 /// - A TTL that you cannot express is [`Error::InvalidTtl`] ([T4](crate::contract#4-ttls)), and a value that you cannot store
 ///   is [`Error::ValueTooLarge`] ([V3](crate::contract#2-values)), both before anything is changed. If your store takes shorter keys
 ///   only, a longer one is [`Error::KeyTooLong`] for every method ([K5](crate::contract#1-keys)). [`Capabilities::check_ttl`],
-///   [`check_value`](Capabilities::check_value) and [`check_key`](Capabilities::check_key) make these errors.
+///   [`check_value`](Capabilities::check_value) and [`check_key`](Capabilities::check_key) make these errors. A default TTL that you
+///   cannot express is refused when the store is made: [`check_default_ttl`](Capabilities::check_default_ttl).
+/// - [`add_to_counter`](crate::add_to_counter) is the arithmetic of a counter ([U5](crate::contract#12-conditional-and-atomic-updates)). If
+///   versions are numbers, say in your documentation whether they begin again when the server restarts
+///   ([U2](crate::contract#12-conditional-and-atomic-updates)).
 /// - An error names the key and the store; nothing panics ([E1 to E5](crate::contract#9-errors)). A failure of your backend is
 ///   [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Backend`], each with a [`Failure`](crate::Failure):
 ///   `Error::Backend(Failure::new(self.name(), "reading the file failed").at(key).caused_by(error))`.
@@ -392,8 +400,8 @@ pub trait KeyValueStore: Debug + Send + Sync {
     /// hide the values of others.
     ///
     /// **Default:** one [`read_many`](Self::read_many); if that fails, one [`read`](Self::read) for each key. When the failed
-    /// reads have taken as long as the batch, and at least a second, the remaining keys are not read: each gets
-    /// [`Error::Unavailable`], which says so. So if a store's only server does not answer, the call takes about twice the limit,
+    /// reads have taken as long as the batch, and at least a second, or all reads ten times as long, the remaining keys are not read: each
+    /// gets [`Error::Unavailable`], which says so. So if a store's only server does not answer, the call takes about twice the limit,
     /// whatever the number of keys. Implement it if the store has several servers, of which some can fail, or if one round
     /// trip shows which keys have failed.
     ///
@@ -463,7 +471,9 @@ pub trait KeyValueStore: Debug + Send + Sync {
     ///
     /// **Default:** reads the value and the rest of the TTL, and writes both. It is not atomic: if the entry is replaced
     /// meanwhile, the copy may have the value of one entry and the TTL of the other. The copy may expire earlier or later than
-    /// the original by the resolution of the store. Implement it if the store itself can copy.
+    /// the original by the resolution of the store, and later by the time between reading the TTL and writing: on a network that is too late
+    /// for [C1](crate::contract#7-copy-and-rename). Implement it if the store itself can copy; a store on a network that cannot has no
+    /// [`Capability::Copy`].
     ///
     /// ```
     /// # use std::time::Duration;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::TimeSource;
-use crate::store::{LONGEST_TTL, NAME};
-use crate::{Clock, Error, MemoryStore, Result};
+use crate::store::NAME;
+use crate::{Clock, KeyValueStore as _, MemoryStore, Result};
 
 /// Configures a [`MemoryStore`]; made by [`MemoryStore::builder`].
 ///
@@ -47,12 +47,10 @@ impl MemoryStoreBuilder {
     /// Makes an empty store.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if [`default_ttl`](Self::default_ttl) is longer than the store can express.
+    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) if [`default_ttl`](Self::default_ttl) is longer than the store can express.
     pub fn build(self) -> Result<MemoryStore> {
-        if let Some(ttl) = self.default_ttl.filter(|ttl| *ttl > LONGEST_TTL) {
-            let message = format!("`default_ttl` is {ttl:?}, and the longest that the store takes is {LONGEST_TTL:?}");
-            return Err(Error::invalid_setting(NAME, message));
-        }
-        Ok(MemoryStore::with(self.clock, self.default_ttl))
+        let store = MemoryStore::with(self.clock, self.default_ttl);
+        store.capabilities().check_default_ttl(NAME, self.default_ttl)?;
+        Ok(store)
     }
 }

@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use kv_core::{
-    Bytes, Capabilities, Capability, CounterFault, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl,
-    Value, Version,
+    Bytes, Capabilities, Capability, Error, Key, KeyValueStore, Keys, Prefix, Remaining, Result, Ttl, Value, Version,
+    add_to_counter,
 };
 
 use crate::MemoryStoreBuilder;
@@ -427,12 +427,8 @@ impl KeyValueStore for MemoryStore {
         let mut shard = self.shards.write(&self.clock, hashed, &mut swept);
         // With a zero TTL nothing new is stored.
         let deadline = if ttl == Some(0) { None } else { self.deadline(&mut shard, key, ttl)? };
-        let old = shard.live(hashed).map(|slot| (counter(&slot.value), slot.deadline));
-        let (sum, deadline) = match old {
-            None => (Ok(by.into()), deadline),
-            Some((Some(old), deadline)) => (sum(old, by).ok_or(CounterFault::TooLarge), deadline),
-            Some((None, _)) => (Err(CounterFault::NotANumber), None),
-        };
+        let old = shard.live(hashed).map(|slot| (add_to_counter(&slot.value, by), slot.deadline));
+        let (sum, deadline) = old.unwrap_or((Ok(by.into()), deadline));
         let sum = sum.map_err(|fault| Error::not_a_counter(self.name(), key, fault))?;
         let replaced = if old.is_none() && ttl == Some(0) {
             None
@@ -443,20 +439,4 @@ impl KeyValueStore for MemoryStore {
         drop(replaced);
         Ok(sum)
     }
-}
-
-/// The number that a value is, if it is a counter ([U5](kv_core::contract#12-conditional-and-atomic-updates)).
-fn counter(value: &[u8]) -> Option<u64> {
-    let is_written_so = match value {
-        [b'0'] => true,
-        [first, ..] => *first != b'0' && value.iter().all(u8::is_ascii_digit),
-        [] => false,
-    };
-    let number = str::from_utf8(value).ok().filter(|_| is_written_so)?.parse::<i64>().ok()?;
-    u64::try_from(number).ok()
-}
-
-/// The sum, if it is not larger than a counter may be.
-fn sum(old: u64, by: u32) -> Option<u64> {
-    old.checked_add(by.into()).filter(|sum| i64::try_from(*sum).is_ok())
 }

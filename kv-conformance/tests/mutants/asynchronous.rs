@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use kv_conformance::{Fixture, Suite, Verdict};
 use kv_core::{
@@ -36,6 +37,8 @@ enum Fault {
     FindsNothingWithoutRuntime,
     /// It takes the result of a task of its runtime without a look at whether there is one.
     PanicsWithoutRuntime,
+    /// It needs the context of a runtime on the thread that polls it, as many async clients do.
+    PanicsOutside,
 }
 
 /// How often a future yields before it gives up waiting.
@@ -141,6 +144,10 @@ impl Store {
                 }
                 std::future::pending().await
             }
+            Fault::PanicsOutside => {
+                tokio::time::sleep(Duration::ZERO).await;
+                act(&self.inner)
+            }
             _ => {
                 yield_now().await;
                 act(&self.inner)
@@ -203,6 +210,7 @@ fn expected_by(fault: Fault) -> &'static str {
         Fault::WaitsForTask | Fault::FindsNothingWithoutRuntime | Fault::PanicsWithoutRuntime => {
             "a4_a_store_whose_runtime_has_ended_answers"
         }
+        Fault::PanicsOutside => "a4_a_thread_without_a_runtime_gets_an_answer",
     }
 }
 
@@ -218,11 +226,12 @@ fn suite(fault: Fault) -> Suite {
 }
 
 /// The checks that a store without a network gets.
-const CHECKS: [&str; 4] = [
+const CHECKS: [&str; 5] = [
     "a1_nothing_is_done_before_the_first_poll",
     "a1_a_dropped_future_disturbs_nobody",
     "a1_a_future_that_is_not_polled_holds_up_nobody",
     "a4_a_store_whose_runtime_has_ended_answers",
+    "a4_a_thread_without_a_runtime_gets_an_answer",
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -235,6 +244,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Fault::WaitsForTask,
         Fault::FindsNothingWithoutRuntime,
         Fault::PanicsWithoutRuntime,
+        Fault::PanicsOutside,
     ];
     let mut trials = wrong
         .into_iter()
@@ -254,7 +264,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn reject(fault: Fault) -> std::result::Result<(), Failed> {
     let check = expected_by(fault);
     // Whatever else a panic breaks, it breaks E4.
-    let panics = fault == Fault::PanicsWithoutRuntime;
+    let panics = matches!(fault, Fault::PanicsWithoutRuntime | Fault::PanicsOutside);
     let clause = if panics { "E4".into() } else { check.split('_').next().unwrap_or_default().to_uppercase() };
     let report = suite(fault).run_matching(check);
     let told = report.failures().any(|failure| {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::AsyncKeyValueStore;
-use crate::each::{PATIENCE, given_up, lost};
+use crate::each::{PATIENCE, TIMES, given_up, lost};
 use crate::{InvalidKey, Key, Result};
 
-/// Reads all keys at once. If that fails, reads them one by one until the failures have taken too long.
+/// Reads all keys at once. If that fails, reads them one by one until the failures, or all reads, have taken too long.
 pub(super) async fn read_each<S: AsyncKeyValueStore + ?Sized>(
     store: &S,
     keys: &[Key<'_>],
@@ -18,17 +18,18 @@ pub(super) async fn read_each<S: AsyncKeyValueStore + ?Sized>(
         return vec![store.read(*key).await];
     }
     let started = Instant::now();
-    match store.read_many(keys).await {
+    let mut cause = match store.read_many(keys).await {
         Ok(values) if values.len() == keys.len() => return values.into_iter().map(Ok).collect(),
         // Nobody knows which keys have failed, or, if there are too few values, which value belongs to which key.
-        Ok(_) | Err(_) => {}
-    }
+        Ok(_) => String::from("the store returned too few values, or too many"),
+        Err(error) => error.report().to_string(),
+    };
     let patience = started.elapsed().max(PATIENCE);
-    let (mut failing, mut cause) = (Duration::ZERO, String::new());
+    let (end, mut failing) = (Instant::now() + patience * TIMES, Duration::ZERO);
     let mut outcomes = Vec::with_capacity(keys.len());
     for &key in keys {
-        if failing >= patience {
-            outcomes.push(Err(given_up(store.name(), key, failing, &cause)));
+        if failing >= patience || Instant::now() >= end {
+            outcomes.push(Err(given_up(store.name(), key, patience, &cause)));
             continue;
         }
         let started = Instant::now();

@@ -7,8 +7,8 @@
 //! | [`PERSIST`](Commands::PERSIST): redis 3.2 | `MULTI`, `PERSIST`, `EXISTS`, `EXEC` | an `EXISTS` before the `PERSIST` |
 //! | [`LARGE_PAGES`](Commands::LARGE_PAGES): all but KeyDB | `SCAN … COUNT 1000` | with KeyDB the same in `MULTI` and `EXEC`, else `SCAN … COUNT 99` |
 //! | [`EVAL`](Commands::EVAL), `DELIFEQ` (valkey 9), `DELEX` (redis 8.4) | an entry is removed if it is what was copied | `rename` across slots is refused |
-//! | `EVAL`, else [`SET_IFEQ`](Commands::SET_IFEQ): redis 8.4, valkey 8.1 | a value is replaced if it is what was read, by a script or `SET … IFEQ` | `WATCH` and `GET`, then `MULTI`, `SET`, `EXEC` on the same connection |
-//! | `EVAL`, else `DELIFEQ`, `DELEX` | an entry is removed if its value is what was read | `WATCH` and `GET`, then `MULTI`, `DEL`, `EXEC` |
+//! | [`SET_IFEQ`](Commands::SET_IFEQ): redis 8.4, valkey 8.1; else `EVAL` | a value is replaced if it is what was read, by `SET … IFEQ` or a script | `WATCH` and `GET`, then `MULTI`, `SET`, `EXEC` on the same connection |
+//! | `DELIFEQ` (valkey 9), `DELEX` (redis 8.4); else `EVAL` | an entry is removed if its value is what was read | `WATCH` and `GET`, then `MULTI`, `DEL`, `EXEC` |
 //! | [`GETDEL`](Commands::GETDEL): redis 6.2 | `GETDEL` | a script; without scripts as above |
 //! | [`GETEX`](Commands::GETEX): redis 6.2 | `GETEX` | `MULTI`, `GET`, `PEXPIRE` or `PERSIST`, `EXEC` |
 //!
@@ -59,11 +59,19 @@ impl Commands {
     /// The largest `COUNT` without [`LARGE_PAGES`](Self::LARGE_PAGES).
     pub(super) const SMALL_PAGE: u64 = 99;
 
-    /// What a server of this version has. If the version is unknown, everything that a refusal can correct later.
-    pub(crate) fn of_version(version: Option<Version>) -> Self {
+    /// What a server has that says that it is this version of redis, and this version of valkey. If the version is unknown, everything that a
+    /// refusal can correct later.
+    pub(crate) fn of_version(version: Option<Version>, valkey: Option<Version>) -> Self {
         let since = |commands: Self, first: Version| match version {
             Some(version) if version < first => commands,
             _ => Self::NONE,
+        };
+        // Valkey goes on from redis 7.2, and has no `DELEX`.
+        let comparing = match valkey {
+            None => Self::DELIFEQ.with(since(Self::SET_IFEQ.with(Self::DELEX), (8, 4, 0))),
+            Some(valkey) if valkey < (8, 1, 0) => Self::SET_IFEQ.with(Self::DELIFEQ).with(Self::DELEX),
+            Some(valkey) if valkey < (9, 0, 0) => Self::DELIFEQ.with(Self::DELEX),
+            Some(_) => Self::DELEX,
         };
         let untold = if version.is_none() { Self::PERSIST.with(Self::LARGE_PAGES) } else { Self::NONE };
         Self::ALL
@@ -71,6 +79,7 @@ impl Commands {
             .without(since(Self::COPY.with(Self::GETDEL).with(Self::GETEX), (6, 2, 0)))
             .without(since(Self::SCAN_TYPE, (6, 0, 0)))
             .without(since(Self::PERSIST, (3, 2, 0)))
+            .without(if version.is_none() { Self::NONE } else { comparing })
             .without(untold)
     }
 

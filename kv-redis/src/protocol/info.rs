@@ -19,7 +19,7 @@ pub(crate) struct ServerInfo {
 impl ServerInfo {
     /// A server that says nothing: `INFO` is renamed or forbidden.
     pub(crate) fn untold() -> Self {
-        Self { commands: Commands::of_version(None), run_id: None }
+        Self { commands: Commands::of_version(None, None), run_id: None }
     }
 
     /// Reads the reply. An error if the server is not suitable for this role.
@@ -42,7 +42,8 @@ impl ServerInfo {
         let is_keydb = field("features").is_some_and(|features| features.contains("cluster_mget"))
             || field("executable").is_some_and(|program| program.contains("keydb"));
         let whole = if mode == Some("standalone") { Commands::WHOLE } else { Commands::NONE };
-        let commands = Commands::of_version(version).with(whole);
+        let valkey = field("valkey_version").and_then(self::version);
+        let commands = Commands::of_version(version, valkey).with(whole);
         Ok(Self {
             commands: if is_keydb {
                 commands.without(Commands::LARGE_PAGES).with(Commands::PAGES_IN_EXEC)
@@ -89,15 +90,20 @@ mod tests {
     #[test]
     fn a_version_tells_which_commands_there_are() {
         let all = Commands::ALL.without(Commands::WHOLE).without(Commands::PAGES_IN_EXEC);
-        let of_6_2 = Commands::COPY.with(Commands::GETDEL).with(Commands::GETEX);
+        let of_8_4 = Commands::SET_IFEQ.with(Commands::DELEX).with(Commands::DELIFEQ);
+        let of_6_2 = of_8_4.with(Commands::COPY).with(Commands::GETDEL).with(Commands::GETEX);
         for (version, lacks) in [
             ("2.8.12", of_6_2.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
             ("3.0.7", of_6_2.with(Commands::SCAN_TYPE).with(Commands::PERSIST)),
             ("3.2.0", of_6_2.with(Commands::SCAN_TYPE)),
             ("5.0.14", of_6_2.with(Commands::SCAN_TYPE)),
             ("6.0.0", of_6_2),
-            ("6.2.0", Commands::NONE),
-            ("8.4.0", Commands::NONE),
+            ("6.2.0", of_8_4),
+            ("8.2.9", of_8_4),
+            ("8.4.0", Commands::DELIFEQ),
+            ("7.2.4\r\nvalkey_version:7.2.8", of_8_4),
+            ("7.2.4\r\nvalkey_version:8.1.0", Commands::DELEX.with(Commands::DELIFEQ)),
+            ("7.2.4\r\nvalkey_version:9.0.0", Commands::DELEX),
         ] {
             assert_eq!(commands(&format!("# Server\r\nredis_version:{version}\r\n")), all.without(lacks), "{version}");
         }

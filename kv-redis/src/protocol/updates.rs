@@ -44,17 +44,17 @@ impl Commands {
     pub(crate) fn write_if<'a>(self, key: Arg<'a>, call: Call, replacement: Replacement<'a>) -> Option<Request<'a>> {
         let Replacement { old, new, ttl } = replacement;
         let mut request = Request::writing();
-        if self.has(Self::EVAL) {
-            let arguments = call.begin(&WRITE_IF).into_iter().chain([key, old.into(), new.into()]);
-            let ttl = ttl.map(Arg::from);
-            request.add_all(Shape::Integer, 6 + usize::from(ttl.is_some()), arguments.chain(ttl));
-            return Some(request.needing(Self::EVAL));
-        }
         let count = if ttl.is_some() { 2 } else { 0 };
         if self.has(Self::SET_IFEQ) {
             let arguments = ["SET".into(), key, new.into(), "IFEQ".into(), old.into()];
             request.add_all(Shape::Done, 5 + count, arguments.into_iter().chain(replacement.ttl()));
             return Some(request.needing(Self::SET_IFEQ));
+        }
+        if self.has(Self::EVAL) {
+            let arguments = call.begin(&WRITE_IF).into_iter().chain([key, old.into(), new.into()]);
+            let ttl = ttl.map(Arg::from);
+            request.add_all(Shape::Integer, 6 + usize::from(ttl.is_some()), arguments.chain(ttl));
+            return Some(request.needing(Self::EVAL));
         }
         let arguments = ["SET".into(), key, new.into()].into_iter().chain(replacement.ttl());
         self.watching(key, Some(old), |transaction| transaction.add_all(Shape::Any, 3 + count, arguments))
@@ -63,16 +63,16 @@ impl Commands {
     /// Removes an entry if this is its value; `None` if there is no way. [`was_done`] reads the replies.
     pub(crate) fn remove_if<'a>(self, key: Arg<'a>, call: Call, old: &'a [u8]) -> Option<Request<'a>> {
         let mut request = Request::writing();
-        if self.has(Self::EVAL) {
-            request.add_all(Shape::Integer, 5, call.begin(&REMOVE_IF).into_iter().chain([key, old.into()]));
-            return Some(request.needing(Self::EVAL));
-        }
         if self.has(Self::DELIFEQ) {
             return Some(request.with(Shape::Integer, ["DELIFEQ".into(), key, old.into()]).needing(Self::DELIFEQ));
         }
         if self.has(Self::DELEX) {
             let arguments = ["DELEX".into(), key, "IFEQ".into(), old.into()];
             return Some(request.with(Shape::Integer, arguments).needing(Self::DELEX));
+        }
+        if self.has(Self::EVAL) {
+            request.add_all(Shape::Integer, 5, call.begin(&REMOVE_IF).into_iter().chain([key, old.into()]));
+            return Some(request.needing(Self::EVAL));
         }
         self.watching(key, Some(old), |transaction| transaction.add(Shape::Any, ["DEL".into(), key]))
     }
@@ -102,8 +102,8 @@ impl Commands {
         }
         let request = request.with(Shape::Any, ["MULTI".into()]).with(Shape::Any, ["GET".into(), key]);
         match ttl {
-            // An old `PERSIST` revives an expired entry, but the `GET` has removed it.
-            None => request.with(Shape::Any, ["PERSIST".into(), key]),
+            // An old `PERSIST` revives an expired entry, but the `GET` has removed it. Its reply does not tell whether there is an entry.
+            None => request.with(Shape::Any, ["PERSIST".into(), key]).with(Shape::Any, ["EXISTS".into(), key]),
             Some(millis) => request.with(Shape::Any, ["PEXPIRE".into(), key, millis.into()]),
         }
         .with(Shape::Any, ["EXEC".into()])

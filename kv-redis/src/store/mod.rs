@@ -151,7 +151,7 @@ impl KeyValueStore for RedisStore {
         now(self.client.write_if_absent_versioned(key, value, ttl))
     }
 
-    /// By a script; where those are refused, by `SET … IFEQ`, which new servers have, or else in two round trips: `WATCH` and `GET`, then
+    /// By `SET … IFEQ`, which new servers have, or by a script; where those are refused, in two round trips: `WATCH` and `GET`, then
     /// `MULTI`, `SET` and `EXEC`. A script that the server does not know yet costs one round trip more.
     fn write_if_version(&self, key: Key<'_>, value: Value<'_>, ttl: Ttl, version: &Version) -> Result<Option<Version>> {
         now(self.client.write_if_version(key, value, ttl, version))

@@ -65,19 +65,20 @@ impl Client {
         let ttl = ttl.map(ttl::expire_after);
         let answer = self.send_fitting(key, |commands| Some(commands.read_and_touch(self.name(key), ttl))).await?;
         let mut answer = answer.ok_or_else(|| self.not_understood(key))?;
-        // On old servers the time goes on within a transaction: the entry may have expired after it was read.
-        let has_expired = |set: Option<&Reply>| ttl.is_some() && set == Some(&Reply::Int(0));
+        // On old servers the time goes on within a transaction: the entry may have expired after it was read. The last reply tells.
+        let has_expired = |results: &[Reply]| results.last() == Some(&Reply::Int(0));
         // A user who may not use `MULTI` has had the commands carried out one after the other.
-        if let [Reply::ServerError(_), Reply::BulkString(_) | Reply::Nil, Reply::Int(_), _] = answer.replies.as_slice()
+        if let [Reply::ServerError(_), results @ .., _] = answer.replies.as_slice()
+            && let [Reply::BulkString(_) | Reply::Nil, Reply::Int(_), ..] = results
         {
-            if has_expired(answer.replies.get(2)) {
+            if has_expired(results) {
                 return Ok(None);
             }
             answer.replies.truncate(2);
             answer.replies.remove(0);
         }
         let last = match self.without_error(key, answer)?.pop() {
-            Some(Reply::Array(results)) if has_expired(results.get(1)) => return Ok(None),
+            Some(Reply::Array(results)) if has_expired(&results) => return Ok(None),
             Some(Reply::Array(results)) => results.into_iter().next(),
             last => last,
         };

@@ -19,8 +19,10 @@ use crate::fixture::Asynchronous;
 use crate::proxy::Behaviour;
 use crate::running::{Context, NotPassed, Outcome, expect, expect_that, mismatch, show_error};
 
-/// After how long something that is awaited counts as one that hangs.
+/// After how long something that is awaited counts as one that hangs, and how much more time there is for what an operation takes: so many
+/// operations a check has at most.
 const HANGS_AFTER: Duration = Duration::from_secs(20);
+const OPERATIONS: u32 = 4000;
 
 /// How many tasks there are at a time, and how many futures each of them begins.
 const TASKS: usize = 64;
@@ -40,7 +42,7 @@ type Store = Arc<dyn AsyncKeyValueStore>;
 /// An operation, what it needs, and how it is called and its future dropped.
 type CallAndDrop<'a> = (&'a str, Option<Capability>, &'a dyn Fn());
 
-fn of<'a>(context: &Context<'a>) -> Outcome<&'a Asynchronous> {
+pub(super) fn of<'a>(context: &Context<'a>) -> Outcome<&'a Asynchronous> {
     let lacking = || NotPassed::Ignored("its store is not async (`Fixture::of_async`)".into());
     context.fixture().asynchronous.as_ref().ok_or_else(lacking)
 }
@@ -53,11 +55,16 @@ fn one_thread() -> Outcome<Runtime> {
 }
 
 /// Runs this on one thread, unless it hangs.
-fn run<T>(what: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+fn run<T>(context: &Context<'_>, what: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let limit = hangs_after(context);
     one_thread()?.block_on(async {
-        let hangs = || mismatch(what, "it ends", &format!("it has not ended after {HANGS_AFTER:?}")).timed_out_if(true);
-        tokio::time::timeout(HANGS_AFTER, future).await.unwrap_or_else(|_| Err(hangs()))
+        let hangs = || mismatch(what, "it ends", &format!("it has not ended after {limit:?}")).timed_out_if(true);
+        tokio::time::timeout(limit, future).await.unwrap_or_else(|_| Err(hangs()))
     })
+}
+
+pub(super) fn hangs_after(context: &Context<'_>) -> Duration {
+    HANGS_AFTER + context.pace().operation * OPERATIONS
 }
 
 /// Polls a future so many times at most. `None`: it was not ready.
@@ -131,7 +138,7 @@ pub(super) fn a_dropped_future_disturbs_nobody(context: &Context<'_>) -> Outcome
     let rounds = context.items(ROUNDS, TASKS * 2);
     let (seed, can_list) = (context.seed.used(), context.has(Capability::Listing));
     let can_count = context.has(Capability::Counters);
-    run("many tasks that drop their futures", async {
+    run(context, "many tasks that drop their futures", async {
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
             let random = Rng::with_seed(seed.wrapping_add(task as u64));
@@ -239,7 +246,7 @@ impl Caller {
 
 pub(super) fn a_future_that_is_not_polled_holds_up_nobody(context: &Context<'_>) -> Outcome {
     let store = &*of(context)?.store;
-    run("operations beside futures that are not polled any more", async {
+    run(context, "operations beside futures that are not polled any more", async {
         store.put("k", "1").await?;
         let (mut get, mut put) = (pin!(store.get("k")), pin!(store.put("other", "2")));
         let mut many = pin!(store.get_many(["k", "absent"]));
@@ -283,7 +290,7 @@ pub(super) fn a_call_does_not_block_its_thread(context: &Context<'_>) -> Outcome
     let proxied = ProxiedStore::new(context.fixture())?;
     let store = &*asynchronous.store;
     let late = (proxied.limit / 8).min(Duration::from_millis(200));
-    run("operations on a server that answers late", async {
+    run(context, "operations on a server that answers late", async {
         store.put("k", "v").await?;
         proxied.proxy.set(Behaviour::Delay(late));
         let mut longest = [Duration::MAX; 3];
@@ -322,7 +329,7 @@ pub(super) fn connections_whose_callers_have_left_serve_others(context: &Context
     let asynchronous = of(context)?;
     let proxied = ProxiedStore::new(context.fixture())?;
     let store = &*asynchronous.store;
-    run("operations after callers have left on a silent server", async {
+    run(context, "operations after callers have left on a silent server", async {
         store.put("k", "v").await?;
         proxied.proxy.set(Behaviour::Hold);
         for number in 0..STARTED {
@@ -364,7 +371,7 @@ pub(super) fn a_store_whose_runtime_has_ended_answers(context: &Context<'_>) -> 
     let runtime = runtime.map_err(|error| NotPassed::failed_beside_the_store(format_args!("no runtime: {error}")))?;
     let failed = |error| NotPassed::failed_beside_the_store(format_args!("`made_on` failed: {error}"));
     let store = make(runtime.handle()).map_err(failed)?;
-    run("operations while the runtime of the store ends, and afterwards", async {
+    run(context, "operations while the runtime of the store ends, and afterwards", async {
         expect("put before the runtime has ended", store.put("k", "v").await, ())?;
         let (mut get, mut put) = (pin!(store.get("k")), pin!(store.put("k", "w")));
         let early = (polled(1, get.as_mut()).await, polled(1, put.as_mut()).await);

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "tokio")]
 mod inside;
+#[cfg(feature = "tokio")]
+mod outside;
 
 use crate::checks::check::{Check, about, checks};
 use crate::running::{Context, Outcome};
@@ -16,14 +18,18 @@ checks![
     a2_a_call_does_not_block_its_thread,
     a3_connections_whose_callers_have_left_serve_others,
     a4_a_store_whose_runtime_has_ended_answers,
+    a4_a_thread_without_a_runtime_gets_an_answer,
 ];
 
 /// What a check does with an async store; without the feature it says so.
 macro_rules! inside {
     ($check:ident) => {
+        inside!(inside::$check)
+    };
+    ($module:ident::$check:ident) => {
         |context: &Context<'_>| -> Outcome {
             #[cfg(feature = "tokio")]
-            return inside::$check(context);
+            return $module::$check(context);
             #[cfg(not(feature = "tokio"))]
             {
                 let _ = context;
@@ -68,4 +74,10 @@ pub fn a3_connections_whose_callers_have_left_serve_others() -> Check {
 /// with an error. A store that waits for a task that is gone, or panics without its runtime, fails here.
 pub fn a4_a_store_whose_runtime_has_ended_answers() -> Check {
     about(&["A4", "E4"]).run(inside!(a_store_whose_runtime_has_ended_answers))
+}
+
+/// Polls every operation on a thread that is not inside a runtime, as another executor than tokio's does. Each has to end, with a result or
+/// with an error. A store whose futures need the context of a runtime, and panic without it, fails here.
+pub fn a4_a_thread_without_a_runtime_gets_an_answer() -> Check {
+    about(&["A4", "E4"]).run(inside!(outside::a_thread_without_a_runtime_gets_an_answer))
 }

@@ -256,12 +256,16 @@ pub fn b4_an_empty_batch_does_no_io() -> Check {
 
 /// How many keys a listing has: many pages.
 const KEYS: usize = 20_000;
+const PART: usize = 1000;
 
 /// Stores many keys with a prefix of their own, which it returns.
 fn store_many(proxied: &ProxiedStore<'_>) -> Outcome<String> {
     let prefix = format!("{}{}", proxied.fresh_prefix(), "long/".repeat(10));
-    let keys = (0..KEYS).map(|n| (format!("{prefix}{n:05}"), "v"));
-    proxied.direct.put_many(keys)?;
+    // In parts, so that each is done in time if the store writes one key after the other.
+    for begin in (0..KEYS).step_by(PART) {
+        let keys = (begin..begin + PART).map(|n| (format!("{prefix}{n:05}"), "v"));
+        proxied.direct.put_many(keys)?;
+    }
     Ok(prefix)
 }
 
