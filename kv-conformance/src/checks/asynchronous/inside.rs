@@ -20,9 +20,9 @@ use crate::proxy::Behaviour;
 use crate::running::{Context, NotPassed, Outcome, expect, expect_that, mismatch, show_error};
 
 /// After how long something that is awaited counts as one that hangs, and how much more time there is for what an operation takes: so many
-/// operations a check has at most.
+/// of its operations a check waits for, one after the other.
 const HANGS_AFTER: Duration = Duration::from_secs(20);
-const OPERATIONS: u32 = 4000;
+const OPERATIONS: u32 = 1000;
 
 /// How many tasks there are at a time, and how many futures each of them begins.
 const TASKS: usize = 64;
