@@ -37,6 +37,8 @@
 mod chart;
 mod rounds;
 mod rows;
+#[cfg(feature = "tokio")]
+mod tasks;
 
 use std::env;
 use std::fs;
@@ -48,6 +50,8 @@ pub use chart::chart;
 pub use rounds::processor_time;
 pub use rounds::together;
 pub use rows::{Comparison, Comparisons, Row, Unit};
+#[cfg(feature = "tokio")]
+pub use tasks::in_tasks;
 
 use crate::error::BoxError;
 

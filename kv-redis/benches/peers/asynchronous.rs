@@ -1,12 +1,11 @@
 //! The async store beside the async connections of the crate `redis`, on a runtime with two threads.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kv_conformance::bench::{Bench, Row, processor_time};
+use kv_conformance::bench::{Bench, Row, in_tasks, processor_time};
 use kv_redis::{AsyncKeyValueStoreExt, AsyncRedisStore, redis};
 use redis::aio::{ConnectionManager, MultiplexedConnection};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use super::{Error, Result, Setup};
 
@@ -47,54 +46,17 @@ impl Peer for ConnectionManager {
     }
 }
 
-/// Lets tasks do something many times; returns the longest time that one in a hundred took at least.
-fn in_tasks<F>(
-    runtime: &Runtime,
-    tasks: u32,
-    each: u32,
-    act: impl Fn() -> F + Send + Sync + 'static,
-) -> Result<Duration>
-where
-    F: Future<Output = Result> + Send + 'static,
-{
-    let act = Arc::new(act);
-    let spawn = |_| {
-        let act = Arc::clone(&act);
-        runtime.spawn(async move {
-            let mut took = Vec::new();
-            for _ in 0..each {
-                let begin = Instant::now();
-                act().await?;
-                took.push(begin.elapsed());
-            }
-            Ok::<_, Error>(took)
-        })
-    };
-    let all = (0..tasks).map(spawn).collect::<Vec<_>>();
-    runtime.block_on(async {
-        let mut times = Vec::new();
-        for task in all {
-            times.extend(task.await??);
-        }
-        times.sort_unstable();
-        times.get(times.len() * 99 / 100).copied().ok_or_else(|| "nothing was done".into())
-    })
+async fn get<P: Peer>(peer: P) -> Result {
+    peer.get().await
 }
 
-fn gets<P: Peer>(peer: &P) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Result> + Send>> + use<P> {
-    let peer = peer.clone();
-    move || {
-        let peer = peer.clone();
-        Box::pin(async move { peer.get().await })
-    }
+async fn put<P: Peer>(peer: P) -> Result {
+    peer.put(&[b'v'; 100]).await
 }
 
-fn puts<P: Peer>(peer: &P) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Result> + Send>> + use<P> {
-    let peer = peer.clone();
-    move || {
-        let peer = peer.clone();
-        Box::pin(async move { peer.put(&[b'v'; 100]).await })
-    }
+/// Lets tasks share a peer.
+fn sharing<P: Peer>(peer: &P, tasks: u32) -> impl Iterator<Item = P> {
+    (0..tasks).map(|_| peer.clone())
 }
 
 pub(super) fn compare(bench: &mut Bench, setup: &Setup) -> Result {
@@ -121,13 +83,13 @@ pub(super) fn compare(bench: &mut Bench, setup: &Setup) -> Result {
         };
         bench.compare_timed(
             row("get"),
-            || time(&|| in_tasks(&runtime, tasks, each, gets(&store))),
-            || time(&|| in_tasks(&runtime, tasks, each, gets(&bare))),
+            || time(&|| in_tasks(&runtime, sharing(&store, tasks), each, get)),
+            || time(&|| in_tasks(&runtime, sharing(&bare, tasks), each, get)),
         )?;
         bench.compare_timed(
             row("put"),
-            || time(&|| in_tasks(&runtime, tasks, each, puts(&store))),
-            || time(&|| in_tasks(&runtime, tasks, each, puts(&bare))),
+            || time(&|| in_tasks(&runtime, sharing(&store, tasks), each, put)),
+            || time(&|| in_tasks(&runtime, sharing(&bare, tasks), each, put)),
         )?;
     }
     let used = |act: &dyn Fn() -> Result<Duration>| {
@@ -141,13 +103,13 @@ pub(super) fn compare(bench: &mut Bench, setup: &Setup) -> Result {
                 .beside("ConnectionManager")
                 .operations(tasks * each)
                 .at_most(1.1),
-            || used(&|| in_tasks(&runtime, tasks, each, gets(&store))),
-            || used(&|| in_tasks(&runtime, tasks, each, gets(&manager))),
+            || used(&|| in_tasks(&runtime, sharing(&store, tasks), each, get)),
+            || used(&|| in_tasks(&runtime, sharing(&manager, tasks), each, get)),
         )?;
     }
     bench.compare_timed(
         Row::new("async get, 1000 tasks, 99 of 100 within").beside(beside).at_most(1.0),
-        || in_tasks(&runtime, 1000, 10, gets(&store)),
-        || in_tasks(&runtime, 1000, 10, gets(&bare)),
+        || in_tasks(&runtime, sharing(&store, 1000), 10, get),
+        || in_tasks(&runtime, sharing(&bare, 1000), 10, get),
     )
 }

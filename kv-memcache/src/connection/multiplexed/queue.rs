@@ -229,8 +229,11 @@ impl Queue {
         }
         // In turn, if there is only one connection for both.
         if may_do_short && !(may_do_long && before == Before::Done(Work::Together)) {
-            state.take_short(jobs);
-            state.together += 1;
+            let other = state.take_short(jobs, self.most_together);
+            drop(state);
+            if let Some(other) = other {
+                other.wake();
+            }
             return Next::Do(Work::Together);
         }
         jobs.extend(state.long.pop_front());

@@ -13,6 +13,10 @@ use tokio::sync::oneshot;
 use super::wire::{Answer, Exchange};
 use crate::protocol::fault::Fault;
 
+/// How many short requests are sent together at most. They are answered together, too, so a caller waits for all of them; and of a thousand
+/// that wait, those that came first are answered first.
+const TOGETHER: usize = 128;
+
 /// With this number of requests it is looked whether their callers have gone (A3).
 const MANY: usize = 1024;
 
@@ -143,10 +147,23 @@ impl State {
             .find_map(|jobs| position(jobs, number).and_then(|at| jobs.remove(at)))
     }
 
-    /// Takes all short requests. Nothing is done for callers who have gone.
-    pub(super) fn take_short(&mut self, jobs: &mut Vec<Job>) {
-        jobs.extend(self.short.drain(..).filter(|job| !job.has_left()));
-        self.full = MANY;
+    /// Takes the first short requests, and what wakes a connection that may take more of them. Nothing is done for callers who have gone.
+    pub(super) fn take_short(&mut self, jobs: &mut Vec<Job>, most_together: usize) -> Option<Waker> {
+        while jobs.len() < TOGETHER
+            && let Some(job) = self.short.pop_front()
+        {
+            if !job.has_left() {
+                jobs.push(job);
+            }
+        }
+        self.together += 1;
+        if self.short.is_empty() {
+            self.full = MANY;
+            return None;
+        }
+        let (_, waker) = if self.together < most_together { self.idle.pop()? } else { return None };
+        self.ready += 1;
+        Some(waker)
     }
 
     /// Takes out those that came before this number, or all.

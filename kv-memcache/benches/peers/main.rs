@@ -1,6 +1,9 @@
 //! Compares the store with bare sockets and with the client of the crate `memcache`, on servers that this starts:
 //! `cargo bench -p kv-memcache`; with `--all-features` over TLS, too.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
+
 use std::error::Error as StdError;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -29,6 +32,8 @@ fn main() -> Result {
     beside_the_client(&mut bench, &store, &url)?;
     threads(&mut bench, &url, connect)?;
     drop(store);
+    #[cfg(feature = "tokio")]
+    asynchronous::compare(&mut bench, server.sandbox(), &url)?;
 
     let unix = |sandbox: &Sandbox| Ok(UnixStream::connect(sandbox.dir().join(SOCKET))?);
     let server = start(|_| vec![format!("--unix-socket={SOCKET}")], unix)?;
