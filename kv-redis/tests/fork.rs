@@ -9,9 +9,9 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder};
+use kv_redis::{KeyValueStoreExt, RedisStore, RedisStoreBuilder, Ttl};
 use support::{PATIENCE, Redis};
 #[cfg(feature = "cluster")]
 use support::{RedisCluster, can_test};
@@ -157,4 +157,55 @@ fn a_child_can_use_a_store_behind_sentinels() {
     }
     let sentinels = support::Sentinels::start();
     forking::run("a_child_can_use_a_store_behind_sentinels", &sentinels.urls().join(" "));
+}
+
+/// A child counts while it is stopped again and again for longer than its `response_timeout`. The server answers meanwhile, so there is an
+/// answer to read and nothing has failed.
+#[test]
+fn a_process_that_stood_still_reads_what_has_come_meanwhile() {
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    const STOPS: usize = 8;
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    let Some(url) = forking::argument() else {
+        let redis = Redis::start(&[]);
+        return forking::run("a_process_that_stood_still_reads_what_has_come_meanwhile", redis.url());
+    };
+    let builder = || RedisStore::builder().url(&url).response_timeout(TIMEOUT).retry_after(Duration::ZERO);
+    let until = |mut count: Box<dyn FnMut() -> Result<u64, kv_redis::Error>>| {
+        let begun = Instant::now();
+        let mut failed = Vec::new();
+        while begun.elapsed() < TIMEOUT * 5 * u32::try_from(STOPS).unwrap() {
+            failed.extend(count().err());
+        }
+        // The server may be slow, too, for once.
+        assert!(failed.len() <= 1, "{} of {STOPS} stops: {:?}", failed.len(), failed.first());
+    };
+    let mut children = vec![
+        forking::fork(|| {
+            let store = builder().connect().unwrap();
+            until(Box::new(move || store.increment("blocking", 1, Ttl::Forever)));
+        }),
+        forking::fork(|| {
+            let store = builder().shared_connections(1).connect().unwrap();
+            until(Box::new(move || store.increment("shared", 1, Ttl::Forever)));
+        }),
+    ];
+    #[cfg(feature = "tokio")]
+    children.push(forking::fork(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let store = runtime.block_on(builder().connect_async()).unwrap();
+        until(Box::new(move || {
+            runtime.block_on(kv_redis::AsyncKeyValueStoreExt::increment(&store, "async", 1, Ttl::Forever))
+        }));
+    }));
+    for _ in 0..STOPS {
+        for child in &children {
+            child.stand_still(TIMEOUT + TIMEOUT / 4);
+            thread::sleep(PAUSE);
+        }
+    }
+    for child in children {
+        child.works_within(LIMIT);
+    }
 }

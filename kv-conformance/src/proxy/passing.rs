@@ -213,22 +213,23 @@ impl Shared {
         }
     }
 
-    /// Passes what has come while a piece was delayed: a reply in two pieces is not delayed twice.
+    /// Passes what has come while a piece was delayed: a reply in two pieces is not delayed twice. Does not wait.
     fn pass_what_came(
         &self,
         connection: &Connection,
         direction: Direction,
-        mut from: &Socket,
+        from: &Socket,
         to: &mut &Socket,
     ) -> io::Result<()> {
-        from.set_read_timeout(Some(Duration::from_millis(1)))?;
         let mut buffer = vec![0; PIECE];
         // At the end of the connection the next read says so once more.
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
+        while matches!(self.lock().behaviour, Behaviour::Delay(_))
+            && let Ok(length @ 1..) = receive_at_once(from, &mut buffer)
+        {
             self.count(connection, direction, length);
             connection.write(to, buffer.get(..length).unwrap_or_default())?;
         }
-        from.set_read_timeout(None)
+        Ok(())
     }
 
     /// Counts a piece. Returns whether it is the first of a request or of a reply.
@@ -396,4 +397,17 @@ impl Shared {
             _ => all,
         }
     }
+}
+
+/// Receives what is there.
+#[cfg(unix)]
+fn receive_at_once(from: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    let (length, _) = rustix::net::recv(from, buffer, rustix::net::RecvFlags::DONTWAIT)?;
+    Ok(length)
+}
+
+/// Other systems have no such flag: a second piece is delayed by itself.
+#[cfg(not(unix))]
+fn receive_at_once(_: &Socket, _: &mut [u8]) -> io::Result<usize> {
+    Ok(0)
 }

@@ -56,6 +56,7 @@ pub(crate) const OF_NO_BACKEND: &[(&str, &str)] = &[
     ("a1_a_dropped_future_disturbs_nobody", OF_ASYNC),
     ("a1_a_future_that_is_not_polled_holds_up_nobody", OF_ASYNC),
     ("a4_a_store_whose_runtime_has_ended_answers", OF_ASYNC),
+    ("a4_a_thread_without_a_runtime_gets_an_answer", OF_ASYNC),
     (
         RUNTIMES,
         "the wrong stores in `runtimes` prove it, with the feature `tokio`: those of other faults have no runtimes",

@@ -25,7 +25,8 @@ impl<F> Clone for Silent<F> {
 
 impl<F> fmt::Display for Silent<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |time: Duration| Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        // Less than a millisecond is shown as one.
+        let millis = |time: Duration| Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
         write!(f, "the server did not answer {:?} ago, so nothing was sent; ", millis(self.ago))?;
         match self.asked_in {
             Some(time) => write!(f, "it is asked again in {:?} (`retry_after`)", millis(time)),

@@ -14,6 +14,7 @@ use redis::Value as Reply;
 
 use super::known_commands::KnownCommands;
 use super::per_process::PerProcess;
+use super::socket::LATE;
 use super::transport::{Acquire, Transport};
 use crate::protocol::answer::Answer;
 use crate::protocol::fault::Fault;
@@ -146,8 +147,8 @@ impl<T: Acquire> Shared<T> {
         begun: Instant,
     ) -> Result<Result<Answer, Failed>, Inherited> {
         let Timeouts { pool, connect, response } = self.timeouts;
-        let deadline = begun + pool + connect + 2 * response;
-        let mut is_checked = false;
+        let mut deadline = begun + pool + connect + 2 * response;
+        let (mut is_checked, mut is_late) = (false, false);
         let mut outcome = self.lock_here(batches, &batch.outcome)?;
         loop {
             match &mut *outcome {
@@ -164,6 +165,11 @@ impl<T: Acquire> Shared<T> {
                 is_checked = true;
             }
             let left = deadline.saturating_duration_since(begun + waited);
+            // If the process stood still, the leader is about to read what has come.
+            if left.is_zero() && !is_late {
+                (is_late, deadline) = (true, Instant::now() + 2 * LATE);
+                continue;
+            }
             if left.is_zero() {
                 let fault = Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true };
                 return Ok(Err(Failed { fault, writes: true }));

@@ -352,6 +352,13 @@ impl<'a> Request<'a> {
         matches!(*self.shapes, [Shape::Value | Shape::Done | Shape::Integer]) && self.len() <= SHORT
     }
 
+    /// Whether it is one transaction that can be sent together with the requests of other callers: its commands stand together.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_short_transaction(&self) -> bool {
+        let is_page = self.needs.has(Commands::PAGES_IN_EXEC);
+        self.encoded.starts_with(b"*1\r\n$5\r\nMULTI\r\n") && self.then.is_none() && !is_page && self.len() <= SHORT
+    }
+
     /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.encoded.len() + self.long_bytes

@@ -67,6 +67,16 @@ pub(crate) fn fork(act: impl FnOnce()) -> Child {
 }
 
 impl Child {
+    /// Stops it for this time, as a system does that has no processor time for it.
+    #[allow(dead_code, reason = "not every program of tests does that")]
+    pub(crate) fn stand_still(&self, time: Duration) {
+        for (signal, pause) in [("-STOP", time), ("-CONT", Duration::ZERO)] {
+            let sent = Command::new("kill").args([signal, &self.id.to_string()]).status();
+            assert!(sent.is_ok_and(|status| status.success()), "the child has ended");
+            thread::sleep(pause);
+        }
+    }
+
     /// Waits for its end. Fails if that takes too long, or if it panicked.
     #[track_caller]
     pub(crate) fn works_within(mut self, limit: Duration) {

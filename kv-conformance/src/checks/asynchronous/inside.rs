@@ -11,7 +11,7 @@ use kv_core::{
     AsyncKeyValueStore, AsyncKeyValueStoreExt, Bytes, Capability, Entry, Error, KeyValueStoreExt, Ttl, ValueStream,
     Version, key,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use crate::faults::ProxiedStore;
@@ -363,19 +363,38 @@ pub(super) fn connections_whose_callers_have_left_serve_others(context: &Context
     })
 }
 
+/// A runtime that ends when it is dropped, and does not wait for that: inside another one that would panic.
+struct Ending(Option<Runtime>);
+
+impl Ending {
+    fn handle(&self) -> Outcome<&Handle> {
+        let gone = || NotPassed::failed_beside_the_store("the runtime is gone");
+        self.0.as_ref().map(Runtime::handle).ok_or_else(gone)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 pub(super) fn a_store_whose_runtime_has_ended_answers(context: &Context<'_>) -> Outcome {
     let asynchronous = of(context)?;
     let lacking = || NotPassed::Ignored("the fixture does not say how to make the store (`Fixture::made_on`)".into());
     let make = asynchronous.made_on.as_ref().ok_or_else(lacking)?;
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| NotPassed::failed_beside_the_store(format_args!("no runtime: {error}")))?;
+    let runtime = Ending(Some(runtime));
     let failed = |error| NotPassed::failed_beside_the_store(format_args!("`made_on` failed: {error}"));
-    let store = make(runtime.handle()).map_err(failed)?;
+    let store = make(runtime.handle()?).map_err(failed)?;
     run(context, "operations while the runtime of the store ends, and afterwards", async {
         expect("put before the runtime has ended", store.put("k", "v").await, ())?;
         let (mut get, mut put) = (pin!(store.get("k")), pin!(store.put("k", "w")));
         let early = (polled(1, get.as_mut()).await, polled(1, put.as_mut()).await);
-        runtime.shutdown_background();
+        drop(runtime);
         if early.0.is_none() {
             let _ = get.await;
         }

@@ -25,7 +25,7 @@ use crate::connection::channel::Channel;
 use crate::connection::permits::TRUSTED_FOR;
 use crate::connection::pool_settings::Reusable as _;
 use crate::connection::resolve::HostName;
-use crate::connection::socket::PER_BYTE;
+use crate::connection::socket::{LATE, PER_BYTE};
 use crate::protocol::fault::Fault;
 use crate::protocol::incoming::Incoming;
 
@@ -59,6 +59,8 @@ struct Batch {
     is_flushed: bool,
     begun: Instant,
     deadline: Instant,
+    /// Whether the deadline has passed, and what had come by then is read.
+    is_late: bool,
     /// Whether the connection had been idle before.
     had_been_idle: bool,
 }
@@ -107,6 +109,7 @@ impl Driver {
             is_flushed: true,
             begun: now,
             deadline: now,
+            is_late: false,
             had_been_idle: false,
         };
         let name = channel.socket().name();
@@ -194,13 +197,13 @@ impl Driver {
                     }
                 }
                 Poll::Ready(Err(fault)) => return Poll::Ready(fault),
+                Poll::Pending if timer.poll_until(context, self.batch.deadline).is_pending() => return Poll::Pending,
+                // The runtime has not been told yet what has come: the process may have stood still.
+                Poll::Pending if !self.batch.is_late && !stream.is_quiet() => {
+                    (self.batch.is_late, self.batch.deadline) = (true, Instant::now() + LATE);
+                }
                 Poll::Pending => {
-                    return match timer.poll_until(context, self.batch.deadline) {
-                        Poll::Ready(()) => {
-                            Poll::Ready(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true })
-                        }
-                        Poll::Pending => Poll::Pending,
-                    };
+                    return Poll::Ready(Fault::Broken { cause: io::ErrorKind::TimedOut.into(), sent: true });
                 }
             }
         }
@@ -303,7 +306,7 @@ impl Batch {
     /// Begins to send what was prepared.
     fn begin(&mut self, now: Instant, response: Duration) {
         (self.written, self.is_flushed) = (0, false);
-        (self.begun, self.deadline) = (now, now + response);
+        (self.begun, self.deadline, self.is_late) = (now, now + response, false);
     }
 
     /// Goes on with what is sent after the replies. Returns whether there is something.

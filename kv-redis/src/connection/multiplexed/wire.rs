@@ -36,7 +36,7 @@ pub(crate) struct Exchange {
 
 impl Ask for Request<'_> {
     fn is_short(&self) -> bool {
-        self.is_short()
+        self.is_short() || self.is_short_transaction()
     }
 
     fn length(&self) -> usize {

@@ -148,6 +148,36 @@ fn an_idle_connection_wakes_nobody_and_is_closed_in_the_end() {
     assert_eq!(runtime.block_on(store.get("k")).unwrap().unwrap(), "v");
 }
 
+/// A window of a limiter is a transaction of four commands, and shares packets with others all the same.
+#[test]
+fn counters_with_a_ttl_share_packets() {
+    const TASKS: u64 = 64;
+    const EACH: u64 = 50;
+    if !is_since((6, 0, 0)) {
+        return;
+    }
+    let (redis, runtime) = (Redis::start(&[]), runtime());
+    let store = connect(&runtime, builder(redis.url()).pool_size(4));
+    let reads = || redis.info("total_reads_processed").unwrap().parse::<u64>().unwrap();
+    let before = reads();
+    let tasks = (0..TASKS).map(|number| {
+        let store = store.clone();
+        runtime.spawn(async move {
+            for round in 0..EACH {
+                store.increment(format!("n{}", (number + round) % 3), 1, MINUTE).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        runtime.block_on(task).unwrap();
+    }
+    assert!(reads() - before < TASKS * EACH / 2, "{} packets", reads() - before);
+    let counts = runtime.block_on(store.get_many(["n0", "n1", "n2"])).unwrap();
+    let counts = counts.iter().map(|count| str::from_utf8(count.as_ref().unwrap()).unwrap().parse::<u64>().unwrap());
+    assert_eq!(counts.sum::<u64>(), TASKS * EACH);
+    assert!(runtime.block_on(store.ttl("n0")).unwrap().is_some_and(|left| left != kv_redis::Remaining::Forever));
+}
+
 #[test]
 fn connections_that_the_server_closes_are_replaced_without_an_error() {
     let (redis, runtime) = (Redis::start(&[]), runtime());
