@@ -169,7 +169,7 @@ fn a_process_that_stood_still_reads_what_has_come_meanwhile() {
 
     let Some(url) = forking::argument() else {
         let redis = Redis::start(&[]);
-        return forking::run("a_process_that_stood_still_reads_what_has_come_meanwhile", redis.url());
+        return forking::run("a_process_that_stood_still_reads_what_has_come_meanwhile", &redis.url());
     };
     let builder = || RedisStore::builder().url(&url).response_timeout(TIMEOUT).retry_after(Duration::ZERO);
     let until = |mut count: Box<dyn FnMut() -> Result<u64, kv_redis::Error>>| {
