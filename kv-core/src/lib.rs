@@ -5,6 +5,7 @@
 mod asynchronous;
 mod capabilities;
 pub mod contract;
+mod counter;
 mod each;
 mod error;
 mod ext;
@@ -32,7 +33,8 @@ pub use asynchronous::{
     ValueStream,
 };
 pub use capabilities::{Capabilities, CapabilitiesBuilder, Capability};
-pub use error::{CounterFault, Error, Failure, Result, add_to_counter};
+pub use counter::{CounterFault, add_to_counter};
+pub use error::{Error, Failure, Result};
 pub use ext::KeyValueStoreExt;
 pub use invalid_key::{InvalidKey, KeyFault};
 pub use key::{AsKey, Key};

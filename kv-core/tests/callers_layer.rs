@@ -1,4 +1,4 @@
-//! Calls that the callers' layer answers itself: they do not reach the store.
+//! What the callers' layer does itself: calls that do not reach the store, and changes by a rule.
 
 use std::time::Duration;
 use std::{iter, thread};

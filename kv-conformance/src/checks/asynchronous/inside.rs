@@ -11,7 +11,7 @@ use kv_core::{
     AsyncKeyValueStore, AsyncKeyValueStoreExt, Bytes, Capability, Entry, Error, KeyValueStoreExt, Ttl, ValueStream,
     Version, key,
 };
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::faults::ProxiedStore;
@@ -55,7 +55,7 @@ fn one_thread() -> Outcome<Runtime> {
 }
 
 /// Runs this on one thread, unless it hangs.
-fn run<T>(context: &Context<'_>, what: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+pub(super) fn run<T>(context: &Context<'_>, what: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let limit = hangs_after(context);
     one_thread()?.block_on(async {
         let hangs = || mismatch(what, "it ends", &format!("it has not ended after {limit:?}")).timed_out_if(true);
@@ -68,7 +68,7 @@ pub(super) fn hangs_after(context: &Context<'_>) -> Duration {
 }
 
 /// Polls a future so many times at most. `None`: it was not ready.
-async fn polled<F: Future + ?Sized>(times: usize, future: Pin<&mut F>) -> Option<F::Output> {
+pub(super) async fn polled<F: Future + ?Sized>(times: usize, future: Pin<&mut F>) -> Option<F::Output> {
     let (mut left, mut future) = (times, future);
     poll_fn(|context| {
         if left == 0 {
@@ -360,76 +360,5 @@ pub(super) fn connections_whose_callers_have_left_serve_others(context: &Context
                 }
             }
         }
-    })
-}
-
-/// A runtime that ends when it is dropped, and does not wait for that: inside another one that would panic.
-struct Ending(Option<Runtime>);
-
-impl Ending {
-    fn handle(&self) -> Outcome<&Handle> {
-        let gone = || NotPassed::failed_beside_the_store("the runtime is gone");
-        self.0.as_ref().map(Runtime::handle).ok_or_else(gone)
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-pub(super) fn a_store_whose_runtime_has_ended_answers(context: &Context<'_>) -> Outcome {
-    let asynchronous = of(context)?;
-    let lacking = || NotPassed::Ignored("the fixture does not say how to make the store (`Fixture::made_on`)".into());
-    let make = asynchronous.made_on.as_ref().ok_or_else(lacking)?;
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| NotPassed::failed_beside_the_store(format_args!("no runtime: {error}")))?;
-    let runtime = Ending(Some(runtime));
-    let failed = |error| NotPassed::failed_beside_the_store(format_args!("`made_on` failed: {error}"));
-    let store = make(runtime.handle()?).map_err(failed)?;
-    run(context, "operations while the runtime of the store ends, and afterwards", async {
-        expect("put before the runtime has ended", store.put("k", "v").await, ())?;
-        let (mut get, mut put) = (pin!(store.get("k")), pin!(store.put("k", "w")));
-        let early = (polled(1, get.as_mut()).await, polled(1, put.as_mut()).await);
-        drop(runtime);
-        if early.0.is_none() {
-            let _ = get.await;
-        }
-        if early.1.is_none() {
-            let _ = put.await;
-        }
-        let ended = "after the runtime of the store has ended";
-        let is_there = |value: &Option<Bytes>| value.as_deref().is_some_and(|value| value == b"v" || value == b"w");
-        for _ in 0..3 {
-            let got = store.get("k").await;
-            let is_right = got.as_ref().map_or(true, is_there);
-            expect_that(format_args!("get {ended}"), is_right, "an error, or what was put", got)?;
-            let got = store.get_many(["k", "absent"]).await;
-            let is_right = got.as_ref().map_or(true, |values| values.first().is_some_and(is_there));
-            expect_that(format_args!("get_many {ended}"), is_right, "an error, or what was put", got)?;
-            let mut got = store.get_each(["k"]).await;
-            let got = got.pop().unwrap_or(Ok(None));
-            let is_right = got.as_ref().map_or(true, is_there);
-            expect_that(format_args!("get_each {ended}"), is_right, "an error, or what was put", got)?;
-            let _ = store.put("k", "v").await;
-            if context.has(Capability::Listing) {
-                let listed = match store.keys("") {
-                    Ok(keys) => keys.collect::<Vec<_>>().await,
-                    Err(error) => Err(error),
-                };
-                let is_right = listed.as_ref().map_or(true, |keys| keys.iter().any(|key| *key == "k"));
-                expect_that(
-                    format_args!("keys(\"\") {ended}"),
-                    is_right,
-                    "an error, or the key that was put (L3)",
-                    listed,
-                )?;
-            }
-        }
-        let _ = store.delete("k").await;
-        Ok(())
     })
 }

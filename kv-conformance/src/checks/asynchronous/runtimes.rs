@@ -1,4 +1,4 @@
-//! Operations that are polled outside of every runtime.
+//! Stores whose runtime has ended, and operations that are polled outside of every runtime.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,10 +11,81 @@ use kv_core::{
     AsyncKeyValueStore, AsyncKeyValueStoreExt, Bytes, Capabilities, Capability, Error, KeyValueStoreExt, Ttl,
     ValueStream,
 };
+use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::inside::{hangs_after, of};
-use crate::running::panics;
-use crate::running::{Context, NotPassed, Outcome, expect_that, mismatch};
+use super::inside::{self, hangs_after, of, polled};
+use crate::running::{Context, NotPassed, Outcome, expect, expect_that, mismatch, panics};
+
+/// A runtime that ends when it is dropped, and does not wait for that: inside another one that would panic.
+struct Ending(Option<Runtime>);
+
+impl Ending {
+    fn handle(&self) -> Outcome<&Handle> {
+        let gone = || NotPassed::failed_beside_the_store("the runtime is gone");
+        self.0.as_ref().map(Runtime::handle).ok_or_else(gone)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub(super) fn a_store_whose_runtime_has_ended_answers(context: &Context<'_>) -> Outcome {
+    let asynchronous = of(context)?;
+    let lacking = || NotPassed::Ignored("the fixture does not say how to make the store (`Fixture::made_on`)".into());
+    let make = asynchronous.made_on.as_ref().ok_or_else(lacking)?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| NotPassed::failed_beside_the_store(format_args!("no runtime: {error}")))?;
+    let runtime = Ending(Some(runtime));
+    let failed = |error| NotPassed::failed_beside_the_store(format_args!("`made_on` failed: {error}"));
+    let store = make(runtime.handle()?).map_err(failed)?;
+    inside::run(context, "operations while the runtime of the store ends, and afterwards", async {
+        expect("put before the runtime has ended", store.put("k", "v").await, ())?;
+        let (mut get, mut put) = (pin!(store.get("k")), pin!(store.put("k", "w")));
+        let early = (polled(1, get.as_mut()).await, polled(1, put.as_mut()).await);
+        drop(runtime);
+        if early.0.is_none() {
+            let _ = get.await;
+        }
+        if early.1.is_none() {
+            let _ = put.await;
+        }
+        let ended = "after the runtime of the store has ended";
+        let is_there = |value: &Option<Bytes>| value.as_deref().is_some_and(|value| value == b"v" || value == b"w");
+        for _ in 0..3 {
+            let got = store.get("k").await;
+            let is_right = got.as_ref().map_or(true, is_there);
+            expect_that(format_args!("get {ended}"), is_right, "an error, or what was put", got)?;
+            let got = store.get_many(["k", "absent"]).await;
+            let is_right = got.as_ref().map_or(true, |values| values.first().is_some_and(is_there));
+            expect_that(format_args!("get_many {ended}"), is_right, "an error, or what was put", got)?;
+            let mut got = store.get_each(["k"]).await;
+            let got = got.pop().unwrap_or(Ok(None));
+            let is_right = got.as_ref().map_or(true, is_there);
+            expect_that(format_args!("get_each {ended}"), is_right, "an error, or what was put", got)?;
+            let _ = store.put("k", "v").await;
+            if context.has(Capability::Listing) {
+                let listed = match store.keys("") {
+                    Ok(keys) => keys.collect::<Vec<_>>().await,
+                    Err(error) => Err(error),
+                };
+                let is_right = listed.as_ref().map_or(true, |keys| keys.iter().any(|key| *key == "k"));
+                expect_that(
+                    format_args!("keys(\"\") {ended}"),
+                    is_right,
+                    "an error, or the key that was put (L3)",
+                    listed,
+                )?;
+            }
+        }
+        let _ = store.delete("k").await;
+        Ok(())
+    })
+}
 
 /// Wakes a thread that is parked.
 struct Unpark(Thread);
@@ -52,7 +123,7 @@ pub(super) fn a_thread_without_a_runtime_gets_an_answer(context: &Context<'_>) -
 }
 
 fn all_operations(store: &dyn AsyncKeyValueStore, capabilities: &Capabilities, end: Instant) -> Outcome {
-    use Capability::{Contains, Copy, Counters, Create, Listing, Take, Touch, TouchingReads, Versions};
+    use Capability::{Contains, Copy, Counters, Create, Listing, Take, Touch, TouchingReads, TtlReading, Versions};
 
     let has = |capability| capabilities.supports(capability);
     ends(end, "put", store.put("k", "v"))?;
@@ -76,8 +147,14 @@ fn all_operations(store: &dyn AsyncKeyValueStore, capabilities: &Capabilities, e
         ends(end, "copy", store.copy("k", "copy"))?;
         ends(end, "rename", store.rename("copy", "renamed"))?;
     }
+    if has(TtlReading) {
+        ends(end, "ttl", store.ttl("k"))?;
+    }
     if has(Touch) {
         ends(end, "touch", store.touch("k", Ttl::Forever))?;
+    }
+    if has(Versions) && has(Create) {
+        ends(end, "create_versioned", store.create_versioned("new", "v", Ttl::Forever))?;
     }
     if has(Versions)
         && let Some(Some((_, version))) = ends(end, "get_versioned", store.get_versioned("k"))?
@@ -96,6 +173,7 @@ fn all_operations(store: &dyn AsyncKeyValueStore, capabilities: &Capabilities, e
     }
     if has(Listing) {
         ends(end, "keys", async { store.keys("")?.collect::<Vec<_>>().await })?;
+        ends(end, "prefixes", async { store.prefixes("/", "")?.collect::<Vec<_>>().await })?;
     }
     ends(end, "delete_many", store.delete_many(["k", "other"]))?;
     ends(end, "delete", store.delete("k"))?;
