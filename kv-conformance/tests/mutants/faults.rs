@@ -767,6 +767,8 @@ faults! {
     ErrorRepeatsCause,
     /// The message does not name the store.
     ErrorWithoutStore,
+    /// The name of the store is empty.
+    NameIsEmpty,
     /// The message does not name the key.
     ErrorWithoutKey,
     /// The message shows the value.

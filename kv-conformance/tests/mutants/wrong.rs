@@ -289,7 +289,7 @@ impl fmt::Debug for Wrong {
 #[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would be another fault")]
 impl KeyValueStore for Wrong {
     fn name(&self) -> &str {
-        self.inner.name()
+        if self.is(Fault::NameIsEmpty) { "" } else { self.inner.name() }
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -16,9 +16,10 @@ use libtest_mimic::{Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::client::Client;
+use crate::nothing;
 use crate::pool::Limits;
+use crate::right::{LONG, SHORT, inexact};
 use crate::server::{Persistence, Server};
-use crate::{LONG, SHORT, inexact, nothing};
 
 const BLOCKS: &str = "a2_a_call_does_not_block_its_thread";
 const LEFT: &str = "a3_connections_whose_callers_have_left_serve_others";

@@ -10,9 +10,10 @@ use kv_core::{Bytes, Capabilities, Error, Failure, Key, KeyValueStore, Keys, Pre
 use libtest_mimic::{Failed, Trial};
 
 use crate::client::Client;
+use crate::nothing;
 use crate::pool::Limits;
+use crate::right::{LONG, SHORT, behind_proxy};
 use crate::server::{Persistence, Server};
-use crate::{LONG, SHORT, behind_proxy, nothing};
 
 const CHECK: &str = "fixture_with_faults_is_behind_its_proxy";
 

@@ -11,38 +11,27 @@ mod faults;
 mod fixtures;
 mod map;
 mod pool;
+mod right;
 mod server;
 mod wire;
 mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kv_conformance::proxy::Proxy;
 use kv_conformance::{BoxError, Durability, Fixture, Suite, Verdict};
-use kv_core::{Capability, KeyValueStore};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::client::Client;
 use crate::faults::Fault;
-use crate::pool::{Closes, Limits, Pool};
-use crate::server::{Persistence, Server};
+use crate::pool::{Closes, Pool};
+use crate::right::{SHORT, behind_proxy, inexact, right};
+use crate::server::Persistence;
 use crate::wire::Op;
 use crate::wrong::Wrong;
-
-/// How long a store behind the proxy waits: short, because the checks wait for it to run out several hundred times.
-const SHORT: Limits = Limits {
-    pool: Duration::from_millis(300),
-    connect: Duration::from_millis(700),
-    exchange: Duration::from_millis(700),
-};
-
-/// The same of a store that nothing is in the way of, so that a slow machine does not matter.
-const LONG: Duration = Duration::from_secs(10);
 
 /// The checks that take longer than all others together: a wrong store is given to them if the others find nothing.
 const SLOW: [&str; 4] = [
@@ -66,55 +55,6 @@ const TRIES: usize = 20;
 /// How many wrong stores are checked at a time. Their checks mostly wait; but more would keep two cores so busy that limits pass
 /// without any fault.
 const THREADS: usize = 12;
-
-/// A right store directly at its server.
-fn direct(server: &Arc<Server>, default_ttl: Option<Duration>) -> Fixture {
-    let store = || Client { default_ttl, ..Client::new(server.address(), Limits::of_each(LONG)) };
-    let (planted, address) = (Arc::clone(server), server.address());
-    let reopen = move || Ok(Client { default_ttl, ..Client::new(address, Limits::of_each(LONG)) });
-    let plant = move || {
-        planted.with_map(map::Map::plant);
-        Ok(())
-    };
-    Fixture::new(store()).second_handle(store()).foreign_data(plant).reopen(reopen).guard(Arc::clone(server))
-}
-
-/// A store behind a proxy, and a right one directly at its server.
-fn behind_proxy<S: KeyValueStore + 'static>(
-    persistence: Persistence,
-    durability: Durability,
-    store: impl FnOnce(SocketAddr, Limits) -> S,
-) -> Result<Fixture, BoxError> {
-    let server = Arc::new(Server::start_new(persistence)?);
-    let proxy = Arc::new(Proxy::tcp(server.address())?);
-    let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
-    let closing =
-        move |closes| Ok(Client { transport: Pool::closing(address, SHORT, closes), ..Client::new(address, SHORT) });
-    Ok(Fixture::new(store(address, SHORT))
-        .idle_timeout(move |time| closing(Closes { idle: Some(time), ..Closes::default() }))
-        .max_lifetime(move |time| closing(Closes { old: Some(time), ..Closes::default() }))
-        .repeated(|key, value| {
-            let text = format!("unknown command, with args beginning with: '{key}' '{value}'");
-            vec![wire::frame(wire::REPLY, wire::FAILED, [Some(text.as_bytes())])]
-        })
-        .second_handle(Client::new(server.address(), Limits::of_each(LONG)))
-        .proxy(proxy)
-        .limit(SHORT.sum())
-        .server(server, durability))
-}
-
-/// The suite of a right store: its server keeps what it is said to keep.
-fn right(persistence: Persistence, durability: Durability) -> Suite {
-    let open = |default_ttl| Ok(direct(&Arc::new(Server::start_new(Persistence::EachWrite)?), default_ttl));
-    let suite = Suite::new(format!("right/{durability:?}"), move || open(None));
-    inexact(suite)
-        .with_default_ttl(move |ttl| open(Some(ttl)))
-        .with_faults(move || behind_proxy(persistence, durability, Client::new))
-}
-
-fn inexact(suite: Suite) -> Suite {
-    suite.opt_out(Capability::ExactVersions, "a version is the value itself")
-}
 
 /// The suite of a wrong store, of which only the checks of faults are of interest.
 fn wrong(fault: Fault) -> Suite {

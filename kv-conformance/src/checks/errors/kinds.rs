@@ -53,6 +53,7 @@ pub fn e1_an_error_names_its_key_and_its_store() -> Check {
     about(&["E1", "E2", "E5"]).run(|context| {
         let key = "the-key-concerned";
         let name = context.store().name();
+        expect_that("name()", !name.is_empty(), "a text that tells the store from others", format!("{name:?}"))?;
         let errors = provoked(context, key, "v");
         expect_that("the errors provoked", errors.len() >= 4, "at least 4", errors.len())?;
         for error in errors {
@@ -72,6 +73,7 @@ pub fn e1_an_error_names_its_key_and_its_store() -> Check {
                 "it names the store",
                 &shown,
             )?;
+            expect_eq(format_args!("store() of {kind}"), error.store(), (!io).then_some(name))?;
             let repeated = error.source().is_some_and(|cause| shown.contains(&cause.to_string()));
             expect_eq(format_args!("whether the message of {kind} repeats its cause: {shown}"), repeated, false)?;
             expect_eq(format_args!("is_transient of {shown}"), error.is_transient(), false)?;
