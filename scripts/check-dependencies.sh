@@ -46,7 +46,7 @@ for pair in kv-redis:redis kv-redis:r2d2_redis kv-memcache:memcache; do
     done
 done
 # Backends depend on kv-core alone, so that each has a copy of these. What is fixed in one is fixed in the other.
-for file in connection/{circuit_breaker,endpoint,host,per_process,permits,pool,pool_settings,resolve,socket,sweeper,system}.rs connection/resolve/{limit,tests}.rs connection/multiplexed/{driver,making,queue,state,stream}.rs \
+for file in connection/{circuit_breaker,endpoint,host,per_process,permits,pool,pool_settings,resolve,socket,sweeper,system}.rs connection/resolve/{limit,tests}.rs connection/multiplexed/{driver,making,queue,queues,state,stream}.rs \
     connection/tls/advice.rs protocol/silent.rs store/url.rs; do
     cmp "kv-redis/src/$file" "kv-memcache/src/$file" || fail "the two copies of $file differ"
 done

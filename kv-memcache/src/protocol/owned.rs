@@ -75,11 +75,6 @@ impl OwnedRequest {
         self.commands.len()
     }
 
-    /// How many bytes its values have.
-    pub(crate) fn length(&self) -> usize {
-        self.commands.iter().map(|command| command.value.len()).sum()
-    }
-
     /// Takes the reply to the command at this index, if there is one and it is complete.
     pub(crate) fn receive(
         &self,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::node::{Server, ServerLimits};
 use crate::connection::exchange::Connection;
-use crate::connection::multiplexed::{Health, Queue, Times};
+use crate::connection::multiplexed::{Health, Queues, Times};
 use crate::protocol::fault::Fault;
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::reply::Reply;
@@ -19,11 +19,11 @@ const SHARED: usize = 2;
 
 pub(crate) struct AsyncNode {
     server: Arc<Server>,
-    queue: Arc<Queue>,
+    queues: Queues,
 }
 
 impl AsyncNode {
-    /// A server to which there is no connection yet. There are at most `pool_size` connections.
+    /// A server to which there is no connection yet. There are at most `pool_size` connections on each runtime.
     pub(super) fn new(server: Server, pool_size: u32) -> Self {
         let most = usize::try_from(pool_size).unwrap_or(usize::MAX);
         let (timeouts, settings) = (server.dialer().timeouts, server.dialer().pool_settings);
@@ -37,7 +37,7 @@ impl AsyncNode {
         let server = Arc::new(server);
         let (of_connect, its_health) = (Arc::clone(&server), Arc::clone(&health));
         let connect = move || connect(&of_connect, &its_health);
-        Self { queue: Queue::new(most, SHARED, times, health, connect), server }
+        Self { queues: Queues::new(most, SHARED, times, health, connect), server }
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -53,13 +53,7 @@ impl AsyncNode {
 
     /// Sends a request and receives its replies.
     pub(super) async fn exchange(&self, request: Request<'_>) -> Result<Vec<Reply>, Fault> {
-        self.queue.exchange(&Arc::new(OwnedRequest::new(request))).await
-    }
-}
-
-impl Drop for AsyncNode {
-    fn drop(&mut self) {
-        self.queue.close();
+        self.queues.exchange(&Arc::new(OwnedRequest::new(request))).await
     }
 }
 

@@ -34,7 +34,7 @@ use crate::servers::node::Node;
 ///
 /// # Connections
 ///
-/// Each connection is owned by a task on the runtime of the call that needed it first. That task sends the requests of all callers that have
+/// Each connection is owned by a task on the runtime of its callers. That task sends the requests of all callers that have
 /// come meanwhile in one packet, and hands out the replies. A future that is dropped has its reply received there, and nobody gets
 /// it: no connection is closed for it ([A1](kv_core::contract#13-async)).
 ///
@@ -43,8 +43,9 @@ use crate::servers::node::Node;
 /// that were sent, and the outcome of all writes among them is unknown ([E5](kv_core::contract#9-errors)). A batch asks all
 /// servers at the same time, without threads.
 ///
-/// A runtime that ends closes its connections, and what waits for them gets an error ([A4](kv_core::contract#13-async)); the next call,
-/// on another runtime, makes new ones. The runtime has to have I/O and time (`enable_all`). Connections are made on threads of their own,
+/// Each runtime on which the store is used has connections of its own, up to the [`pool_size`](MemcacheStoreBuilder::pool_size). One that ends
+/// closes them, and what waits for them gets an error ([A4](kv_core::contract#13-async)); calls on other runtimes notice nothing of that,
+/// nor of one that stands still. A runtime has to have I/O and time (`enable_all`). Connections are made on threads of their own,
 /// at most one for each connection, since looking up a name and a TLS handshake may take long;
 /// [`credentials_provider`](MemcacheStoreBuilder::credentials_provider) is called there.
 #[derive(Clone)]

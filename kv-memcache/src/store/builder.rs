@@ -129,7 +129,8 @@ impl MemcacheStoreBuilder {
         self
     }
 
-    /// The most connections to each server: 1 to 65 535. They are made when they are needed. Default: 10.
+    /// The most connections to each server: 1 to 65 535. They are made when they are needed. Default: 10. An async store has as many on
+    /// each runtime.
     pub const fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self

@@ -1,9 +1,14 @@
 //! What `AsyncMemcacheStore` does beyond the shared suite.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use kv_conformance::proxy::{Behaviour, Proxy};
 use kv_memcache::{AsyncKeyValueStoreExt, AsyncMemcacheStore, Error, Ttl};
+use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use crate::support::{self, Memcached, Need, PATIENCE, can};
@@ -51,6 +56,41 @@ async fn many_tasks_share_two_connections() {
     }
     tasks.join_all().await;
     assert!(proxy.accepted() <= 2, "{}", proxy.accepted());
+}
+
+/// As tests with a runtime each do that share a store.
+#[test]
+fn runtimes_that_end_or_stand_still_disturb_no_other() {
+    let (_server, proxy, store) = behind_a_proxy();
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let still = runtime();
+    still.block_on(store.put("still", "v")).unwrap();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let (runtime, key, value) = (runtime(), number.to_string(), format!("{round}"));
+                    runtime.block_on(store.put(&key, &value)).unwrap();
+                    let large = value.repeat(30_000);
+                    runtime.block_on(store.put(format!("{key}/large"), &large)).unwrap();
+                    let got = runtime.block_on(store.get_many([&key, "still", "absent"])).unwrap();
+                    assert_eq!(got, [Some(value.into()), Some("v".into()), None]);
+                    // Dropped while something is on its way.
+                    runtime.block_on(async {
+                        let mut leaves = pin!(store.get("absent"));
+                        poll_fn(|context| Poll::Ready(leaves.as_mut().poll(context).is_ready())).await
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(still.block_on(store.get("still")).unwrap().unwrap(), "v");
+    drop(still);
+    support::wait_until(|| match proxy.open() {
+        0 => Ok(()),
+        open => Err(format!("{open} connections are open although their runtimes have ended")),
+    });
 }
 
 /// The connection is closed after a refusal, and nobody else notices.

@@ -10,19 +10,19 @@ use std::time::Instant;
 
 use super::node::Server;
 use crate::connection::Connection;
-use crate::connection::multiplexed::{Health, Queue, Times};
+use crate::connection::multiplexed::{Health, Queues, Times};
 use crate::protocol::answer::Answer;
 use crate::protocol::fault::Fault;
 use crate::protocol::request::Request;
 
 pub(crate) struct AsyncNode {
     server: Arc<Server>,
-    queue: Arc<Queue>,
+    queues: Queues,
 }
 
 impl AsyncNode {
-    /// A server to which there is no connection yet. There are at most `pool_size` connections; `shared` of them may send short requests
-    /// at a time.
+    /// A server to which there is no connection yet. There are at most `pool_size` connections on each runtime; `shared` of them may send
+    /// short requests at a time.
     pub(super) fn new(server: Server, pool_size: u32, shared: u32) -> Self {
         let number = |connections: u32| usize::try_from(connections).unwrap_or(usize::MAX);
         let (timeouts, settings) = (server.dialer().timeouts, server.dialer().pool_settings);
@@ -36,7 +36,7 @@ impl AsyncNode {
         let server = Arc::new(server);
         let (of_connect, its_health) = (Arc::clone(&server), Arc::clone(&health));
         let connect = move || connect(&of_connect, &its_health);
-        Self { queue: Queue::new(number(pool_size), number(shared), times, health, connect), server }
+        Self { queues: Queues::new(number(pool_size), number(shared), times, health, connect), server }
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -45,12 +45,12 @@ impl AsyncNode {
 
     /// Makes this number of connections, at least one, so that the server is known to answer.
     pub(super) async fn warm_up(&self, connections: u32) -> Result<(), Fault> {
-        self.queue.warm_up(usize::try_from(connections.max(1)).unwrap_or(usize::MAX)).await
+        self.queues.warm_up(usize::try_from(connections.max(1)).unwrap_or(usize::MAX)).await
     }
 
     /// Sends a request and receives its replies.
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Answer, Fault> {
-        let mut answer = pin!(self.queue.exchange(request));
+        let mut answer = pin!(self.queues.exchange(request));
         // When it was polled, the request waits for a connection or for its replies.
         poll_fn(|context| {
             let answer = answer.as_mut().poll(context);
@@ -58,12 +58,6 @@ impl AsyncNode {
             answer
         })
         .await
-    }
-}
-
-impl Drop for AsyncNode {
-    fn drop(&mut self) {
-        self.queue.close();
     }
 }
 

@@ -215,7 +215,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The largest number of connections, to each primary if there are several: 1 to 65 535. Default: 10.
+    /// The largest number of connections, to each primary if there are several: 1 to 65 535. Default: 10. An async store has as many
+    /// on each runtime.
     pub const fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self

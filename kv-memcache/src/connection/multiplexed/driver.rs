@@ -17,10 +17,10 @@ use tokio::runtime::Handle as Runtime;
 use tokio::time::{Sleep, sleep_until};
 
 use super::queue::{Queue, runtime_ended};
-use super::state::{Before, Job, Next, Number};
+use super::queues::Settings;
+use super::state::{Before, Job, Next};
 use super::stream::Stream;
 use super::wire::{Connection, Wire};
-use super::{Health, Times};
 use crate::connection::channel::Channel;
 use crate::connection::permits::TRUSTED_FOR;
 use crate::connection::pool_settings::Reusable as _;
@@ -32,10 +32,9 @@ use crate::protocol::incoming::Incoming;
 /// What the task has.
 pub(super) struct Driver {
     /// The number by which the queue knows the connection.
-    number: Number,
+    number: u64,
     queue: Arc<Queue>,
-    health: Arc<Health>,
-    times: Times,
+    settings: Arc<Settings>,
     /// Until the task begins.
     channel: Option<Channel>,
     /// The host name of the server, and its generation when this was connected.
@@ -93,15 +92,10 @@ impl Timer {
 }
 
 impl Driver {
-    pub(super) fn new(
-        connection: Connection,
-        number: Number,
-        queue: Arc<Queue>,
-        health: Arc<Health>,
-        times: Times,
-    ) -> Self {
+    pub(super) fn new(connection: Connection, number: u64, queue: Arc<Queue>) -> Self {
+        let settings = Arc::clone(&queue.settings);
         let (use_until, now) = (connection.use_until(), Instant::now());
-        let (channel, wire) = Wire::new(connection, &health);
+        let (channel, wire) = Wire::new(connection, &settings.health);
         let batch = Batch {
             jobs: Vec::new(),
             wire,
@@ -117,8 +111,7 @@ impl Driver {
         Self {
             number,
             queue,
-            health,
-            times,
+            settings,
             channel,
             name,
             use_until,
@@ -134,14 +127,14 @@ impl Driver {
     pub(super) async fn run(mut self) {
         // If it cannot be watched, neither can another one: as if the runtime had ended.
         let Some(Ok(mut stream)) = self.channel.take().map(Stream::new) else { return };
-        let expiry = self.times.expiry(self.last_used, self.use_until);
+        let expiry = self.settings.times.expiry(self.last_used, self.use_until);
         let (mut incoming, mut timer) = (Incoming::default(), Timer(Box::pin(sleep_until(expiry.into()))));
         let end = poll_fn(|context| self.poll(context, &mut stream, &mut incoming, &mut timer)).await;
         if self.batch.had_been_idle && self.batch.written > 0 && (end.is_silence() || end.is_dead_connection()) {
-            self.health.distrust(self.batch.begun);
+            self.settings.health.distrust(self.batch.begun);
         }
         if end.is_silence() {
-            self.health.breaker.note_time_out(self.batch.begun, &end);
+            self.settings.health.breaker.note_time_out(self.batch.begun, &end);
         }
         self.end = Some(end);
     }
@@ -174,7 +167,7 @@ impl Driver {
                 let had_been_idle = self.last_used.elapsed() >= TRUSTED_FOR;
                 if had_been_idle && !stream.is_quiet() {
                     // Others may have been closed with it.
-                    self.health.distrust(Instant::now());
+                    self.settings.health.distrust(Instant::now());
                     return Poll::Ready(closed());
                 }
                 let now = Instant::now();
@@ -185,11 +178,11 @@ impl Driver {
                     continue;
                 }
                 self.batch.had_been_idle = had_been_idle;
-                self.batch.begin(now, self.times.response);
+                self.batch.begin(now, self.settings.times.response);
             }
             match self.poll_exchange(context, stream, incoming) {
                 Poll::Ready(Ok(())) => {
-                    if self.batch.goes_on(self.times.response) {
+                    if self.batch.goes_on(self.settings.times.response) {
                         continue;
                     }
                     if !self.hand_out() {
@@ -212,15 +205,15 @@ impl Driver {
     /// Whether the connection is not too old, trusted, and leads to the server for which its host name stands now.
     fn may_be_used(&self) -> bool {
         // The task of a new connection may begin late.
-        (!self.was_kept || Instant::now() < self.times.expiry(self.last_used, self.use_until))
-            && self.health.trusts(self.last_used)
+        (!self.was_kept || Instant::now() < self.settings.times.expiry(self.last_used, self.use_until))
+            && self.settings.health.trusts(self.last_used)
             && self.name.as_ref().is_none_or(|(name, generation)| name.is_current(*generation))
     }
 
     /// Prepares what was taken. Returns whether the connection can be used for it.
     fn prepare(&mut self, now: Instant) -> bool {
         let Batch { wire, jobs, .. } = &mut self.batch;
-        let Prepared { refused, is_usable } = wire.prepare(jobs, now, self.was_kept, &self.health);
+        let Prepared { refused, is_usable } = wire.prepare(jobs, now, self.was_kept, &self.settings.health);
         if jobs.is_empty() {
             self.note_done();
         }
@@ -233,7 +226,7 @@ impl Driver {
     /// Tells the queue, before callers learn it, that the connection is about to look for more to do.
     fn note_done(&mut self) {
         if let Before::Doing(work) = self.state {
-            self.queue.note_done(work, self.number);
+            self.queue.note_done(work);
             self.state = Before::Done(work);
         }
     }
@@ -250,7 +243,7 @@ impl Driver {
             Poll::Ready(Ok(1..)) => Poll::Ready(Fault::Desynchronized),
             Poll::Ready(_) => Poll::Ready(closed()),
             Poll::Pending => {
-                timer.poll_until(context, self.times.expiry(self.last_used, self.use_until)).map(|()| closed())
+                timer.poll_until(context, self.settings.times.expiry(self.last_used, self.use_until)).map(|()| closed())
             }
         }
     }

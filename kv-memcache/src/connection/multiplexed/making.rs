@@ -9,7 +9,7 @@ use tokio::runtime::Handle as Runtime;
 
 use super::driver::Driver;
 use super::queue::Queue;
-use super::state::{Number, State};
+use super::state::State;
 use crate::protocol::fault::Fault;
 
 /// The name of the threads that make connections. They are not threads of the runtime: those are for the application, and a runtime that
@@ -21,7 +21,6 @@ pub(super) struct Making {
     queue: Arc<Queue>,
     /// Where its task is to run.
     runtime: Runtime,
-    epoch: u64,
     /// Requests with this number and higher ones came after it began: its failure is none of theirs.
     since: u64,
     /// Why there is none; `None` once there is one.
@@ -29,28 +28,25 @@ pub(super) struct Making {
 }
 
 impl Making {
-    pub(super) fn new(queue: &Arc<Queue>, runtime: &Runtime, (epoch, since): (u64, u64)) -> Self {
+    pub(super) fn new(queue: &Arc<Queue>, runtime: &Runtime, since: u64) -> Self {
         let fault = Fault::NotConnected(panicked());
-        Self { queue: Arc::clone(queue), runtime: runtime.clone(), epoch, since, fault: Some(fault) }
+        Self { queue: Arc::clone(queue), runtime: runtime.clone(), since, fault: Some(fault) }
     }
 
     /// Makes it, and gives it to a task, which takes what waits.
     pub(super) fn make(mut self) -> Result<(), Fault> {
-        let connection = (self.queue.connect)().inspect_err(|fault| self.fault = Some(fault.copy()))?;
+        let connection = (self.queue.settings.connect)().inspect_err(|fault| self.fault = Some(fault.copy()))?;
         self.fault = None;
-        let (queue, runtime) = (&self.queue, self.runtime.id());
+        let queue = &self.queue;
         let number = {
             let mut state = queue.lock();
-            if state.epoch != self.epoch {
-                state.enter(runtime, 1);
-            }
             state.making -= 1;
             state.connections += 1;
             state.ready += 1;
             state.next += 1;
-            Number { epoch: state.epoch, of_all: state.next, runtime }
+            state.next
         };
-        let driver = Driver::new(connection, number, Arc::clone(queue), Arc::clone(&queue.health), queue.times);
+        let driver = Driver::new(connection, number, Arc::clone(queue));
         self.runtime.spawn(driver.run());
         // Others take the rest.
         queue.serve(queue.lock(), &self.runtime);
@@ -63,9 +59,6 @@ impl Drop for Making {
         let Some(fault) = self.fault.take() else { return };
         let mut state = self.queue.lock();
         state.making -= 1;
-        if state.epoch == self.epoch {
-            state.leave(self.runtime.id());
-        }
         // Others may serve what waits, unless the server does not answer.
         if state.connections > 0 && !fault.is_no_answer() {
             return State::wake_idle(state);

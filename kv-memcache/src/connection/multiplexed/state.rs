@@ -7,7 +7,6 @@ use std::mem;
 use std::sync::MutexGuard;
 use std::task::Waker;
 
-use tokio::runtime::Id as RuntimeId;
 use tokio::sync::oneshot;
 
 use super::wire::{Answer, Exchange};
@@ -27,7 +26,7 @@ pub(super) struct State {
     pub(super) long: VecDeque<Job>,
     /// With this number of them, those whose callers have gone are taken out.
     pub(super) full: usize,
-    /// The number by which a request is known.
+    /// The number by which the next request or connection is known.
     pub(super) next: u64,
     /// The connections that have nothing to do.
     pub(super) idle: Vec<(u64, Waker)>,
@@ -39,12 +38,6 @@ pub(super) struct State {
     pub(super) alone: usize,
     /// How many are about to look for something to do: they are new, were woken, or have just done something.
     pub(super) ready: usize,
-    /// The runtimes of connections and of those that are being made, with their numbers.
-    pub(super) runtimes: Vec<(RuntimeId, usize)>,
-    /// Grows with whatever connections do.
-    pub(super) activity: u64,
-    /// Connections of an earlier epoch are not counted, and close when they notice it.
-    pub(super) epoch: u64,
     pub(super) is_closed: bool,
 }
 
@@ -57,14 +50,6 @@ pub(super) struct Job {
     /// How often a new connection proved dead before it was sent.
     pub(super) tries: u32,
     reply: oneshot::Sender<Result<Answer, Fault>>,
-}
-
-/// The number by which a connection is known.
-#[derive(Clone, Copy)]
-pub(super) struct Number {
-    pub(super) epoch: u64,
-    pub(super) of_all: u64,
-    pub(super) runtime: RuntimeId,
 }
 
 /// What a connection is busy with.
@@ -109,9 +94,6 @@ impl State {
             together: 0,
             alone: 0,
             ready: 0,
-            runtimes: Vec::new(),
-            activity: 0,
-            epoch: 0,
             is_closed: false,
         }
     }
@@ -186,22 +168,6 @@ impl State {
         for (_, waker) in idle {
             waker.wake();
         }
-    }
-
-    /// Counts connections of a runtime.
-    pub(super) fn enter(&mut self, runtime: RuntimeId, connections: usize) {
-        match self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
-            Some((_, count)) => *count += connections,
-            None if connections > 0 => self.runtimes.push((runtime, connections)),
-            None => {}
-        }
-    }
-
-    pub(super) fn leave(&mut self, runtime: RuntimeId) {
-        if let Some((_, count)) = self.runtimes.iter_mut().find(|(id, _)| *id == runtime) {
-            *count = count.saturating_sub(1);
-        }
-        self.runtimes.retain(|(_, count)| *count > 0);
     }
 
     /// Nothing is done for callers who have gone.

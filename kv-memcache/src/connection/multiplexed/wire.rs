@@ -34,10 +34,6 @@ impl Ask for Arc<OwnedRequest> {
         OwnedRequest::is_short(self)
     }
 
-    fn length(&self) -> usize {
-        OwnedRequest::length(self)
-    }
-
     fn exchange(&self) -> Exchange {
         Exchange { request: Self::clone(self), length: 0, replies: Vec::with_capacity(self.count()) }
     }

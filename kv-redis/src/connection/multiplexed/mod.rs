@@ -1,12 +1,13 @@
 //! Connections for tasks.
 //!
-//! A caller puts its request into a [queue](queue) and waits for the answer. Each connection is owned by a [task](driver), which takes
-//! requests out of the queue, sends them and receives the replies. So nothing that a caller does or leaves undone closes a connection or
+//! A caller puts its request into the [queue](queue) of its [runtime](queues) and waits for the answer. Each connection is owned by a
+//! [task](driver), which takes requests out of the queue, sends them and receives the replies. So nothing that a caller does or leaves undone closes a connection or
 //! holds one up (A1).
 
 mod driver;
 mod making;
 mod queue;
+mod queues;
 mod state;
 mod stream;
 mod warm_up;
@@ -19,7 +20,7 @@ use super::circuit_breaker::CircuitBreaker;
 
 #[cfg(feature = "cluster")]
 pub(crate) use making::{NAME as THREAD, panicked};
-pub(crate) use queue::Queue;
+pub(crate) use queues::Queues;
 
 /// The time-outs of connections.
 #[derive(Clone, Copy)]

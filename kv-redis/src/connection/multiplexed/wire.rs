@@ -39,10 +39,6 @@ impl Ask for Request<'_> {
         self.is_short() || self.is_short_transaction()
     }
 
-    fn length(&self) -> usize {
-        self.len()
-    }
-
     fn exchange(&self) -> Exchange {
         let replies = Vec::with_capacity(self.shapes().len());
         Exchange { request: self.to_owned(), replies, page: None, replies_before: 0, is_continued: false }

@@ -1,4 +1,4 @@
-//! Runtimes: none, one that ends, one that stands still, one that lacks something.
+//! Runtimes: none, one that ends, one that stands still, one that lacks something, several.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -60,39 +60,66 @@ fn a_store_outlives_its_runtime_and_works_on_the_next_one() {
     }
 }
 
+/// Its future is polled on by another runtime.
 #[test]
-fn what_waits_when_the_runtime_ends_gets_an_error() {
+fn what_waits_when_its_runtime_ends_gets_an_error() {
     let redis = Redis::start(&[]);
     let store = AsyncRedisStore::builder().url(redis.url()).response_timeout(MINUTE).build_async().unwrap();
-    let (of_connections, own) = (runtime(), Builder::new_current_thread().enable_all().build().unwrap());
-    of_connections.block_on(store.put("k", "v")).unwrap();
+    let (ending, other) = (runtime(), Builder::new_current_thread().enable_all().build().unwrap());
+    ending.block_on(store.put("k", "v")).unwrap();
     redis.pause();
-    let (ended, took) = timed(|| {
-        thread::scope(|scope| {
-            let waits = scope.spawn(|| own.block_on(store.put("k", "w")));
-            thread::sleep(Duration::from_millis(300));
-            drop(of_connections);
-            waits.join().unwrap()
-        })
+    let mut waits = Box::pin(store.put("k", "w"));
+    ending.block_on(async {
+        assert!(!poll_once(&mut waits).await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
     });
+    drop(ending);
+    let (ended, took) = timed(|| other.block_on(waits));
     redis.resume();
     let error = ended.unwrap_err();
     assert!(took < PATIENCE && error.outcome_unknown(), "{took:?}, {}", chain(&error));
-    assert!(own.block_on(store.get("k")).unwrap().is_some());
+    assert!(other.block_on(store.get("k")).unwrap().is_some());
 }
 
-/// A runtime of one thread drives nothing while nobody waits on it. Another runtime's call must not hang on a connection there.
+/// As tests with a runtime each do that share a store.
 #[test]
-fn a_runtime_that_stands_still_costs_another_one_its_limits_and_no_more() {
+fn runtimes_that_end_disturb_no_other() {
     let redis = Redis::start(&[]);
-    let limit = Duration::from_millis(300);
-    let builder = AsyncRedisStore::builder().url(redis.url()).pool_timeout(limit).connect_timeout(limit);
-    let store = builder.response_timeout(limit).build_async().unwrap();
+    let store = AsyncRedisStore::builder().url(redis.url()).build_async().unwrap();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+                    let (key, value) = (format!("{number}"), round.to_string());
+                    runtime.block_on(store.put(&key, &value)).unwrap();
+                    runtime.block_on(store.put_many([(format!("{key}/large"), value.repeat(30_000))])).unwrap();
+                    assert_eq!(runtime.block_on(store.get(&key)).unwrap().unwrap(), value.as_str());
+                    // Dropped while something is on its way.
+                    runtime.block_on(poll_once(&mut Box::pin(store.get("absent"))));
+                }
+            });
+        }
+    });
+    wait_until(|| match redis.info("connected_clients").unwrap().as_str() {
+        "1" => Ok(()),
+        count => Err(format!("{count} connections are open, this one included, although their runtimes have ended")),
+    });
+}
+
+/// A runtime of one thread drives nothing while nobody waits on it.
+#[test]
+fn a_runtime_that_stands_still_costs_others_nothing() {
+    let redis = Redis::start(&[]);
+    let store = AsyncRedisStore::builder().url(redis.url()).response_timeout(MINUTE).build_async().unwrap();
     let still = Builder::new_current_thread().enable_all().build().unwrap();
     still.block_on(store.put("k", "v")).unwrap();
     let runtime = runtime();
-    let (result, took) = timed(|| runtime.block_on(store.get("k")));
-    assert!(took < PATIENCE, "{took:?}: {result:?}");
+    let (got, took) = timed(|| runtime.block_on(async { (store.get("k").await, store.get_many(["k"]).await) }));
+    assert!(took < PATIENCE, "{took:?}");
+    assert_eq!(got.0.unwrap().unwrap(), "v");
+    assert_eq!(got.1.unwrap()[0].as_ref().unwrap(), "v");
     assert_eq!(still.block_on(store.get("k")).unwrap().unwrap(), "v");
     drop(still);
     assert_eq!(runtime.block_on(store.get("k")).unwrap().unwrap(), "v");
