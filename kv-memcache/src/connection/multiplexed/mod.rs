@@ -1,8 +1,8 @@
 //! Connections for tasks.
 //!
 //! A caller puts its request into the [queue](queue) of its [runtime](queues) and waits for the answer. Each connection is owned by a
-//! [task](driver), which takes requests out of the queue, sends them and receives the replies. So nothing that a caller does or leaves undone closes a connection or
-//! holds one up (A1).
+//! [task](driver), which takes requests out of the queue, sends them and receives the replies. So nothing that a caller does or leaves
+//! undone closes a connection or holds one up (A1).
 
 mod driver;
 mod making;

@@ -2,9 +2,11 @@
 //!
 //! This file is the same in kv-redis and kv-memcache.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -61,13 +63,15 @@ impl Queue {
         let (number, mut answer) = self.put(request.exchange(), is_long, runtime);
         // Short requests wait for one batch before them, which ends by its deadline; long ones may wait for many others.
         if is_long && self.is_waiting(number) {
-            if let Some(answer) = within(self.settings.times.pool, &mut answer).await? {
+            // If there is no time any longer, the runtime has ended.
+            let ended = |()| runtime_ended(!self.take_back(number));
+            if let Some(answer) = within(self.settings.times.pool, &mut answer).await.map_err(ended)? {
                 return answered(answer);
             }
             // A connection that is being made for it has its own limit.
             if self.is_making()
                 && self.is_waiting(number)
-                && let Some(answer) = within(self.settings.times.connect, &mut answer).await?
+                && let Some(answer) = within(self.settings.times.connect, &mut answer).await.map_err(ended)?
             {
                 return answered(answer);
             }
@@ -195,8 +199,8 @@ impl Queue {
         if let Some(runtime) = runtime {
             self.serve(state, runtime);
         } else {
-            // The runtime has ended, and with it perhaps all connections.
-            let dropped = (state.connections == 0 && state.making == 0).then(|| state.take_all());
+            // The runtime has ended, and with it perhaps all connections. Those that are being made will not live, either.
+            let dropped = (state.connections == 0).then(|| state.take_all());
             State::wake_idle(state);
             drop(dropped);
         }
@@ -240,10 +244,16 @@ fn answered(answer: Result<Result<Answer, Fault>, oneshot::error::RecvError>) ->
     answer.unwrap_or_else(|_| Err(runtime_ended(false)))
 }
 
-/// The output of a future, unless it takes longer. An error if the runtime of the caller has no time: tokio would panic.
-async fn within<F: Future>(limit: Duration, future: F) -> Result<Option<F::Output>, Fault> {
-    let timed = catch_unwind(AssertUnwindSafe(|| timeout(limit, future))).map_err(|_| runtime_ended(false))?;
-    Ok(timed.await.ok())
+/// The output of a future, unless it takes longer. An error if the runtime of the caller has no time, or has ended: tokio panics then, where
+/// the limit is set or where it is looked at.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<Option<F::Output>, ()> {
+    let timed = catch_unwind(AssertUnwindSafe(|| timeout(limit, future))).map_err(drop)?;
+    let mut timed = pin!(timed);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| timed.as_mut().poll(context))) {
+        Ok(polled) => polled.map(|output| Ok(output.ok())),
+        Err(_) => Poll::Ready(Err(())),
+    })
+    .await
 }
 
 pub(super) fn no_runtime() -> Fault {

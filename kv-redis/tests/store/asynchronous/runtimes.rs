@@ -108,6 +108,48 @@ fn runtimes_that_end_disturb_no_other() {
     });
 }
 
+/// Nobody is left who wants what waits, so no more connections are made for it.
+#[test]
+fn a_runtime_that_ends_while_connections_are_made_leaves_nothing_to_do() {
+    let redis = Redis::start(&[]);
+    let store = AsyncRedisStore::builder().url(redis.url()).build_async().unwrap();
+    for _ in 0..10 {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let mut waiting = (0..5).map(|_| Box::pin(store.put_many([("a", "v"), ("b", "v")]))).collect::<Vec<_>>();
+        for waits in &mut waiting {
+            assert!(!runtime.block_on(poll_once(waits)));
+        }
+        drop(waiting);
+    }
+    thread::sleep(Duration::from_millis(500));
+    let before = accepted(&redis);
+    thread::sleep(Duration::from_millis(500));
+    // These questions' own.
+    assert_eq!(accepted(&redis) - before, 1);
+    runtime().block_on(store.put("k", "v")).unwrap();
+}
+
+/// It waits for a connection, which another thread makes, and a limit that its runtime keeps.
+#[test]
+fn what_waits_for_a_connection_when_its_runtime_ends_gets_an_error() {
+    let redis = Redis::start(&[]);
+    let builder = AsyncRedisStore::builder().url(redis.url()).pool_timeout(MINUTE).connect_timeout(PATIENCE);
+    let store = builder.build_async().unwrap();
+    let (ending, other) = (runtime(), runtime());
+    redis.pause();
+    let mut long = Box::pin(store.put_many([("a", "v"), ("b", "v")]));
+    let mut short = Box::pin(store.put("k", "v"));
+    ending.block_on(async { assert!(!poll_once(&mut long).await && !poll_once(&mut short).await) });
+    drop(ending);
+    let (ended, took) = timed(|| other.block_on(long));
+    let error = ended.unwrap_err();
+    assert!(took < PATIENCE && !error.outcome_unknown(), "{took:?}, {}", chain(&error));
+    redis.resume();
+    let (ended, took) = timed(|| other.block_on(short));
+    assert!(took < 2 * PATIENCE && ended.is_err(), "{took:?}, {ended:?}");
+    other.block_on(store.put("k", "v")).unwrap();
+}
+
 /// A runtime of one thread drives nothing while nobody waits on it.
 #[test]
 fn a_runtime_that_stands_still_costs_others_nothing() {
