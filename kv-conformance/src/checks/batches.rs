@@ -267,11 +267,11 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
             }
         }
         if context.has(Capability::Listing) {
-            expect_listed("keys(\"\")", listed(context, "")?, keys.iter().map(String::as_str), "L1")?;
+            expect_listed("keys(\"\")", &listed(context, "")?, keys.iter().map(String::as_str), "L1")?;
             // Two in three are keys without the delimiter, so there are more parts than fit into 16 bits, too.
             let part = |key: &str| key.find('0').map_or(key.len(), |at| at + 1);
             let parts = keys.iter().filter_map(|key| key.get(..part(key)));
-            expect_listed("prefixes(\"0\", \"k\")", store.prefixes("0", "k").and_then(sorted)?, parts, "L6")?;
+            expect_listed("prefixes(\"0\", \"k\")", &store.prefixes("0", "k").and_then(sorted)?, parts, "L6")?;
         }
         let with_absent = keys.iter().map(String::as_str).chain(["absent"]);
         let deleted = store.delete_many(with_absent)?;
@@ -291,7 +291,7 @@ pub fn b6_a_hundred_thousand_keys_in_one_call_work() -> Check {
 /// Compares a long listing with what is in the store.
 fn expect_listed<'a>(
     what: &str,
-    listed: Vec<String>,
+    listed: &[String],
     want: impl Iterator<Item = &'a str>,
     clause: &'static str,
 ) -> Outcome {
