@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use super::wire::{Answer, Exchange};
 use crate::protocol::fault::Fault;
 
-/// How many short requests are sent together at most. They are answered together, too, so a caller waits for all of them; and of a thousand
-/// that wait, those that came first are answered first.
-const TOGETHER: usize = 128;
+/// How many short requests are sent together at most. They are answered together, too, so a caller waits for all of them. And all their
+/// callers are woken at once: a thread of tokio has a queue of 256 tasks, and what does not fit into it waits much longer.
+const TOGETHER: usize = 64;
 
 /// With this number of requests it is looked whether their callers have gone (A3).
 const MANY: usize = 1024;
