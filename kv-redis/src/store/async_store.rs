@@ -49,8 +49,8 @@ const SHARED: u32 = 2;
 ///
 /// Each runtime on which the store is used has connections of its own, up to the [`pool_size`](RedisStoreBuilder::pool_size). One that ends
 /// closes them, and what waits for them gets an error ([A4](kv_core::contract#13-async)); other runtimes go on. A call is answered, a limit is
-/// kept, and an idle connection is closed while the runtime is driven on which the call was polled first. A runtime has to have I/O and time (`enable_all`). Connections are made on threads of their own,
-/// at most one for each connection, since looking up a name and a TLS handshake may take long.
+/// kept, and an idle connection is closed while the runtime is driven on which the call was polled first. A runtime has to have I/O and
+/// time (`enable_all`). Connections are made on threads of their own, at most one for each connection, since looking up a name and a TLS handshake may take long.
 #[derive(Clone)]
 pub struct AsyncRedisStore {
     client: Arc<Client>,
