@@ -28,6 +28,7 @@ pub(crate) const SLOW: &[&str] = &[
     "t5_reading_an_expired_entry_does_not_remove_a_new_one",
     "t5_of_creators_at_expiry_one_wins",
     "t5_a_touch_at_expiry_answers_truthfully",
+    "u5_a_counter_that_expires_between_increments_expires_again",
     "b2_batches_in_opposite_orders_do_not_wait_for_each_other",
     "c2_renames_in_opposite_directions_do_not_wait_for_each_other",
     "l1_a_listing_beside_others_has_what_was_written_before_it",

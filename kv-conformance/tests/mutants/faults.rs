@@ -653,6 +653,8 @@ faults! {
     IncrementContinuesExpired,
     /// A counter that was expired begins anew, for ever.
     IncrementExpiredForever,
+    /// A counter that expires after `increment` has found it begins anew, for ever: `SET … NX` and `INCRBY` on redis 6.
+    IncrementExpiresBetween,
     /// `increment` wraps at 2⁶³.
     IncrementWraps,
     /// `increment` stays at the largest number.

@@ -11,6 +11,7 @@
 //! | `DELIFEQ` (valkey 9), `DELEX` (redis 8.4); else `EVAL` | an entry is removed if its value is what was read | `WATCH` and `GET`, then `MULTI`, `DEL`, `EXEC` |
 //! | [`GETDEL`](Commands::GETDEL): redis 6.2 | `GETDEL` | a script; without scripts as above |
 //! | [`GETEX`](Commands::GETEX): redis 6.2 | `GETEX` | `MULTI`, `GET`, `PEXPIRE` or `PERSIST`, `EXEC` |
+//! | [`STILL`](Commands::STILL): redis 7.0 | a counter begins with its TTL by `MULTI`, `SET … NX`, `INCRBY`, `EXEC` | a script; without scripts the same with a `PTTL` before and after, and a `PEXPIRE` for a counter that has expired in between |
 //!
 //! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
 //! `COPY`), unknown (`INFO` is renamed or forbidden), or not enough (the user may not use `EVAL`). So a request says what it
@@ -54,7 +55,9 @@ impl Commands {
     /// `SET … IFEQ`. A server that lacks it says that the syntax is wrong.
     pub(crate) const SET_IFEQ: Self = Self(1 << 11);
     pub(crate) const WATCH: Self = Self(1 << 12);
-    pub(crate) const ALL: Self = Self((1 << 13) - 1);
+    /// Time stands still within a transaction, so that no entry expires between two commands of it.
+    pub(crate) const STILL: Self = Self(1 << 13);
+    pub(crate) const ALL: Self = Self((1 << 14) - 1);
 
     /// The largest `COUNT` without [`LARGE_PAGES`](Self::LARGE_PAGES).
     pub(super) const SMALL_PAGE: u64 = 99;
@@ -73,9 +76,11 @@ impl Commands {
             Some(valkey) if valkey < (9, 0, 0) => Self::DELIFEQ.with(Self::DELEX),
             Some(_) => Self::DELEX,
         };
-        let untold = if version.is_none() { Self::PERSIST.with(Self::LARGE_PAGES) } else { Self::NONE };
+        let untold =
+            if version.is_none() { Self::PERSIST.with(Self::LARGE_PAGES).with(Self::STILL) } else { Self::NONE };
         Self::ALL
             .without(Self::WHOLE.with(Self::PAGES_IN_EXEC))
+            .without(since(Self::STILL, (7, 0, 0)))
             .without(since(Self::COPY.with(Self::GETDEL).with(Self::GETEX), (6, 2, 0)))
             .without(since(Self::SCAN_TYPE, (6, 0, 0)))
             .without(since(Self::PERSIST, (3, 2, 0)))

@@ -32,6 +32,19 @@ return redis.pcall('DEL', KEYS[1])",
     sha1: "f1e92a99477a20f0f15f0daeb359bb1ac72c0a9c",
 };
 
+/// Adds to a number that begins with a TTL. Time stands still for a script. Numbers of Lua are exact up to 2⁵³: a larger one is returned as
+/// it is stored.
+pub(super) const ADD: Script = Script {
+    source: "\
+local s = redis.pcall('SET', KEYS[1], 0, 'PX', ARGV[2], 'NX') \
+if s and s.err then return s end \
+local n = redis.pcall('INCRBY', KEYS[1], ARGV[1]) \
+if type(n) == 'number' and n >= 2^53 then n = redis.pcall('GET', KEYS[1]) end \
+if type(n) == 'table' then return n end \
+return {s and 1 or 0, n}",
+    sha1: "b9b89f40adf5bd083446ac4d063e0ba96009cdaa",
+};
+
 /// `GETDEL`.
 pub(super) const TAKE_SCRIPT: &str = "\
 local v = redis.pcall('GET', KEYS[1]) \

@@ -4,7 +4,7 @@ use redis::Value as Reply;
 
 use super::commands::Commands;
 use super::request::{Arg, Request, Shape};
-use super::scripts::{REMOVE_IF, Script, TAKE_SCRIPT, WRITE_IF};
+use super::scripts::{ADD, REMOVE_IF, Script, TAKE_SCRIPT, WRITE_IF};
 
 /// How a script is called.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,33 @@ impl Commands {
         .with(Shape::Any, ["EXEC".into()])
     }
 
+    /// Adds to a number. A new one gets the TTL in milliseconds; `None` is for ever. [`Sum::of`] reads the replies.
+    ///
+    /// Where time goes on within a transaction, the number may expire after the `SET` has found it, and the `INCRBY` begins a new one without
+    /// a TTL. A script prevents that, and a `PTTL` before and after shows it.
+    pub(crate) fn add(self, key: Arg<'_>, call: Call, by: u32, ttl: Option<u64>) -> Request<'_> {
+        let mut request = Request::writing();
+        let by = Arg::Number(by.into());
+        let Some(millis) = ttl.map(Arg::Number) else {
+            return request.with(Shape::Integer, ["INCRBY".into(), key, by]);
+        };
+        let is_still = self.has(Self::STILL);
+        if !is_still && self.has(Self::EVAL) {
+            request.add_all(Shape::Any, 6, call.begin(&ADD).into_iter().chain([key, by, millis]));
+            return request.needing(Self::EVAL);
+        }
+        request.add(Shape::Any, ["MULTI".into()]);
+        if !is_still {
+            request.add(Shape::Any, ["PTTL".into(), key]);
+        }
+        request.add(Shape::Any, ["SET".into(), key, 0.into(), "PX".into(), millis, "NX".into()]);
+        request.add(Shape::Any, ["INCRBY".into(), key, by]);
+        if !is_still {
+            request.add(Shape::Any, ["PTTL".into(), key]);
+        }
+        request.with(Shape::Any, ["EXEC".into()]).also_needing(self.and(Self::STILL))
+    }
+
     /// Reads an entry while the server watches it. If it is there, with this value or with any, a transaction with the command that `add`
     /// adds is carried out, unless somebody has changed the entry since. Otherwise it is watched no longer. Two exchanges on one connection.
     fn watching<'a>(
@@ -126,17 +153,6 @@ impl Commands {
         let request = request.with(Shape::Any, ["GET".into(), key]);
         Some(request.then(value, transaction.with(Shape::Any, ["EXEC".into()])))
     }
-}
-
-/// Adds to a number, and sets the TTL in milliseconds if there was none; `None` is for ever. [`sum`] reads the replies.
-pub(crate) fn add(key: Arg<'_>, by: u32, ttl: Option<u64>) -> Request<'_> {
-    let by = Arg::Number(by.into());
-    let Some(millis) = ttl else { return Request::writing().with(Shape::Integer, ["INCRBY".into(), key, by]) };
-    Request::writing()
-        .with(Shape::Any, ["MULTI".into()])
-        .with(Shape::Any, ["SET".into(), key, 0.into(), "PX".into(), millis.into(), "NX".into()])
-        .with(Shape::Any, ["INCRBY".into(), key, by])
-        .with(Shape::Any, ["EXEC".into()])
 }
 
 /// Whether a conditional write or removal was done, by replies without an error.
@@ -187,16 +203,49 @@ pub(crate) fn taken(mut replies: Vec<Reply>) -> Option<Taken> {
     }
 }
 
-/// The sum, and whether the counter was new, by replies without an error. A user who may not use `MULTI` has had the commands carried out
-/// one after the other.
-pub(crate) fn sum(replies: &[Reply]) -> Option<(i64, bool)> {
-    match replies {
-        [Reply::Int(sum)] => Some((*sum, false)),
-        [.., Reply::Array(results)] => match results.as_slice() {
-            [set, Reply::Int(sum)] => Some((*sum, *set == Reply::Okay)),
-            _ => None,
-        },
-        [_, set, Reply::Int(sum), _] => Some((*sum, *set == Reply::Okay)),
-        _ => None,
+/// What an addition did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) number: i64,
+    /// Whether there was no number before.
+    pub(crate) is_new: bool,
+    /// The number before has expired meanwhile, and this one has no TTL yet.
+    pub(crate) has_lost_ttl: bool,
+    /// The user may not use `MULTI`, and has had the commands carried out one after the other.
+    pub(crate) is_apart: bool,
+}
+
+impl Sum {
+    /// What replies without an error say, but for those to `MULTI` and `EXEC`.
+    pub(crate) fn of(replies: &[Reply]) -> Option<Self> {
+        let (results, is_apart) = match replies {
+            [sum @ Reply::Int(_)] => return Self::read(false, sum),
+            // Of the script.
+            [Reply::Array(results)] => match results.as_slice() {
+                [Reply::Int(is_new), sum] => return Self::read(*is_new == 1, sum),
+                _ => return None,
+            },
+            [.., Reply::Array(results)] => (results.as_slice(), false),
+            [Reply::ServerError(_), results @ .., Reply::ServerError(_)] => (results, true),
+            _ => return None,
+        };
+        let (set, sum, has_lost_ttl) = match results {
+            [set, sum] => (set, sum, false),
+            [Reply::Int(before), set, sum, Reply::Int(after)] => (set, sum, *before != FOREVER && *after == FOREVER),
+            _ => return None,
+        };
+        Some(Self { has_lost_ttl, is_apart, ..Self::read(*set == Reply::Okay, sum)? })
+    }
+
+    fn read(is_new: bool, sum: &Reply) -> Option<Self> {
+        let number = match sum {
+            Reply::Int(number) => *number,
+            Reply::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
+            _ => return None,
+        };
+        Some(Self { number, is_new, has_lost_ttl: false, is_apart: false })
     }
 }
+
+/// What `PTTL` says of an entry without a TTL.
+const FOREVER: i64 = -1;

@@ -172,8 +172,8 @@ impl KeyValueStore for RedisStore {
         now(self.client.read_and_set_expiry(key, ttl))
     }
 
-    /// `INCRBY`, with a TTL in a transaction after a `SET … NX`. An error that a negative number was there costs a second round trip, which
-    /// takes back what was added.
+    /// `INCRBY`, with a TTL in a transaction after a `SET … NX`; before redis 7.0, where an entry may expire within a transaction, in a script.
+    /// An error that a negative number was there costs a second round trip, which takes back what was added.
     fn add(&self, key: Key<'_>, by: u32, ttl: Ttl) -> Result<u64> {
         now(self.client.add(key, by, ttl))
     }

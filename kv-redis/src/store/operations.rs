@@ -307,7 +307,8 @@ impl Client {
     }
 }
 
-fn with_unknown_outcome(error: Error) -> Error {
+/// Something may have been written.
+pub(super) fn with_unknown_outcome(error: Error) -> Error {
     match error {
         Error::Backend(failure) => Error::Backend(failure.with_unknown_outcome()),
         Error::Unavailable(failure) => Error::Unavailable(failure.with_unknown_outcome()),

@@ -6,11 +6,12 @@ use kv_core::{Bytes, CounterFault, Error, Failure, Key, Result};
 use redis::{ServerError, Value as Reply};
 
 use super::client::Client;
+use super::operations::with_unknown_outcome;
 use crate::protocol::answer::Answer;
 use crate::protocol::commands::Commands;
 use crate::protocol::request::{Request, Shape};
 use crate::protocol::ttl;
-use crate::protocol::updates::{self, Call, Replacement, Taken};
+use crate::protocol::updates::{self, Call, Replacement, Sum, Taken};
 
 /// How often a `take` under `WATCH` tries.
 const TRIES: u32 = 100;
@@ -36,15 +37,24 @@ impl Client {
         key: Key<'_>,
         make: impl Fn(Commands, Call) -> Option<Request<'a>> + Send + Sync,
     ) -> Result<bool> {
-        let mut answer = self.send_fitting(key, |commands| make(commands, Call::BySha1)).await?;
-        if let Some(Answer { replies, .. }) = &answer
-            && matches!(replies.first(), Some(Reply::ServerError(error)) if error.code() == "NOSCRIPT")
-        {
-            answer = self.send_fitting(key, |commands| make(commands, Call::BySource)).await?;
-        }
-        let answer = answer.ok_or_else(|| self.cannot_compare(key))?;
+        let answer = self.call(key, make).await?.ok_or_else(|| self.cannot_compare(key))?;
         let replies = self.without_error(key, answer)?;
         updates::was_done(&replies).ok_or_else(|| self.not_understood(key))
+    }
+
+    /// Sends what may be a script, whose source is sent if the server does not know it.
+    async fn call<'a>(
+        &self,
+        key: Key<'_>,
+        make: impl Fn(Commands, Call) -> Option<Request<'a>> + Send + Sync,
+    ) -> Result<Option<Answer>> {
+        let answer = self.send_fitting(key, |commands| make(commands, Call::BySha1)).await?;
+        match &answer {
+            Some(Answer { replies, .. }) if matches!(replies.first(), Some(Reply::ServerError(error)) if error.code() == "NOSCRIPT") => {
+                self.send_fitting(key, |commands| make(commands, Call::BySource)).await
+            }
+            _ => Ok(answer),
+        }
     }
 
     pub(super) async fn take(&self, key: Key<'_>) -> Result<Option<Bytes>> {
@@ -91,21 +101,30 @@ impl Client {
 
     /// Adds to a number. A TTL of zero leaves an absent entry absent: it is made with the shortest TTL that redis has, and waited for.
     pub(super) async fn add_number(&self, key: Key<'_>, by: u32, ttl: Option<u64>) -> Result<u64> {
-        let Answer { replies, server, run_id, .. } =
-            self.send(key, &updates::add(self.name(key), by, ttl.map(|ttl| ttl.max(1)))).await?;
-        let Some((sum, is_new)) = updates::sum(&replies) else {
+        let millis = ttl.map(|millis| millis.max(1));
+        let make = |commands: Commands, call| Some(commands.add(self.name(key), call, by, millis));
+        let answer = self.call(key, make).await?.ok_or_else(|| self.not_understood(key))?;
+        let Some(sum) = Sum::of(&answer.replies) else {
             // A user who may not use `MULTI` gets that error, too.
-            let fault = errors(&replies).find_map(counter_fault);
-            let error = self.without_error(key, Answer { replies, page: None, run_id, server }).err();
+            let fault = errors(&answer.replies).find_map(counter_fault);
+            let error = self.without_error(key, answer).err();
             return Err(match fault {
                 Some(fault) => Error::not_a_counter(self.label(), key, fault),
                 None => error.unwrap_or_else(|| self.not_understood(key)),
             });
         };
-        if ttl == Some(0) && is_new {
+        if sum.is_apart {
+            // Time does not stand still for this user. For as long as that is remembered, the request is a script.
+            self.with_known(key, |known| known.remove(Commands::STILL));
+        }
+        if let (true, Some(millis)) = (sum.has_lost_ttl, millis) {
+            let expire = ["PEXPIRE".into(), self.name(key), ttl::expire_after(millis).into()];
+            self.ask(key, &Request::writing().with(Shape::Integer, expire)).await.map_err(with_unknown_outcome)?;
+        }
+        if ttl == Some(0) && (sum.is_new || sum.has_lost_ttl) {
             self.pause(EXPIRED).await;
         }
-        match u64::try_from(sum) {
+        match u64::try_from(sum.number) {
             Ok(sum) if sum >= by.into() => Ok(sum),
             // Redis counts below zero, too; a counter of the contract does not.
             _ => {

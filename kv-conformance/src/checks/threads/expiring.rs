@@ -1,22 +1,23 @@
-//! Section 4, with several threads at the moment at which entries expire.
+//! Sections 4 and 12, with several threads at the moment at which entries expire.
 //!
 //! Like the other [races](super::races), these find a mistake only by chance.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use kv_core::{Capability, Error, KeyValueStoreExt, Ttl};
 
 use crate::checks::check::{Check, about, checks};
-use crate::checks::threads::at_once::{THREADS, at_once, keys_of, rounds};
+use crate::checks::threads::at_once::{Over, THREADS, at_once, keys_of, rounds};
 use crate::running::{Context, Outcome, expect, expect_eq, expect_that, panics};
 
 checks![
     t5_reading_an_expired_entry_does_not_remove_a_new_one,
     t5_of_creators_at_expiry_one_wins,
     t5_a_touch_at_expiry_answers_truthfully,
+    u5_a_counter_that_expires_between_increments_expires_again,
 ];
 
 /// Lets 7 threads read expired entries in every way while one thread overwrites them. The new entries have to stay: a store that removes an
@@ -139,5 +140,46 @@ pub fn t5_a_touch_at_expiry_answers_truthfully() -> Check {
             expect_eq(what, got, touched)?;
         }
         Ok(())
+    })
+}
+
+/// The TTL of a counter that expires over and over, how often it does, and how many threads increment it.
+const COUNTER_TTL: Duration = Duration::from_millis(2);
+const COUNTER_EXPIRES: u32 = 500;
+const COUNTING: usize = 4;
+
+/// Lets 4 threads increment one counter without a pause, for as long as it may expire 500 times. Each new one begins with its TTL, so in the end it
+/// expires, too: a store that looks whether there is a counter, and then adds to it in a second step, may begin one for ever if it expires in
+/// between.
+pub fn u5_a_counter_that_expires_between_increments_expires_again() -> Check {
+    about(&["U5", "T5", "T2"]).needs(&[Capability::Counters, Capability::Ttls]).run(|context| {
+        let store = context.store();
+        let is_over = AtomicBool::new(false);
+        let incremented = thread::scope(|scope| {
+            let threads = [(); COUNTING].map(|()| {
+                scope.spawn(|| {
+                    let increments = || -> Result<(), Error> {
+                        while !is_over.load(Ordering::Relaxed) {
+                            store.increment("k", 1, COUNTER_TTL)?;
+                        }
+                        Ok(())
+                    };
+                    panics::catch(increments)
+                })
+            });
+            let over = Over(&is_over);
+            for _ in 0..COUNTER_EXPIRES {
+                context.time.wait(COUNTER_TTL);
+                thread::yield_now();
+            }
+            drop(over);
+            threads.map(thread::ScopedJoinHandle::join)
+        });
+        for incremented in incremented {
+            panics::joined(incremented)??;
+        }
+        let (_sum, end) = context.expiring(COUNTER_TTL, || store.increment("k", 1, COUNTER_TTL))?;
+        context.wait_for(end);
+        expect("get of a counter after its TTL, which had expired often between increments", store.get("k"), None)
     })
 }

@@ -409,6 +409,12 @@ impl Wrong {
                 }
                 return Ok(sum);
             }
+            (Fault::IncrementExpiresBetween, Some(_)) => {
+                between();
+                if self.live(key).is_none() {
+                    return put(by_, None);
+                }
+            }
             (Fault::IncrementWraps, Some(number)) if number + by_ > i64::MAX as u64 => {
                 return put(number + by_ - (i64::MAX as u64), old.end);
             }

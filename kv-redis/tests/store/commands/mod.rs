@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Ttl, r2d2, redis};
 

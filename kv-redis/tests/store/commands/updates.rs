@@ -132,6 +132,40 @@ fn takes_touching_reads_and_counters_work_whatever_the_server_has() {
     });
 }
 
+/// A counter that expires between the `SET … NX` of one increment and its `INCRBY` would last for ever.
+#[test]
+fn a_counter_that_expires_over_and_over_never_loses_its_ttl_whatever_the_server_has() {
+    const TTL: Duration = Duration::from_millis(2);
+    let expires_again = |name: &str, store: &RedisStore, time: Duration| {
+        // The first request of a user finds out what is refused.
+        store.increment("probe", 1, TTL).unwrap();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while begun.elapsed() < time {
+                        store.increment("window", 1, TTL).unwrap();
+                    }
+                });
+            }
+        });
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(store.get("window").unwrap(), None, "{name}");
+    };
+    on_each_way(|name, store| expires_again(name, store, Duration::from_millis(100)));
+    // Without scripts and transactions, `PTTL` tells.
+    let redis = if is_since((6, 0, 0)) {
+        Redis::start(&[])
+    } else {
+        Redis::start(&["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""])
+    };
+    let url = if is_since((6, 0, 0)) { user(&redis, &redis.url(), &["-@scripting", "-multi"]) } else { redis.url() };
+    for _ in 0..3 {
+        let store = patient().url(&url).connect().unwrap();
+        expires_again("without scripts and transactions", &store, Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn many_writers_of_one_entry_lose_nothing_whatever_the_server_has() {
     const THREADS: usize = 8;
