@@ -328,6 +328,8 @@ impl Fault {
             | Self::NonsenseIsAbsent => "n2_a_garbled_reply_is_an_error_and_reaches_no_other_operation",
             Self::UnknownReplyIsNo => "n2_a_reply_with_one_wrong_byte_is_not_taken_for_another_answer",
             Self::ReusedWithStrayBytes => "n2_unrequested_bytes_reach_no_operation",
+            // Rarely found by random faults.
+            Self::LastChunkFirst => "p5_a_server_that_keeps_its_data_keeps_all_of_it_over_a_restart",
             later if (Self::PipelineReused..=Self::ListingRepeatsPage).contains(&later) => {
                 "n2_under_random_faults_no_operation_gets_another_one_s_reply"
             }
