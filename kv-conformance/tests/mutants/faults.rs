@@ -6,9 +6,12 @@ macro_rules! faults {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Fault {
             $($(#[$doc])+ $name,)+
+            /// Nothing is: no check may reject this store, or what it says of others proves nothing.
+            Nothing,
         }
 
         impl Fault {
+            /// All but [`Nothing`](Self::Nothing).
             pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
         }
     };

@@ -36,7 +36,7 @@ use std::sync::OnceLock;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::mutant::{Mutant, Mutants, prove_every_check, reject, simplest_sequence};
+use crate::mutant::{Mutant, Mutants, accept_without_a_fault, prove_every_check, reject, simplest_sequence};
 use crate::right_stores::right_stores;
 
 fn main() -> ExitCode {
@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             .map(|(at, (mutant, _))| Trial::test(format!("wrong/{}", mutant.name()), move || reject(mutants, at))),
     );
     trials.push(Trial::test("every_check_rejects_a_wrong_store", || prove_every_check(mutants)));
+    trials.push(Trial::test("right/wrong_in_nothing", accept_without_a_fault));
     trials.push(Trial::test("the_simplest_sequence_ends_where_it_fails", simplest_sequence));
     trials.extend(histories::trials());
     trials.extend(racing::trials());

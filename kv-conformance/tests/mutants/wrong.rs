@@ -241,7 +241,9 @@ impl Wrong {
             }
             _ => {}
         }
-        Ok(self.mangle_key(key))
+        let key = self.mangle_key(key);
+        self.inner.fits(key.as_key())?;
+        Ok(key)
     }
 
     fn keys(&self, keys: &[Key<'_>]) -> Result<Vec<KeyBuf>> {

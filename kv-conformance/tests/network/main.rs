@@ -234,9 +234,14 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (n, (persistence, durability)) in servers.into_iter().enumerate() {
         // What a server keeps is of interest to one check, and the others are run once.
-        let checks = if durability == Durability::OverKill { "" } else { "outages_of_the_server" };
         trials.push(Trial::test(format!("right/{n}/{durability:?}"), move || {
-            accept(&right(persistence, durability), checks)
+            let right = right(persistence, durability);
+            if durability != Durability::OverKill {
+                return accept(&right, "outages_of_the_server");
+            }
+            // With nothing but what is common to the wrong stores.
+            let wrong_in_nothing = |address, limits| Wrong::new(address, limits, Fault::Nothing);
+            accept(&right.with_faults(move || behind_proxy(persistence, durability, wrong_in_nothing)), "")
         }));
     }
     trials.extend(Fault::ALL.iter().map(|&fault| {

@@ -19,7 +19,6 @@ checks![
     l1_what_is_there_is_listed_exactly_once,
     l1_every_way_of_writing_and_removing_shows_in_the_listing,
     l1_thousands_of_keys_are_listed_exactly_once,
-    l1_a_second_handle_lists_the_same,
     l2_the_store_can_be_used_inside_the_loop,
     l2_every_operation_can_be_used_inside_the_loop,
     l2_everything_works_while_a_listing_is_open,
@@ -209,15 +208,6 @@ pub fn l1_thousands_of_keys_are_listed_exactly_once() -> Check {
             expect_eq(format_args!("keys({prefix:?})"), got, want)?;
         }
         Ok(())
-    })
-}
-
-/// Lists through another handle.
-pub fn l1_a_second_handle_lists_the_same() -> Check {
-    about(&["L1"]).needs(&[Capability::Listing]).run(|context| {
-        let second = context.second_handle()?;
-        context.store().put_many([("a", "v"), ("b", "v")])?;
-        expect("keys(\"\") through a second handle", second.keys("").and_then(sorted), strings(&["a", "b"]))
     })
 }
 

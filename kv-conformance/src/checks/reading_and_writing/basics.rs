@@ -19,7 +19,6 @@ checks![
     p2_overwriting_with_a_ttl_sets_it,
     p2_every_way_of_writing_replaces_the_ttl,
     d1_delete_tells_whether_it_removed_an_entry,
-    d1_a_deleted_key_can_be_written_again,
     d1_deleting_touches_nothing_else,
 ];
 
@@ -204,24 +203,6 @@ pub fn d1_delete_tells_whether_it_removed_an_entry() -> Check {
         expect("delete again", store.delete("k"), false)?;
         store.put("empty", "")?;
         expect("delete of an entry with the empty value", store.delete("empty"), true)
-    })
-}
-
-/// Writes, deletes and writes again, with another value.
-pub fn d1_a_deleted_key_can_be_written_again() -> Check {
-    about(&["D1", "P1"]).run(|context| {
-        let store = context.store();
-        for value in ["one", "two", "three"] {
-            store.put("k", value)?;
-            expect("get after put", store.get("k"), Some(value.into()))?;
-            store.delete("k")?;
-            expect("get after delete", store.get("k"), None)?;
-        }
-        if context.has(Capability::Create) {
-            expect("create after delete", store.create("k", "created"), true)?;
-            expect("get after create", store.get("k"), Some("created".into()))?;
-        }
-        Ok(())
     })
 }
 

@@ -13,7 +13,6 @@ checks![
     t5_of_thousands_that_expire_at_once_each_is_absent,
     t5_an_expired_key_is_not_listed,
     t5_an_expired_entry_is_created_anew,
-    t5_an_expired_entry_cannot_be_touched_back_to_life,
     t5_an_expired_entry_is_not_copied,
     t5_a_write_over_an_expired_entry_stays,
 ];
@@ -141,19 +140,6 @@ pub fn t5_an_expired_entry_is_created_anew() -> Check {
         expire(context, &["k"])?;
         expect("create over an expired entry", store.create("k", "new"), true)?;
         expect("get after that", store.get("k"), Some("new".into()))
-    })
-}
-
-/// Touches an expired entry: it was not there, and stays absent.
-pub fn t5_an_expired_entry_cannot_be_touched_back_to_life() -> Check {
-    about(&["T5", "T6"]).needs(&[Capability::Ttls, Capability::Touch]).run(|context| {
-        let store = context.store();
-        expire(context, &["k"])?;
-        for ttl in [Ttl::Forever, Ttl::After(context.long())] {
-            expect("touch of an expired entry", store.touch("k", ttl), false)?;
-            expect("get after that", store.get("k"), None)?;
-        }
-        Ok(())
     })
 }
 

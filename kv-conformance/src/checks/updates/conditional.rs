@@ -6,13 +6,12 @@ use kv_core::{Bytes, Capability, Change, Error, KeyValueStoreExt, Remaining, Ttl
 
 use crate::checks::check::{Check, about, checks};
 use crate::checks::entries::{BYSTANDER, OldEntry, expect_not_stored, expect_remaining, expect_stored, version_of};
-use crate::checks::updates::holding::{expect_holds, expect_holds_not};
+use crate::checks::updates::holding::expect_holds_not;
 use crate::checks::updates::versions::values;
 use crate::running::{Expiry, expect};
 
 checks![
     u1_put_if_stores_any_bytes_and_returns_their_version,
-    u1_of_a_chain_of_versions_only_the_last_holds,
     u1_put_if_replaces_value_and_ttl_together,
     u1_what_put_if_stores_expires,
     u1_put_if_with_a_zero_ttl_removes_the_entry,
@@ -40,26 +39,6 @@ pub fn u1_put_if_stores_any_bytes_and_returns_their_version() -> Check {
             version = newer;
         }
         expect("delete_if with the version that the last put_if returned", store.delete_if("k", &version), true)
-    })
-}
-
-/// Changes an entry by `put_if` several times, with the version that the one before has returned. In the end none of the older versions
-/// holds, and the last one does.
-pub fn u1_of_a_chain_of_versions_only_the_last_holds() -> Check {
-    about(&["U1", "U2"]).needs(&[Capability::Versions]).run(|context| {
-        let store = context.store();
-        store.put("k", "0")?;
-        let mut last = version_of(store, "k", "0")?;
-        let mut older = Vec::new();
-        for n in 1..5 {
-            let newer = expect_holds(store, "k", &n.to_string(), &last, "the last version")?;
-            older.push(std::mem::replace(&mut last, newer));
-        }
-        for version in older {
-            expect_holds_not(store, "k", &version, "an older version")?;
-        }
-        expect("get after all that was refused", store.get("k"), Some("4".into()))?;
-        expect_holds(store, "k", "5", &last, "the last version, after older ones were refused").map(drop)
     })
 }
 

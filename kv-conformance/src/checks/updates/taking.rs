@@ -10,7 +10,6 @@ use crate::running::expect;
 checks![
     u4_take_returns_what_it_removes,
     u4_what_was_taken_can_be_written_anew,
-    u4_an_expired_entry_cannot_be_taken,
     u4_take_through_one_handle_is_seen_by_the_other,
 ];
 
@@ -83,23 +82,6 @@ pub fn u4_what_was_taken_can_be_written_anew() -> Check {
         }
         expect("get after the TTL of what was taken", store.get("k"), Some("new".into()))?;
         expect("take of what was written anew", store.take("k"), Some("new".into()))
-    })
-}
-
-/// Takes an entry within its TTL, and another one after it.
-pub fn u4_an_expired_entry_cannot_be_taken() -> Check {
-    about(&["U4", "T5", "T2"]).needs(&[Capability::Take, Capability::Ttls]).run(|context| {
-        let store = context.store();
-        let ends = [
-            ("within", context.put_for("within", "v", context.short())?),
-            ("after", context.put_for("after", "v", context.short())?),
-        ];
-        let [(within, first), (after, last)] = ends;
-        context.while_live(first, || expect("take within the TTL", store.take(within), Some("v".into())))?;
-        context.wait_for(last);
-        expect("take of an expired entry", store.take(after), None)?;
-        expect("get of an expired entry", store.get(after), None)?;
-        expect("take of what was taken within its TTL", store.take(within), None)
     })
 }
 
