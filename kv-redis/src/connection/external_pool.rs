@@ -15,6 +15,7 @@ use redis::Value as Reply;
 use super::known_commands::KnownCommands;
 use super::transport::Transport;
 use crate::protocol::answer::Answer;
+use crate::protocol::commands::Commands;
 use crate::protocol::fault::Fault;
 use crate::protocol::info::ServerInfo;
 use crate::protocol::refusal::Refusal;
@@ -90,10 +91,14 @@ where
 
     /// Keeps what the server says about itself. It may refuse to say anything.
     fn learn(&self, connection: &mut PooledConnection<M>, info: Option<&Reply>) -> Result<(), Fault> {
-        let server_info = match info {
+        let mut server_info = match info {
             Some(Reply::BulkString(info)) => ServerInfo::read(&String::from_utf8_lossy(info), Role::ExternalPool)?,
             _ => ServerInfo::untold(),
         };
+        if !M::Connection::READS_PAST_ERRORS {
+            // Without them, a `PTTL` would come after a command that may fail.
+            server_info.commands = server_info.commands.with(Commands::TRANSACTIONS);
+        }
         self.known_commands.set(server_info);
         PooledConnection::extensions_mut(connection).insert(Used(Instant::now(), server_info));
         Ok(())

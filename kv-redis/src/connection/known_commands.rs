@@ -13,6 +13,7 @@ const REFUSAL_REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// time](REFUSAL_REMEMBERED_FOR), and only while the server is the same process, or says the same about itself if it does not tell its process.
 pub(crate) struct KnownCommands {
     told: AtomicU16,
+    learned: AtomicU16,
     refused: AtomicU16,
     /// When the first of these refusals was remembered, in milliseconds since `begin`.
     refused_at: AtomicU64,
@@ -25,6 +26,7 @@ impl KnownCommands {
     pub(crate) fn new() -> Self {
         Self {
             told: AtomicU16::new(Commands::ALL.bits()),
+            learned: AtomicU16::new(Commands::NONE.bits()),
             refused: AtomicU16::new(Commands::NONE.bits()),
             refused_at: AtomicU64::new(0),
             begin: Instant::now(),
@@ -46,7 +48,8 @@ impl KnownCommands {
                 refused = Commands::NONE;
             }
         }
-        Commands::of_bits(self.told.load(Relaxed)).without(refused)
+        let learned = Commands::of_bits(self.learned.load(Relaxed));
+        Commands::of_bits(self.told.load(Relaxed)).with(learned).without(refused)
     }
 
     /// Notes what the server said about itself.
@@ -54,12 +57,21 @@ impl KnownCommands {
         let identity = server_info.run_id.unwrap_or(server_info.commands.bits().into());
         if self.identity.swap(identity, Relaxed) != identity {
             self.forget_refusals();
+            self.learned.store(Commands::NONE.bits(), Relaxed);
         }
         self.told.store(server_info.commands.bits(), Relaxed);
     }
 
+    /// Notes that something works of which no server tells.
+    pub(crate) fn learn(&self, works: Commands) {
+        if !Commands::of_bits(self.learned.load(Relaxed)).has(works) {
+            self.learned.fetch_or(works.bits(), Relaxed);
+        }
+    }
+
     /// Notes that the server refused something.
     pub(crate) fn remove(&self, refused: Commands) {
+        self.learned.fetch_and(!refused.bits(), Relaxed);
         if self.refused.load(Relaxed) == Commands::NONE.bits() {
             let passed = self.begin.elapsed().as_millis();
             self.refused_at.store(u64::try_from(passed).unwrap_or(u64::MAX), Relaxed);
@@ -96,6 +108,23 @@ mod tests {
             known.set(same);
             assert!(known.get().has(Commands::COPY));
         }
+    }
+
+    #[test]
+    fn what_is_learned_counts_until_it_is_refused_or_the_server_is_another() {
+        let known = KnownCommands::new();
+        let of = |run_id| ServerInfo { commands: Commands::ALL, run_id: Some(run_id) };
+        known.set(of(1));
+        assert!(!known.get().has(Commands::TRANSACTIONS));
+        known.learn(Commands::TRANSACTIONS);
+        known.set(of(1));
+        assert!(known.get().has(Commands::TRANSACTIONS.with(Commands::STILL)));
+        known.remove(Commands::STILL.with(Commands::TRANSACTIONS));
+        known.forget_refusals();
+        assert_eq!(known.get(), Commands::ALL);
+        known.learn(Commands::TRANSACTIONS);
+        known.set(of(2));
+        assert_eq!(known.get(), Commands::ALL);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | `DELIFEQ` (valkey 9), `DELEX` (redis 8.4); else `EVAL` | an entry is removed if its value is what was read | `WATCH` and `GET`, then `MULTI`, `DEL`, `EXEC` |
 //! | [`GETDEL`](Commands::GETDEL): redis 6.2 | `GETDEL` | a script; without scripts as above |
 //! | [`GETEX`](Commands::GETEX): redis 6.2 | `GETEX` | `MULTI`, `GET`, `PEXPIRE` or `PERSIST`, `EXEC` |
-//! | [`STILL`](Commands::STILL): redis 7.0 | a counter begins with its TTL by `MULTI`, `SET … NX`, `INCRBY`, `EXEC` | a script; without scripts the same with a `PTTL` before and after, and a `PEXPIRE` for a counter that has expired in between |
+//! | [`STILL`](Commands::STILL): redis 7.0 | a counter begins with its TTL by `MULTI`, `SET … NX`, `INCRBY`, `EXEC` (the first one as in the next column without scripts) | a script; without scripts the same with a `PTTL` before and after, and a `PEXPIRE` for a counter that has expired in between |
 //!
 //! A connection learns the version from the `INFO` of its login. The version may be wrong (Garnet says 7.4.3 and has no
 //! `COPY`), unknown (`INFO` is renamed or forbidden), or not enough (the user may not use `EVAL`). So a request says what it
@@ -58,6 +58,9 @@ impl Commands {
     /// Time stands still within a transaction, so that no entry expires between two commands of it.
     pub(crate) const STILL: Self = Self(1 << 13);
     pub(crate) const ALL: Self = Self((1 << 14) - 1);
+    /// The user may use transactions. No server tells that: it is [learned](crate::connection::known_commands::KnownCommands::learn) when one
+    /// was carried out.
+    pub(crate) const TRANSACTIONS: Self = Self(1 << 14);
 
     /// The largest `COUNT` without [`LARGE_PAGES`](Self::LARGE_PAGES).
     pub(super) const SMALL_PAGE: u64 = 99;

@@ -43,7 +43,10 @@ impl ServerInfo {
             || field("executable").is_some_and(|program| program.contains("keydb"));
         let whole = if mode == Some("standalone") { Commands::WHOLE } else { Commands::NONE };
         let valkey = field("valkey_version").and_then(self::version);
-        let commands = Commands::of_version(version, valkey).with(whole);
+        let mut commands = Commands::of_version(version, valkey).with(whole);
+        if info.lines().any(names_another_server) {
+            commands = commands.without(Commands::STILL);
+        }
         Ok(Self {
             commands: if is_keydb {
                 commands.without(Commands::LARGE_PAGES).with(Commands::PAGES_IN_EXEC)
@@ -53,6 +56,13 @@ impl ServerInfo {
             run_id: field("run_id").map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id)),
         })
     }
+}
+
+/// Whether a line tells the version of a server that is neither redis nor valkey, such as `garnet_version:1.0.89`. Such servers tell a version of
+/// redis as well, and behave like it in what their authors thought of.
+fn names_another_server(line: &str) -> bool {
+    let name = line.split(':').next().unwrap_or_default();
+    name.ends_with("_version") && !["redis_version", "valkey_version", "gcc_version"].contains(&name)
 }
 
 /// The numbers of a version such as `6.0.16`; `None` if it does not begin with a number.
@@ -112,6 +122,20 @@ mod tests {
         let untold = all.without(Commands::PERSIST).without(Commands::LARGE_PAGES).without(Commands::STILL);
         assert_eq!(ServerInfo::untold().commands, untold);
         assert_eq!(commands("redis_version:unstable\r\n"), ServerInfo::untold().commands);
+    }
+
+    #[test]
+    fn time_stands_still_in_transactions_of_redis_and_valkey_only() {
+        for (other, is_still) in [
+            ("gcc_version:12.2.0", true),
+            ("valkey_version:8.0.1", true),
+            ("garnet_version:1.0.89", false),
+            ("dragonfly_version:df-v1.30.0", false),
+            ("kvrocks_version:2.12.0", false),
+        ] {
+            let info = format!("redis_version:7.2.4\r\n{other}\r\n");
+            assert_eq!(commands(&info).has(Commands::STILL), is_still, "{other}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use redis::Value as Reply;
 
 use super::commands::Commands;
 use super::request::{Arg, Request, Shape};
-use super::scripts::{ADD, REMOVE_IF, Script, TAKE_SCRIPT, WRITE_IF};
+use super::scripts::{ADD, REMOVE_IF, Script, TAKE_BACK_SCRIPT, TAKE_SCRIPT, WRITE_IF};
 
 /// How a script is called.
 #[derive(Clone, Copy, Debug)]
@@ -111,19 +111,20 @@ impl Commands {
 
     /// Adds to a number. A new one gets the TTL in milliseconds; `None` is for ever. [`Sum::of`] reads the replies.
     ///
-    /// Where time goes on within a transaction, the number may expire after the `SET` has found it, and the `INCRBY` begins a new one without
-    /// a TTL. A script prevents that, and a `PTTL` before and after shows it.
+    /// Where time goes on between two commands, the number may expire after the `SET` has found it, and the `INCRBY` begins a new one without a
+    /// TTL. A script prevents that, and a `PTTL` before and after shows it. Time goes on in a transaction of an old server, and where the
+    /// user may not use transactions: their commands are carried out one after the other.
     pub(crate) fn add(self, key: Arg<'_>, call: Call, by: u32, ttl: Option<u64>) -> Request<'_> {
         let mut request = Request::writing();
         let by = Arg::Number(by.into());
         let Some(millis) = ttl.map(Arg::Number) else {
             return request.with(Shape::Integer, ["INCRBY".into(), key, by]);
         };
-        let is_still = self.has(Self::STILL);
-        if !is_still && self.has(Self::EVAL) {
-            request.add_all(Shape::Any, 6, call.begin(&ADD).into_iter().chain([key, by, millis]));
+        if !self.has(Self::STILL) && self.has(Self::EVAL) {
+            request.add_all(Shape::Values(2), 6, call.begin(&ADD).into_iter().chain([key, by, millis]));
             return request.needing(Self::EVAL);
         }
+        let is_still = self.has(Self::STILL.with(Self::TRANSACTIONS));
         request.add(Shape::Any, ["MULTI".into()]);
         if !is_still {
             request.add(Shape::Any, ["PTTL".into(), key]);
@@ -134,6 +135,17 @@ impl Commands {
             request.add(Shape::Any, ["PTTL".into(), key]);
         }
         request.with(Shape::Any, ["EXEC".into()]).also_needing(self.and(Self::STILL))
+    }
+
+    /// Takes back what was added, unless the number has gone.
+    pub(crate) fn take_back(self, key: Arg<'_>, by: u32) -> Request<'_> {
+        let request = Request::writing();
+        let by = Arg::Number(by.into());
+        if self.has(Self::EVAL) {
+            let script = ["EVAL".into(), TAKE_BACK_SCRIPT.into(), 1.into(), key, by];
+            return request.with(Shape::Integer, script).needing(Self::EVAL);
+        }
+        request.with(Shape::Integer, ["DECRBY".into(), key, by])
     }
 
     /// Reads an entry while the server watches it. If it is there, with this value or with any, a transaction with the command that `add`
@@ -165,7 +177,8 @@ pub(crate) fn was_done(replies: &[Reply]) -> Option<bool> {
         // `WATCH`, `GET`, `MULTI`, the command, and `EXEC`, which returns nothing if somebody else was faster.
         [Reply::Okay, Reply::BulkString(_), Reply::Okay, _, exec] => match exec {
             Reply::Nil => Some(false),
-            Reply::Array(results) if results.len() == 1 => Some(true),
+            // A `DEL` of what has expired: before redis 6.0.9, that is not noticed.
+            Reply::Array(results) if results.len() == 1 => Some(results.first() != Some(&Reply::Int(0))),
             _ => None,
         },
         _ => None,
@@ -211,41 +224,51 @@ pub(crate) struct Sum {
     pub(crate) is_new: bool,
     /// The number before has expired meanwhile, and this one has no TTL yet.
     pub(crate) has_lost_ttl: bool,
-    /// The user may not use `MULTI`, and has had the commands carried out one after the other.
-    pub(crate) is_apart: bool,
+    /// Whether a transaction was carried out. `Some(false)`: the user may not use `MULTI`, and has had the commands carried out one after
+    /// the other.
+    pub(crate) in_transaction: Option<bool>,
 }
 
 impl Sum {
-    /// What replies without an error say, but for those to `MULTI` and `EXEC`.
+    /// What replies say that have no error, but for those to `MULTI`, `EXEC` and `PTTL`.
     pub(crate) fn of(replies: &[Reply]) -> Option<Self> {
-        let (results, is_apart) = match replies {
-            [sum @ Reply::Int(_)] => return Self::read(false, sum),
+        let sum_alone =
+            |is_new, sum| Some(Self { number: number(sum)?, is_new, has_lost_ttl: false, in_transaction: None });
+        let (results, in_transaction) = match replies {
+            [sum @ Reply::Int(_)] => return sum_alone(false, sum),
             // Of the script.
             [Reply::Array(results)] => match results.as_slice() {
-                [Reply::Int(is_new), sum] => return Self::read(*is_new == 1, sum),
+                [Reply::BulkString(is_new), sum] => return sum_alone(is_new == b"1", sum),
                 _ => return None,
             },
-            [.., Reply::Array(results)] => (results.as_slice(), false),
-            [Reply::ServerError(_), results @ .., Reply::ServerError(_)] => (results, true),
+            [.., Reply::Array(results)] => (results.as_slice(), true),
+            [Reply::ServerError(_), results @ .., Reply::ServerError(_)] => (results, false),
             _ => return None,
         };
         let (set, sum, has_lost_ttl) = match results {
             [set, sum] => (set, sum, false),
-            [Reply::Int(before), set, sum, Reply::Int(after)] => (set, sum, *before != FOREVER && *after == FOREVER),
+            [before, set, sum, after] => {
+                let are_told = matches!((before, after), (Reply::Int(_), Reply::Int(_)));
+                (set, sum, are_told && *before != FOREVER && *after == FOREVER)
+            }
             _ => return None,
         };
-        Some(Self { has_lost_ttl, is_apart, ..Self::read(*set == Reply::Okay, sum)? })
+        let is_new = match set {
+            Reply::Okay => true,
+            Reply::Nil => false,
+            _ => return None,
+        };
+        Some(Self { number: number(sum)?, is_new, has_lost_ttl, in_transaction: Some(in_transaction) })
     }
+}
 
-    fn read(is_new: bool, sum: &Reply) -> Option<Self> {
-        let number = match sum {
-            Reply::Int(number) => *number,
-            Reply::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
-            _ => return None,
-        };
-        Some(Self { number, is_new, has_lost_ttl: false, is_apart: false })
+fn number(reply: &Reply) -> Option<i64> {
+    match reply {
+        Reply::Int(number) => Some(*number),
+        Reply::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
     }
 }
 
 /// What `PTTL` says of an entry without a TTL.
-const FOREVER: i64 = -1;
+const FOREVER: Reply = Reply::Int(-1);

@@ -312,6 +312,7 @@ pub(super) fn with_unknown_outcome(error: Error) -> Error {
     match error {
         Error::Backend(failure) => Error::Backend(failure.with_unknown_outcome()),
         Error::Unavailable(failure) => Error::Unavailable(failure.with_unknown_outcome()),
+        Error::Timeout(failure) => Error::Timeout(failure.with_unknown_outcome()),
         error => error,
     }
 }

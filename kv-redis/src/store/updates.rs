@@ -107,15 +107,19 @@ impl Client {
         let Some(sum) = Sum::of(&answer.replies) else {
             // A user who may not use `MULTI` gets that error, too.
             let fault = errors(&answer.replies).find_map(counter_fault);
-            let error = self.without_error(key, answer).err();
+            let is_apart = matches!(*answer.replies, [Reply::ServerError(_), _, ..]);
+            let error = self.without_error(key, answer).err().unwrap_or_else(|| self.not_understood(key));
             return Err(match fault {
                 Some(fault) => Error::not_a_counter(self.label(), key, fault),
-                None => error.unwrap_or_else(|| self.not_understood(key)),
+                // Another command may have been carried out.
+                None if is_apart => with_unknown_outcome(error),
+                None => error,
             });
         };
-        if sum.is_apart {
-            // Time does not stand still for this user. For as long as that is remembered, the request is a script.
-            self.with_known(key, |known| known.remove(Commands::STILL));
+        match sum.in_transaction {
+            Some(true) => self.with_known(key, |known| known.learn(Commands::TRANSACTIONS)),
+            Some(false) => self.with_known(key, |known| known.remove(Commands::STILL.with(Commands::TRANSACTIONS))),
+            None => {}
         }
         if let (true, Some(millis)) = (sum.has_lost_ttl, millis) {
             let expire = ["PEXPIRE".into(), self.name(key), ttl::expire_after(millis).into()];
@@ -125,11 +129,13 @@ impl Client {
             self.pause(EXPIRED).await;
         }
         match u64::try_from(sum.number) {
-            Ok(sum) if sum >= by.into() => Ok(sum),
+            Ok(number) if number >= by.into() => Ok(number),
             // Redis counts below zero, too; a counter of the contract does not.
             _ => {
-                let back = ["DECRBY".into(), self.name(key), u64::from(by).into()];
-                self.ask(key, &Request::writing().with(Shape::Integer, back)).await?;
+                let back = |commands: Commands| Some(commands.take_back(self.name(key), by));
+                let answer = self.send_fitting(key, back).await.map_err(with_unknown_outcome)?;
+                let answer = answer.ok_or_else(|| self.not_understood(key))?;
+                self.without_error(key, answer).map_err(with_unknown_outcome)?;
                 Err(Error::not_a_counter(self.label(), key, CounterFault::NotANumber))
             }
         }

@@ -11,6 +11,9 @@ use crate::protocol::refusal::Refusal;
 pub(crate) trait ClientConnection: Sized {
     type Error: ClientError;
 
+    /// Whether it reads a transaction to its end in which a command before the last has failed.
+    const READS_PAST_ERRORS: bool;
+
     /// Connects to a port on this machine; sends nothing.
     fn connect(port: u16) -> Option<Self>;
     fn set_timeouts(&mut self, limit: Duration) -> Result<(), Self::Error>;
@@ -62,6 +65,8 @@ macro_rules! failed {
 impl ClientConnection for redis::Connection {
     connection!();
 
+    const READS_PAST_ERRORS: bool = true;
+
     fn connect(port: u16) -> Option<Self> {
         let info = redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", port)).ok()?;
         let settings = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
@@ -94,6 +99,9 @@ mod of_r2d2_redis {
 
     impl ClientConnection for redis::Connection {
         connection!();
+
+        /// What comes after the error is taken for the next reply.
+        const READS_PAST_ERRORS: bool = false;
 
         fn connect(port: u16) -> Option<Self> {
             let client = redis::Client::open(("127.0.0.1", port)).ok()?;
