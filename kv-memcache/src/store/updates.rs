@@ -69,8 +69,18 @@ impl Client {
         if i64::try_from(sum).is_ok() {
             return Ok(sum);
         }
-        // memcached counts further than the contract.
-        self.ask(key, Command::Subtract(by)).await?;
+        // memcached counts further than the contract. What was added stands if it cannot be taken back.
+        self.ask(key, Command::Subtract(by)).await.map_err(with_unknown_outcome)?;
         Err(not_a_counter(CounterFault::TooLarge))
+    }
+}
+
+/// Something was written.
+fn with_unknown_outcome(error: Error) -> Error {
+    match error {
+        Error::Backend(failure) => Error::Backend(failure.with_unknown_outcome()),
+        Error::Unavailable(failure) => Error::Unavailable(failure.with_unknown_outcome()),
+        Error::Timeout(failure) => Error::Timeout(failure.with_unknown_outcome()),
+        error => error,
     }
 }
