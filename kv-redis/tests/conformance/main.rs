@@ -16,7 +16,7 @@ use kv_redis::{
 mod asynchronous;
 #[path = "../support/mod.rs"]
 mod support;
-use support::{PATIENCE, Redis, RedisCluster, Sentinels, TlsClients, version};
+use support::{DURABLE_OVER_KILL, PATIENCE, Redis, RedisCluster, Sentinels, TlsClients, version};
 
 /// The largest value of most servers here: the suite tries values of the largest size, and of 16 MiB.
 const LARGEST: (&str, u64) = ("32mb", 32 << 20);
@@ -83,10 +83,9 @@ struct Behind {
 
 impl Behind {
     fn new(over: Over) -> Result<Self, BoxError> {
-        const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"];
         let redis = match over {
-            Over::Tls => Redis::start_tls(TlsClients::Anonymous, DURABLE),
-            _ => Redis::start(DURABLE),
+            Over::Tls => Redis::start_tls(TlsClients::Anonymous, DURABLE_OVER_KILL),
+            _ => Redis::start(DURABLE_OVER_KILL),
         };
         let (proxy, scheme) = match over {
             Over::Tcp | Over::Shared => (support::proxy(redis.port()), "redis://127.0.0.1"),

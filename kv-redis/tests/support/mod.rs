@@ -46,6 +46,10 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// The limit in tests that are not about limits: the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A server that loses nothing when it is killed: each command is in its file before it is answered. `appendfsync always` also waits for
+/// the disk, which helps only if the whole machine crashes, and lets the limits of the tests run out where the disk is busy.
+pub(crate) const DURABLE_OVER_KILL: &[&str] = &["--appendonly", "yes", "--appendfsync", "no", "--databases", "1"];
+
 /// The number of databases of a server: enough for several suites with a database for each check. An empty one takes 430 bytes.
 pub(crate) const DATABASES: u16 = 16_384;
 

@@ -89,7 +89,7 @@ fn a_listing_whose_page_does_not_come_ends_with_an_error_in_time() {
 
 #[test]
 fn a_listing_over_a_restart_ends_with_an_error() {
-    let redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let redis = Redis::start(DURABLE_OVER_KILL);
     let keys = fill(&redis);
     let store = patient(builder(redis.port())).pool_size(2).page_size(10).connect().unwrap();
     for end in [Redis::kill, Redis::stop] {

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use kv_redis::{Error, KeyValueStore, KeyValueStoreExt, RedisStore, RedisStoreBuilder, Remaining, Result, r2d2, redis};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::support::{self, PATIENCE, Redis, wait_until};
+use crate::support::{self, DURABLE_OVER_KILL, PATIENCE, Redis, wait_until};
 use kv_conformance::proxy::{Behaviour, Cut, Direction, Proxy};
 
 /// Each of the three limits.

@@ -25,7 +25,7 @@ use kv_redis::{
 };
 use redis::{Connection, FromRedisValue, Value};
 
-use crate::support::{self, PATIENCE, Redis, wait_until};
+use crate::support::{self, DURABLE_OVER_KILL, PATIENCE, Redis, wait_until};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);

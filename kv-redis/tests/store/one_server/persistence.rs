@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn a_redis_with_an_append_only_file_keeps_its_data_over_a_restart() {
     let suite = Suite::new("persistent", || {
-        let redis = Arc::new(Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--databases", "1"]));
+        let redis = Arc::new(Redis::start(DURABLE_OVER_KILL));
         let builder = RedisStore::builder().url(redis.url());
         let builder = builder.pool_timeout(PATIENCE).connect_timeout(PATIENCE).response_timeout(PATIENCE);
         let (server, again) = (Arc::clone(&redis), builder.clone());
