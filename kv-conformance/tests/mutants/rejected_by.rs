@@ -1,7 +1,7 @@
 //! Which checks reject which wrong store: `rejected_by.txt`.
 //!
 //! A wrong store is given to these checks alone, and to all if none of them rejects it. That proves the same: each wrong store is rejected,
-//! and each check rejects one. A new wrong store needs no line. `UPDATE=1` gives each wrong store to all checks, which takes seven minutes
+//! and each check rejects one. A new wrong store needs no line. `UPDATE=1` gives each wrong store to all checks, which takes eleven minutes
 //! on two cores, and writes the file anew.
 
 use std::collections::BTreeMap;
